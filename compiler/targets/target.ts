@@ -1,0 +1,21 @@
+/**
+ * What a target is: a name, what its machine can do, and how a Tile program becomes something that runs.
+ * Nothing above `targets/` asks which target it is compiling for; it asks for capabilities.
+ */
+import type { Dtype } from '../types/dtype.ts';
+
+export interface Capabilities {
+  /** f32 lanes of one vector register; 1 where the target has no vectors. */
+  readonly vectorLanes: number;
+  /** Vector registers a micro-kernel may fill. */
+  readonly vectorRegisters: number;
+  /** Threads that share a workgroup at most; 1 on a CPU. */
+  readonly workgroupThreads: number;
+  /** Bytes of workgroup memory, or of the L1 data cache on a CPU. */
+  readonly nearMemory: number;
+  /** Bytes of the L2 cache a core may count on (CPU), else 0. */
+  readonly cache: number;
+  /** CPU threads, or compute units. */
+  readonly units: number;
+  readonly dtypes: readonly Dtype[];
+}

@@ -1,0 +1,103 @@
+/**
+ * Tile IR: a kernel with its schedule made explicit — a grid of independent work items, loops, vectors, registers,
+ * scratch memory. The targets print it; nothing is decided below it.
+ */
+import type { BinaryOp, Monoid, UnaryOp } from '../graph/graph.ts';
+import type { Dtype } from '../types/dtype.ts';
+
+/** `index` is the target's address arithmetic type (i64 on the CPU, i32 on GPUs). lanes = 1: a scalar. */
+export interface TileType {
+  readonly dtype: Dtype | 'index';
+  readonly lanes: number;
+}
+
+/** Memory a kernel touches. `global`: a parameter. `private`: scratch of one work item. `workgroup`: shared by a workgroup. */
+export interface Memory {
+  readonly name: string;
+  readonly space: 'global' | 'private' | 'workgroup';
+  readonly dtype: Dtype;
+  /** Elements; for a parameter, what the kernel may touch. */
+  readonly size: number;
+  /** Parameters only. */
+  readonly access: 'read' | 'write' | 'read-write';
+}
+
+/** A register: assigned by `let` once, or by `var` and `assign` many times. Compared by identity. */
+export interface Register {
+  readonly name: string;
+  readonly type: TileType;
+}
+
+export type TileOp = UnaryOp | BinaryOp | 'where' | 'fma' | 'philox';
+
+export type TileExpression =
+  | { readonly kind: 'number'; readonly type: TileType; readonly value: number }
+  | { readonly kind: 'register'; readonly type: TileType; readonly register: Register }
+  /** Operands have the same lanes; `where`'s condition is bool. Integer division of `index` rounds toward zero. */
+  | { readonly kind: 'apply'; readonly type: TileType; readonly op: TileOp; readonly operands: readonly TileExpression[] }
+  | { readonly kind: 'cast'; readonly type: TileType; readonly operand: TileExpression }
+  /** One scalar in every lane. */
+  | { readonly kind: 'splat'; readonly type: TileType; readonly operand: TileExpression }
+  /** 0, 1, 2, … */
+  | { readonly kind: 'ramp'; readonly type: TileType }
+  /** All lanes combined into one scalar, pairwise, in a fixed order. */
+  | { readonly kind: 'combine'; readonly type: TileType; readonly monoid: Monoid; readonly operand: TileExpression }
+  /**
+   * memory[offset], or memory[offset + lane·stride]; masked-off lanes are not read and give 0. A vector offset (lanes of
+   * index) reads each lane at its own place.
+   */
+  | { readonly kind: 'load'; readonly type: TileType; readonly memory: Memory; readonly offset: TileExpression; readonly stride: number; readonly mask?: TileExpression };
+
+export type Statement =
+  | { readonly kind: 'let'; readonly register: Register; readonly value: TileExpression }
+  | { readonly kind: 'var'; readonly register: Register; readonly value: TileExpression }
+  | { readonly kind: 'assign'; readonly register: Register; readonly value: TileExpression }
+  | { readonly kind: 'store'; readonly memory: Memory; readonly offset: TileExpression; readonly stride: number; readonly value: TileExpression; readonly mask?: TileExpression }
+  /** for index = from; index < to; index += step */
+  | { readonly kind: 'for'; readonly index: Register; readonly from: TileExpression; readonly to: TileExpression; readonly step: number; readonly body: readonly Statement[] }
+  | { readonly kind: 'if'; readonly condition: TileExpression; readonly then: readonly Statement[]; readonly else: readonly Statement[] }
+  /** Asks for the cache line at memory[offset]; may do nothing. */
+  | { readonly kind: 'prefetch'; readonly memory: Memory; readonly offset: TileExpression }
+  /** All threads of a workgroup arrive before one goes on. */
+  | { readonly kind: 'barrier' }
+  /** Raises the program's flag where the (scalar or vector) condition holds: an index was out of range. */
+  | { readonly kind: 'flag'; readonly condition: TileExpression };
+
+/** One function body; `grid` independent items, item number in `item`. */
+export interface TileKernel {
+  readonly name: string;
+  readonly parameters: readonly Memory[];
+  /** Extra scalar arguments of type index (the axes of enclosing repeats), in order. */
+  readonly arguments: readonly Register[];
+  readonly scratch: readonly Memory[];
+  readonly grid: number;
+  readonly item: Register;
+  /** Threads per workgroup; 1 on the CPU. `thread` is the number within it. */
+  readonly workgroup: number;
+  readonly thread: Register;
+  readonly body: readonly Statement[];
+}
+
+/** Launches in order; inside a repeat, kernels get its axis as an argument. */
+export type TileStep =
+  | { readonly kind: 'launch'; readonly kernel: TileKernel; readonly buffers: readonly string[]; readonly arguments: readonly Register[] }
+  | { readonly kind: 'repeat'; readonly index: Register; readonly trips: number; readonly reverse: boolean; readonly body: readonly TileStep[] };
+
+/** A place in memory: `arena` temporaries share one allocation by the memory plan; everything else has its own. */
+export interface TileBuffer {
+  readonly name: string;
+  readonly role: 'batch' | 'scalar' | 'param' | 'state' | 'constant' | 'result' | 'temporary';
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly data?: readonly number[];
+  /** Byte offset in the arena (temporaries only). */
+  readonly offset?: number;
+}
+
+export interface TileProgram {
+  readonly name: string;
+  readonly buffers: readonly TileBuffer[];
+  /** Bytes of the arena that holds all temporaries. */
+  readonly arena: number;
+  readonly steps: readonly TileStep[];
+}

@@ -1,0 +1,158 @@
+/**
+ * Sizes of tensor axes: a number, or — while a definition is checked before anything is bound — an integer polynomial
+ * over named symbols and floor divisions, kept in one normal form so that equal sizes are equal keys.
+ *
+ *   B*T + 2·H      (S + 2*pad - k)//stride + 1
+ */
+
+/** A size. Everything below elaboration sees numbers only (`concrete` says so when one is not). */
+export type Dim = number | SymbolicDim;
+
+/** Sum of terms: key of a monomial (atoms joined by `*`, sorted) → its coefficient. Never constant, never zero terms. */
+export interface SymbolicDim {
+  readonly terms: ReadonlyMap<string, Term>;
+  readonly constant: number;
+  /** The normal form as text; two sizes are equal exactly when these are. */
+  readonly key: string;
+}
+
+interface Term {
+  readonly atoms: readonly Atom[];
+  readonly coefficient: number;
+}
+
+/** A symbol (`B`), or a floor division of two sizes that does not come out even. */
+export type Atom =
+  | { readonly kind: 'symbol'; readonly key: string }
+  | { readonly kind: 'quotient'; readonly key: string; readonly dividend: Dim; readonly divisor: Dim };
+
+export const symbol = (name: string): Dim => make(new Map([[name, { atoms: [{ kind: 'symbol', key: name }], coefficient: 1 }]]), 0);
+
+export function add(a: Dim, b: Dim): Dim {
+  if (typeof a === 'number' && typeof b === 'number') return a + b;
+  const terms = new Map(termsOf(a));
+  for (const [key, term] of termsOf(b)) accumulate(terms, key, term.atoms, term.coefficient);
+  return make(terms, constantOf(a) + constantOf(b));
+}
+
+export function multiply(a: Dim, b: Dim): Dim {
+  if (typeof a === 'number' && typeof b === 'number') return a * b;
+  const terms = new Map<string, Term>();
+  let constant = 0;
+  const all = (d: Dim): Term[] => [...termsOf(d).values(), { atoms: [], coefficient: constantOf(d) }];
+  for (const x of all(a))
+    for (const y of all(b)) {
+      const coefficient = x.coefficient * y.coefficient;
+      const atoms = [...x.atoms, ...y.atoms].sort((p, q) => (p.key < q.key ? -1 : p.key > q.key ? 1 : 0));
+      if (atoms.length === 0) constant += coefficient;
+      else accumulate(terms, atoms.map((atom) => atom.key).join('*'), atoms, coefficient);
+    }
+  return make(terms, constant);
+}
+
+export const subtract = (a: Dim, b: Dim): Dim => add(a, multiply(-1, b));
+
+/** Floor division. Exact where every term is divisible; otherwise a quotient that stays as it was written. */
+export function floorDivide(a: Dim, b: Dim): Dim {
+  if (typeof a === 'number' && typeof b === 'number') return Math.floor(a / b);
+  if (equal(a, b)) return 1;
+  const exact = divideExactly(a, b);
+  if (exact !== undefined) return exact;
+  const key = `(${show(a)})//(${show(b)})`;
+  return make(new Map([[key, { atoms: [{ kind: 'quotient', key, dividend: a, divisor: b }], coefficient: 1 }]]), 0);
+}
+
+/** `a / b` when it comes out even for every value of the symbols, otherwise undefined. */
+export function divideExactly(a: Dim, b: Dim): Dim | undefined {
+  if (typeof a === 'number' && typeof b === 'number') return a % b === 0 ? a / b : undefined;
+  const [divisor, ...more] = termsAndConstant(b);
+  if (more.length > 0 || divisor === undefined) return equal(a, b) ? 1 : undefined;
+  let result: Dim = 0;
+  for (const term of termsAndConstant(a)) {
+    if (term.coefficient % divisor.coefficient !== 0) return undefined;
+    const left = [...term.atoms];
+    for (const atom of divisor.atoms) {
+      const at = left.findIndex((candidate) => candidate.key === atom.key);
+      if (at < 0) return undefined;
+      left.splice(at, 1);
+    }
+    const coefficient = term.coefficient / divisor.coefficient;
+    const key = left.map((atom) => atom.key).join('*');
+    result = add(result, left.length === 0 ? coefficient : make(new Map([[key, { atoms: left, coefficient }]]), 0));
+  }
+  return result;
+}
+
+export const product = (dims: readonly Dim[]): Dim => dims.reduce(multiply, 1);
+
+export const equal = (a: Dim, b: Dim): boolean =>
+  typeof a === 'number' || typeof b === 'number' ? a === b : a.key === b.key;
+
+export const sameShape = (a: readonly Dim[], b: readonly Dim[]): boolean =>
+  a.length === b.length && a.every((dim, axis) => equal(dim, b[axis]));
+
+/** Replaces symbols by sizes; what has no binding stays. */
+export function substitute(dim: Dim, bindings: ReadonlyMap<string, Dim>): Dim {
+  if (typeof dim === 'number') return dim;
+  let result: Dim = dim.constant;
+  for (const term of dim.terms.values()) {
+    const factors = term.atoms.map((atom): Dim => {
+      if (atom.kind === 'symbol') return bindings.get(atom.key) ?? symbol(atom.key);
+      return floorDivide(substitute(atom.dividend, bindings), substitute(atom.divisor, bindings));
+    });
+    result = add(result, multiply(term.coefficient, product(factors)));
+  }
+  return result;
+}
+
+/** The symbols a size depends on. */
+export function symbolsOf(dim: Dim): Set<string> {
+  const found = new Set<string>();
+  if (typeof dim === 'number') return found;
+  for (const term of dim.terms.values())
+    for (const atom of term.atoms) {
+      if (atom.kind === 'symbol') found.add(atom.key);
+      else for (const inner of [atom.dividend, atom.divisor]) for (const name of symbolsOf(inner)) found.add(name);
+    }
+  return found;
+}
+
+/** The shape as plain numbers; for everything below elaboration, where a symbol left over is a bug of the compiler. */
+export function concrete(shape: readonly Dim[]): number[] {
+  return shape.map((dim) => {
+    if (typeof dim !== 'number') throw new Error(`the size ${show(dim)} was never bound`);
+    return dim;
+  });
+}
+
+export const show = (dim: Dim): string => (typeof dim === 'number' ? String(dim) : dim.key);
+export const showShape = (shape: readonly Dim[]): string => `[${shape.map(show).join(', ')}]`;
+
+const none: ReadonlyMap<string, Term> = new Map();
+const termsOf = (dim: Dim): ReadonlyMap<string, Term> => (typeof dim === 'number' ? none : dim.terms);
+const constantOf = (dim: Dim): number => (typeof dim === 'number' ? dim : dim.constant);
+
+function termsAndConstant(dim: Dim): Term[] {
+  const constant = constantOf(dim);
+  return [...termsOf(dim).values(), ...(constant === 0 ? [] : [{ atoms: [], coefficient: constant }])];
+}
+
+function accumulate(terms: Map<string, Term>, key: string, atoms: readonly Atom[], coefficient: number): void {
+  const sum = (terms.get(key)?.coefficient ?? 0) + coefficient;
+  if (sum === 0) terms.delete(key);
+  else terms.set(key, { atoms, coefficient: sum });
+}
+
+function make(terms: ReadonlyMap<string, Term>, constant: number): Dim {
+  const kept = [...terms].filter(([, term]) => term.coefficient !== 0);
+  if (kept.length === 0) return constant;
+  kept.sort(([a], [b]) => (a < b ? -1 : 1));
+  let key = '';
+  for (const [name, { coefficient }] of kept) {
+    const size = Math.abs(coefficient);
+    key += key === '' ? (coefficient < 0 ? '-' : '') : coefficient < 0 ? ' - ' : ' + ';
+    key += size === 1 ? name : `${size}*${name}`;
+  }
+  if (constant !== 0) key += constant < 0 ? ` - ${-constant}` : ` + ${constant}`;
+  return { terms: new Map(kept), constant, key };
+}

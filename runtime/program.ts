@@ -1,0 +1,85 @@
+/**
+ * The artefact the compiler hands to the runtime: everything a trainer needs to run a `train` block, and nothing that
+ * needs the compiler. Versioned; the runtime refuses another version.
+ */
+
+export const programVersion = 1;
+
+export type ElementType = 'f32' | 'f16' | 'bf16' | 'f64' | 'i32' | 'u32' | 'u8' | 'bool';
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
+
+/** A named tensor as the runtime sees it. f16 and bf16 are carried as Uint16Array, bool as Uint8Array. */
+export interface Field {
+  readonly name: string;
+  readonly dtype: ElementType;
+  readonly shape: readonly number[];
+}
+
+/**
+ * One compiled program, loaded on a device. Params and states are shared by name with the other programs of the same
+ * session; batch and scalar inputs are given to each run.
+ */
+export interface Executable {
+  readonly inputs: readonly Field[];
+  readonly results: readonly Field[];
+  /** Runs once: reads the inputs, updates params and states in place, returns the results. Throws DeviceError. */
+  run(inputs: ReadonlyMap<string, TypedArray>): Promise<ReadonlyMap<string, TypedArray>>;
+}
+
+/** A device with the params and states of one training run in its memory. */
+export interface Session {
+  readonly target: string;
+  /** Every param and state, by name. Contents are undefined until written or computed by an `init` program. */
+  readonly fields: ReadonlyMap<string, Field>;
+  read(name: string): TypedArray;
+  write(name: string, data: TypedArray): void;
+  close(): void;
+}
+
+/** A run went wrong on the device: an index out of range, memory, a lost device. A sentence for the user. */
+export class DeviceError extends Error {}
+
+/** Where samples come from and in which order: resolved from a `data` declaration, before `map`. */
+export type DataPlan =
+  | { readonly kind: 'idx'; readonly fields: readonly { readonly name: string; readonly path: string }[] }
+  | { readonly kind: 'npy'; readonly fields: readonly { readonly name: string; readonly path: string }[] }
+  /** Columns become fields: numbers as f32 (or i32 with `integers`), `label` columns by sorted distinct text as i32. */
+  | { readonly kind: 'csv'; readonly path: string; readonly columns: readonly { readonly name: string; readonly columns: readonly string[]; readonly dtype: 'f32' | 'i32' | 'category' }[]; readonly header: boolean }
+  /** A text as character ids (vocabulary: its distinct characters, sorted), cut into windows of length + 1 at every `stride`. */
+  | { readonly kind: 'text'; readonly path: string; readonly length: number; readonly stride: number; readonly input: string; readonly target: string }
+  /** No storage: the step program computes the fields from `index`; the runtime feeds the sample numbers as i32[B]. */
+  | { readonly kind: 'generate'; readonly count: number; readonly index: string }
+  /** Samples from ⌊start·n⌋ to ⌊end·n⌋ of `of`. */
+  | { readonly kind: 'slice'; readonly of: DataPlan; readonly start: number; readonly end: number }
+  /** The first `count` samples. */
+  | { readonly kind: 'take'; readonly of: DataPlan; readonly count: number }
+  /** A new order each epoch: a permutation that is a pure function of (seed, epoch). */
+  | { readonly kind: 'shuffle'; readonly of: DataPlan; readonly seed: number }
+  | { readonly kind: 'batch'; readonly of: DataPlan; readonly size: number; readonly last: 'keep' | 'drop' };
+
+/** One `train` block with everything resolved except what the compiled programs hold. Written to the run folder as JSON. */
+export interface TrainPlan {
+  readonly version: typeof programVersion;
+  /** Name of the train block. */
+  readonly name: string;
+  readonly seed: number;
+  readonly data: DataPlan;
+  readonly batch: number;
+  /** One of the two bounds at least. */
+  readonly epochs?: number;
+  readonly steps?: number;
+  /** Optimizer steps between accumulations: micro-batches per step. */
+  readonly accumulate: number;
+  readonly evaluations: readonly { readonly name: string; readonly data: DataPlan; readonly batch: number; readonly metrics: readonly string[]; readonly every?: number }[];
+  readonly saves: readonly ({ readonly kind: 'best'; readonly metric: string; readonly order: 'max' | 'min' } | { readonly kind: 'every'; readonly steps: number } | { readonly kind: 'last' })[];
+  readonly loads: readonly { readonly path: string; readonly rules: readonly LoadRule[] }[];
+  /** Of the model: path, whether it is trained, its tag. */
+  readonly parameters: readonly (Field & { readonly trained: boolean; readonly tag?: string })[];
+  /** Optimizer moments and buffers. */
+  readonly states: readonly Field[];
+}
+
+export type LoadRule =
+  | { readonly kind: 'map'; readonly from: string; readonly to: string }
+  | { readonly kind: 'skip'; readonly from: string }
+  | { readonly kind: 'fresh'; readonly to: string };
