@@ -36,6 +36,28 @@ export interface Session {
   close(): void;
 }
 
+/**
+ * Where a step stands in its group of micro-batches. 'only': computes gradients and updates. With accumulation,
+ * 'accumulate' adds to the gradients (sums and counts) and 'last' adds, updates and clears them.
+ */
+export type StepPhase = 'only' | 'accumulate' | 'last';
+
+/**
+ * The programs of one training run, compiled on demand for a batch size (the last batch of an epoch may be smaller).
+ * A program is given the inputs it declares, by name: the data fields of its batch, and of the scalars `step` (u32, 1 at
+ * the first update), `micro` (u32, the micro-batch within the step, from 0), `epoch` (u32, from 0), `seed` (u32[2], low
+ * word first) those it wants.
+ */
+export interface Programs {
+  readonly session: Session;
+  /** Fills every param and state with its first value. */
+  init(): Promise<Executable>;
+  /** One (micro-)step. Results: `loss.sum` and `loss.count`; any other scalar, such as `lr` or `grad_norm`, is logged. */
+  step(batch: number, phase: StepPhase): Promise<Executable>;
+  /** One batch of the evaluation `name`. Results: `<metric>.sum` and `<metric>.count` for each of its metrics. */
+  evaluate(name: string, batch: number): Promise<Executable>;
+}
+
 /** A run went wrong on the device: an index out of range, memory, a lost device. A sentence for the user. */
 export class DeviceError extends Error {}
 
@@ -51,10 +73,12 @@ export type DataPlan =
   | { readonly kind: 'generate'; readonly count: number; readonly index: string }
   /** Samples from ⌊start·n⌋ to ⌊end·n⌋ of `of`. */
   | { readonly kind: 'slice'; readonly of: DataPlan; readonly start: number; readonly end: number }
-  /** The first `count` samples. */
+  /** The first `count` samples (all, where there are fewer). */
   | { readonly kind: 'take'; readonly of: DataPlan; readonly count: number }
-  /** A new order each epoch: a permutation that is a pure function of (seed, epoch). */
+  /** A new order each epoch: a permutation that is a pure function of (seed, epoch). Below a slice or take the order
+   * stays that of epoch 0, so that the parts of a split never mix. */
   | { readonly kind: 'shuffle'; readonly of: DataPlan; readonly seed: number }
+  /** Only as the outermost stage. */
   | { readonly kind: 'batch'; readonly of: DataPlan; readonly size: number; readonly last: 'keep' | 'drop' };
 
 /** One `train` block with everything resolved except what the compiled programs hold. Written to the run folder as JSON. */
@@ -75,8 +99,8 @@ export interface TrainPlan {
   readonly loads: readonly { readonly path: string; readonly rules: readonly LoadRule[] }[];
   /** Of the model: path, whether it is trained, its tag. */
   readonly parameters: readonly (Field & { readonly trained: boolean; readonly tag?: string })[];
-  /** Optimizer moments and buffers. */
-  readonly states: readonly Field[];
+  /** Buffers belong to the model (running statistics) and go with its weights; the others are the optimizer's. */
+  readonly states: readonly (Field & { readonly buffer: boolean })[];
 }
 
 export type LoadRule =
