@@ -341,9 +341,10 @@ export interface Unary extends Base {
 export type BinaryOperator =
   | '+' | '-' | '*' | '/' | '%' | '^' | '@'
   | '==' | '!=' | '<' | '<=' | '>' | '>='
-  | 'and' | 'or';
+  | 'and' | 'or'
+  | 'per';
 
-/** `^` is power and binds tightest (right-associative, above unary minus); `@` is matrix product, with `*`. */
+/** `a per b` is a loss: a sum and a count; it binds loosest of all. `^` is power and binds tightest (right-associative, above unary minus); `@` is matrix product, with `*`. */
 export interface Binary extends Base {
   readonly kind: 'binary';
   readonly operator: BinaryOperator;

@@ -1,0 +1,138 @@
+/**
+ * What the compiler has to say to a user: a code, a sentence, the places it is about, where sizes came from, a hint.
+ *
+ * Diagnostics are collected, not thrown at the user: one run reports many. Inside the evaluator a `Problem` carries one up
+ * to the nearest statement, where it is collected and work goes on.
+ */
+import { messages, type Code, type Holes } from './messages.ts';
+import { position, type Span } from './source.ts';
+
+/** A place and what is to be said about it. */
+export interface Label {
+  readonly span: Span;
+  readonly text: string;
+}
+
+export interface Diagnostic {
+  /** A code of messages.ts, or of a type rule in `ops/`. */
+  readonly code: string;
+  readonly severity: 'error';
+  readonly message: string;
+  /** The first is the primary place; the others belong to the clash. */
+  readonly labels: readonly Label[];
+  /** Where sizes came from, what was being applied. */
+  readonly notes: readonly string[];
+  readonly hint?: string;
+}
+
+export interface Extra {
+  readonly notes?: readonly string[];
+  readonly hint?: string;
+}
+
+/** A diagnostic whose sentence is that of `code` in messages.ts. */
+export function diagnose<C extends Code>(code: C, holes: Holes<C>, labels: readonly Label[], extra: Extra = {}): Diagnostic {
+  const base = { code, severity: 'error', message: sentence(code, holes), labels, notes: extra.notes ?? [] } as const;
+  return extra.hint === undefined ? base : { ...base, hint: extra.hint };
+}
+
+const sentences: { readonly [C in Code]: (holes: Holes<C>) => string } = messages;
+const sentence = <C extends Code>(code: C, holes: Holes<C>): string => sentences[code](holes);
+
+/** Carries a diagnostic to the nearest place that can go on without the failed value. */
+export class Problem extends Error {
+  readonly diagnostic: Diagnostic;
+  constructor(diagnostic: Diagnostic) {
+    super(diagnostic.message);
+    this.diagnostic = diagnostic;
+  }
+}
+
+/** More than this many errors help nobody. */
+const limit = 50;
+
+/** Collects what was found in a run: no two of one code at one place, at most fifty. */
+export class Diagnostics {
+  readonly all: Diagnostic[] = [];
+  private readonly seen = new Set<string>();
+
+  report(diagnostic: Diagnostic): void {
+    const at = diagnostic.labels[0]?.span;
+    const key = `${diagnostic.code}|${at === undefined ? '' : `${at.source.name}:${at.start}-${at.end}`}`;
+    if (this.seen.has(key) || this.all.length >= limit) return;
+    this.seen.add(key);
+    this.all.push(diagnostic);
+  }
+
+  get isEmpty(): boolean {
+    return this.all.length === 0;
+  }
+
+  /** In the order of the files' text, for reading. */
+  sorted(): Diagnostic[] {
+    const key = (d: Diagnostic): [string, number] => [d.labels[0]?.span.source.name ?? '', d.labels[0]?.span.start ?? 0];
+    return [...this.all].sort((a, b) => {
+      const [fileA, startA] = key(a);
+      const [fileB, startB] = key(b);
+      return fileA === fileB ? startA - startB : fileA < fileB ? -1 : 1;
+    });
+  }
+}
+
+/** The candidate that was probably meant: at most a third of its letters differ. */
+export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(1, Math.floor(Math.max(name.length, 3) / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = candidate.toLowerCase() === name.toLowerCase() ? 0.5 : editDistance(name, candidate);
+    if (distance < bestDistance && candidate !== name) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+/** `Did you mean …?`, where something is near enough. */
+export function didYouMean(name: string, candidates: Iterable<string>): { hint?: string } {
+  const found = nearest(name, candidates);
+  return found === undefined ? {} : { hint: `Did you mean \`${found}\`?` };
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other. */
+export function editDistance(a: string, b: string): number {
+  let before: number[] = [];
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const cost = a[i - 1] === b[j - 1] ? 0 : 1;
+      let value = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + cost);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) value = Math.min(value, before[j - 2] + 1);
+      next.push(value);
+    }
+    [before, row] = [row, next];
+  }
+  return row[b.length];
+}
+
+/** As text for a terminal: place, sentence, source lines with carets, notes, hint. */
+export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly color: boolean }): string {
+  const paint = (style: string, text: string): string => (options.color ? `\u001b[${style}m${text}\u001b[0m` : text);
+  const lines = [`${paint('1;31', 'error')}${paint('1', `[${diagnostic.code}]: ${diagnostic.message}`)}`];
+  const width = Math.max(0, ...diagnostic.labels.map((label) => String(position(label.span.source, label.span.start).line).length));
+  let file: string | undefined;
+  diagnostic.labels.forEach((label, index) => {
+    const { source } = label.span;
+    const { line, column } = position(source, label.span.start);
+    if (index === 0 || source.name !== file) lines.push(`${' '.repeat(width)}${paint('36', '-->')} ${source.name}:${line}:${column}`);
+    file = source.name;
+    const text = source.text.split('\n')[line - 1] ?? '';
+    const length = Math.max(1, Math.min(label.span.end - label.span.start, text.length - column + 1));
+    const indent = text.slice(0, column - 1).replace(/[^\t]/g, ' ');
+    const style = index === 0 ? '1;31' : '1;36';
+    lines.push(`${paint('36', `${String(line).padStart(width)} |`)} ${text}`);
+    const carets = (index === 0 ? '^' : '-').repeat(length);
+    lines.push(`${paint('36', `${' '.repeat(width)} |`)} ${indent}${paint(style, `${carets}${label.text === '' ? '' : ` ${label.text}`}`)}`);
+  });
+  for (const note of diagnostic.notes) lines.push(`${' '.repeat(width)} ${paint('36', '=')} ${note}`);
+  if (diagnostic.hint !== undefined) lines.push(`${' '.repeat(width)} ${paint('32', 'hint:')} ${diagnostic.hint}`);
+  return lines.join('\n');
+}
