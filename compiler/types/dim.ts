@@ -24,7 +24,7 @@ interface Term {
 /** A symbol (`B`), or a floor division of two sizes that does not come out even. */
 export type Atom =
   | { readonly kind: 'symbol'; readonly key: string }
-  | { readonly kind: 'quotient'; readonly key: string; readonly dividend: Dim; readonly divisor: Dim };
+  | { readonly kind: 'quotient'; readonly key: string; readonly dividend: Dim; readonly divisor: Dim; readonly exact: boolean };
 
 export const symbol = (name: string): Dim => make(new Map([[name, { atoms: [{ kind: 'symbol', key: name }], coefficient: 1 }]]), 0);
 
@@ -39,34 +39,67 @@ export function multiply(a: Dim, b: Dim): Dim {
   if (typeof a === 'number' && typeof b === 'number') return a * b;
   const terms = new Map<string, Term>();
   let constant = 0;
+  let cancelled: Dim = 0;
   const all = (d: Dim): Term[] => [...termsOf(d).values(), { atoms: [], coefficient: constantOf(d) }];
   for (const x of all(a))
     for (const y of all(b)) {
       const coefficient = x.coefficient * y.coefficient;
       const atoms = [...x.atoms, ...y.atoms].sort((p, q) => (p.key < q.key ? -1 : p.key > q.key ? 1 : 0));
-      if (atoms.length === 0) constant += coefficient;
+      const whole = cancelQuotient(atoms, coefficient);
+      if (whole !== undefined) cancelled = add(cancelled, whole);
+      else if (atoms.length === 0) constant += coefficient;
       else accumulate(terms, atoms.map((atom) => atom.key).join('*'), atoms, coefficient);
     }
-  return make(terms, constant);
+  return add(make(terms, constant), cancelled);
+}
+
+/** (dim/heads)·heads is dim again, where the division was said to come out even. */
+function cancelQuotient(atoms: readonly Atom[], coefficient: number): Dim | undefined {
+  for (const [place, atom] of atoms.entries()) {
+    if (atom.kind !== 'quotient' || !atom.exact) continue;
+    const rest = atoms.filter((_, other) => other !== place);
+    const factor = divideExactly(monomial(rest, coefficient), atom.divisor);
+    if (factor !== undefined) return multiply(atom.dividend, factor);
+  }
+  return undefined;
 }
 
 export const subtract = (a: Dim, b: Dim): Dim => add(a, multiply(-1, b));
 
-/** Floor division. Exact where every term is divisible; otherwise a quotient that stays as it was written. */
+/** Floor division. Whole multiples of the divisor come out: (H − size)/size is H/size − 1. */
 export function floorDivide(a: Dim, b: Dim): Dim {
   if (typeof a === 'number' && typeof b === 'number') return Math.floor(a / b);
-  if (equal(a, b)) return 1;
   const exact = divideExactly(a, b);
   if (exact !== undefined) return exact;
-  const key = `(${show(a)})//(${show(b)})`;
-  return make(new Map([[key, { atoms: [{ kind: 'quotient', key, dividend: a, divisor: b }], coefficient: 1 }]]), 0);
+  let whole: Dim = 0;
+  let rest: Dim = 0;
+  for (const term of termsAndConstant(a)) {
+    const own = monomial(term.atoms, term.coefficient);
+    const multiple = divideExactly(own, b) ?? (typeof b === 'number' ? monomial(term.atoms, Math.floor(term.coefficient / b)) : 0);
+    whole = add(whole, multiple);
+    rest = add(rest, subtract(own, multiply(multiple, b)));
+  }
+  if (typeof rest === 'number' && typeof b === 'number') return add(whole, Math.floor(rest / b));
+  return add(whole, quotient(rest, b, false));
+}
+
+/** Division that has to come out even once the sizes are known (`dim / heads`): (dim/heads)·heads is dim. */
+export function divide(a: Dim, b: Dim): Dim {
+  if (typeof a === 'number' && typeof b === 'number') return a / b;
+  return divideExactly(a, b) ?? quotient(a, b, true);
+}
+
+function quotient(dividend: Dim, divisor: Dim, exact: boolean): Dim {
+  const key = `(${show(dividend)})//(${show(divisor)})`;
+  return monomial([{ kind: 'quotient', key, dividend, divisor, exact }], 1);
 }
 
 /** `a / b` when it comes out even for every value of the symbols, otherwise undefined. */
 export function divideExactly(a: Dim, b: Dim): Dim | undefined {
   if (typeof a === 'number' && typeof b === 'number') return a % b === 0 ? a / b : undefined;
   const [divisor, ...more] = termsAndConstant(b);
-  if (more.length > 0 || divisor === undefined) return equal(a, b) ? 1 : undefined;
+  if (equal(a, b)) return 1;
+  if (more.length > 0 || divisor === undefined) return undefined;
   let result: Dim = 0;
   for (const term of termsAndConstant(a)) {
     if (term.coefficient % divisor.coefficient !== 0) return undefined;
@@ -76,9 +109,7 @@ export function divideExactly(a: Dim, b: Dim): Dim | undefined {
       if (at < 0) return undefined;
       left.splice(at, 1);
     }
-    const coefficient = term.coefficient / divisor.coefficient;
-    const key = left.map((atom) => atom.key).join('*');
-    result = add(result, left.length === 0 ? coefficient : make(new Map([[key, { atoms: left, coefficient }]]), 0));
+    result = add(result, monomial(left, term.coefficient / divisor.coefficient));
   }
   return result;
 }
@@ -98,7 +129,8 @@ export function substitute(dim: Dim, bindings: ReadonlyMap<string, Dim>): Dim {
   for (const term of dim.terms.values()) {
     const factors = term.atoms.map((atom): Dim => {
       if (atom.kind === 'symbol') return bindings.get(atom.key) ?? symbol(atom.key);
-      return floorDivide(substitute(atom.dividend, bindings), substitute(atom.divisor, bindings));
+      const [dividend, divisor] = [substitute(atom.dividend, bindings), substitute(atom.divisor, bindings)];
+      return atom.exact ? divide(dividend, divisor) : floorDivide(dividend, divisor);
     });
     result = add(result, multiply(term.coefficient, product(factors)));
   }
@@ -131,6 +163,12 @@ export const showShape = (shape: readonly Dim[]): string => `[${shape.map(show).
 const none: ReadonlyMap<string, Term> = new Map();
 const termsOf = (dim: Dim): ReadonlyMap<string, Term> => (typeof dim === 'number' ? none : dim.terms);
 const constantOf = (dim: Dim): number => (typeof dim === 'number' ? dim : dim.constant);
+
+/** The product of some atoms, sorted, and a number. */
+function monomial(atoms: readonly Atom[], coefficient: number): Dim {
+  if (atoms.length === 0) return coefficient;
+  return make(new Map([[atoms.map((atom) => atom.key).join('*'), { atoms, coefficient }]]), 0);
+}
 
 function termsAndConstant(dim: Dim): Term[] {
   const constant = constantOf(dim);
