@@ -231,8 +231,8 @@ function foldNumbers(op: TileOp, a: number, b: number): TileExpression | undefin
     case 'add': return index(a + b);
     case 'sub': return index(a - b);
     case 'mul': return index(a * b);
-    case 'div': return b === 0 ? undefined : index(Math.trunc(a / b));
-    case 'rem': return b === 0 ? undefined : index(a % b);
+    case 'div': return b === 0 ? undefined : index(Math.trunc(a / b) + 0);
+    case 'rem': return b === 0 ? undefined : index((a % b) + 0);
     case 'min': return index(Math.min(a, b));
     case 'max': return index(Math.max(a, b));
     case 'eq': return number(a === b ? 1 : 0, 'bool');

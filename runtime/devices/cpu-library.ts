@@ -1,0 +1,93 @@
+/**
+ * Finding the native libraries the CPU device uses. Nothing here throws at import: a missing library is a sentence in
+ * the answer, so that a machine without one loses a feature and not the program.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DeviceError } from '../program.ts';
+
+export type Koffi = typeof import('koffi');
+
+let loaded: Koffi | undefined;
+
+/** The foreign-function package; throws DeviceError where it is not installed. */
+export async function loadKoffi(): Promise<Koffi> {
+  if (loaded !== undefined) return loaded;
+  try {
+    const module = (await import('koffi')) as Koffi & { readonly default?: Koffi };
+    loaded = module.default ?? module;
+    return loaded;
+  } catch {
+    throw new DeviceError('The cpu target needs the package koffi, which is not installed here: run `npm install koffi`, or use `--target reference`.');
+  }
+}
+
+/** Majors whose C API and text form the code was written for, best first. */
+const llvmVersions = [19, 18, 17, 16, 15, 14];
+
+const libraryFolders = [
+  '/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/lib', '/usr/local/lib', '/opt/homebrew/lib',
+];
+
+export interface FoundLlvm {
+  readonly path: string;
+  readonly version: number;
+}
+
+export const llvmHint = 'install it (Debian and Ubuntu: `apt install libllvm14`; Fedora: `dnf install llvm-libs`; macOS: `brew install llvm@19`) or set NACRE_LIBLLVM to the path of libLLVM 14 to 19';
+
+/** Where libLLVM is; NACRE_LIBLLVM names one and rules out the others. */
+export function findLlvm(): FoundLlvm | undefined {
+  const named = process.env['NACRE_LIBLLVM'];
+  if (named !== undefined && named !== '') {
+    const version = versionIn(named);
+    return existsSync(named) && version !== undefined ? { path: named, version } : undefined;
+  }
+  for (const version of llvmVersions) {
+    const folders = [
+      ...libraryFolders, `/usr/lib/llvm-${version}/lib`, `/usr/lib/llvm${version}/lib`, `/usr/lib64/llvm${version}/lib`,
+      `/opt/homebrew/opt/llvm@${version}/lib`, `/usr/local/opt/llvm@${version}/lib`,
+    ];
+    for (const folder of folders) {
+      const name = entries(folder).find((entry) => isLlvm(entry, version));
+      if (name !== undefined) return { path: join(folder, name), version };
+    }
+  }
+  return undefined;
+}
+
+/** libLLVM-14.so, libLLVM-14.so.1, libLLVM.so.18.1, libLLVM-17.dylib; a bare libLLVM.dylib in a folder of that version. */
+function isLlvm(name: string, version: number): boolean {
+  return new RegExp(`^libLLVM(-${version}(\\.\\d+)*\\.so(\\.\\d+)*|\\.so\\.${version}(\\.\\d+)*|-${version}\\.dylib|\\.dylib\\.${version})$`).test(name);
+}
+
+/** From the file's name or its folder's; a version nobody tried is refused by being unknown. */
+function versionIn(path: string): number | undefined {
+  const match = /libLLVM(?:-|\.so\.|\.dylib\.)(\d+)/.exec(path) ?? /llvm[-@]?(\d+)/i.exec(path);
+  const version = Number(match?.[1]);
+  return llvmVersions.includes(version) ? version : undefined;
+}
+
+const entries = (folder: string): readonly string[] => {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+};
+
+/** The OpenMP runtime whose thread team runs the steps: GNU's, else LLVM's. */
+export function findOpenMp(): { readonly path: string; readonly kind: 'gomp' | 'omp' } | undefined {
+  const folders = [...libraryFolders, ...llvmVersions.map((version) => `/usr/lib/llvm-${version}/lib`), '/opt/homebrew/opt/libomp/lib', '/usr/local/opt/libomp/lib'];
+  const candidates = [
+    { kind: 'gomp', pattern: /^libgomp\.so\.1$/ },
+    { kind: 'omp', pattern: /^libomp\.(so\.5|so|dylib)$/ },
+  ] as const;
+  for (const { kind, pattern } of candidates) {
+    for (const folder of folders) {
+      const name = entries(folder).find((entry) => pattern.test(entry));
+      if (name !== undefined) return { path: join(folder, name), kind };
+    }
+  }
+  return undefined;
+}

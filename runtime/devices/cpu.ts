@@ -1,0 +1,236 @@
+/**
+ * The native CPU: LLVM text compiled in this process, buffers shared by name between the programs of a session, one
+ * native call per run.
+ */
+import { availableParallelism } from 'node:os';
+import { DeviceError } from '../program.ts';
+import type { Executable, Field, Session, TypedArray } from '../program.ts';
+import { findLlvm, findOpenMp, llvmHint, loadKoffi } from './cpu-library.ts';
+import type { Koffi } from './cpu-library.ts';
+import { openLlvm } from './cpu-llvm.ts';
+import type { CompiledModule, Llvm } from './cpu-llvm.ts';
+import { allocate, elementBytes, viewAs } from './cpu-memory.ts';
+import type { NativeMemory } from './cpu-memory.ts';
+import { openThreads, teamWords } from './cpu-threads.ts';
+import type { Threads } from './cpu-threads.ts';
+
+/** A program for the CPU as plain data; the compiler's TileProgram and LLVM module give it. */
+export interface NativeProgram {
+  readonly name: string;
+  /** Defines @step(i64 thread, i64 threads, ptr buffers, ptr scratch, ptr sync). */
+  readonly llvm: string;
+  readonly buffers: readonly NativeBuffer[];
+  /** Bytes of the memory that holds all temporaries, at their offsets. */
+  readonly arena: number;
+  /** Bytes of scratch memory per thread. */
+  readonly scratch: number;
+}
+
+export interface NativeBuffer extends Field {
+  readonly role: 'batch' | 'scalar' | 'param' | 'state' | 'constant' | 'result' | 'temporary';
+  readonly data?: readonly number[];
+  readonly offset?: number;
+}
+
+export interface CpuSession extends Session {
+  load(program: NativeProgram): Promise<CpuExecutable>;
+}
+
+export interface CpuExecutable extends Executable {
+  /** Milliseconds: parsing, passes, machine code. */
+  readonly compileTimes: readonly number[];
+}
+
+export interface CpuOptions {
+  readonly threads: number;
+  /** Check the bytes around every buffer after each run (tests). */
+  readonly guard?: boolean;
+  readonly threading?: Threads['kind'];
+}
+
+/** What this machine has for the cpu target. */
+export interface CpuDescription {
+  readonly llvm?: { readonly path: string; readonly version: number };
+  readonly cpu?: string;
+  readonly features?: string;
+  readonly architecture?: Llvm['host']['architecture'];
+  readonly threads: number;
+  readonly openmp?: string;
+  /** Why the cpu target cannot be used, and what to do. */
+  readonly problem?: string;
+}
+
+/** Layout of the words all threads wait on; the compiler's `syncLayout` says the same. */
+const syncBytes = 192;
+const flagByte = 128;
+
+let opened: { readonly koffi: Koffi; readonly llvm: Llvm } | undefined;
+
+/** Loads koffi and libLLVM, once; throws DeviceError with what to install. */
+export async function openCpu(): Promise<{ readonly koffi: Koffi; readonly llvm: Llvm }> {
+  const found = findLlvm();
+  if (found === undefined) {
+    const named = process.env['NACRE_LIBLLVM'];
+    const why = named ? `NACRE_LIBLLVM names ${named}, which is not a libLLVM 14 to 19` : 'no libLLVM was found on this machine';
+    throw new DeviceError(`The cpu target needs LLVM's library, but ${why}: ${llvmHint}, or use \`--target reference\`.`);
+  }
+  if (opened === undefined || opened.llvm.path !== found.path) {
+    const koffi = await loadKoffi();
+    opened = { koffi, llvm: openLlvm(koffi, found) };
+  }
+  return opened;
+}
+
+/** For `nacre doctor`: never throws. */
+export async function describeCpu(): Promise<CpuDescription> {
+  const openmp = findOpenMp()?.path;
+  const common = { threads: availableParallelism(), ...(openmp !== undefined && { openmp }) };
+  try {
+    const { llvm } = await openCpu();
+    const { cpu, features, architecture } = llvm.host;
+    return { ...common, llvm: { path: llvm.path, version: llvm.version }, cpu, features, architecture };
+  } catch (error) {
+    return { ...common, problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
+  const { koffi, llvm } = await openCpu();
+  const count = Math.max(1, Math.trunc(options.threads));
+  const threads = openThreads(koffi, count, options.threading);
+  const guards: { readonly name: string; readonly memory: NativeMemory }[] = [];
+  const newMemory = (size: number, purpose: string): NativeMemory => {
+    const memory = allocate(koffi, size, purpose);
+    if (options.guard === true) guards.push({ name: purpose, memory });
+    return memory;
+  };
+  const fields = new Map<string, Field>();
+  const shared = new Map<string, NativeMemory>();
+  const modules: CompiledModule[] = [];
+  const sync = newMemory(syncBytes, 'the words threads wait on');
+  // Both serve one program at a time, so all programs share the largest.
+  let arena = newMemory(0, 'the arena');
+  let scratch = newMemory(0, 'scratch');
+  let closed = false;
+
+  const memoryOf = (program: NativeProgram, buffer: NativeBuffer): NativeMemory => {
+    const size = buffer.shape.reduce((product, length) => product * length, elementBytes[buffer.dtype]);
+    const purpose = `${buffer.name} of ${program.name}`;
+    if (buffer.role !== 'param' && buffer.role !== 'state') return newMemory(size, purpose);
+    const known = fields.get(buffer.name);
+    const memory = shared.get(buffer.name) ?? newMemory(size, purpose);
+    if (known !== undefined && (known.dtype !== buffer.dtype || known.shape.join() !== buffer.shape.join())) {
+      throw new DeviceError(`${buffer.name} is ${describe(known)} in one program and ${describe(buffer)} in ${program.name}.`);
+    }
+    shared.set(buffer.name, memory);
+    fields.set(buffer.name, { name: buffer.name, dtype: buffer.dtype, shape: buffer.shape });
+    return memory;
+  };
+
+  const load = async (program: NativeProgram): Promise<CpuExecutable> => {
+    if (closed) throw new DeviceError('The session is closed.');
+    const module = await llvm.compile(program.llvm + threads.text, program.name);
+    modules.push(module);
+    const enter = module.addressOf('enter');
+    if (arena.bytes.length < program.arena) arena = newMemory(program.arena, `the temporaries of ${program.name}`);
+    if (scratch.bytes.length < program.scratch * count) scratch = newMemory(program.scratch * count, `the scratch memory of ${program.name}`);
+    const memories = new Map<string, NativeMemory>();
+    for (const buffer of program.buffers) {
+      if (buffer.role === 'temporary') continue;
+      const memory = memoryOf(program, buffer);
+      memories.set(buffer.name, memory);
+      if (buffer.data !== undefined) writeConstant(buffer, viewAs(memory, buffer.dtype));
+    }
+    const addressesOf = (): BigUint64Array =>
+      BigUint64Array.from(program.buffers, (buffer) => memories.get(buffer.name)?.address ?? arena.address + BigInt(placeOf(program, buffer)));
+    const table = newMemory(Math.max(8, 8 * program.buffers.length), `the buffer table of ${program.name}`);
+    const team = newMemory(64, `the team of ${program.name}`);
+    const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
+    const results = program.buffers.filter(({ role }) => role === 'result');
+    const view = (buffer: NativeBuffer): TypedArray => {
+      const memory = memories.get(buffer.name);
+      if (memory === undefined) throw new Error(`${buffer.name} has no memory`);
+      return viewAs(memory, buffer.dtype);
+    };
+    const bind = (): void => {
+      new BigUint64Array(table.bytes.buffer, table.bytes.byteOffset, program.buffers.length).set(addressesOf());
+      const words = new BigUint64Array(team.bytes.buffer, team.bytes.byteOffset, 8);
+      words[teamWords.threads] = BigInt(count);
+      words[teamWords.buffers] = table.address;
+      words[teamWords.scratch] = scratch.address;
+      words[teamWords.sync] = sync.address;
+    };
+    let bound: NativeMemory | undefined;
+    let boundScratch: NativeMemory | undefined;
+    return {
+      inputs, results, compileTimes: module.times,
+      async run(given) {
+        if (closed) throw new DeviceError('The session is closed.');
+        if (bound !== arena || boundScratch !== scratch) {
+          bind();
+          bound = arena;
+          boundScratch = scratch;
+        }
+        for (const input of inputs) fill(program, input, view(input), given.get(input.name));
+        threads.run(enter, team.address);
+        for (const { name, memory } of guards) {
+          if (!memory.intact()) throw new DeviceError(`${program.name} wrote outside ${name}.`);
+        }
+        if (sync.bytes[flagByte] !== 0) {
+          sync.bytes[flagByte] = 0;
+          throw new DeviceError(`An index was out of range in ${program.name}: a label, token or gathered position is negative or not below the size of its axis.`);
+        }
+        return new Map(results.map((result) => [result.name, view(result).slice()]));
+      },
+    };
+  };
+
+  const field = (name: string): TypedArray => {
+    const memory = shared.get(name);
+    const known = fields.get(name);
+    if (memory === undefined || known === undefined) throw new DeviceError(`No loaded program has a param or state ${name}.`);
+    return viewAs(memory, known.dtype);
+  };
+
+  return {
+    target: 'cpu',
+    fields,
+    load,
+    read: (name) => field(name).slice(),
+    write(name, data) {
+      const target = field(name);
+      assertFits(`${name}`, target, data);
+      target.set(data);
+    },
+    close() {
+      if (closed) return;
+      closed = true;
+      modules.forEach((module) => module.close());
+    },
+  };
+}
+
+const describe = (field: Field): string => `${field.dtype}[${field.shape.join(', ')}]`;
+
+function placeOf(program: NativeProgram, buffer: NativeBuffer): number {
+  if (buffer.offset === undefined) throw new Error(`temporary ${buffer.name} of ${program.name} has no place in the arena`);
+  return buffer.offset;
+}
+
+function writeConstant(buffer: NativeBuffer, view: TypedArray): void {
+  if (buffer.data === undefined || buffer.data.length !== view.length) throw new Error(`constant ${buffer.name} has ${buffer.data?.length ?? 0} elements, not ${view.length}`);
+  if (buffer.dtype === 'f16' || buffer.dtype === 'bf16') throw new Error(`constant ${buffer.name} is ${buffer.dtype}: constants are stored in single precision`);
+  view.set(buffer.data);
+}
+
+function assertFits(name: string, target: TypedArray, data: TypedArray): void {
+  if (data.constructor !== target.constructor || data.length !== target.length) {
+    throw new DeviceError(`${name} needs ${target.constructor.name} of ${target.length} elements, but was given ${data.constructor.name} of ${data.length}.`);
+  }
+}
+
+function fill(program: NativeProgram, input: NativeBuffer, target: TypedArray, data: TypedArray | undefined): void {
+  if (data === undefined) throw new DeviceError(`${program.name} needs the input ${input.name}, which was not given.`);
+  assertFits(`The input ${input.name} of ${program.name}`, target, data);
+  target.set(data);
+}

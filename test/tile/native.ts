@@ -1,0 +1,30 @@
+/** Running Tile programs in tests and measurements: natively, where there is an LLVM. */
+import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
+import type { TileProgram } from '../../compiler/tile/tile.ts';
+import type { CpuExecutable, CpuOptions, CpuSession, NativeProgram } from '../../runtime/devices/cpu.ts';
+import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
+import type { TypedArray } from '../../runtime/program.ts';
+
+/** Why native tests cannot run here; undefined where they can. */
+export const nativeProblem: string | undefined = (await describeCpu()).problem;
+
+/** The program as the CPU device takes it. Temporaries must have offsets. */
+export function nativeProgram(program: TileProgram): NativeProgram {
+  const { text, scratch } = emitLlvm(program, { architecture: process.arch === 'arm64' ? 'aarch64' : 'x86_64' });
+  return { name: program.name, llvm: text, scratch, arena: program.arena, buffers: program.buffers };
+}
+
+export async function loadNative(program: TileProgram, options: CpuOptions = { threads: 1, guard: true }): Promise<{ session: CpuSession; executable: CpuExecutable }> {
+  const session = await openCpuSession(options);
+  return { session, executable: await session.load(nativeProgram(program)) };
+}
+
+/** Inputs by name in, results by name out, everything closed again. */
+export async function runNative(program: TileProgram, inputs: Readonly<Record<string, TypedArray>>, options?: CpuOptions): Promise<ReadonlyMap<string, TypedArray>> {
+  const { session, executable } = await loadNative(program, options);
+  try {
+    return await executable.run(new Map(Object.entries(inputs)));
+  } finally {
+    session.close();
+  }
+}
