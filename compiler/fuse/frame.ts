@@ -1,0 +1,113 @@
+/**
+ * What fusion knows while it works. A frame is one graph being lowered: the whole step, or the body of a loop inside it.
+ * A value is either computed where it is needed (virtual) or a root: kept in a buffer, or in a register of its group.
+ */
+import type { Graph, Node, Value } from '../graph/graph.ts';
+import { concrete } from '../types/dim.ts';
+import type { Affine } from '../loop/build.ts';
+import type { Axis, Buffer, BufferRole, Coordinate } from '../loop/loop.ts';
+
+/** Where a value is in memory: an element is at [...prefix, ...index] of the buffer, seen as [...sizes, ...shape]. */
+export interface Place {
+  readonly buffer: Buffer;
+  readonly prefix: readonly Affine[];
+  readonly sizes: readonly number[];
+}
+
+/** A loop body's input that is a value outside the loop, at the loop's position along its first axis or whole. */
+export interface Alias {
+  readonly frame: Frame;
+  readonly value: Value;
+  readonly prefix: readonly Affine[];
+}
+
+/** The next value of a buffer that is read as `old` before. */
+export interface Update {
+  readonly value: Value;
+  readonly old: Value | undefined;
+  readonly place: Place;
+}
+
+export interface Frame {
+  readonly graph: Graph;
+  readonly nodes: Node[];
+  readonly producers: Map<Value, Node>;
+  readonly places: Map<Value, Place>;
+  readonly aliases: Map<Value, Alias>;
+  /** Values that are computed once, not at every use. */
+  readonly roots: Set<Value>;
+  /** Roots that lowering asked for because they cannot be computed at a use. */
+  readonly forced: Set<Value>;
+  readonly updates: Update[];
+  readonly session: Session;
+}
+
+/** Shared by all frames of one program. */
+export interface Session {
+  readonly buffers: Map<string, Buffer>;
+  readonly constants: Map<string, Buffer>;
+}
+
+/** Lowering found that a value cannot be computed at a use: it has to be a root of its frame. */
+export class NeedsRoot extends Error {
+  readonly frame: Frame;
+  readonly value: Value;
+  constructor(frame: Frame, value: Value) {
+    super('a value has to be materialized');
+    this.frame = frame;
+    this.value = value;
+  }
+}
+
+/** Lowering found that an axis has to be cut in two for a reshape to become affine. */
+export class NeedsCut extends Error {
+  readonly axis: Axis;
+  readonly inner: number;
+  constructor(axis: Axis, inner: number) {
+    super('an axis has to be cut');
+    this.axis = axis;
+    this.inner = inner;
+  }
+}
+
+export const shapeOf = (value: Value): readonly number[] => {
+  let shape = shapes.get(value);
+  if (shape === undefined) shapes.set(value, (shape = concrete(value.type.shape)));
+  return shape;
+};
+const shapes = new WeakMap<Value, readonly number[]>();
+
+export const elements = (value: Value): number => shapeOf(value).reduce((a, b) => a * b, 1);
+
+/** A buffer with a name nobody has yet. */
+export function createBuffer(session: Session, name: string, role: BufferRole, dtype: Buffer['dtype'], shape: readonly number[], data?: readonly number[]): Buffer {
+  let unique = name;
+  for (let count = 2; session.buffers.has(unique); count++) unique = `${name}.${count}`;
+  const buffer: Buffer = data === undefined ? { name: unique, role, dtype, shape } : { name: unique, role, dtype, shape, data };
+  session.buffers.set(unique, buffer);
+  return buffer;
+}
+
+/** Where a root is, or will be, in memory. */
+export function placeOf(frame: Frame, value: Value): Place {
+  let place = frame.places.get(value);
+  if (place === undefined) {
+    place = { buffer: createBuffer(frame.session, `v${value.id}`, 'temporary', value.type.dtype, shapeOf(value)), prefix: [], sizes: [] };
+    frame.places.set(value, place);
+  }
+  return place;
+}
+
+/** The access to an element of a place; `shape` is how the value is seen. */
+export const accessAt = (place: Place, shape: readonly number[], index: readonly Coordinate[]): { buffer: Buffer; shape: readonly number[]; index: readonly Coordinate[] } => ({
+  buffer: place.buffer,
+  shape: [...place.sizes, ...shape],
+  index: [...place.prefix, ...index],
+});
+
+/** The producer of a root or virtual value; inputs have none. */
+export function producerOf(frame: Frame, value: Value): Node {
+  const node = frame.producers.get(value);
+  if (node === undefined) throw new Error(`value ${value.id} of '${frame.graph.name}' has no producer`);
+  return node;
+}
