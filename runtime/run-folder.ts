@@ -1,0 +1,222 @@
+/**
+ * What a run leaves on disk: config.json, metrics.jsonl, checkpoints/, best.safetensors, last.safetensors, report.html.
+ * A checkpoint counts once its manifest is there, which is written last and holds the hash of the rest; so a crash at
+ * any moment leaves the run with its previous checkpoint.
+ */
+import { createHash } from 'node:crypto';
+import { UserError } from './errors.ts';
+import { createRunDirectory, openRunDirectory, type InputFile, type RunDirectory } from './files.ts';
+import type { Field, TrainPlan, TypedArray } from './program.ts';
+import { renderReport } from './report.ts';
+import { encodeWeights } from './safetensors.ts';
+import { notWeights } from './weights.ts';
+
+/** Where training stands: everything besides the tensors that a bit-exact continuation needs. */
+export interface Progress {
+  /** Optimizer updates done. */
+  readonly step: number;
+  /** The epoch in progress, from 0, and how many of its micro-batches are done. */
+  readonly epoch: number;
+  readonly batch: number;
+  /** Of this epoch so far. */
+  readonly loss: { readonly sum: number; readonly count: number };
+  /** The step whose `every` evaluations are done. */
+  readonly evaluated: number;
+  /** Best value so far of each metric that is saved by. */
+  readonly best: readonly { readonly metric: string; readonly value: number; readonly step: number }[];
+  /** Seconds spent, over all continuations. */
+  readonly seconds: number;
+}
+
+/** What config.json holds: enough to tell later what was run. */
+export interface RunConfig {
+  readonly plan: TrainPlan;
+  /** The command's settings. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** The `.model` file as it was. */
+  readonly source?: { readonly path: string; readonly text: string };
+}
+
+/** One line of metrics.jsonl. */
+export type MetricsLine = Readonly<Record<string, string | number | null>> & { readonly event: string; readonly step: number };
+
+export interface Tensor {
+  readonly field: Field;
+  readonly data: TypedArray;
+}
+
+export interface Checkpoint {
+  readonly name: string;
+  readonly progress: Progress;
+  open(): InputFile;
+}
+
+const manifestVersion = 1;
+
+interface Manifest {
+  readonly version: number;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly progress: Progress;
+}
+
+/** The folder of one run. */
+export interface RunFolder {
+  readonly path: string;
+  config(): RunConfig;
+  writeConfig(config: RunConfig): void;
+  /** Adds a line to metrics.jsonl; it reaches the disk with the next `flush`. */
+  log(line: MetricsLine): void;
+  flush(): void;
+  metrics(): MetricsLine[];
+  /** Forgets the lines after this step, which the continuation will write again. */
+  rewindMetrics(step: number): void;
+  saveCheckpoint(progress: Progress, weights: readonly Tensor[], rest: readonly Tensor[]): void;
+  /** The newest checkpoint that is whole. */
+  newestCheckpoint(): Checkpoint | undefined;
+  /** Writes `<name>.safetensors`, the weights alone. */
+  saveWeights(name: string, weights: readonly Tensor[], metadata: ReadonlyMap<string, string>): void;
+  openWeights(name: string): InputFile | undefined;
+  writeReport(): void;
+}
+
+/** Starts a folder `<out>/<name>-<number>` for a new run. */
+export function createRun(out: string, name: string, config: RunConfig): RunFolder {
+  const folder = runFolder(createRunDirectory(out, name));
+  folder.writeConfig(config);
+  return folder;
+}
+
+/** Opens the folder of an earlier run, to continue or to evaluate it. */
+export function openRun(path: string): RunFolder {
+  return runFolder(openRunDirectory(path));
+}
+
+/** Like `openRun`, and removes what a crash left half-written. For the one process that goes on with the run. */
+export function reopenRun(path: string): RunFolder {
+  const directory = openRunDirectory(path);
+  directory.clean();
+  return runFolder(directory);
+}
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+const sha256 = (chunks: readonly Uint8Array[]): string => {
+  const hash = createHash('sha256');
+  chunks.forEach((chunk) => hash.update(chunk));
+  return hash.digest('hex');
+};
+
+const fileOf = (checkpoint: string): string => `checkpoints/${checkpoint}.safetensors`;
+const manifestOf = (checkpoint: string): string => `checkpoints/${checkpoint}.json`;
+
+function runFolder(directory: RunDirectory): RunFolder {
+  let lines: string[] = [];
+  const flush = (): void => {
+    if (lines.length === 0) return;
+    directory.append('metrics.jsonl', lines.join(''));
+    lines = [];
+  };
+  const metrics = (): MetricsLine[] => {
+    flush();
+    return directory.has('metrics.jsonl') ? parseLines(new TextDecoder().decode(directory.read('metrics.jsonl'))) : [];
+  };
+  const checkpoints = (): Checkpoint[] => directory.list('checkpoints')
+    .filter((name) => /^\d+\.json$/.test(name))
+    .map((name) => name.slice(0, -'.json'.length))
+    .reverse()
+    .flatMap((name) => {
+      const manifest = wholeCheckpoint(directory, name);
+      return manifest === undefined ? [] : [{ name, progress: manifest.progress, open: () => directory.open(fileOf(name)) }];
+    });
+  return {
+    path: directory.path,
+    config: () => parseConfig(directory),
+    writeConfig: (config) => directory.write('config.json', [encode(`${JSON.stringify(config, null, 2)}\n`)]),
+    log: (line) => { lines.push(`${JSON.stringify(line)}\n`); },
+    flush,
+    metrics,
+    rewindMetrics(step) {
+      const kept = metrics().filter((line) => line.step <= step);
+      directory.write('metrics.jsonl', [encode(kept.map((line) => `${JSON.stringify(line)}\n`).join(''))]);
+    },
+    saveCheckpoint(progress, weights, rest) {
+      const name = String(progress.step).padStart(9, '0');
+      const metadata = new Map([['nacre', 'checkpoint'], [notWeights, JSON.stringify(rest.map(({ field }) => field.name))]]);
+      const chunks = encodeWeights([...weights, ...rest], metadata);
+      const manifest: Manifest = {
+        version: manifestVersion, bytes: chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0), sha256: sha256(chunks), progress,
+      };
+      // Without its manifest the old checkpoint of the same step is no checkpoint, so never a new file beside an old hash.
+      if (directory.has(manifestOf(name))) directory.remove(manifestOf(name));
+      directory.write(fileOf(name), chunks);
+      directory.write(manifestOf(name), [encode(`${JSON.stringify(manifest)}\n`)]);
+      dropOld(directory, name);
+    },
+    newestCheckpoint: () => checkpoints()[0],
+    saveWeights: (name, weights, metadata) => directory.write(`${name}.safetensors`, encodeWeights(weights, metadata)),
+    openWeights: (name) => (directory.has(`${name}.safetensors`) ? directory.open(`${name}.safetensors`) : undefined),
+    writeReport: () => directory.write('report.html', [encode(renderReport(parseConfig(directory), metrics()))]),
+  };
+}
+
+/** The manifest of a checkpoint whose file is there with the right size and hash. */
+function wholeCheckpoint(directory: RunDirectory, name: string): Manifest | undefined {
+  if (!directory.has(manifestOf(name)) || !directory.has(fileOf(name))) return undefined;
+  try {
+    const manifest = JSON.parse(new TextDecoder().decode(directory.read(manifestOf(name)))) as Manifest;
+    if (manifest.version > manifestVersion) {
+      throw new UserError('checkpoint-version', `Checkpoint ${name} in ${directory.path} was written by a newer Nacre.`, 'Update Nacre to continue this run.');
+    }
+    return hashFile(directory.open(fileOf(name))) === `${manifest.bytes} ${manifest.sha256}` ? manifest : undefined;
+  } catch (error) {
+    // A manifest that does not parse is that of no checkpoint.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function hashFile(file: InputFile): string {
+  const hash = createHash('sha256');
+  const piece = 2 ** 24;
+  try {
+    for (let at = 0; at < file.size; at += piece) hash.update(file.read(at, Math.min(piece, file.size - at)));
+    return `${file.size} ${hash.digest('hex')}`;
+  } finally {
+    file.close();
+  }
+}
+
+const keptCheckpoints = 2;
+
+/** Keeps the newest checkpoints; deletes older ones only after the new one was read back and found whole. */
+function dropOld(directory: RunDirectory, newest: string): void {
+  const names = directory.list('checkpoints');
+  const manifests = names.filter((name) => /^\d+\.json$/.test(name)).map((name) => name.slice(0, -'.json'.length));
+  if (manifests.length <= keptCheckpoints || wholeCheckpoint(directory, newest) === undefined) return;
+  const kept = new Set(manifests.reverse().slice(0, keptCheckpoints));
+  for (const name of names) {
+    const stem = name.split('.')[0];
+    // The manifest goes first (".json" sorts before ".safetensors"): a file without one is no checkpoint.
+    if (!kept.has(stem)) directory.remove(`checkpoints/${name}`);
+  }
+}
+
+function parseLines(text: string): MetricsLine[] {
+  return text.split('\n').flatMap((line) => {
+    try {
+      return line === '' ? [] : [JSON.parse(line) as MetricsLine];
+    } catch {
+      // The last line of a process that was killed.
+      return [];
+    }
+  });
+}
+
+function parseConfig(directory: RunDirectory): RunConfig {
+  try {
+    return JSON.parse(new TextDecoder().decode(directory.read('config.json'))) as RunConfig;
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new UserError('run-not-found', `config.json in ${directory.path} cannot be read.`);
+    throw error;
+  }
+}
