@@ -1,0 +1,199 @@
+/**
+ * From a `data` value to what the runtime reads (DataPlan) and what the step program computes from it (`map` stages).
+ *
+ * `idx(image: "…") |> split(part, train: 0.9, test: 0.1) |> map(image: f32(image) / 255) |> shuffle(seed: 0) |> batch(64)`
+ *
+ * A map commutes with choosing and ordering samples, so the plan holds everything but the maps, and the maps are compiled
+ * into the program that uses the fields.
+ */
+import type { Argument } from '../../grammar/ast.ts';
+import { diagnose, didYouMean, Problem } from '../base/diagnostics.ts';
+import type { Span } from '../base/source.ts';
+import type { Field, DataPlan } from '../../runtime/program.ts';
+import type { Context } from './context.ts';
+import { evaluate } from './evaluate.ts';
+import { bind, createScope, type Scope } from './scope.ts';
+import { describe, numberOf, type DataStep, type DataValue, type Value } from './value.ts';
+
+/** A data source, and the maps that follow it. */
+export interface Pipeline {
+  readonly plan: DataPlan;
+  /** Samples per batch, where `batch` was said. */
+  readonly batch: number | undefined;
+  readonly maps: readonly { readonly expressions: readonly Argument[]; readonly scope: Scope }[];
+  readonly span: Span;
+}
+
+/** Names of the sources; everything else is a stage that follows one. */
+export const dataSources = ['idx', 'npy', 'csv', 'text', 'generate'] as const;
+export const dataStages = ['map', 'shuffle', 'split', 'take', 'batch'] as const;
+
+export function planData(data: DataValue): Pipeline {
+  const [source, ...stages] = data.steps;
+  let plan = planSource(source);
+  let batch: number | undefined;
+  const maps: { expressions: readonly Argument[]; scope: Scope }[] = [];
+  for (const step of stages) {
+    if (batch !== undefined && step.name !== 'map') wrong(step.span, `\`${step.name}\` must come before \`batch\`.`);
+    switch (step.name) {
+      case 'map': maps.push({ expressions: step.expressions, scope: step.scope }); break;
+      case 'shuffle': plan = { kind: 'shuffle', of: plan, seed: optionalInt(step, 'seed', 0) }; break;
+      case 'take': plan = { kind: 'take', of: plan, count: requiredInt(step, 'count') }; break;
+      case 'split': plan = planSplit(step, plan); break;
+      case 'batch': {
+        batch = requiredInt(step, 'size');
+        if (batch < 1) wrong(step.span, 'A batch holds at least one sample.');
+        plan = { kind: 'batch', of: plan, size: batch, last: optionalText(step, 'last', ['keep', 'drop'], 'keep') };
+        break;
+      }
+      default:
+        throw new Problem(diagnose('unknown-data-stage', { name: step.name }, [{ span: step.span, text: '' }], didYouMean(step.name, dataStages)));
+    }
+  }
+  return { plan, batch, maps, span: source.span };
+}
+
+/** The plan read in batches of this size, unless it says its own. */
+export function batched(pipeline: Pipeline, size: number): DataPlan {
+  return pipeline.batch === undefined ? { kind: 'batch', of: pipeline.plan, size, last: 'keep' } : pipeline.plan;
+}
+
+/** The fields of a batch after all maps. `raw` holds the source's fields as values of the graph in `context`. */
+export function applyMaps(context: Context, pipeline: Pipeline, raw: ReadonlyMap<string, Value>): ReadonlyMap<string, Value> {
+  let fields = raw;
+  for (const { expressions, scope } of pipeline.maps) {
+    const inner = createScope(scope);
+    for (const [name, value] of fields) bind(inner, name, value);
+    const mapped = new Map<string, Value>();
+    for (const { name, value, span } of expressions) {
+      if (name === undefined) wrong(span, '`map` needs a name for each field it makes.', 'Write `map(image: f32(image) / 255)`.');
+      else mapped.set(name.name, evaluate(context, inner, value));
+    }
+    fields = mapped;
+  }
+  return fields;
+}
+
+function planSource(step: DataStep): DataPlan {
+  switch (step.name) {
+    case 'idx':
+    case 'npy': {
+      const fields = step.arguments.map((argument) => {
+        if (argument.name === undefined) wrong(argument.span, `\`${step.name}\` needs a field name for each file.`, `Write \`${step.name}(image: "file")\`.`);
+        return { name: argument.name ?? '', path: textOf(argument.value, argument.span) };
+      });
+      if (fields.length === 0) wrong(step.span, `\`${step.name}\` needs at least one file.`);
+      return { kind: step.name, fields };
+    }
+    case 'csv': return planCsv(step);
+    case 'text': {
+      const length = requiredInt(step, 'length');
+      return {
+        kind: 'text', path: requiredText(step, 'path'), length, stride: optionalInt(step, 'stride', length),
+        input: 'input', target: 'target',
+      };
+    }
+    case 'generate': return { kind: 'generate', count: requiredInt(step, 'count'), index: 'index' };
+    default:
+      throw new Problem(diagnose('unknown-data-source', { name: step.name }, [{ span: step.span, text: '' }], didYouMean(step.name, dataSources)));
+  }
+}
+
+/**
+ * `csv("iris.csv", x: ["width", "length"], y: "price", label: { category: "species" })`: a list of columns is a row of
+ * numbers, one column a number; `{ category: … }` numbers the distinct texts of a column, `{ integer: … }` keeps whole numbers.
+ */
+function planCsv(step: DataStep): DataPlan {
+  const columns = step.arguments
+    .filter((given) => given.name !== undefined && given.name !== 'header' && given.name !== 'path')
+    .map(({ name = '', value, span }) => ({ name, ...planColumns(value, span) }));
+  if (columns.length === 0) wrong(step.span, '`csv` needs its fields.', 'Write `csv("iris.csv", x: ["width", "length"], label: { category: "species" })`.');
+  const header = find(step, 'header')?.value;
+  return { kind: 'csv', path: requiredText(step, 'path'), columns, header: header?.kind === 'bool' ? header.value !== false : true };
+}
+
+function planColumns(value: Value, span: Span): { columns: string[]; dtype: 'f32' | 'i32' | 'category' } {
+  if (value.kind === 'list') return { columns: value.elements.map((element) => textOf(element, span)), dtype: 'f32' };
+  if (value.kind !== 'record') return { columns: [textOf(value, span)], dtype: 'f32' };
+  const [entry, ...more] = value.fields;
+  if (entry === undefined || more.length > 0 || (entry[0] !== 'category' && entry[0] !== 'integer'))
+    return wrong(span, 'A column is `"name"`, `{ category: "name" }` or `{ integer: "name" }`.');
+  return { columns: [textOf(entry[1], span)], dtype: entry[0] === 'category' ? 'category' : 'i32' };
+}
+
+/** `split(part, train: 0.9, test: 0.1)`: the named part, the shares in the order they are written. */
+function planSplit(step: DataStep, of: DataPlan): DataPlan {
+  const [which, ...shares] = step.arguments;
+  if (which === undefined || which.name !== undefined) wrong(step.span, '`split` needs the part that is wanted first.', 'Write `split(part, train: 0.9, test: 0.1)`.');
+  const part = textOf(which.value, which.span);
+  let start = 0;
+  let chosen: { start: number; end: number } | undefined;
+  for (const { name, value, span } of shares) {
+    const share = value.kind === 'int' || value.kind === 'float' ? numberOf(value) : undefined;
+    if (name === undefined || share === undefined || share <= 0 || share > 1) {
+      wrong(span, 'Each part of a split is a name and a share between 0 and 1.');
+      continue;
+    }
+    // Shares are written in decimals; summing them must not move a boundary by a rounding.
+    const end = Math.round((start + share) * 1e9) / 1e9;
+    if (name === part) chosen = { start, end };
+    start = end;
+  }
+  if (start > 1) wrong(step.span, `The parts of this split add up to ${start}, more than the whole.`);
+  if (chosen === undefined) {
+    const names = shares.flatMap(({ name }) => (name === undefined ? [] : [name]));
+    const { hint } = didYouMean(part, names);
+    return wrong(which.span, `This split has no part \`${part}\`; it has ${names.map((name) => `\`${name}\``).join(', ')}.`, hint);
+  }
+  return { kind: 'slice', of, ...chosen };
+}
+
+function find(step: DataStep, name: string): DataStep['arguments'][number] | undefined {
+  return step.arguments.find((argument) => argument.name === name);
+}
+
+/** An argument by name, or the first one without a name. */
+function argument(step: DataStep, name: string): DataStep['arguments'][number] | undefined {
+  return find(step, name) ?? step.arguments.find((candidate) => candidate.name === undefined);
+}
+
+function required(step: DataStep, name: string): DataStep['arguments'][number] {
+  return argument(step, name) ?? wrong(step.span, `\`${step.name}\` needs \`${name}\`.`);
+}
+
+const requiredText = (step: DataStep, name: string): string => {
+  const { value, span } = required(step, name);
+  return textOf(value, span);
+};
+
+const requiredInt = (step: DataStep, name: string): number => {
+  const { value, span } = required(step, name);
+  return intOf(value, span);
+};
+
+function optionalInt(step: DataStep, name: string, otherwise: number): number {
+  const found = find(step, name);
+  return found === undefined ? otherwise : intOf(found.value, found.span);
+}
+
+function optionalText<Choice extends string>(step: DataStep, name: string, choices: readonly Choice[], otherwise: Choice): Choice {
+  const found = find(step, name);
+  if (found === undefined) return otherwise;
+  const text = textOf(found.value, found.span);
+  return choices.find((choice) => choice === text) ?? wrong(found.span, `\`${name}\` is one of ${choices.map((choice) => `"${choice}"`).join(', ')}.`);
+}
+
+function textOf(value: Value, span: Span): string {
+  return value.kind === 'string' ? value.value : wrong(span, `This should be a text, but it is ${describe(value)}.`);
+}
+
+function intOf(value: Value, span: Span): number {
+  return value.kind === 'int' && typeof value.value === 'number' ? value.value : wrong(span, `This should be a whole number, but it is ${describe(value)}.`);
+}
+
+function wrong(span: Span, problem: string, hint?: string): never {
+  throw new Problem(diagnose('bad-data', { problem }, [{ span, text: '' }], hint === undefined ? {} : { hint }));
+}
+
+/** A field of a batch of this size, as a tensor type. */
+export const fieldType = (field: Field, batch: number) => ({ dtype: field.dtype, shape: [batch, ...field.shape] });

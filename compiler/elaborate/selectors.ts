@@ -1,0 +1,47 @@
+/**
+ * Which parameters a selector means: `model.head.*`, `*.bias`, `model.*.{query, value}`, `role(norm)`.
+ *
+ * `*` stands for any text, dots included; a path that names an instance means everything in it.
+ */
+import type { Selector } from '../../grammar/ast.ts';
+import { diagnose, Problem, nearest } from '../base/diagnostics.ts';
+import { slotPath, type Slot } from './value.ts';
+
+/** The slots a selector means, in their order; a selector that means none is an error that names the nearest. */
+export function select(selector: Selector, slots: readonly Slot[]): Slot[] {
+  const chosen = slots.filter((slot) => means(selector, slot));
+  if (chosen.length > 0) return chosen;
+  const candidates =
+    selector.kind === 'role'
+      ? slots.flatMap((slot) => (slot.declaration.tag === undefined ? [] : [slot.declaration.tag.name]))
+      : slots.flatMap((slot) => prefixes(slotPath(slot)));
+  const near = nearest(selector.text, new Set(candidates));
+  throw new Problem(
+    diagnose('selector-matches-nothing', { selector: showSelector(selector) }, [{ span: selector.span, text: '' }], {
+      ...(near === undefined ? {} : { hint: `The nearest there is: \`${near}\`.` }),
+      notes: [`The parameters are ${slots.slice(0, 8).map((slot) => `\`${slotPath(slot)}\``).join(', ')}${slots.length > 8 ? ', …' : ''}.`],
+    }),
+  );
+}
+
+export const showSelector = (selector: Selector): string => (selector.kind === 'role' ? `role(${selector.text})` : selector.text);
+
+function means(selector: Selector, slot: Slot): boolean {
+  if (selector.kind === 'role') return slot.declaration.tag?.name === selector.text;
+  const pattern = toPattern(selector.text);
+  return prefixes(slotPath(slot)).some((path) => pattern.test(path));
+}
+
+/** `a.b.c` → `a`, `a.b`, `a.b.c` */
+function prefixes(path: string): string[] {
+  const parts = path.split('.');
+  return parts.map((_, count) => parts.slice(0, count + 1).join('.'));
+}
+
+function toPattern(text: string): RegExp {
+  const pattern = text
+    .replace(/[.+?^$()|[\]\\]/g, '\\$&')
+    .replace(/\*/g, '.*')
+    .replace(/\{([^}]*)\}/g, (_, choices: string) => `(?:${choices.split(',').map((choice) => choice.trim()).join('|')})`);
+  return new RegExp(`^${pattern}$`);
+}

@@ -1,0 +1,214 @@
+/**
+ * The programs of a train block as Tensor IR: one graph each for a training step (forward, backward, clip, update, metrics),
+ * an evaluation step, and the first values of everything.
+ */
+import type { Parameter } from '../../grammar/ast.ts';
+import type { DataDescription } from './describe.ts';
+import type { StepPhase, TrainPlan } from '../../runtime/program.ts';
+import { diagnose, didYouMean, Problem, type Diagnostics } from '../base/diagnostics.ts';
+import type { Span } from '../base/source.ts';
+import { differentiate } from '../differentiate/differentiate.ts';
+import type { Builder } from '../graph/build.ts';
+import type { Graph, Value as GraphValue } from '../graph/graph.ts';
+import { createBuilder } from '../ops/builder.ts';
+import { concrete } from '../types/dim.ts';
+import { createContext, type Context } from './context.ts';
+import { applyMaps, batched, fieldType, type Pipeline } from './data.ts';
+import { evaluate } from './evaluate.ts';
+import { initialize } from './initialize.ts';
+import { applyOptimizer, optimizerStates } from './optimizer.ts';
+import { bind, createScope } from './scope.ts';
+import type { PlannedParameter, TrainBlock } from './train.ts';
+import { describe, slotPath, tensor, unknown, type Value } from './value.ts';
+
+/** What the runtime found behind the block's data, in the order train, then evaluations. */
+export interface BoundData {
+  readonly train: DataDescription;
+  readonly evaluations: readonly DataDescription[];
+}
+
+/** The state in which optimizer state `name` of a parameter is kept. */
+const stateName = (name: string, path: string): string => `optimizer.${name}.${path}`;
+const accumulatedName = (path: string): string => `accumulated.${path}`;
+const accumulatedCount = 'accumulated.count';
+
+/** First values of parameters, buffers, optimizer states and accumulators. */
+export function buildInit(block: TrainBlock, diagnostics: Diagnostics): Graph {
+  const build = createBuilder(`${block.name}.init`);
+  const context = createContext(build, diagnostics);
+  for (const root of block.roots.values()) initialize(context, root);
+  for (const { path, optimizer, slot } of block.parameters) {
+    if (optimizer === undefined) continue;
+    for (const state of optimizerStates(context, optimizer, slot.type)) build.output(stateName(state.name, path), 'update', state.initial);
+    if (block.accumulate > 1) build.output(accumulatedName(path), 'update', build.constant(0, 'f32', slot.type.shape));
+  }
+  if (block.accumulate > 1) build.output(accumulatedCount, 'update', build.constant(0, 'f32'));
+  return build.finish();
+}
+
+/** One training step on a batch of this size. */
+export function buildStep(block: TrainBlock, data: DataDescription, batch: number, phase: StepPhase, diagnostics: Diagnostics): Graph {
+  const build = createBuilder(`${block.name}.step`);
+  const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
+  const context = createContext(build, diagnostics, { training: true, step: randomStep(build, block, step) });
+  const loss = evaluateBody(context, block, block.data, data, batch, block.loss.parameters, block.loss.body);
+  const { sum, count } = sumAndCount(context, loss, block.loss.body.span);
+  build.output('loss.sum', 'result', sum);
+  build.output('loss.count', 'result', count);
+
+  const trained = block.parameters.filter((parameter) => parameter.optimizer !== undefined);
+  const values = trained.map(({ slot, path }) => {
+    const value = context.slots.get(slot);
+    if (value === undefined) throw unreached(block, path, slot.declaration.span);
+    return value;
+  });
+  build.origin = { span: block.loss.span };
+  if (phase === 'only') update(context, block, trained, values, differentiate(build, build.binary('div', sum, count), values), step);
+  else accumulate(context, block, trained, values, { sum, count, step }, phase);
+  for (const [slot, value] of context.updates) build.output(slotPath(slot), 'update', value);
+  return build.finish();
+}
+
+/** One batch of an evaluation: a sum and a count for each metric. */
+export function buildEvaluation(block: TrainBlock, index: number, data: DataDescription, batch: number, diagnostics: Diagnostics): Graph {
+  const { declaration, data: pipeline, name } = block.evaluations[index];
+  const build = createBuilder(`${block.name}.${name}`);
+  const context = createContext(build, diagnostics);
+  const metrics = evaluateBody(context, block, pipeline, data, batch, declaration.parameters, declaration.body);
+  for (const [metric, value] of metricsOf(metrics, declaration.body.span)) {
+    const { sum, count } = sumAndCount(context, value, declaration.body.span);
+    build.output(`${metric}.sum`, 'result', sum);
+    build.output(`${metric}.count`, 'result', count);
+  }
+  return build.finish();
+}
+
+/** Everything the runtime needs to know besides the programs. */
+export function planTrain(block: TrainBlock, data: BoundData, diagnostics: Diagnostics): TrainPlan {
+  const context = createContext(createBuilder(block.name), diagnostics);
+  const field = (name: string, shape: readonly number[]) => ({ name, dtype: 'f32', shape }) as const;
+  const trained = block.parameters.flatMap(({ optimizer, slot, path }) => (optimizer === undefined ? [] : [{ optimizer, slot, path }]));
+  const states = trained.flatMap(({ optimizer, slot, path }) =>
+    optimizerStates(context, optimizer, slot.type).map((state) => field(stateName(state.name, path), concrete(slot.type.shape))));
+  const accumulated = block.accumulate === 1 ? [] : [...trained.map(({ slot, path }) => field(accumulatedName(path), concrete(slot.type.shape))), field(accumulatedCount, [])];
+  const evaluations = block.evaluations.map((evaluation, index) => {
+    const graph = buildEvaluation(block, index, data.evaluations[index], 1, diagnostics);
+    const metrics = graph.outputs.flatMap(({ name }) => (name.endsWith('.sum') ? [name.slice(0, -'.sum'.length)] : []));
+    const batch = evaluation.data.batch ?? Math.min(250, data.evaluations[index].count);
+    const every = block.evalEvery === undefined ? {} : { every: block.evalEvery };
+    return { name: evaluation.name, data: batched(evaluation.data, batch), batch, metrics, ...every };
+  });
+  for (const save of block.saves)
+    if (save.kind === 'best' && save.metric !== 'loss' && !evaluations.some(({ metrics }) => metrics.includes(save.metric)))
+      throw new Problem(diagnose('unknown-metric', { name: save.metric }, [{ span: block.declaration.span, text: '' }],
+        didYouMean(save.metric, evaluations.flatMap(({ metrics }) => metrics))));
+  return {
+    version: 1, name: block.name, seed: block.seed, data: batched(block.data, block.batch), batch: block.batch,
+    ...(block.epochs === undefined ? {} : { epochs: block.epochs }),
+    ...(block.steps === undefined ? {} : { steps: block.steps }),
+    accumulate: block.accumulate, evaluations, saves: block.saves, loads: block.loads,
+    parameters: block.parameters.map(({ slot, path, optimizer }) => ({
+      name: path, dtype: slot.type.dtype, shape: concrete(slot.type.shape), trained: optimizer !== undefined,
+      ...(slot.declaration.tag === undefined ? {} : { tag: slot.declaration.tag.name }),
+    })),
+    states: [
+      ...block.buffers.map((slot) => ({ name: slotPath(slot), dtype: slot.type.dtype, shape: concrete(slot.type.shape), buffer: true })),
+      ...[...states, ...accumulated].map((state) => ({ ...state, buffer: false })),
+    ],
+  };
+}
+
+/** Evaluates a body whose parameters are fields of the data. */
+function evaluateBody(
+  context: Context, block: TrainBlock, pipeline: Pipeline, data: DataDescription, batch: number,
+  parameters: readonly Parameter[], body: TrainBlock['loss']['body'],
+): Value {
+  const raw = new Map(data.fields.map((field): [string, Value] => [field.name, tensor(context.root.input(field.name, 'batch', fieldType(field, batch)))]));
+  const fields = applyMaps(context, pipeline, raw);
+  const scope = createScope(block.scope);
+  for (const { name } of parameters) {
+    const value = fields.get(name.name);
+    if (value === undefined)
+      context.diagnostics.report(diagnose('unknown-field', { name: name.name }, [{ span: name.span, text: '' }], didYouMean(name.name, fields.keys())));
+    bind(scope, name.name, value ?? unknown);
+  }
+  return evaluate(context, scope, body);
+}
+
+/** Random numbers differ between the micro-batches of a step. */
+function randomStep(build: Builder, block: TrainBlock, step: GraphValue): GraphValue {
+  if (block.accumulate === 1) return step;
+  const micro = build.input('micro', 'scalar', { dtype: 'u32', shape: [] });
+  return build.binary('add', build.binary('mul', step, build.constant(block.accumulate, 'u32')), micro);
+}
+
+/** Adds this micro-batch to the gradients of the step; the last one divides by all that was counted and updates. */
+function accumulate(
+  context: Context, block: TrainBlock, trained: readonly PlannedParameter[], values: readonly GraphValue[],
+  loss: { sum: GraphValue; count: GraphValue; step: GraphValue }, phase: 'accumulate' | 'last',
+): void {
+  const build = context.root;
+  const count = build.binary('add', build.input(accumulatedCount, 'state', { dtype: 'f32', shape: [] }), loss.count);
+  const sums = differentiate(build, loss.sum, values).map((gradient, at) =>
+    build.binary('add', build.input(accumulatedName(trained[at].path), 'state', trained[at].slot.type), gradient));
+  const last = phase === 'last';
+  build.output(accumulatedCount, 'update', last ? build.constant(0, 'f32') : count);
+  trained.forEach(({ path, slot }, at) => build.output(accumulatedName(path), 'update', last ? build.constant(0, 'f32', slot.type.shape) : sums[at]));
+  if (!last) return;
+  const means = sums.map((sum) => build.binary('div', sum, build.broadcast(count, sum.type.shape)));
+  update(context, block, trained, values, means, loss.step);
+}
+
+/** Clips the gradients and gives every trained parameter and its optimizer states their next values. */
+function update(
+  context: Context, block: TrainBlock, trained: readonly PlannedParameter[], values: readonly GraphValue[],
+  gradients: readonly GraphValue[], step: GraphValue,
+): void {
+  const build = context.root;
+  const clipped = clip(build, block, gradients);
+  const at = build.cast(step, 'f32');
+  trained.forEach(({ path, slot, optimizer }, index) => {
+    if (optimizer === undefined) return;
+    build.origin = { span: optimizer.span, path };
+    const states = new Map(optimizerStates(context, optimizer, slot.type).map(({ name }) =>
+      [name, build.input(stateName(name, path), 'state', slot.type)]));
+    const next = applyOptimizer(context, optimizer, { param: values[index], grad: clipped[index], step: at, states });
+    build.output(path, 'update', next.param);
+    for (const [name, value] of next.states) build.output(stateName(name, path), 'update', value);
+  });
+}
+
+/** By global norm (Pascanu et al. 2013; as in PyTorch, limit / (norm + 1e-6) at most 1) or elementwise. */
+function clip(build: Builder, block: TrainBlock, gradients: readonly GraphValue[]): readonly GraphValue[] {
+  if (block.clip === undefined) return gradients;
+  const limit = (value: number, like: GraphValue): GraphValue => build.constant(value, 'f32', like.type.shape);
+  const bound = block.clip.limit;
+  if (block.clip.by === 'value')
+    return gradients.map((gradient) => build.binary('max', build.binary('min', gradient, limit(bound, gradient)), limit(-bound, gradient)));
+  const squares = gradients.map((gradient) => build.reduce('sum', build.binary('mul', gradient, gradient), gradient.type.shape.map((_, axis) => axis)));
+  const norm = build.unary('sqrt', squares.reduce((sum, square) => build.binary('add', sum, square)));
+  build.output('grad_norm', 'result', norm);
+  const one = build.constant(1, 'f32');
+  const factor = build.binary('min', one, build.binary('div', build.constant(bound, 'f32'), build.binary('add', norm, build.constant(1e-6, 'f32'))));
+  return gradients.map((gradient) => build.binary('mul', gradient, build.broadcast(factor, gradient.type.shape)));
+}
+
+/** A loss as it is; a plain number counts once a batch. */
+function sumAndCount(context: Context, value: Value, span: Span): { sum: GraphValue; count: GraphValue } {
+  const one = context.root.constant(1, 'f32');
+  if (value.kind === 'loss') return value;
+  if (value.kind === 'tensor' && value.value.type.shape.length === 0) return { sum: value.value, count: one };
+  if (value.kind === 'unknown') return { sum: one, count: one };
+  throw new Problem(diagnose('not-a-metric', { found: describe(value) }, [{ span, text: '' }]));
+}
+
+function metricsOf(value: Value, span: Span): ReadonlyMap<string, Value> {
+  if (value.kind === 'record') return value.fields;
+  if (value.kind === 'unknown') return new Map();
+  throw new Problem(diagnose('not-a-metric', { found: describe(value) }, [{ span, text: '' }], { hint: 'Write `{ accuracy: accuracy(model(x), y) }`.' }));
+}
+
+function unreached(block: TrainBlock, path: string, declared: Span): Problem {
+  return new Problem(diagnose('unreached-parameter', { path }, [{ span: block.loss.span, text: 'the loss' }, { span: declared, text: 'the parameter' }],
+    { hint: `Take it out of the model, or say \`freeze ${path}\`.` }));
+}
