@@ -1,0 +1,41 @@
+/**
+ * The compiler on one page: which level follows which. A graph comes from `elaborate/`; a Tile program goes to a target.
+ *
+ *   Tensor IR ── optimize ──▶ Tensor IR ── fuse ──▶ Loop IR ── schedule ──▶ Tile IR ── planMemory ──▶ Tile IR ──▶ target
+ */
+import { fuse, type FusionDecision } from './fuse/index.ts';
+import type { Graph } from './graph/graph.ts';
+import type { LoopProgram } from './loop/loop.ts';
+import { verifyLoop } from './loop/verify.ts';
+import { optimize } from './optimize/index.ts';
+import { schedule } from './schedule/index.ts';
+import type { Capabilities } from './targets/target.ts';
+import { planMemory } from './tile/plan-memory.ts';
+import type { TileProgram } from './tile/tile.ts';
+import { verifyTile } from './tile/verify.ts';
+
+/** A program at every level it went through. */
+export interface Stages {
+  readonly optimized: Graph;
+  readonly loop: LoopProgram;
+  readonly decisions: readonly FusionDecision[];
+  readonly tile: TileProgram;
+}
+
+export interface CompileOptions {
+  /** Check every level, and the graph after every pass: for tests and for finding the guilty pass. */
+  readonly verify?: boolean;
+}
+
+/** Compiles one graph for a machine with these capabilities. */
+export function compile(graph: Graph, capabilities: Capabilities, { verify = false }: CompileOptions = {}): Stages {
+  const optimized = optimize(graph, { verify });
+  const { program: loop, decisions } = fuse(optimized);
+  const tile = planMemory(schedule(loop, capabilities));
+  if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
+  return { optimized, loop, decisions, tile };
+}
+
+function complain(violations: readonly string[]): void {
+  if (violations.length > 0) throw new Error(`the compiler made an invalid program:\n${violations.join('\n')}`);
+}

@@ -1,0 +1,61 @@
+/**
+ * Targets that a trainer can run on: a session that holds the weights, and how a graph becomes something it executes.
+ * Native libraries load here, when a target is opened, and nowhere else.
+ */
+import { availableParallelism } from 'node:os';
+import type { Graph } from '../../compiler/graph/graph.ts';
+import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';
+
+export const targets = ['auto', 'cpu', 'reference'] as const;
+export type TargetName = (typeof targets)[number];
+
+export interface Target {
+  readonly session: Session;
+  load(graph: Graph): Promise<Executable>;
+  /** Why `auto` did not take something faster, and how to get it. */
+  readonly notice?: string;
+}
+
+export interface TargetOptions {
+  /** CPU threads; all there are by default. */
+  readonly threads?: number;
+}
+
+/** Opens a target; `auto` is the cpu where libLLVM is found, else the reference interpreter. Throws DeviceError. */
+export async function openTarget(name: TargetName, options: TargetOptions = {}): Promise<Target> {
+  switch (name) {
+    case 'cpu': return openCpuTarget(options.threads ?? availableParallelism());
+    case 'reference': return openReferenceTarget();
+    case 'auto':
+      try {
+        return await openCpuTarget(options.threads ?? availableParallelism());
+      } catch (error) {
+        if (!(error instanceof DeviceError)) throw error;
+        return { ...(await openReferenceTarget()), notice: `Training on the reference interpreter, which is slow. ${error.message}` };
+      }
+  }
+}
+
+async function openCpuTarget(threads: number): Promise<Target> {
+  const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf }] = await Promise.all([
+    import('../../runtime/devices/cpu.ts'), import('../../compiler/pipeline.ts'),
+    import('../../compiler/targets/llvm/step.ts'), import('../../compiler/targets/llvm/features.ts'),
+  ]);
+  const session = await openCpuSession({ threads });
+  const { features = '', architecture = 'x86_64' } = await describeCpu();
+  const capabilities = capabilitiesOf({ architecture, features }, threads);
+  return {
+    session,
+    load(graph) {
+      const { tile } = compile(graph, capabilities);
+      const { text, scratch } = emitLlvm(tile, { architecture });
+      return session.load({ name: tile.name, llvm: text, scratch, buffers: tile.buffers, arena: tile.arena });
+    },
+  };
+}
+
+async function openReferenceTarget(): Promise<Target> {
+  const { openReferenceSession } = await import('./reference.ts');
+  const session = openReferenceSession();
+  return { session, load: (graph) => Promise.resolve(session.load(graph)) };
+}
