@@ -5,7 +5,7 @@
 import type { Dim } from '../types/dim.ts';
 import type { Dtype } from '../types/dtype.ts';
 import type { TensorType } from '../types/tensor.ts';
-import type { AffineIndex, Attributes, BinaryOp, Graph, GraphInput, GraphOutput, InputRole, Monoid, Node, OpName, Origin, UnaryOp, Value } from './graph.ts';
+import type { AffineIndex, Attributes, BinaryOp, Graph, GraphInput, GraphOutput, InputRole, Monoid, Node, NodeOf, OpName, Origin, UnaryOp, Value } from './graph.ts';
 
 export interface Builder {
   /** Values added from here on come from there. */
@@ -48,6 +48,9 @@ export interface Builder {
 
   /** Any op by name: what passes and the text reader use. */
   node<Name extends OpName>(op: Name, inputs: readonly Value[], attributes: Attributes[Name]): readonly Value[];
+
+  /** Appends the adjoints of a node's operands, given those of its results (undefined: none flows). */
+  pullback<Name extends OpName>(node: NodeOf<Name>, adjoints: readonly (Value | undefined)[]): readonly (Value | undefined)[];
 
   /** The node that made a value; undefined for inputs. */
   producer(value: Value): Node | undefined;

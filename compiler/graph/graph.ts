@@ -84,7 +84,7 @@ export interface Attributes extends Record<UnaryOp, NoAttributes>, Record<Binary
 
 export type OpName = keyof Attributes;
 
-interface NodeOf<Name extends OpName> {
+export interface NodeOf<Name extends OpName> {
   readonly op: Name;
   readonly inputs: readonly Value[];
   /** One, except for `loop`. */

@@ -1,6 +1,6 @@
 /** The Builder: appends nodes to a graph, running each op's type rule as it goes. */
 import type { Builder } from '../graph/build.ts';
-import type { AffineIndex, Attributes, Graph, GraphInput, GraphOutput, Node, OpName, Value } from '../graph/graph.ts';
+import type { AffineIndex, Attributes, Graph, GraphInput, GraphOutput, Node, NodeOf, OpName, Value } from '../graph/graph.ts';
 import type { Dim } from '../types/dim.ts';
 import { equal, sameShape, showShape } from '../types/dim.ts';
 import type { TensorType } from '../types/tensor.ts';
@@ -87,6 +87,10 @@ function makeBuilder(name: string, ids: Counter): Builder {
       nodes.push(node);
       for (const value of node.outputs) producers.set(value, node);
       return node.outputs;
+    },
+
+    pullback<Name extends OpName>(node: NodeOf<Name>, adjoints: readonly (Value | undefined)[]): readonly (Value | undefined)[] {
+      return ops[node.op].gradient?.(node, adjoints, build) ?? [];
     },
 
     producer: (value) => producers.get(value),
