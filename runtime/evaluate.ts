@@ -2,42 +2,10 @@
 import { openData, type Dataset } from './data/dataset.ts';
 import { UserError } from './errors.ts';
 import type { Files } from './files.ts';
-import type { Executable, Programs, Session, TrainPlan, TypedArray } from './program.ts';
-import { programVersion } from './program.ts';
-import { seedWords } from './philox.ts';
+import { programVersion, type Programs, type Session, type TrainPlan } from './program.ts';
 import { openRun } from './run-folder.ts';
+import { addMeans, chooseInputs, ratio, scalarsOf, type Mean } from './step.ts';
 import { restoreFields, weightsOf } from './weights.ts';
-
-/** Picks from everything that can be given the inputs that a program declares. */
-export function chooseInputs(
-  executable: Executable, fields: ReadonlyMap<string, TypedArray>, scalars: ReadonlyMap<string, TypedArray>,
-): Map<string, TypedArray> {
-  return new Map(executable.inputs.map(({ name }) => {
-    const data = fields.get(name) ?? scalars.get(name);
-    if (data === undefined) throw new Error(`the program wants an input "${name}" that the data do not have`);
-    return [name, data];
-  }));
-}
-
-/** A running sum and count, whose ratio does not depend on how samples were cut into batches. */
-export interface Mean {
-  readonly sum: number;
-  readonly count: number;
-}
-
-/** Adds the `<name>.sum` and `<name>.count` of a run's results to the means. */
-export function addMeans(means: Map<string, Mean>, results: ReadonlyMap<string, TypedArray>): void {
-  for (const [key, value] of results) {
-    if (!key.endsWith('.sum')) continue;
-    const name = key.slice(0, -'.sum'.length);
-    const count = results.get(`${name}.count`);
-    if (count === undefined) continue;
-    const before = means.get(name);
-    means.set(name, { sum: (before?.sum ?? 0) + value[0], count: (before?.count ?? 0) + count[0] });
-  }
-}
-
-export const ratio = ({ sum, count }: Mean): number => sum / count;
 
 type Evaluation = TrainPlan['evaluations'][number];
 
@@ -57,9 +25,7 @@ export async function evaluate(
   { plan, data }: OpenEvaluation, programs: Programs, seed: number, step: number, pause: () => Promise<boolean>,
 ): Promise<Map<string, number> | undefined> {
   const means = new Map<string, Mean>();
-  const scalars = new Map([
-    ['step', Uint32Array.of(step)], ['seed', seedWords(seed)], ['micro', Uint32Array.of(0)], ['epoch', Uint32Array.of(0)],
-  ]);
+  const scalars = scalarsOf(seed, step, 0, 0);
   for await (const batch of data.batches(0)) {
     const program = await programs.evaluate(plan.name, batch.size);
     addMeans(means, await program.run(chooseInputs(program, batch.fields, scalars)));
@@ -104,7 +70,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<{ readonly 
   }
   // What is not in the weights (nothing, usually) has its first value.
   const init = await programs.init();
-  await init.run(chooseInputs(init, new Map(), new Map([['seed', seedWords(plan.seed)]])));
+  await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
   const { from } = restoreWeights(run, plan, programs.session);
   const metrics = new Map<string, number>();
   const evaluations = await openEvaluations(plan, files);

@@ -18,7 +18,9 @@ export interface Progress {
   /** The epoch in progress, from 0, and how many of its micro-batches are done. */
   readonly epoch: number;
   readonly batch: number;
-  /** Of this epoch so far. */
+  /** Loss of the latest step. */
+  readonly last: number;
+  /** Loss of this epoch so far. */
   readonly loss: { readonly sum: number; readonly count: number };
   /** The step whose `every` evaluations are done. */
   readonly evaluated: number;
@@ -106,7 +108,11 @@ const sha256 = (chunks: readonly Uint8Array[]): string => {
   return hash.digest('hex');
 };
 
+const checkpointName = (step: number): string => String(step).padStart(9, '0');
 const fileOf = (checkpoint: string): string => `checkpoints/${checkpoint}.safetensors`;
+
+/** Where the checkpoint of a step lies in its run folder. */
+export const checkpointFile = (step: number): string => fileOf(checkpointName(step));
 const manifestOf = (checkpoint: string): string => `checkpoints/${checkpoint}.json`;
 
 function runFolder(directory: RunDirectory): RunFolder {
@@ -140,15 +146,17 @@ function runFolder(directory: RunDirectory): RunFolder {
       directory.write('metrics.jsonl', [encode(kept.map((line) => `${JSON.stringify(line)}\n`).join(''))]);
     },
     saveCheckpoint(progress, weights, rest) {
-      const name = String(progress.step).padStart(9, '0');
+      const name = checkpointName(progress.step);
       const metadata = new Map([['nacre', 'checkpoint'], [notWeights, JSON.stringify(rest.map(({ field }) => field.name))]]);
       const chunks = encodeWeights([...weights, ...rest], metadata);
       const manifest: Manifest = {
         version: manifestVersion, bytes: chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0), sha256: sha256(chunks), progress,
       };
-      // Without its manifest the old checkpoint of the same step is no checkpoint, so never a new file beside an old hash.
-      if (directory.has(manifestOf(name))) directory.remove(manifestOf(name));
-      directory.write(fileOf(name), chunks);
+      // The same step saved again (an evaluation was done since) changes the manifest alone, and that in one instant.
+      if (wholeCheckpoint(directory, name)?.sha256 !== manifest.sha256) {
+        if (directory.has(manifestOf(name))) directory.remove(manifestOf(name));
+        directory.write(fileOf(name), chunks);
+      }
       directory.write(manifestOf(name), [encode(`${JSON.stringify(manifest)}\n`)]);
       dropOld(directory, name);
     },

@@ -1,0 +1,110 @@
+/** One optimizer step: its micro-batches in, its loss and other scalars out, with a guard against divergence. */
+import type { Batch } from './data/dataset.ts';
+import { UserError } from './errors.ts';
+import { seedWords } from './philox.ts';
+import { DeviceError, type Executable, type Programs, type StepPhase, type TrainPlan, type TypedArray } from './program.ts';
+import type { Progress } from './run-folder.ts';
+
+/** The scalars that a program may declare as inputs. */
+export const scalarsOf = (seed: number, step: number, micro: number, epoch: number): Map<string, TypedArray> => new Map([
+  ['step', Uint32Array.of(step)], ['micro', Uint32Array.of(micro)], ['epoch', Uint32Array.of(epoch)], ['seed', seedWords(seed)],
+]);
+
+/** Picks from everything that can be given the inputs that a program declares. */
+export function chooseInputs(
+  executable: Executable, fields: ReadonlyMap<string, TypedArray>, scalars: ReadonlyMap<string, TypedArray>,
+): Map<string, TypedArray> {
+  return new Map(executable.inputs.map(({ name }) => {
+    const data = fields.get(name) ?? scalars.get(name);
+    if (data === undefined) throw new Error(`the program wants an input "${name}" that the data do not have`);
+    return [name, data];
+  }));
+}
+
+/** A running sum and count, whose ratio does not depend on how samples were cut into batches. */
+export interface Mean {
+  readonly sum: number;
+  readonly count: number;
+}
+
+/** Adds every `<name>.sum` and `<name>.count` of a run's results to the means. */
+export function addMeans(means: Map<string, Mean>, results: ReadonlyMap<string, TypedArray>): void {
+  for (const [key, value] of results) {
+    if (!key.endsWith('.sum')) continue;
+    const name = key.slice(0, -'.sum'.length);
+    const count = results.get(`${name}.count`);
+    if (count === undefined) throw new Error(`the program gave ${key} without its count`);
+    const before = means.get(name);
+    means.set(name, { sum: (before?.sum ?? 0) + value[0], count: (before?.count ?? 0) + count[0] });
+  }
+}
+
+export const ratio = ({ sum, count }: Mean): number => sum / count;
+
+/** Says which step it was when the device fails. */
+export async function guardDevice<Result>(step: number, act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act();
+  } catch (error) {
+    if (error instanceof DeviceError) throw new UserError('device', `${step === 0 ? 'At the start' : `In step ${step}`}: ${error.message}`);
+    throw error;
+  }
+}
+
+export interface StepDone {
+  readonly progress: Progress;
+  /** Everything the program reports besides its loss, by name. */
+  readonly scalars: Readonly<Record<string, number>>;
+}
+
+export type Stepper = (batches: AsyncGenerator<Batch, void>, progress: Progress) => Promise<StepDone>;
+
+/** Makes the function that takes a run one step further. */
+export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch: number): Stepper {
+  return async (batches, progress) => {
+    const step = progress.step + 1;
+    // The end of an epoch closes its last group, however small.
+    const group = Math.min(plan.accumulate, batchesPerEpoch - progress.batch);
+    const means = new Map<string, Mean>();
+    let results: ReadonlyMap<string, TypedArray> = new Map();
+    for (let micro = 0; micro < group; micro++) {
+      const next = await batches.next();
+      if (next.done === true) throw new Error(`the epoch ended before its batch ${progress.batch + micro + 1} of ${batchesPerEpoch}`);
+      const phase: StepPhase = group === 1 ? 'only' : micro === group - 1 ? 'last' : 'accumulate';
+      const program = await programs.step(next.value.size, phase);
+      results = await program.run(chooseInputs(program, next.value.fields, scalarsOf(plan.seed, step, micro, progress.epoch)));
+      addMeans(means, results);
+    }
+    const loss = means.get('loss');
+    if (loss === undefined) throw new Error('the step program gave no loss');
+    const scalars = otherScalars(means, results);
+    const last = ratio(loss);
+    if (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0)) throw diverged(plan, programs, step, last, scalars.grad_norm);
+    return {
+      progress: {
+        ...progress, step, last, batch: progress.batch + group,
+        loss: { sum: progress.loss.sum + loss.sum, count: progress.loss.count + loss.count },
+      },
+      scalars,
+    };
+  };
+}
+
+function otherScalars(means: ReadonlyMap<string, Mean>, results: ReadonlyMap<string, TypedArray>): Record<string, number> {
+  const scalars: Record<string, number> = {};
+  for (const [name, mean] of means) if (name !== 'loss') scalars[name] = ratio(mean);
+  for (const [name, value] of results) {
+    if (value.length === 1 && !name.endsWith('.sum') && !name.endsWith('.count')) scalars[name] = value[0];
+  }
+  return scalars;
+}
+
+/** The error for a loss that is no number any more, naming the parameters it has spoiled. */
+function diverged(plan: TrainPlan, programs: Programs, step: number, loss: number, gradNorm: number | undefined): UserError {
+  const spoiled = plan.parameters.filter(({ name, dtype }) =>
+    (dtype === 'f32' || dtype === 'f64') && programs.session.read(name).some((value: number) => !Number.isFinite(value)));
+  const what = Number.isFinite(loss) ? `the norm of its gradient is ${gradNorm}` : `its loss is ${loss}`;
+  const where = spoiled.length === 0 ? '' : ` Now ${spoiled.length} of ${plan.parameters.length} parameters hold values that are no numbers, ${spoiled[0].name} first.`;
+  return new UserError('diverged', `Training diverged in step ${step}: ${what}.${where} Nothing of this step was saved.`,
+    'Lower the learning rate, warm it up, or limit the gradient with: clip norm 1.0');
+}

@@ -1,0 +1,295 @@
+/**
+ * The training loop: batches in, one program run per (micro-)step, metrics out, checkpoints between. It keeps every
+ * promise of exact continuation by holding all of its state in one `Progress` value beside the tensors.
+ */
+import { openData, type Dataset } from './data/dataset.ts';
+import { nearestName, UserError } from './errors.ts';
+import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
+import type { Files } from './files.ts';
+import type { Field, Programs, TrainPlan } from './program.ts';
+import { checkpointFile, createRun, reopenRun, type Progress, type RunConfig, type RunFolder, type Tensor } from './run-folder.ts';
+import { chooseInputs, guardDevice, makeStepper, ratio, scalarsOf } from './step.ts';
+import { loadWeights, restoreFields, weightsOf } from './weights.ts';
+
+/** What happens in a run, in order. With --json each is a line. Epochs count from 1; numbers may be NaN, except losses. */
+export type TrainEvent =
+  | {
+    readonly event: 'start'; readonly run: string; readonly step: number; readonly steps: number; readonly epochs: number;
+    readonly batches: number; readonly samples: number; readonly trained: number; readonly frozen: number; readonly resumed: boolean;
+  }
+  /** `loss` is that of this step alone; the program's other scalars (`lr`, `grad_norm`) stand beside it. */
+  | { readonly event: 'step'; readonly step: number; readonly epoch: number; readonly loss: number; readonly seconds: number; readonly [scalar: string]: number | string }
+  /** `loss` is the mean over the epoch. */
+  | { readonly event: 'epoch'; readonly step: number; readonly epoch: number; readonly loss: number; readonly seconds: number }
+  | { readonly event: 'eval'; readonly step: number; readonly epoch: number; readonly data: string; readonly [metric: string]: number | string }
+  | { readonly event: 'save'; readonly step: number; readonly file: string }
+  | { readonly event: 'done'; readonly run: string; readonly steps: number; readonly loss: number; readonly status: 'done' | 'interrupted'; readonly [metric: string]: number | string };
+
+export interface TrainOptions {
+  readonly plan: TrainPlan;
+  readonly programs: Programs;
+  readonly files: Files;
+  /** Folder in which a new run gets its own. */
+  readonly out: string;
+  /** Folder of a run to continue instead. */
+  readonly resume?: string;
+  /** Override the plan's bounds. Given alone, one lifts the other. */
+  readonly epochs?: number;
+  readonly steps?: number;
+  /** For config.json: the command's settings and the `.model` file. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly source?: RunConfig['source'];
+  readonly onEvent?: (event: TrainEvent) => void | Promise<void>;
+  /** Asks to stop: the step is finished and saved first. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainResult {
+  readonly status: 'done' | 'interrupted';
+  readonly run: string;
+  readonly steps: number;
+  /** Of the last step. */
+  readonly loss: number;
+  /** The latest value of each metric evaluated. */
+  readonly metrics: ReadonlyMap<string, number>;
+}
+
+/** Milliseconds of training after which the event loop gets a turn, so that Ctrl-C and timers work. */
+const breath = 50;
+/** Seconds between checkpoints that nobody asked for, made at the ends of epochs. */
+const quietSave = 10;
+
+/** Trains as the plan says. Throws UserError for whatever a person can put right. */
+export async function train(options: TrainOptions): Promise<TrainResult> {
+  const { plan, programs, files } = options;
+  checkVersion(plan);
+  const bounds = chooseBounds(options);
+  checkSaves(plan);
+  // All data are opened before anything is written: a missing file should not leave an empty run behind.
+  const data = await openData(plan.data, files, { batch: plan.batch });
+  const evaluations = await openEvaluations(plan, files).catch(async (error: unknown) => {
+    await data.close();
+    throw error;
+  });
+  try {
+    const init = await programs.init();
+    await guardDevice(0, () => init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0))));
+    const config = { plan, settings: options.settings ?? {}, ...(options.source === undefined ? {} : { source: options.source }) };
+    const run = options.resume === undefined ? undefined : reopenRun(options.resume);
+    const start = run === undefined ? undefined : restore(run, plan, programs);
+    if (run === undefined) loadWeights(plan, files, programs.session);
+    else run.writeConfig(config);
+    const folder = run ?? createRun(options.out, plan.name, config);
+    return await runLoop(options, bounds, data, evaluations, folder, start);
+  } finally {
+    await Promise.all([data, ...evaluations.map((evaluation) => evaluation.data)].map((dataset) => dataset.close()));
+  }
+}
+
+interface Bounds {
+  readonly epochs: number;
+  readonly steps: number;
+}
+
+function chooseBounds({ plan, epochs, steps }: TrainOptions): Bounds {
+  const given = epochs === undefined && steps === undefined ? plan : { epochs, steps };
+  for (const [name, value] of [['epochs', given.epochs], ['steps', given.steps]] as const) {
+    if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) {
+      throw new UserError('train-bound', `The number of ${name} has to be a whole number, at least 1; not ${value}.`);
+    }
+  }
+  if (given.epochs === undefined && given.steps === undefined) {
+    throw new UserError('train-bound', `The train block ${plan.name} says neither epochs nor steps, so it would never end.`, 'Add: epochs = 10');
+  }
+  return { epochs: given.epochs ?? Infinity, steps: given.steps ?? Infinity };
+}
+
+function checkSaves(plan: TrainPlan): void {
+  const known = ['loss', ...plan.evaluations.flatMap((evaluation) => evaluation.metrics)];
+  for (const save of plan.saves) {
+    if (save.kind !== 'best' || known.includes(save.metric)) continue;
+    const near = nearestName(save.metric, known);
+    throw new UserError('save-metric', `save best ${save.metric}: no evaluation measures "${save.metric}".`, near === undefined ? undefined : `Did you mean ${near}?`);
+  }
+}
+
+/** What a run must have in common with its continuation for the continuation to be the same run. */
+const lasting = ['seed', 'data', 'batch', 'accumulate'] as const;
+
+function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress {
+  const before = run.config().plan;
+  const changed = lasting.filter((key) => JSON.stringify(before[key]) !== JSON.stringify(plan[key]));
+  if (changed.length > 0) {
+    throw new UserError('resume-differs', `${run.path} was trained with another ${changed.join(', another ')}; continued with this one it would be a different run.`,
+      'Give the same settings as then (config.json has them), or start a new run and load its weights.');
+  }
+  const checkpoint = run.newestCheckpoint();
+  if (checkpoint === undefined) throw new UserError('run-empty', `${run.path} has no checkpoint to continue from.`, 'Start the run again without --resume.');
+  const file = checkpoint.open();
+  try {
+    restoreFields(file, fieldsOf(plan), (name, data) => programs.session.write(name, data));
+  } finally {
+    file.close();
+  }
+  run.rewindMetrics(checkpoint.progress.step);
+  return checkpoint.progress;
+}
+
+const fieldsOf = (plan: TrainPlan): Field[] => [...plan.parameters, ...plan.states];
+
+const fresh: Progress = {
+  step: 0, epoch: 0, batch: 0, last: NaN, loss: { sum: 0, count: 0 }, evaluated: 0, best: [], seconds: 0,
+};
+
+/** Runs from `start` to the bounds, or to the wish to stop. */
+async function runLoop(
+  options: TrainOptions, bounds: Bounds, data: Dataset, evaluations: readonly OpenEvaluation[], run: RunFolder, start: Progress | undefined,
+): Promise<TrainResult> {
+  const { plan, programs } = options;
+  const begun = performance.now() - (start?.seconds ?? 0) * 1000;
+  const seconds = (): number => (performance.now() - begun) / 1000;
+  const stopping = (): boolean => options.signal?.aborted === true;
+  let progress = start ?? fresh;
+  let saved = start;
+  let savedAt = performance.now();
+  let flushedAt = performance.now();
+  let rested = performance.now();
+  const latest = new Map<string, number>();
+
+  const emit = async (event: TrainEvent): Promise<void> => {
+    if (event.event === 'step' || event.event === 'epoch' || event.event === 'eval') run.log(event);
+    await options.onEvent?.(event);
+  };
+  /** Lets the event loop have its turn; says whether there is a wish to stop. */
+  const rest = async (): Promise<boolean> => {
+    if (performance.now() - rested > breath) {
+      await new Promise((resume) => setImmediate(resume));
+      rested = performance.now();
+    }
+    return stopping();
+  };
+  const save = async (): Promise<void> => {
+    if (saved === progress) return;
+    run.flush();
+    progress = { ...progress, seconds: seconds() };
+    run.saveCheckpoint(progress, readFields(programs, weightsOf(plan)), readFields(programs, plan.states.filter((state) => !state.buffer)));
+    saved = progress;
+    savedAt = performance.now();
+    await emit({ event: 'save', step: progress.step, file: checkpointFile(progress.step) });
+  };
+  const saveWeights = async (name: string, about: readonly (readonly [string, string])[]): Promise<void> => {
+    run.saveWeights(name, readFields(programs, weightsOf(plan)), new Map([['nacre', 'weights'], ['step', String(progress.step)], ...about]));
+    await emit({ event: 'save', step: progress.step, file: `${name}.safetensors` });
+  };
+  const keepBest = async (values: ReadonlyMap<string, number>): Promise<void> => {
+    for (const kind of plan.saves) {
+      const value = kind.kind === 'best' ? values.get(kind.metric) : undefined;
+      if (kind.kind !== 'best' || value === undefined || !Number.isFinite(value)) continue;
+      const before = progress.best.find((entry) => entry.metric === kind.metric);
+      if (before !== undefined && (kind.order === 'max' ? value <= before.value : value >= before.value)) continue;
+      const best = [...progress.best.filter((entry) => entry !== before), { metric: kind.metric, value, step: progress.step }];
+      progress = { ...progress, best };
+      await saveWeights(bestName(plan, kind.metric), [[kind.metric, String(value)]]);
+    }
+  };
+  /** False where the wish to stop came before the end. */
+  const measure = async (chosen: readonly OpenEvaluation[]): Promise<boolean> => {
+    for (const evaluation of chosen) {
+      const values = await guardDevice(progress.step, () => evaluate(evaluation, programs, plan.seed, progress.step, rest));
+      if (values === undefined) return false;
+      for (const [metric, value] of values) latest.set(metric, value);
+      await emit({ event: 'eval', step: progress.step, epoch: progress.epoch + 1, data: evaluation.plan.name, ...Object.fromEntries(values) });
+      await keepBest(values);
+    }
+    return true;
+  };
+  /** The evaluations that are due by their `every`, once a step, also across a continuation. */
+  const measureDue = async (): Promise<boolean> => {
+    if (progress.evaluated === progress.step) return true;
+    const due = evaluations.filter(({ plan: { every } }) => every !== undefined && progress.step % every === 0);
+    if (!(await measure(due))) return false;
+    progress = { ...progress, evaluated: progress.step };
+    return true;
+  };
+  const measureEpoch = (): Promise<boolean> => measure(evaluations.filter(({ plan: { every } }) => every === undefined));
+  const endEpoch = async (): Promise<boolean> => {
+    const loss = ratio(progress.loss);
+    await emit({ event: 'epoch', step: progress.step, epoch: progress.epoch + 1, loss, seconds: seconds() });
+    if (!(await measureEpoch())) return false;
+    await keepBest(lossIfUnmeasured(plan, loss));
+    progress = { ...progress, epoch: progress.epoch + 1, batch: 0, loss: fresh.loss };
+    return true;
+  };
+
+  const stepsPerEpoch = Math.ceil(data.batchesPerEpoch / plan.accumulate);
+  const lastStep = Math.min(bounds.steps, bounds.epochs * stepsPerEpoch);
+  const step = makeStepper(plan, programs, data.batchesPerEpoch);
+  const savesEvery = plan.saves.flatMap((kind) => (kind.kind === 'every' ? [kind.steps] : []));
+  const epochIsWhole = (): boolean => progress.batch === data.batchesPerEpoch;
+  await emit({
+    event: 'start', run: run.path, step: progress.step, steps: lastStep, epochs: Math.ceil(lastStep / stepsPerEpoch), batches: data.batchesPerEpoch,
+    samples: data.description.count, trained: countElements(plan, true), frozen: countElements(plan, false), resumed: start !== undefined,
+  });
+
+  /** Steps until the epoch or the run is over. False where it was interrupted. */
+  const runEpoch = async (): Promise<boolean> => {
+    const batches = data.batches(progress.epoch, progress.batch);
+    try {
+      while (!epochIsWhole() && progress.step < lastStep) {
+        if (await rest()) return false;
+        const done = await guardDevice(progress.step + 1, () => step(batches, progress));
+        progress = done.progress;
+        await emit({ event: 'step', step: progress.step, epoch: progress.epoch + 1, loss: progress.last, ...done.scalars, seconds: seconds() });
+        if (!(await measureDue())) return false;
+        if (savesEvery.some((steps) => progress.step % steps === 0)) await save();
+        if (performance.now() - flushedAt > 1000) {
+          run.flush();
+          flushedAt = performance.now();
+        }
+      }
+      return true;
+    } finally {
+      await batches.return();
+    }
+  };
+  /** True once everything is done. False where it was interrupted, with `progress` telling what is still to do. */
+  const runAll = async (): Promise<boolean> => {
+    if (!(await measureDue())) return false;
+    while (epochIsWhole() || progress.step < lastStep) {
+      if (!(await runEpoch())) return false;
+      if (!epochIsWhole()) break;
+      if (!(await endEpoch())) return false;
+      if (progress.step < lastStep && performance.now() - savedAt > quietSave * 1000) await save();
+    }
+    // A run that ends within an epoch is measured all the same, but the epoch stays open for a continuation.
+    return progress.batch === 0 || measureEpoch();
+  };
+
+  try {
+    const finished = await runAll();
+    await save();
+    if (finished && plan.saves.some((kind) => kind.kind === 'last')) await saveWeights('last', []);
+    const result = { run: run.path, steps: progress.step, loss: progress.last, status: finished ? 'done' : 'interrupted' } as const;
+    await emit({ event: 'done', ...Object.fromEntries(latest), ...result });
+    return { ...result, metrics: latest };
+  } finally {
+    run.flush();
+    run.writeReport();
+  }
+}
+
+const readFields = (programs: Programs, fields: readonly Field[]): Tensor[] =>
+  fields.map((field) => ({ field, data: programs.session.read(field.name) }));
+
+/** The first `save best` is best.safetensors, the file that `nacre eval` takes; further ones carry their metric's name. */
+function bestName(plan: TrainPlan, metric: string): string {
+  const first = plan.saves.find((kind) => kind.kind === 'best');
+  return first?.kind === 'best' && first.metric === metric ? 'best' : `best-${metric}`;
+}
+
+/** `save best loss` means the loss of an evaluation where one measures it, else the training loss of the epoch. */
+const lossIfUnmeasured = (plan: TrainPlan, loss: number): Map<string, number> =>
+  new Map(plan.evaluations.some(({ metrics }) => metrics.includes('loss')) ? [] : [['loss', loss]]);
+
+const countElements = (plan: TrainPlan, trained: boolean): number =>
+  plan.parameters.filter((field) => field.trained === trained).reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
