@@ -1,0 +1,322 @@
+/**
+ * What a Tile program means: the slow oracle of every schedule and target. Elements are float64 numbers rounded to their
+ * dtype after every operation. Every access is checked against its memory, every read of scratch or of a temporary
+ * sees NaN where nothing was written, and work items that touch each other's elements are found: a schedule that passes
+ * here reads and writes only what it may.
+ */
+import { castScalar, binaryScalar, unaryScalar } from '../ops/scalar.ts';
+import { roundTo } from '../ops/numeric.ts';
+import { philox } from '../ops/philox.ts';
+import { binaryOps, unaryOps } from '../graph/graph.ts';
+import type { BinaryOp, Monoid, UnaryOp } from '../graph/graph.ts';
+import type { Dtype } from '../types/dtype.ts';
+import { isFloat } from '../types/dtype.ts';
+import type { TileDtype } from './build.ts';
+import type { Memory, Register, Statement, TileExpression, TileKernel, TileOp, TileProgram, TileStep } from './tile.ts';
+
+/** The contents of every buffer by name; missing ones are made (constants with their data, others zero) and kept. */
+export type TileMemories = Map<string, Float64Array>;
+
+export interface TileRun {
+  /** An index was out of range. */
+  readonly flagged: boolean;
+}
+
+/** What unwritten memory holds: NaN, or an integer nobody would compute. */
+const unwritten = (dtype: Dtype): number => (isFloat(dtype) ? NaN : dtype === 'u8' ? 205 : dtype === 'bool' ? 1 : 1_234_567_890);
+
+export const elementCount = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
+/** Runs the program once on the memories, in place. Throws where a kernel misbehaves, with its name. */
+export function interpretTile(program: TileProgram, memories: TileMemories): TileRun {
+  for (const buffer of program.buffers) {
+    const size = elementCount(buffer.shape);
+    if (buffer.role === 'temporary') memories.set(buffer.name, new Float64Array(size).fill(unwritten(buffer.dtype)));
+    else if (!memories.has(buffer.name)) memories.set(buffer.name, buffer.data === undefined ? new Float64Array(size) : Float64Array.from(buffer.data));
+    if (memories.get(buffer.name)?.length !== size) throw new Error(`${program.name}: buffer ${buffer.name} needs ${size} elements`);
+  }
+  const state = { flagged: false };
+  const compiled = new Map<TileKernel, Runner>();
+  const indices = new Map<Register, number>();
+  const run = (steps: readonly TileStep[]): void => {
+    for (const step of steps) {
+      if (step.kind === 'repeat') {
+        for (let trip = 0; trip < step.trips; trip++) {
+          indices.set(step.index, step.reverse ? step.trips - 1 - trip : trip);
+          run(step.body);
+        }
+        continue;
+      }
+      const { kernel } = step;
+      const runner = compiled.get(kernel) ?? compileKernel(kernel, state);
+      compiled.set(kernel, runner);
+      const places = step.buffers.map((name) => {
+        const place = memories.get(name);
+        if (place === undefined) throw new Error(`${program.name}: kernel ${kernel.name} is launched on an unknown buffer ${name}`);
+        return place;
+      });
+      const values = step.arguments.map((argument) => {
+        const value = indices.get(argument);
+        if (value === undefined) throw new Error(`${program.name}: kernel ${kernel.name} is given ${argument.name}, which is no axis of a repeat around it`);
+        return value;
+      });
+      runner(places, values);
+    }
+  };
+  run(program.steps);
+  return { flagged: state.flagged };
+}
+
+type Runner = (places: readonly Float64Array[], values: readonly number[]) => void;
+type Value = number | Float64Array;
+type Run = () => Value;
+
+/** A memory while its kernel runs. Marks say which work item touched an element: -1 none, -2 several. */
+interface Bound {
+  data: Float64Array;
+  readers?: Int32Array;
+  writers?: Int32Array;
+}
+
+interface Context {
+  readonly kernel: TileKernel;
+  readonly state: { flagged: boolean };
+  readonly registers: Map<Register, Value>;
+  readonly memories: Map<Memory, Bound>;
+  item: number;
+}
+
+function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner {
+  if (kernel.workgroup !== 1) throw new Error(`kernel ${kernel.name}: the interpreter runs workgroups of one, not of ${kernel.workgroup}`);
+  const context: Context = { kernel, state, registers: new Map(), memories: new Map(), item: 0 };
+  for (const memory of [...kernel.parameters, ...kernel.scratch]) context.memories.set(memory, { data: new Float64Array(0) });
+  const body = compileBody(context, kernel.body);
+  return (places, values) => {
+    const marks = new Map<Float64Array, { readers: Int32Array; writers: Int32Array }>();
+    kernel.parameters.forEach((memory, place) => {
+      const data = places[place];
+      const bound = context.memories.get(memory);
+      if (data === undefined || bound === undefined || data.length < memory.size) throw new Error(`kernel ${kernel.name}: ${memory.name} is launched with a buffer of ${data?.length ?? 0} elements, but may touch ${memory.size}`);
+      bound.data = data;
+      if (kernel.grid === 1) return;
+      const mark = marks.get(data) ?? { readers: new Int32Array(data.length).fill(-1), writers: new Int32Array(data.length).fill(-1) };
+      marks.set(data, mark);
+      Object.assign(bound, mark);
+    });
+    kernel.arguments.forEach((argument, place) => context.registers.set(argument, values[place] ?? 0));
+    context.registers.set(kernel.thread, 0);
+    for (let item = 0; item < kernel.grid; item++) {
+      context.item = item;
+      context.registers.set(kernel.item, item);
+      for (const memory of kernel.scratch) {
+        const bound = context.memories.get(memory);
+        if (bound !== undefined) bound.data = new Float64Array(memory.size).fill(unwritten(memory.dtype));
+      }
+      body();
+    }
+  };
+}
+
+function compileBody(context: Context, body: readonly Statement[]): () => void {
+  const runs = body.map((statement) => compileStatement(context, statement));
+  return () => {
+    for (const run of runs) run();
+  };
+}
+
+function compileStatement(context: Context, statement: Statement): () => void {
+  const { registers, state } = context;
+  switch (statement.kind) {
+    case 'let':
+    case 'var':
+    case 'assign': {
+      const value = compile(context, statement.value);
+      return () => void registers.set(statement.register, value());
+    }
+    case 'store': {
+      const value = compile(context, statement.value);
+      const { lanes } = statement.value.type;
+      const access = compileAccess(context, statement, lanes);
+      return () => {
+        const stored = value();
+        access((bound, at, lane) => {
+          mark(context, bound, statement.memory, at, true);
+          bound.data[at] = laneOf(stored, lane);
+        });
+      };
+    }
+    case 'for': {
+      const from = compile(context, statement.from);
+      const to = compile(context, statement.to);
+      const body = compileBody(context, statement.body);
+      return () => {
+        const end = laneOf(to(), 0);
+        for (let index = laneOf(from(), 0); index < end; index += statement.step) {
+          registers.set(statement.index, index);
+          body();
+        }
+      };
+    }
+    case 'if': {
+      const condition = compile(context, statement.condition);
+      const then = compileBody(context, statement.then);
+      const otherwise = compileBody(context, statement.else);
+      return () => (laneOf(condition(), 0) !== 0 ? then() : otherwise());
+    }
+    case 'prefetch':
+    case 'barrier':
+      return () => {};
+    case 'flag': {
+      const condition = compile(context, statement.condition);
+      return () => {
+        const raised = condition();
+        if (typeof raised === 'number' ? raised !== 0 : raised.some((lane) => lane !== 0)) state.flagged = true;
+      };
+    }
+  }
+}
+
+const laneOf = (value: Value, lane: number): number => (typeof value === 'number' ? value : (value[lane] ?? NaN));
+
+type Access = Pick<Extract<TileExpression, { kind: 'load' }>, 'memory' | 'offset' | 'stride' | 'mask'>;
+
+/** Visits the elements of an access that its mask leaves, checking each. */
+function compileAccess(context: Context, access: Access, lanes: number): (visit: (bound: Bound, at: number, lane: number) => void) => void {
+  const { memory, stride } = access;
+  const bound = context.memories.get(memory);
+  if (bound === undefined) throw new Error(`kernel ${context.kernel.name}: memory ${memory.name} is neither a parameter nor scratch`);
+  const offset = compile(context, access.offset);
+  const mask = access.mask === undefined ? undefined : compile(context, access.mask);
+  const gathered = access.offset.type.lanes > 1;
+  return (visit) => {
+    const start = offset();
+    const chosen = mask?.();
+    for (let lane = 0; lane < lanes; lane++) {
+      if (chosen !== undefined && laneOf(chosen, lane) === 0) continue;
+      const at = gathered ? laneOf(start, lane) : laneOf(start, 0) + lane * stride;
+      if (!Number.isInteger(at) || at < 0 || at >= memory.size) {
+        throw new Error(`kernel ${context.kernel.name}, item ${context.item}: ${memory.name}[${at}] is outside its ${memory.size} elements`);
+      }
+      visit(bound, at, lane);
+    }
+  };
+}
+
+/** Notes who touched an element and objects where two work items meet at one that is written. */
+function mark(context: Context, { readers, writers }: Bound, memory: Memory, at: number, writes: boolean): void {
+  if (readers === undefined || writers === undefined) return;
+  const { item } = context;
+  const writer = writers[at] ?? -1;
+  const reader = readers[at] ?? -1;
+  if ((writer !== -1 && writer !== item) || (writes && reader !== -1 && reader !== item)) {
+    throw new Error(`kernel ${context.kernel.name}: work items ${writer !== -1 && writer !== item ? writer : reader} and ${item} meet at ${memory.name}[${at}], which one of them writes`);
+  }
+  if (writes) writers[at] = item;
+  else if (reader === -1) readers[at] = item;
+  else if (reader !== item) readers[at] = -2;
+}
+
+/** Rounds to the register type; index arithmetic stays whole. */
+const rounding = (dtype: TileDtype): ((value: number) => number) => (dtype === 'index' ? (value) => value + 0 : (value) => roundTo(dtype, value));
+
+/** One lane of an op, on numbers of the operands' dtype. */
+function scalarOp(op: TileOp, dtype: TileDtype): (a: number, b: number, c: number) => number {
+  if (op === 'fma') return (a, b, c) => a * b + c;
+  if (op === 'where') return (a, b, c) => (a !== 0 ? b : c);
+  if (dtype === 'index' && op === 'div') return (a, b) => (b === 0 ? 0 : Math.trunc(a / b));
+  if (dtype === 'index' && op === 'rem') return (a, b) => (b === 0 ? 0 : a % b);
+  const meaning: Dtype = dtype === 'index' ? 'f64' : dtype;
+  const unary = unaryOps.find((name) => name === op);
+  if (unary !== undefined) return unaryScalar(unary satisfies UnaryOp, meaning);
+  const binary = binaryOps.find((name) => name === op);
+  if (binary !== undefined) return binaryScalar(binary satisfies BinaryOp, meaning);
+  throw new Error(`no meaning for ${op}`);
+}
+
+const monoidOps: Record<Monoid, BinaryOp> = { sum: 'add', prod: 'mul', max: 'max', min: 'min' };
+
+function compile(context: Context, expression: TileExpression): Run {
+  const { dtype, lanes } = expression.type;
+  switch (expression.kind) {
+    case 'number': {
+      const value = rounding(dtype)(expression.value);
+      return () => value;
+    }
+    case 'register':
+      return () => {
+        const value = context.registers.get(expression.register);
+        if (value === undefined) throw new Error(`kernel ${context.kernel.name}: register ${expression.register.name} is read before it is set`);
+        return value;
+      };
+    case 'apply':
+      return compileApply(context, expression);
+    case 'cast': {
+      const operand = compile(context, expression.operand);
+      const round = rounding(dtype);
+      const convert = conversion(expression.operand.type.dtype, dtype);
+      return () => eachLane(lanes, (lane, given) => round(convert(laneOf(given, lane))), operand());
+    }
+    case 'splat':
+      return compile(context, expression.operand);
+    case 'ramp': {
+      const value = Float64Array.from({ length: lanes }, (_, lane) => lane);
+      return () => value;
+    }
+    case 'combine': {
+      const operand = compile(context, expression.operand);
+      const op = scalarOp(monoidOps[expression.monoid], dtype);
+      const round = rounding(dtype);
+      return () => {
+        const value = operand();
+        const parts = Array.from({ length: expression.operand.type.lanes }, (_, lane) => laneOf(value, lane));
+        for (let width = parts.length / 2; width >= 1; width /= 2) {
+          for (let lane = 0; lane < width; lane++) parts[lane] = round(op(parts[lane] ?? NaN, parts[lane + width] ?? NaN, 0));
+        }
+        return parts[0] ?? NaN;
+      };
+    }
+    case 'load': {
+      const access = compileAccess(context, expression, lanes);
+      return () => {
+        const result = new Float64Array(lanes);
+        access((bound, at, lane) => {
+          mark(context, bound, expression.memory, at, false);
+          result[lane] = bound.data[at] ?? NaN;
+        });
+        return lanes === 1 ? (result[0] ?? NaN) : result;
+      };
+    }
+  }
+}
+
+function compileApply(context: Context, expression: Extract<TileExpression, { kind: 'apply' }>): Run {
+  const { dtype, lanes } = expression.type;
+  const operands = expression.operands.map((operand) => compile(context, operand));
+  const round = rounding(dtype);
+  if (expression.op === 'philox') {
+    return () => {
+      const values = operands.map((operand) => operand());
+      return eachLane(lanes, (lane) => {
+        const [index = 0, stream = 0, step = 0, key0 = 0, key1 = 0] = values.map((value) => laneOf(value, lane));
+        return philox([index, stream, step, 0], [key0, key1])[0];
+      }, 0);
+    };
+  }
+  const op = scalarOp(expression.op, expression.operands[0]?.type.dtype ?? dtype);
+  const [a = () => 0, b = () => 0, c = () => 0] = operands;
+  return () => {
+    const [x, y, z] = [a(), b(), c()];
+    return eachLane(lanes, (lane) => round(op(laneOf(x, lane), laneOf(y, lane), laneOf(z, lane))), 0);
+  };
+}
+
+function eachLane(lanes: number, of: (lane: number, given: Value) => number, given: Value): Value {
+  return lanes === 1 ? of(0, given) : Float64Array.from({ length: lanes }, (_, lane) => of(lane, given));
+}
+
+function conversion(from: TileDtype, to: TileDtype): (value: number) => number {
+  if (to === 'index') return from !== 'index' && isFloat(from) ? (value) => (Number.isNaN(value) ? 0 : Math.trunc(value)) : (value) => value;
+  if (from === 'index') return to === 'bool' ? (value) => (value === 0 ? 0 : 1) : (value) => value;
+  return castScalar(from, to);
+}
+

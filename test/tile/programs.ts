@@ -1,0 +1,34 @@
+/** Small Tile programs for tests. */
+import { add, block, load, mul, parameter, read, register } from '../../compiler/tile/build.ts';
+import type { TileExpression, TileProgram } from '../../compiler/tile/tile.ts';
+import type { Dtype } from '../../compiler/types/dtype.ts';
+
+/** y[i] = value(x₀[i], x₁[i], …) over `size` elements, `lanes` at a time, on a grid of `items`. */
+export function elementwise(
+  dtypes: readonly Dtype[], size: number, lanes: number, value: (...operands: readonly TileExpression[]) => TileExpression, items = 1,
+): TileProgram {
+  const inputs = dtypes.map((dtype, place) => parameter(`x${place}`, dtype, size, 'read'));
+  const item = register('item', 'index');
+  const each = size / items;
+  const code = block();
+  let out = parameter('y', 'f32', size, 'write');
+  code.for('i', 0, each, lanes, (i) => {
+    const at = code.let('at', add(mul(read(item), each), i));
+    const result = value(...inputs.map((input) => code.let('x', load(input, at, lanes))));
+    const { dtype } = result.type;
+    if (dtype === 'index') throw new Error('an index cannot be stored');
+    out = parameter('y', dtype, size, 'write');
+    code.store(out, at, result);
+  });
+  return {
+    name: 'elementwise', arena: 0,
+    buffers: [
+      ...inputs.map((input) => ({ name: input.name, role: 'batch' as const, dtype: input.dtype, shape: [size] })),
+      { name: 'y', role: 'result', dtype: out.dtype, shape: [size] },
+    ],
+    steps: [{
+      kind: 'launch', buffers: [...inputs.map((input) => input.name), 'y'], arguments: [],
+      kernel: { name: 'elementwise', parameters: [...inputs, out], arguments: [], scratch: [], grid: items, item, workgroup: 1, thread: register('thread', 'index'), body: code.statements },
+    }],
+  };
+}
