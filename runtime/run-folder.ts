@@ -22,8 +22,8 @@ export interface Progress {
   readonly last: number;
   /** Loss of this epoch so far. */
   readonly loss: { readonly sum: number; readonly count: number };
-  /** The step whose `every` evaluations are done. */
-  readonly evaluated: number;
+  /** The evaluations that have been done since this step. */
+  readonly measured: readonly string[];
   /** Best value so far of each metric that is saved by. */
   readonly best: readonly { readonly metric: string; readonly value: number; readonly step: number }[];
   /** Seconds spent, over all continuations. */

@@ -82,7 +82,7 @@ export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch
     if (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0)) throw diverged(plan, programs, step, last, scalars.grad_norm);
     return {
       progress: {
-        ...progress, step, last, batch: progress.batch + group,
+        ...progress, step, last, batch: progress.batch + group, measured: [],
         loss: { sum: progress.loss.sum + loss.sum, count: progress.loss.count + loss.count },
       },
       scalars,

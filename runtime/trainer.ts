@@ -19,7 +19,7 @@ export type TrainEvent =
   }
   /** `loss` is that of this step alone; the program's other scalars (`lr`, `grad_norm`) stand beside it. */
   | { readonly event: 'step'; readonly step: number; readonly epoch: number; readonly loss: number; readonly seconds: number; readonly [scalar: string]: number | string }
-  /** `loss` is the mean over the epoch. */
+  /** Closes an epoch, after its evaluations. `loss` is the mean over the epoch. */
   | { readonly event: 'epoch'; readonly step: number; readonly epoch: number; readonly loss: number; readonly seconds: number }
   | { readonly event: 'eval'; readonly step: number; readonly epoch: number; readonly data: string; readonly [metric: string]: number | string }
   | { readonly event: 'save'; readonly step: number; readonly file: string }
@@ -132,13 +132,14 @@ function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress 
     file.close();
   }
   run.rewindMetrics(checkpoint.progress.step);
-  return checkpoint.progress;
+  // A run that was stopped before its first step has no loss, which JSON writes as null.
+  return { ...checkpoint.progress, last: checkpoint.progress.last ?? NaN };
 }
 
 const fieldsOf = (plan: TrainPlan): Field[] => [...plan.parameters, ...plan.states];
 
 const fresh: Progress = {
-  step: 0, epoch: 0, batch: 0, last: NaN, loss: { sum: 0, count: 0 }, evaluated: 0, best: [], seconds: 0,
+  step: 0, epoch: 0, batch: 0, last: NaN, loss: { sum: 0, count: 0 }, measured: [], best: [], seconds: 0,
 };
 
 /** Runs from `start` to the bounds, or to the wish to stop. */
@@ -192,30 +193,27 @@ async function runLoop(
       await saveWeights(bestName(plan, kind.metric), [[kind.metric, String(value)]]);
     }
   };
-  /** False where the wish to stop came before the end. */
+  /** Does each of these evaluations once a step, also across a continuation. False where the wish to stop came before the end. */
   const measure = async (chosen: readonly OpenEvaluation[]): Promise<boolean> => {
     for (const evaluation of chosen) {
+      const { name } = evaluation.plan;
+      if (progress.measured.includes(name)) continue;
       const values = await guardDevice(progress.step, () => evaluate(evaluation, programs, plan.seed, progress.step, rest));
       if (values === undefined) return false;
       for (const [metric, value] of values) latest.set(metric, value);
-      await emit({ event: 'eval', step: progress.step, epoch: progress.epoch + 1, data: evaluation.plan.name, ...Object.fromEntries(values) });
+      await emit({ event: 'eval', step: progress.step, epoch: progress.epoch + 1, data: name, ...Object.fromEntries(values) });
+      progress = { ...progress, measured: [...progress.measured, name] };
       await keepBest(values);
     }
     return true;
   };
-  /** The evaluations that are due by their `every`, once a step, also across a continuation. */
-  const measureDue = async (): Promise<boolean> => {
-    if (progress.evaluated === progress.step) return true;
-    const due = evaluations.filter(({ plan: { every } }) => every !== undefined && progress.step % every === 0);
-    if (!(await measure(due))) return false;
-    progress = { ...progress, evaluated: progress.step };
-    return true;
-  };
+  const measureDue = (): Promise<boolean> =>
+    measure(evaluations.filter(({ plan: { every } }) => every !== undefined && progress.step > 0 && progress.step % every === 0));
   const measureEpoch = (): Promise<boolean> => measure(evaluations.filter(({ plan: { every } }) => every === undefined));
   const endEpoch = async (): Promise<boolean> => {
+    if (!(await measureEpoch())) return false;
     const loss = ratio(progress.loss);
     await emit({ event: 'epoch', step: progress.step, epoch: progress.epoch + 1, loss, seconds: seconds() });
-    if (!(await measureEpoch())) return false;
     await keepBest(lossIfUnmeasured(plan, loss));
     progress = { ...progress, epoch: progress.epoch + 1, batch: 0, loss: fresh.loss };
     return true;

@@ -153,6 +153,7 @@ export const weightsOf = (plan: TrainPlan): Field[] => [...plan.parameters, ...p
 
 /** Reads the weight files of a plan into the session. */
 export function loadWeights(plan: TrainPlan, files: Files, session: Session): void {
+  if (plan.loads.length === 0) return;
   const opened: InputFile[] = [];
   try {
     const sources = new Map<LoadRequest, { readonly file: InputFile; readonly tensors: ReadonlyMap<string, StoredTensor> }>();

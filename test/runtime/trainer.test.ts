@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { evaluateRun } from '../../runtime/evaluate.ts';
+import { grantFiles, type Files } from '../../runtime/files.ts';
+import { permutation } from '../../runtime/philox.ts';
+import { DeviceError, type Programs, type TrainPlan } from '../../runtime/program.ts';
+import { train, type TrainEvent, type TrainResult } from '../../runtime/trainer.ts';
+import { fakePrograms, regressionPlan, scratch, writeRegression } from './fake.ts';
+
+const folder = scratch();
+writeRegression(folder);
+const files: Files = grantFiles({ data: [folder] });
+
+interface Ran {
+  readonly result: TrainResult;
+  readonly events: TrainEvent[];
+  readonly hash: string;
+}
+
+const stateHash = (programs: Programs): string => {
+  const hash = createHash('sha256');
+  for (const name of programs.session.fields.keys()) hash.update(new Uint8Array(programs.session.read(name).buffer));
+  return hash.digest('hex');
+};
+
+interface Change {
+  readonly steps?: number;
+  readonly epochs?: number;
+  readonly resume?: string;
+  readonly stopAt?: number;
+  readonly out?: string;
+}
+
+async function run(plan: TrainPlan, { stopAt, ...change }: Change = {}, programs: Programs = fakePrograms()): Promise<Ran> {
+  const events: TrainEvent[] = [];
+  const stop = new AbortController();
+  const result = await train({
+    plan, programs, files, out: scratch(), ...change, signal: stop.signal,
+    onEvent: (event) => {
+      events.push(event);
+      if (event.event === 'step' && event.step === stopAt) stop.abort();
+    },
+  });
+  return { result, events, hash: stateHash(programs) };
+}
+
+const losses = ({ events }: Ran): number[] => events.flatMap((event) => (event.event === 'step' ? [event.loss] : []));
+const linesOf = (path: string): Record<string, unknown>[] =>
+  readFileSync(join(path, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+const withoutTime = (lines: Record<string, unknown>[]): Record<string, unknown>[] => lines.map(({ seconds: _, ...line }) => line);
+
+test('a run trains, measures, saves and tells so in order', async () => {
+  const { result, events } = await run(regressionPlan({ epochs: 30 }));
+  expect(result).toMatchObject({ status: 'done', steps: 30 * 6 });
+  expect(result.metrics.get('error')).toBeLessThan(0.1);
+  expect(result.loss).toBeLessThan(0.01);
+  expect(events[0]).toMatchObject({ event: 'start', steps: 180, epochs: 30, batches: 6, samples: 43, trained: 4, frozen: 0, resumed: false });
+  expect(events.slice(1, 9).map((event) => event.event)).toEqual(['step', 'step', 'step', 'step', 'step', 'step', 'eval', 'save']);
+  expect(events[1]).toMatchObject({ step: 1, epoch: 1, lr: 0.1 });
+  const last = events.at(-1);
+  expect(last).toMatchObject({ event: 'done', run: result.run, steps: 180, loss: result.loss, status: 'done' });
+  expect(JSON.parse(JSON.stringify(last))).toHaveProperty('error');
+  expect(readdirSync(result.run).sort()).toEqual(['best.safetensors', 'checkpoints', 'config.json', 'metrics.jsonl', 'report.html']);
+  expect(linesOf(result.run).filter((line) => line.event === 'step')).toHaveLength(180);
+});
+
+test('the last, smaller batch asks for a program of its size, or is dropped', async () => {
+  const programs = fakePrograms();
+  await run(regressionPlan({ epochs: 1 }), {}, programs);
+  expect(programs.sizes).toEqual(['8 only', '8 only', '8 only', '8 only', '8 only', '3 only']);
+  const dropping = fakePrograms();
+  const plan = regressionPlan({ epochs: 1 });
+  if (plan.data.kind !== 'batch') throw new Error('the plan batches');
+  await run({ ...plan, data: { ...plan.data, last: 'drop' } }, {}, dropping);
+  expect(dropping.sizes).toHaveLength(5);
+});
+
+test('accumulation groups micro-batches and closes the group at the end of the epoch', async () => {
+  const programs = fakePrograms();
+  const { result } = await run(regressionPlan({ epochs: 1, accumulate: 4 }), {}, programs);
+  expect(result.steps).toBe(2);
+  expect(programs.sizes).toEqual(['8 accumulate', '8 accumulate', '8 accumulate', '8 last', '8 accumulate', '3 last']);
+});
+
+test('bounds: --steps and --epochs override the plan, the nearer one wins', async () => {
+  expect((await run(regressionPlan(), { steps: 9 })).result.steps).toBe(9);
+  expect((await run(regressionPlan(), { epochs: 2 })).result.steps).toBe(12);
+  expect((await run(regressionPlan(), { epochs: 2, steps: 50 })).result.steps).toBe(12);
+  expect((await run(regressionPlan({ epochs: 1 }), { steps: 20 })).result.steps).toBe(20);
+  await expect(run(regressionPlan(), { steps: 0 })).rejects.toThrow('at least 1');
+  await expect(run(regressionPlan({ epochs: undefined }))).rejects.toThrow('never end');
+});
+
+for (const accumulate of [1, 4]) {
+  test(`a run cut at any step and continued by a new process has the same bits (accumulate ${accumulate})`, async () => {
+    const plan = regressionPlan({
+      epochs: 4, accumulate, saves: [{ kind: 'best', metric: 'error', order: 'min' }, { kind: 'every', steps: 5 }],
+      evaluations: [...regressionPlan().evaluations, { ...regressionPlan().evaluations[0], name: 'often', metrics: ['error'], every: 3 }],
+    });
+    const whole = await run(plan);
+    const total = whole.result.steps;
+    // Cut points in an order drawn once, so that cuts at ends and middles of epochs are all among them.
+    for (const cut of permutation(total - 1, 3, accumulate).subarray(0, 12)) {
+      const first = await run(plan, { stopAt: cut + 1 });
+      expect(first.result).toMatchObject({ status: 'interrupted', steps: cut + 1 });
+      const second = await run(plan, { resume: first.result.run });
+      expect(second.hash).toBe(whole.hash);
+      expect([...losses(first), ...losses(second)]).toEqual(losses(whole));
+      expect(second.events[0]).toMatchObject({ event: 'start', step: cut + 1, resumed: true });
+      expect(withoutTime(linesOf(second.result.run))).toEqual(withoutTime(linesOf(whole.result.run)));
+      expect(readFileSync(join(second.result.run, 'best.safetensors'))).toEqual(readFileSync(join(whole.result.run, 'best.safetensors')));
+    }
+  });
+}
+
+test('N and N steps are 2N steps, also where the cut is within an epoch', async () => {
+  const whole = await run(regressionPlan(), { steps: 20 });
+  const half = await run(regressionPlan(), { steps: 10 });
+  const rest = await run(regressionPlan(), { steps: 20, resume: half.result.run });
+  expect(rest.hash).toBe(whole.hash);
+  expect(losses(rest)).toEqual(losses(whole).slice(10));
+});
+
+test('a run that is over says so again and can be lengthened', async () => {
+  const first = await run(regressionPlan({ epochs: 2 }));
+  const again = await run(regressionPlan({ epochs: 2 }), { resume: first.result.run });
+  expect(again.result).toMatchObject({ status: 'done', steps: 12, loss: first.result.loss });
+  const longer = await run(regressionPlan({ epochs: 3 }), { resume: first.result.run });
+  expect(longer.hash).toBe((await run(regressionPlan({ epochs: 3 }))).hash);
+});
+
+test('a continuation with another seed, batch or model is refused', async () => {
+  const { result } = await run(regressionPlan({ epochs: 1 }));
+  await expect(run(regressionPlan({ seed: 1 }), { resume: result.run })).rejects.toMatchObject({ code: 'resume-differs' });
+  await expect(run(regressionPlan({ batch: 4 }), { resume: result.run })).rejects.toThrow('another batch');
+  const wider = regressionPlan({ epochs: 2 });
+  const parameters = wider.parameters.map((field) => (field.name === 'bias' ? { ...field, shape: [2] } : field));
+  await expect(run({ ...wider, parameters }, { resume: result.run })).rejects.toThrow('its bias has shape [1], now it is [2]');
+  await expect(run(regressionPlan(), { resume: join(scratch(), 'line-1') })).rejects.toMatchObject({ code: 'run-not-found' });
+});
+
+test('a loss that is no number stops the run, names the step and saves nothing of it', async () => {
+  for (const loss of [NaN, Infinity]) {
+    const out = scratch();
+    const failing = run(regressionPlan({ saves: [{ kind: 'every', steps: 4 }] }), { out }, fakePrograms({ breakAt: { step: 7, loss } }));
+    await expect(failing).rejects.toMatchObject({ code: 'diverged', message: expect.stringMatching(/in step 7: its loss is (NaN|Infinity).*bias/) });
+    const folderOfRun = join(out, 'line-1');
+    expect(readdirSync(join(folderOfRun, 'checkpoints'))).toEqual(['000000004.json', '000000004.safetensors']);
+    expect(linesOf(folderOfRun).filter((line) => line.event === 'step')).toHaveLength(6);
+    expect((await run(regressionPlan(), { resume: folderOfRun })).hash).toBe((await run(regressionPlan())).hash);
+  }
+});
+
+test('a failing device is reported with its step', async () => {
+  const programs = fakePrograms();
+  const failing: Programs = {
+    ...programs,
+    step: async (batch, phase) => {
+      const program = await programs.step(batch, phase);
+      return { ...program, run: async (inputs) => {
+        if (inputs.get('step')?.[0] === 3) throw new DeviceError('index 12 is out of range');
+        return program.run(inputs);
+      } };
+    },
+  };
+  await expect(run(regressionPlan(), {}, failing)).rejects.toMatchObject({ code: 'device', message: 'In step 3: index 12 is out of range' });
+});
+
+test('a missing file or a metric that nobody measures leaves no run folder behind', async () => {
+  const out = scratch();
+  await expect(run(regressionPlan({ data: { kind: 'npy', fields: [{ name: 'x', path: 'z.npy' }] } }), { out })).rejects.toMatchObject({ code: 'file-not-found' });
+  await expect(run(regressionPlan({ saves: [{ kind: 'best', metric: 'eror', order: 'min' }] }), { out })).rejects.toMatchObject({ hint: 'Did you mean error?' });
+  expect(readdirSync(out)).toEqual([]);
+});
+
+test('evaluating a run takes its best weights', async () => {
+  const trained = await run(regressionPlan({ epochs: 8 }));
+  const { from, metrics } = await evaluateRun({ plan: regressionPlan(), programs: fakePrograms(), files, run: trained.result.run });
+  expect(from).toContain('best.safetensors');
+  const measured = trained.events.flatMap((event) => (event.event === 'eval' ? [Number(event.error)] : []));
+  expect(metrics.get('error')).toBe(Math.min(...measured));
+});
+
+test('saves: every n steps, two checkpoints kept, the last weights, best by training loss', async () => {
+  const plan = regressionPlan({ saves: [{ kind: 'every', steps: 2 }, { kind: 'last' }, { kind: 'best', metric: 'loss', order: 'min' }] });
+  const { result, events } = await run(plan);
+  expect(readdirSync(join(result.run, 'checkpoints'))).toHaveLength(4);
+  expect(existsSync(join(result.run, 'last.safetensors'))).toBe(true);
+  expect(existsSync(join(result.run, 'best.safetensors'))).toBe(true);
+  expect(events.filter((event) => event.event === 'save' && event.file.startsWith('checkpoints/'))).toHaveLength(13);
+});
+
+test('weights of one run fill another', async () => {
+  const first = await run(regressionPlan());
+  const loaded = grantFiles({ data: [folder, first.result.run] });
+  const programs = fakePrograms({ rate: 0 });
+  const plan = regressionPlan({ epochs: 1, loads: [{ path: 'best.safetensors', rules: [] }] });
+  const result = await train({ plan, programs, files: loaded, out: scratch() });
+  const { metrics } = await evaluateRun({ plan, programs: fakePrograms(), files, run: first.result.run });
+  expect(result.metrics.get('error')).toBe(metrics.get('error'));
+});
