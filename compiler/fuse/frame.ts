@@ -30,6 +30,8 @@ export interface Update {
 
 export interface Frame {
   readonly graph: Graph;
+  /** Loops around it. */
+  readonly depth: number;
   readonly nodes: Node[];
   readonly producers: Map<Value, Node>;
   readonly places: Map<Value, Place>;

@@ -2,7 +2,6 @@
 import { binaryOps, unaryOps } from '../graph/graph.ts';
 import type { Monoid } from '../graph/graph.ts';
 import { dtypes } from '../types/dtype.ts';
-import type { Dtype } from '../types/dtype.ts';
 import { affine, apply, cast, number } from './build.ts';
 import type { Access, Axis, Buffer, BufferRole, Coordinate, Expression, Kernel, LoopProgram, Result, Scalar, Segment, Stage, Step, Store } from './loop.ts';
 import { infix } from './text.ts';

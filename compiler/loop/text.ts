@@ -19,7 +19,7 @@ import type { Access, Axis, Buffer, Contraction, Coordinate, Expression, Kernel,
 
 /** Scalar functions written between their operands. */
 export const infix: Partial<Record<string, string>> = {
-  add: '+', sub: '-', mul: '*', div: '/', rem: '%', eq: '==', ne: '!=', lt: '<', le: '<=', and: '&', or: '|', xor: '^', shl: '<<', shr: '>>',
+  add: '+', sub: '-', mul: '*', div: '/', eq: '==', ne: '!=', lt: '<', le: '<=', and: '&', or: '|', xor: '^', shl: '<<', shr: '>>',
 };
 
 /** The program as text that `parseLoop` reads back. */

@@ -1,0 +1,145 @@
+/**
+ * Which values are computed once and kept (roots), and which are computed where they are used.
+ *
+ * Reductions, contractions, scans, scatters and loops are roots by nature. An elementwise value is one when it is an
+ * output, when something needs it in memory, or when computing it at each use would cost more than a round trip.
+ */
+import type { Node, Value } from '../graph/graph.ts';
+import { elements, producerOf } from './frame.ts';
+import type { Frame } from './frame.ts';
+import { isPointwise, isRead } from './lower.ts';
+
+/** Rough cost of one scalar function in adds: what recomputing is weighed by. */
+const expensive: Readonly<Record<string, number>> = { exp: 12, log: 12, sin: 15, cos: 15, tanh: 15, erf: 15, pow: 25, rsqrt: 4, sqrt: 4, div: 3, rem: 5, random: 70 };
+
+/** Recomputing at most this much at every further use is cheaper than a trip through memory (8 bytes at about 10 GB/s). */
+const cheapFlops = 30;
+
+interface Cost {
+  readonly flops: number;
+  /** Large values read; what is much smaller than the value itself comes from cache. */
+  readonly reads: ReadonlySet<Value>;
+}
+
+/** Fills `frame.roots`. */
+export function chooseRoots(frame: Frame): void {
+  let costs = measure(frame, new Set());
+  // The first round overestimates: it does not know yet which operands will be read instead of computed.
+  for (let round = 0; round < 2; round++) {
+    decide(frame, costs);
+    costs = measure(frame, frame.roots);
+  }
+}
+
+function measure(frame: Frame, roots: ReadonlySet<Value>): Map<Value, Cost> {
+  const costs = new Map<Value, Cost>();
+  const costOf = (value: Value, reader: number): Cost => {
+    const known = costs.get(value);
+    if (known !== undefined && !roots.has(value)) return known;
+    return { flops: 0, reads: elements(value) * 8 > reader ? new Set([value]) : none };
+  };
+  for (const node of frame.nodes) {
+    if (!isPointwise(node)) continue;
+    const [value] = node.outputs;
+    const size = elements(value);
+    let flops = moves.has(node.op) ? 0 : (expensive[node.op] ?? 1);
+    let reads: ReadonlySet<Value> = none;
+    for (const input of node.inputs) {
+      const cost = costOf(input, size);
+      flops += cost.flops;
+      if (reads.size === 0) reads = cost.reads;
+      else if (cost.reads.size > 0) reads = new Set([...reads, ...cost.reads]);
+    }
+    costs.set(value, { flops, reads });
+  }
+  return costs;
+}
+
+const none: ReadonlySet<Value> = new Set();
+const moves: ReadonlySet<string> = new Set(['constant', 'reshape', 'view', 'detach', 'cast', 'iota']);
+const aliases: ReadonlySet<string> = new Set(['reshape', 'view', 'detach']);
+
+function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>): void {
+  const { roots } = frame;
+  roots.clear();
+  for (const value of frame.forced) roots.add(value);
+  for (const { value } of frame.updates) if (frame.producers.has(value)) roots.add(value);
+  for (const node of frame.nodes) if (!isPointwise(node)) for (const value of node.outputs) roots.add(value);
+
+  /** The roots that would compute a value, and the largest number of times one of them would. */
+  const demands = new Map<Value, { readonly by: Set<Value>; size: number }>();
+  const demand = (value: Value, by: Iterable<Value>, size: number): void => {
+    const known = demands.get(value);
+    if (known === undefined) demands.set(value, { by: new Set(by), size });
+    else {
+      for (const root of by) known.by.add(root);
+      known.size = Math.max(known.size, size);
+    }
+  };
+  for (let at = frame.nodes.length - 1; at >= 0; at--) {
+    const node = frame.nodes[at];
+    const [value] = node.outputs;
+    if (isPointwise(node) && !roots.has(value)) {
+      const wanted = demands.get(value);
+      if (wanted === undefined) continue;
+      if (isWorthKeeping(frame, node, value, wanted, costs)) roots.add(value);
+    }
+    if (isPointwise(node) && !roots.has(value)) {
+      const wanted = demands.get(value);
+      if (wanted !== undefined) for (const input of node.inputs) demand(input, wanted.by, wanted.size);
+    } else for (const input of node.inputs) demand(input, [value], domainSize(node));
+    needInMemory(frame, node);
+  }
+}
+
+/** Points at which a root's operands are read. */
+function domainSize(node: Node): number {
+  if (node.op === 'contract') return 0;
+  return Math.max(...node.outputs.map(elements), ...node.inputs.map(elements));
+}
+
+/** Operands that have to be, or had better be, in memory. */
+function needInMemory(frame: Frame, node: Node): void {
+  if (node.op === 'gather') keepUnlessMoved(frame, node.inputs[0], false);
+  if (node.op === 'loop') for (const input of node.inputs) keepUnlessMoved(frame, input, true);
+  if (isContraction(node)) for (const input of node.inputs) keepUnlessMoved(frame, input, true);
+}
+
+/** A product of two tensors with rows and columns of its own: anything else is a sum like others. */
+export function isContraction(node: Node): node is Extract<Node, { op: 'contract' }> {
+  if (node.op !== 'contract' || node.inputs.length !== 2 || isPointwise(node)) return false;
+  const { shape, indices } = node.attributes;
+  const [left, right] = indices.map((index) => new Set(index.flatMap(({ terms }) => terms.map(({ axis }) => axis))));
+  const sizeWhere = (wanted: (axis: number) => boolean): number => shape.reduce<number>((size, dim, axis) => (wanted(axis) && typeof dim === 'number' ? size * dim : size), 1);
+  return sizeWhere((axis) => left.has(axis) && !right.has(axis)) > 1 && sizeWhere((axis) => right.has(axis) && !left.has(axis)) > 1;
+}
+
+/** Makes the value a root unless it is memory seen another way; `views`: affine views of memory count too. */
+function keepUnlessMoved(frame: Frame, value: Value, views: boolean): void {
+  if (isRead(frame, value)) return;
+  const node = producerOf(frame, value);
+  if (node.op === 'detach' || node.op === 'reshape' || (views && node.op === 'view')) keepUnlessMoved(frame, node.inputs[0], views);
+  else if (!views || node.op !== 'constant') frame.roots.add(value);
+}
+
+function isWorthKeeping(frame: Frame, node: Node, value: Value, wanted: { readonly by: ReadonlySet<Value>; readonly size: number }, costs: ReadonlyMap<Value, Cost>): boolean {
+  if (aliases.has(node.op)) return false;
+  const cost = costs.get(value);
+  if (cost === undefined || cost.flops === 0) return false;
+  const uses = wanted.by.size;
+  if (wanted.size >= 2 * elements(value) && cost.flops > 2) return true;
+  if (uses < 2) return false;
+  if (isEpilogue(frame, node)) return true;
+  if (cost.reads.size <= 1) return cost.flops * (uses - 1) > cheapFlops;
+  return cost.reads.size > 2 || uses > 2 || cost.flops > 2;
+}
+
+/** Would the value be computed on the way out of a contraction, whose own sum then never reaches memory? */
+function isEpilogue(frame: Frame, node: Node): boolean {
+  const size = elements(node.outputs[0]);
+  return node.inputs.some((input) => {
+    const producer = frame.producers.get(input);
+    if (producer === undefined || elements(input) !== size || frame.updates.some(({ value }) => value === input)) return false;
+    return isContraction(producer) || (isPointwise(producer) && !frame.roots.has(input) && isEpilogue(frame, producer));
+  });
+}

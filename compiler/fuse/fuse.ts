@@ -1,0 +1,113 @@
+/**
+ * Tensor IR → Loop IR: a graph of whole tensors becomes a short list of kernels.
+ *
+ *   choose-roots   which values are kept, which are computed where they are used
+ *   plan           every root a group of its own
+ *   order          who waits for whom; independent groups share a kernel
+ *   emit           groups as segments
+ */
+import type { Graph } from '../graph/graph.ts';
+import type { Axis, Buffer, Expression, LoopProgram, Segment, Step } from '../loop/loop.ts';
+import { children } from '../loop/build.ts';
+import { emitKernel } from './emit.ts';
+import type { Session } from './frame.ts';
+import { outsideReads } from './group.ts';
+import type { Plan } from './group.ts';
+import { dependencies, gatherKernels, hasHazard, sortGroups, writersOf } from './order.ts';
+import { createMainFrame, planFrame } from './plan.ts';
+
+/** One choice of fusion, for people: what it saved or why it was refused. */
+export interface FusionDecision {
+  readonly producer: string;
+  readonly consumer: string;
+  readonly fused: boolean;
+  readonly reason: string;
+  /** Of memory traffic, per run. */
+  readonly bytesSaved: number;
+}
+
+export interface Fused {
+  readonly program: LoopProgram;
+  readonly decisions: readonly FusionDecision[];
+}
+
+/** Lowers a graph of concrete sizes to kernels. */
+export function fuse(graph: Graph): Fused {
+  const indirect = new Set<string>();
+  for (;;) {
+    const decisions: FusionDecision[] = [];
+    const session: Session = { buffers: new Map(), constants: new Map() };
+    const plan = planFrame(createMainFrame(session, graph, indirect));
+    const blocked = findBlocked(plan);
+    if (blocked === undefined) return { program: assemble(graph, session, emitPlan(plan, [], { next: 0 })), decisions };
+    indirect.add(blocked);
+  }
+}
+
+/** An update that cannot be done in place: its buffer is still read when, or after, it is computed. */
+function findBlocked({ frame, groups }: Plan): string | undefined {
+  const nameOf = (value: unknown): string | undefined => frame.updates.find((update) => update.value === value)?.place.buffer.name;
+  for (const group of groups) {
+    const hazard = hasHazard(frame, group);
+    if (hazard !== undefined) return nameOf(hazard);
+  }
+  const { circle } = sortGroups(groups, dependencies(frame, groups));
+  if (circle.length === 0) return undefined;
+  const writer = writersOf(groups);
+  const update = frame.updates.find(({ value, old }) => {
+    const group = writer.get(value);
+    return old !== undefined && group !== undefined && circle.includes(group) && circle.some((reader) => outsideReads(reader).some((read) => read.value === old));
+  });
+  if (update === undefined) throw new Error(`the groups of '${frame.graph.name}' wait for each other`);
+  return update.place.buffer.name;
+}
+
+function emitPlan(plan: Plan, enclosing: readonly Axis[], count: { next: number }): Step[] {
+  const { frame, groups } = plan;
+  const before = dependencies(frame, groups);
+  const { sorted } = sortGroups(groups, before);
+  const needed = new Set(frame.updates.map(({ value }) => value));
+  for (const group of groups) for (const read of outsideReads(group)) needed.add(read.value);
+  return gatherKernels(sorted, before).map((together): Step => {
+    const [{ loop }] = together;
+    if (loop !== undefined) return { kind: 'repeat', axis: loop.axis, reverse: loop.reverse, body: emitPlan(loop.body, [...enclosing, loop.axis], count) };
+    return emitKernel({ frame, isNeeded: (value) => needed.has(value) }, together, `k${count.next++}`, enclosing);
+  });
+}
+
+/** The program with the buffers it uses. */
+function assemble(graph: Graph, session: Session, steps: readonly Step[]): LoopProgram {
+  const used = new Set<Buffer>();
+  const visit = (expression: Expression): void => {
+    if (seen.has(expression)) return;
+    seen.add(expression);
+    if (expression.kind === 'load') used.add(expression.access.buffer);
+    children(expression).forEach(visit);
+  };
+  const seen = new Set<Expression>();
+  const visitStep = (step: Step): void => (step.kind === 'repeat' ? step.body.forEach(visitStep) : step.segments.forEach((segment) => visitSegment(segment, visit, used)));
+  steps.forEach(visitStep);
+  const fixed: ReadonlySet<string> = new Set(['batch', 'scalar', 'param', 'state', 'result']);
+  return { name: graph.name, buffers: [...session.buffers.values()].filter((buffer) => fixed.has(buffer.role) || used.has(buffer)), steps };
+}
+
+function visitSegment(segment: Segment, visit: (expression: Expression) => void, used: Set<Buffer>): void {
+  const store = ({ access, value }: { access: { buffer: Buffer }; value: Expression }): void => {
+    used.add(access.buffer);
+    visit(value);
+  };
+  if (segment.kind === 'scatter') {
+    used.add(segment.target);
+    visit(segment.id);
+    visit(segment.value);
+  } else if (segment.kind === 'contraction') {
+    visit(segment.left);
+    visit(segment.right);
+    segment.stores.forEach(store);
+  } else
+    for (const stage of segment.stages) {
+      if (stage.kind === 'reduce') stage.results.forEach(({ value }) => visit(value));
+      else stage.stores.forEach(store);
+      if (stage.kind === 'cumulate') visit(stage.value);
+    }
+}

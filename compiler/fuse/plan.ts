@@ -1,0 +1,154 @@
+/** A graph becomes a frame (where inputs and outputs are), and a frame becomes groups. */
+import type { Graph, Node, Value } from '../graph/graph.ts';
+import { axisAt, combine, constantAt } from '../loop/build.ts';
+import type { Affine } from '../loop/build.ts';
+import type { Axis } from '../loop/loop.ts';
+import { chooseRoots } from './choose-roots.ts';
+import { createBuffer, NeedsRoot, placeOf, shapeOf } from './frame.ts';
+import type { Alias, Frame, Place, Session } from './frame.ts';
+import { createGroup, outsideReads } from './group.ts';
+import type { Group, Loop, Plan } from './group.ts';
+
+/** An output: where its value has to end up, and which input it replaces. */
+interface Destination {
+  readonly value: Value;
+  readonly place: Place;
+  readonly old?: Value;
+  /** Compute it elsewhere and copy at the end: its place is still read while it is computed. */
+  readonly indirect?: boolean;
+}
+
+/** The frame of the whole program. `indirect` names the outputs that cannot be computed in place. */
+export function createMainFrame(session: Session, graph: Graph, indirect: ReadonlySet<string>): Frame {
+  const frame = emptyFrame(session, graph, 0);
+  for (const { name, role, value } of graph.inputs) frame.places.set(value, wholeBuffer(session, name, role, value));
+  const destinations = graph.outputs.map((output): Destination => {
+    const { name, role, value } = output;
+    if (role === 'result') return { value, place: wholeBuffer(session, name, 'result', value) };
+    const input = graph.inputs.find((candidate) => candidate.name === name);
+    if (input === undefined) throw new Error(`'${name}' is updated but is no input of '${graph.name}'`);
+    return { value, place: placeOf(frame, input.value), old: input.value, indirect: indirect.has(name) };
+  });
+  prepareLoops(frame);
+  claim(frame, destinations);
+  return frame;
+}
+
+const wholeBuffer = (session: Session, name: string, role: 'batch' | 'scalar' | 'param' | 'state' | 'result', value: Value): Place => ({
+  buffer: createBuffer(session, name, role, value.type.dtype, shapeOf(value)), prefix: [], sizes: [],
+});
+
+function emptyFrame(session: Session, graph: Graph, depth: number): Frame {
+  const producers = new Map<Value, Node>();
+  for (const node of graph.nodes) for (const value of node.outputs) producers.set(value, node);
+  const live = new Set<Node>();
+  const visit = (value: Value): void => {
+    const node = producers.get(value);
+    if (node === undefined || live.has(node)) return;
+    live.add(node);
+    node.inputs.forEach(visit);
+  };
+  for (const { value } of graph.outputs) visit(value);
+  return {
+    graph, session, depth, producers,
+    nodes: graph.nodes.filter((node) => live.has(node)),
+    places: new Map(), aliases: new Map(), roots: new Set(), forced: new Set(), updates: [],
+  };
+}
+
+/** Gives every output its place; what is already elsewhere is copied there by a root of its own. */
+function claim(frame: Frame, destinations: readonly Destination[]): void {
+  for (const { value, place, old, indirect } of destinations) {
+    if (value === old) continue;
+    const direct = frame.producers.has(value) && !frame.places.has(value) && indirect !== true;
+    if (indirect === true && frame.producers.has(value)) frame.forced.add(value);
+    const target = direct ? value : copyOf(frame, value);
+    frame.places.set(target, place);
+    frame.updates.push({ value: target, old, place });
+  }
+}
+
+function copyOf(frame: Frame, value: Value): Value {
+  const copy: Value = { id: value.id, type: value.type };
+  const node: Node = { op: 'detach', inputs: [value], outputs: [copy], attributes: {}, origin: frame.producers.get(value)?.origin ?? {} };
+  frame.nodes.push(node);
+  frame.producers.set(copy, node);
+  return copy;
+}
+
+/** The state a loop carries, all of it over time: slot t is what step t reads, slot t + 1 what it leaves (mirrored when reversed). */
+function prepareLoops(frame: Frame): void {
+  for (const [at, node] of frame.nodes.entries()) {
+    if (node.op !== 'loop') continue;
+    const trips = Number(node.attributes.trips);
+    const inputs = [...node.inputs];
+    for (let k = 0; k < node.attributes.carried; k++) {
+      const last = node.outputs[k];
+      const buffer = createBuffer(frame.session, `v${last.id}.carried`, 'temporary', last.type.dtype, [trips + 1, ...shapeOf(last)]);
+      const [start, end] = node.attributes.reverse ? [trips, 0] : [0, trips];
+      const initial = copyOf(frame, inputs[k]);
+      frame.nodes.pop();
+      inputs[k] = initial;
+      const slot = (position: number): Place => ({ buffer, prefix: [constantAt(position)], sizes: [trips + 1] });
+      frame.places.set(initial, slot(start));
+      frame.places.set(last, slot(end));
+      frame.updates.push({ value: initial, old: undefined, place: slot(start) });
+    }
+    const prepared: Node = { ...node, inputs };
+    frame.nodes[at] = prepared;
+    for (const value of node.outputs) frame.producers.set(value, prepared);
+  }
+  // The copies of initial values were only registered as producers: put each before its loop.
+  for (let at = frame.nodes.length - 1; at >= 0; at--) {
+    const node = frame.nodes[at];
+    if (node.op !== 'loop') continue;
+    const copies = node.inputs.slice(0, node.attributes.carried).flatMap((value) => frame.producers.get(value) ?? []);
+    frame.nodes.splice(at, 0, ...copies);
+  }
+}
+
+/** Cuts a frame's work into groups of one root each, in an order of definition. */
+export function planFrame(frame: Frame): Plan {
+  for (;;) {
+    try {
+      chooseRoots(frame);
+      const groups: Group[] = [];
+      for (const node of frame.nodes) {
+        if (node.op === 'loop') groups.push(planLoop(frame, node));
+        else if (frame.roots.has(node.outputs[0])) groups.push(createGroup(frame, node.outputs[0]));
+      }
+      return { frame, groups };
+    } catch (error) {
+      if (!(error instanceof NeedsRoot) || error.frame !== frame || frame.forced.has(error.value)) throw error;
+      frame.forced.add(error.value);
+    }
+  }
+}
+
+function planLoop(frame: Frame, node: Extract<Node, { op: 'loop' }>): Group {
+  const { trips, carried, scanned, reverse, body } = node.attributes;
+  const axis: Axis = { name: frame.depth === 0 ? 't' : `t${frame.depth + 1}`, size: Number(trips) };
+  const position = axisAt(axis);
+  const inner = emptyFrame(frame.session, body, frame.depth + 1);
+  const later: Affine = combine([{ at: position, scale: 1 }], 1);
+  body.inputs.forEach(({ value }, at) => {
+    const operand = node.inputs[at];
+    if (at < carried) inner.places.set(value, slotOf(placeOf(frame, operand), reverse ? later : position));
+    else inner.aliases.set(value, { frame, value: operand, prefix: at < carried + scanned ? [position] : [] } satisfies Alias);
+  });
+  prepareLoops(inner);
+  claim(inner, body.outputs.map(({ value }, at): Destination => {
+    if (at < carried) return { value, place: slotOf(placeOf(frame, node.inputs[at]), reverse ? position : later) };
+    const whole = placeOf(frame, node.outputs[at]);
+    return { value, place: { buffer: whole.buffer, prefix: [...whole.prefix, position], sizes: [...whole.sizes, axis.size] } };
+  }));
+  const plan = planFrame(inner);
+  const reads = plan.groups.flatMap((group) => outsideReads(group).filter((read) => read.frame !== inner));
+  for (const operand of node.inputs.slice(0, carried)) reads.push({ frame, value: operand, index: [], shape: [] });
+  const root = { value: node.outputs[0] ?? node.inputs[0], node, axes: [], index: [], reduce: [], inner: [], reads };
+  return { kind: 'loop', roots: [root], outer: [], loop: { axis, reverse, body: plan, reads } satisfies Loop };
+}
+
+/** The same stack at another position. */
+const slotOf = (place: Place, position: Affine): Place => ({ ...place, prefix: [...place.prefix.slice(0, -1), position] });
+
