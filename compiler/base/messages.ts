@@ -41,6 +41,8 @@ export const messages = {
     `\`${h.name}\` says it returns ${h.wanted}, but its body is ${h.found}.`,
   'operands-mismatch': (h: { operator: string; left: string; right: string; axisFromRight: number }) =>
     `\`${h.operator}\` cannot combine ${h.left} and ${h.right}: they differ in axis −${h.axisFromRight}.`,
+  'product-mismatch': (h: { left: string; right: string; inner: string; outer: string }) =>
+    `\`@\` cannot multiply ${h.left} by ${h.right}: ${h.inner} and ${h.outer} should be equal.`,
   'mixed-dtypes': (h: { operator: string; left: string; right: string }) => `\`${h.operator}\` needs one element type, but has ${h.left} and ${h.right}.`,
   'narrowing': (h: { value: string; dtype: string }) => `${h.value} does not fit into ${h.dtype} without rounding.`,
   'not-boolean': (h: { found: string }) => `A condition must be true or false, but this is ${h.found}.`,
@@ -67,6 +69,12 @@ export const messages = {
   'index-not-affine': () => 'A position must be whole multiples of indices plus a number, or i32 elements read from a tensor.',
   'not-indexable': (h: { found: string }) => `This is ${h.found}, which cannot be indexed.`,
   'bad-index': (h: { found: string }) => `A position must be a whole number, a range, or i32 elements, but this is ${h.found}.`,
+  'gather-mismatch': (h: { source: string; ids: string; axis: number; wanted: string }) =>
+    `Positions ${h.ids} cannot choose from ${h.source}: axis ${h.axis} should be ${h.wanted} in both.`,
+  'reshape-mismatch': (h: { from: string; to: string; count: string }) => `${h.from} cannot become ${h.to}: it has ${h.count} elements.`,
+  'split-mismatch': (h: { type: string; axis: number; size: string; parts: string }) =>
+    `Axis ${h.axis} of ${h.type} has size ${h.size} and cannot be split into ${h.parts}.`,
+  'ragged-list': (h: { wanted: string; found: string }) => `The lists of a tensor must be equally long: here ${h.wanted} and ${h.found} meet.`,
   'not-whole': (h: { callee: string }) => `\`${h.callee}\` works on whole tensors, and this is one element of index notation.`,
 
   // Statements
@@ -84,6 +92,22 @@ export const messages = {
   // Data, training
   'unknown-field': (h: { name: string }) => `The data has no field \`${h.name}\`.`,
   'not-data': (h: { callee: string; found: string }) => `\`${h.callee}\` works on data, not on ${h.found}.`,
+  'unknown-data-source': (h: { name: string }) => `There is no data source \`${h.name}\`.`,
+  'unknown-data-stage': (h: { name: string }) => `There is no stage \`${h.name}\` for data.`,
+  'bad-data': (h: { problem: string }) => h.problem,
+  'selector-matches-nothing': (h: { selector: string }) => `The selector \`${h.selector}\` matches no parameter.`,
+  'unknown-setting': (h: { name: string }) => `A train block has no setting \`${h.name}\`.`,
+  'missing-setting': (h: { train: string; name: string }) => `The train block \`${h.train}\` needs \`${h.name}\`.`,
+  'repeated-setting': (h: { name: string }) => `\`${h.name}\` is set twice.`,
+  'bad-setting': (h: { name: string; wanted: string; found: string }) => `\`${h.name}\` should be ${h.wanted}, but it is ${h.found}.`,
+  'nothing-to-train': (h: { train: string }) => `The train block \`${h.train}\` trains no parameter: all are frozen, or there are none.`,
+  'unreached-parameter': (h: { path: string }) => `The parameter \`${h.path}\` has no influence on the loss, so it cannot be trained.`,
+  'unknown-metric': (h: { name: string }) => `No \`eval\` computes a metric \`${h.name}\`.`,
+  'not-a-metric': (h: { found: string }) => `A metric is a number or a sum per a count, but this is ${h.found}.`,
+
+  // Tests
+  'unknown-train': (h: { name: string }) => `There is no train block \`${h.name}\` in this file.`,
+  'not-testable': (h: { what: string; found: string }) => `${h.what} should be a tensor or a number, but it is ${h.found}.`,
 } satisfies Record<string, (holes: never) => string>;
 
 export type Code = keyof typeof messages;

@@ -1,0 +1,199 @@
+/**
+ * Where evaluation happens: the graph that is being built, its mode, and what was collected on the way.
+ */
+import type { ConstantDeclaration, Expression } from '../../grammar/ast.ts';
+import { diagnose, Diagnostics, Problem, type Extra, type Label } from '../base/diagnostics.ts';
+import type { Code, Holes } from '../base/messages.ts';
+import { showPlace, type Span } from '../base/source.ts';
+import type { Builder } from '../graph/build.ts';
+import type { Value as GraphValue } from '../graph/graph.ts';
+import { OpTypeError } from '../graph/op.ts';
+import { show, product, type Dim } from '../types/dim.ts';
+import type { IndexScope } from './index-ranges.ts';
+import type { Scope } from './scope.ts';
+import { slotPath, unknown, type Slot, type Value } from './value.ts';
+
+/** The evaluator's functions call each other; through this record, so that files do not import in circles. */
+export interface Evaluator {
+  evaluate(context: Context, scope: Scope, expression: Expression): Value;
+  /** Calls a function, or applies an instance or a list of them. */
+  apply(context: Context, callee: Value, given: readonly Given[], span: Span): Value;
+  /** `zeros[2, 3]`, `randint[64]`, `normal(0.1)[3]`. */
+  ofShape(context: Context, callee: Value, shape: readonly Dim[], span: Span): Value;
+}
+
+/** An argument that was evaluated. */
+export interface Given {
+  readonly name?: string;
+  readonly value: Value;
+  readonly span: Span;
+}
+
+export interface Context {
+  readonly evaluator: Evaluator;
+  /** The graph's own builder: parameters and the driver's scalars enter here. */
+  readonly root: Builder;
+  /** Where values are added: the root, or the body of a scan. */
+  builder: Builder;
+  /** Sizes are symbols, the graph is thrown away, undecided conditions check both sides. */
+  readonly symbolic: boolean;
+  /** The value of `training`; undefined checks both sides. */
+  readonly training: boolean | undefined;
+  readonly diagnostics: Diagnostics;
+  /** Parameters and buffers that this graph reads: the next value of an assigned buffer replaces it. */
+  readonly slots: Map<Slot, GraphValue>;
+  /** Buffers that were assigned while training. */
+  readonly updates: Map<Slot, GraphValue>;
+  /** u32[2] and u32[]: made as inputs of the graph when something random is first drawn. */
+  seed: GraphValue | undefined;
+  step: GraphValue | undefined;
+  /** Calls under way, outermost first. */
+  readonly frames: Frame[];
+  /** The instance that is being applied. */
+  path: string | undefined;
+  /** Shape of the parameter whose initializer is being evaluated. */
+  shape: readonly Dim[] | undefined;
+  index: IndexScope | undefined;
+  /** Set inside the body of a scan: what its random numbers depend on besides the step; it notes that they were drawn. */
+  loop: { iteration: GraphValue | undefined; drew: boolean } | undefined;
+  /** How many conditions deep that are only known while running. */
+  branches: number;
+  /** Random draws so far by path, so that each has its own stream. */
+  readonly draws: Map<string, number>;
+  /** Instances that nobody named, by name of their layer. */
+  readonly anonymous: Map<string, number>;
+  readonly constants: Map<ConstantDeclaration, Value | 'busy'>;
+}
+
+export interface Frame {
+  readonly name: string;
+  readonly span: Span;
+  readonly kind: 'function' | 'layer' | 'init';
+  readonly declaration: object;
+}
+
+export interface ContextOptions {
+  readonly symbolic?: boolean;
+  readonly training?: boolean;
+  /** Given where the graph has them under other names; else inputs `seed` and `step` are made when needed. */
+  readonly seed?: GraphValue;
+  readonly step?: GraphValue;
+}
+
+/** `evaluate.ts` hands itself in; everybody else calls its `createContext`. */
+export function createContextWith(evaluator: Evaluator, builder: Builder, diagnostics: Diagnostics, options: ContextOptions = {}): Context {
+  const symbolic = options.symbolic ?? false;
+  return {
+    evaluator, root: builder, builder, symbolic, training: symbolic ? undefined : (options.training ?? false), diagnostics,
+    slots: new Map(), updates: new Map(), seed: options.seed, step: options.step, frames: [], path: undefined,
+    shape: undefined, index: undefined, loop: undefined, branches: 0, draws: new Map(), anonymous: new Map(),
+    constants: new Map(),
+  };
+}
+
+/** Stops here with a diagnostic. The nearest statement, member or declaration collects it. */
+export function fail<C extends Code>(context: Context, code: C, holes: Holes<C>, labels: readonly Label[], extra: Extra = {}): never {
+  throw new Problem(diagnose(code, holes, labels, { ...extra, notes: [...(extra.notes ?? []), ...callNotes(context, labels[0]?.span)] }));
+}
+
+/** A label without words of its own. */
+export const at = (span: Span, text = ''): Label => ({ span, text });
+
+/** `in Linear (model.fc1), applied at file:1:2` — for the calls that led out of the file the user looks at. */
+function callNotes(context: Context, primary: Span | undefined): string[] {
+  const frame = context.frames.at(-1);
+  if (frame === undefined || primary === undefined) return [];
+  return context.frames
+    .slice(-4)
+    .reverse()
+    .map((call) => `in \`${call.name}\`, called at ${showPlace(call.span)}`);
+}
+
+/** Runs something that may fail; a failure is collected and gives `unknown`, so that one mistake gives one message. */
+export function attempt(context: Context, work: () => Value): Value {
+  const saved = snapshot(context);
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    context.diagnostics.report(error.diagnostic);
+    saved();
+    return unknown;
+  }
+}
+
+/** What a failure may leave changed. */
+export function snapshot(context: Context): () => void {
+  const { builder, path, shape, index, loop, branches } = context;
+  const frames = context.frames.length;
+  return () => {
+    Object.assign(context, { builder, path, shape, index, loop, branches });
+    context.frames.length = frames;
+  };
+}
+
+/** Elements beyond which no tensor of a user's program goes. */
+const largestTensor = 2 ** 40;
+const mostNodes = 1_000_000;
+
+/** Adds to the graph on behalf of a place in the source. A type rule that objects becomes a diagnostic there. */
+export function emit(context: Context, span: Span, add: (builder: Builder) => GraphValue): GraphValue {
+  return emitAll(context, span, (builder) => [add(builder)])[0];
+}
+
+export function emitAll(context: Context, span: Span, add: (builder: Builder) => readonly GraphValue[]): readonly GraphValue[] {
+  const { builder } = context;
+  builder.origin = context.path === undefined ? { span } : { span, path: context.path };
+  try {
+    const values = add(builder);
+    for (const { type } of values) {
+      const size = product(type.shape);
+      if (typeof size === 'number' && size > largestTensor)
+        fail(context, 'too-large', { what: `This tensor has ${show(size)} elements; the largest that is allowed has 2^40.` }, [at(span)]);
+    }
+    if (builder.nodes.length > mostNodes)
+      fail(context, 'too-large', { what: 'This program has more than a million operations.' }, [at(span)], {
+        hint: 'A `scan` repeats a body without copying it.',
+      });
+    return values;
+  } catch (error) {
+    if (!(error instanceof OpTypeError)) throw error;
+    throw new Problem({ code: error.code, severity: 'error', message: error.message, labels: [at(span)], notes: callNotes(context, span) });
+  }
+}
+
+/** A parameter or buffer as a value of this graph: its current value if it was assigned. */
+export function readSlot(context: Context, slot: Slot): GraphValue {
+  const known = context.slots.get(slot);
+  if (known !== undefined) return known;
+  nameAnonymous(context, slot);
+  const role = slot.declaration.role === 'param' ? 'param' : 'state';
+  const saved = context.root.origin;
+  context.root.origin = { span: slot.declaration.span, path: slotPath(slot) };
+  const value = context.root.input(slotPath(slot), role, slot.type);
+  context.root.origin = saved;
+  context.slots.set(slot, value);
+  return value;
+}
+
+/** An instance nobody bound takes its layer's name, numbered from the second on. */
+function nameAnonymous(context: Context, slot: Slot): void {
+  let outermost = slot.owner;
+  while (outermost.owner !== undefined) outermost = outermost.owner;
+  if (outermost.name !== undefined) return;
+  const name = outermost.declaration.name.name;
+  const count = (context.anonymous.get(name) ?? 0) + 1;
+  context.anonymous.set(name, count);
+  outermost.name = count === 1 ? name : `${name}${count}`;
+}
+
+/** Runs with the root builder, for what must outlive the body of a scan. */
+export function atRoot<T>(context: Context, work: () => T): T {
+  const { builder, index, loop } = context;
+  Object.assign(context, { builder: context.root, index: undefined, loop: undefined });
+  try {
+    return work();
+  } finally {
+    Object.assign(context, { builder, index, loop });
+  }
+}
