@@ -30,6 +30,8 @@ interface Balanced {
   /** Each token's `payload` is the number of brackets it stands in (its own not counted). */
   readonly tokens: IToken[];
   readonly errors: SyntaxError[];
+  /** What an unclosed `(` or `[` swallowed: errors of the parser in there would only repeat that. */
+  readonly swallowed: readonly { readonly start: number; readonly end: number }[];
 }
 
 /** The tokens with every bracket closed, and an error for each that was not; no tokens at all if they nest too deep. */
@@ -38,7 +40,8 @@ export function balanceBrackets(source: Source, tokens: readonly IToken[]): Bala
   if (tooDeep !== undefined) {
     const message = `Brackets nest more than ${deepest} deep here; I read at most ${deepest}.`;
     const hint = 'Give a part a name with `let`, or move it into a function.';
-    return { tokens: [], errors: [syntaxError('nesting-too-deep', message, source, tooDeep.startOffset, tooDeep.startOffset + tooDeep.image.length, hint)] };
+    const end = tooDeep.startOffset + tooDeep.image.length;
+    return { tokens: [], errors: [syntaxError('nesting-too-deep', message, source, tooDeep.startOffset, end, hint)], swallowed: [] };
   }
   const depths = new Balancer(source, tokens, false).run();
   return depths.errors.length === 0 ? depths : new Balancer(source, tokens, true).run();
@@ -61,6 +64,9 @@ function findTooDeep(tokens: readonly IToken[]): IToken | undefined {
   return undefined;
 }
 
+const describeDeclaration = (token: IToken): string =>
+  `the ${token.image in declarationWords ? token.image : 'declaration'} that starts at line ${token.startLine}`;
+
 interface Open {
   readonly token: IToken;
   readonly closer: TokenType | undefined;
@@ -76,6 +82,7 @@ class Balancer {
   private readonly usesLayout: boolean;
   private readonly tokens: IToken[] = [];
   private readonly errors: SyntaxError[] = [];
+  private readonly swallowed: { start: number; end: number }[] = [];
   private readonly open: Open[] = [];
   private indent = 1;
   private declaration: string | undefined;
@@ -95,14 +102,14 @@ class Balancer {
       const next = this.input[at + 1];
       const startsDeclaration = startsLine && token.startColumn === 1 && isBeforeName(token, next) && token.image in declarationWords;
       if (startsDeclaration && this.usesLayout && this.open.length > 0) this.closeAll(token);
-      if (this.open.length === 0 && isBeforeName(token, next)) this.declaration = `the ${token.image} that starts at line ${token.startLine}`;
+      if (this.open.length === 0 && isBeforeName(token, next)) this.declaration = describeDeclaration(token);
       if (closingTypes.has(token.tokenType)) this.close(token, startsLine);
       else this.add(token);
       const closer = closers.get(token.tokenType);
       if (closer !== undefined) this.open.push({ token, closer, indent: this.indent, what: this.describe(token) });
     });
     this.closeAll(undefined);
-    return { tokens: this.tokens, errors: this.errors };
+    return { tokens: this.tokens, errors: this.errors, swallowed: this.swallowed };
   }
 
   private add(token: IToken): void {
@@ -146,6 +153,7 @@ class Balancer {
     const where = found === undefined ? 'but the file ends' : `but found \`${found.image}\``;
     const message = `I expected a closing \`${closer}\` for ${opening.what}, ${where}.`;
     const end = start + (found?.image.length ?? 0);
+    if (closer !== '}') this.swallowed.push({ start: opening.token.startOffset, end });
     this.errors.push(syntaxError('unclosed-bracket', message, this.source, start, end, `Add a \`${closer}\` before it.`));
   }
 

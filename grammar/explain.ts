@@ -100,7 +100,7 @@ export function explainException(exception: IRecognitionException, source: Sourc
   const previousToken = 'previousToken' in exception ? (exception.previousToken as IToken | undefined) : undefined;
   const isEnd = token.tokenType === EOF || Number.isNaN(token.startOffset);
   const start = isEnd ? source.text.length : token.startOffset;
-  const end = isEnd ? start : start + Math.max(1, token.image.length);
+  const end = isEnd ? start : start + token.image.length;
   const rules = exception.context.ruleStack;
   const reading = rules.findLast((name) => things[name] !== undefined);
   const where = reading === undefined ? '' : `While reading ${things[reading]}, `;

@@ -17,7 +17,8 @@ const infixTokens = [
 ];
 
 export abstract class ExpressionParser extends TypeParser {
-  // ---------------------------------------------------------------------------------------------- expressions
+  /** Made once: an expression is read very often. */
+  private readonly infixes = infixTokens.map((type, at) => ({ ALT: () => this.consume(at, type) }));
 
   /**
    * `expression = { prefix } operand { infix { prefix } operand } ;`
@@ -31,7 +32,7 @@ export abstract class ExpressionParser extends TypeParser {
       // In a row of selectors `decay = 0` may be followed by a line that begins with `*.bias`.
       GATE: () => !(this.isNext(1, Star) && this.isNext(2, Dot)),
       DEF: () => {
-        const token = this.choose(0, infixTokens.map((type, at) => ({ ALT: () => this.consume(at, type) })));
+        const token = this.choose(0, this.infixes);
         row.push(this.ACTION(() => ({ kind: 'infix', operator: token.image as InfixOperator, span: this.tokenSpan(token) })));
         this.many(2, { GATE: () => this.isPrefix(), DEF: () => row.push(this.subrule(1, this.prefix)) });
         row.push({ kind: 'operand', expression: this.subrule(1, this.operand) });

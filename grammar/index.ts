@@ -29,6 +29,7 @@ export function parse(source: Source): { module: Module; errors: SyntaxError[] }
     const module: Module = { kind: 'module', uses: [], declarations: [], comments: lexed.comments, span };
     read = { module, errors: [syntaxError('nesting-too-deep', message, source, 0, 0)] };
   }
-  const errors = [...lexed.errors, ...read.errors].sort((a, b) => a.span.start - b.span.start);
+  const news = read.errors.filter(({ span }) => !lexed.swallowed.some(({ start, end }) => start <= span.start && span.start <= end));
+  const errors = [...lexed.errors, ...news].sort((a, b) => a.span.start - b.span.start);
   return { module: read.module, errors };
 }

@@ -13,6 +13,8 @@ export interface Lexed {
   readonly tokens: IToken[];
   readonly comments: Comment[];
   readonly errors: SyntaxError[];
+  /** Ranges that the errors above already speak for. */
+  readonly swallowed: readonly { readonly start: number; readonly end: number }[];
 }
 
 /** A file may be this long (in UTF-16 units); nobody writes more by hand, and everything behind stays bounded. */
@@ -25,7 +27,7 @@ export function lex(source: Source): Lexed {
   const { text } = source;
   if (text.length > maximumLength) {
     const message = `This file has ${text.length} characters; I read at most ${maximumLength}.`;
-    return { tokens: [], comments: [], errors: [syntaxError('file-too-large', message, source, 0, 0)] };
+    return { tokens: [], comments: [], errors: [syntaxError('file-too-large', message, source, 0, 0)], swallowed: [] };
   }
   const errors = forbiddenCharacters(source);
   const result = lexer.tokenize(text);
@@ -43,12 +45,18 @@ export function lex(source: Source): Lexed {
     }
     return { text: token.image, span };
   });
+  const broken = errors.map(({ span }) => ({ start: span.start, end: endOfLine(text, span.end) }));
   const pieces = cutStrings(source, result.tokens, errors);
   markMakes(pieces);
   const balanced = balanceBrackets(source, pieces);
   errors.push(...balanced.errors);
   errors.push(...markDeclarations(source, balanced.tokens));
-  return { tokens: balanced.tokens, comments, errors };
+  return { tokens: balanced.tokens, comments, errors, swallowed: [...broken, ...balanced.swallowed] };
+}
+
+function endOfLine(text: string, from: number): number {
+  const end = text.indexOf('\n', from);
+  return end < 0 ? text.length : end;
 }
 
 /** Characters that could make a text look different from what it says, or that no tool handles well. */

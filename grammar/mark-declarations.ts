@@ -23,7 +23,8 @@ export function isBeforeName(token: IToken, next: IToken | undefined): boolean {
   return (
     next !== undefined &&
     tokenMatcher(token, Name) &&
-    (tokenMatcher(next, Name) || ((next.tokenType === Text || next.tokenType === TextHead) && /^(use|test)$/.test(token.image)))
+    (tokenMatcher(next, Name) ||
+      (next.tokenType.name.startsWith('Reserved_') && token.image in declarationWords) || ((next.tokenType === Text || next.tokenType === TextHead) && /^(use|test)$/.test(token.image)))
   );
 }
 
@@ -33,7 +34,7 @@ export function markDeclarations(source: Source, tokens: readonly IToken[]): Syn
   tokens.forEach((token, at) => {
     if (token.payload !== 0) return;
     const previous = tokens[at - 1];
-    const isAtStart = previous === undefined || endsDeclaration.some((type) => tokenMatcher(previous, type));
+    const isAtStart = previous === undefined || token.startColumn === 1 || endsDeclaration.some((type) => tokenMatcher(previous, type));
     if (!isAtStart || !isBeforeName(token, tokens[at + 1])) return;
     const word = words.get(token.image);
     if (word !== undefined) return retype(token, word);

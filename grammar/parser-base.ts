@@ -177,7 +177,7 @@ export abstract class ParserBase extends EmbeddedActionsParser {
   }
 
   private seemsItem(next: IToken, begin: IToken, depth: number): boolean {
-    if (depth === 0) return declarationStarts.has(next.tokenType);
+    if (depth === 0) return declarationStarts.has(next.tokenType) && !(next.tokenType === Let && this.isSameLine());
     if (this.isNext(0, Semicolon)) return true;
     const isIndentedLess = (next.startColumn ?? 1) <= (begin.startColumn ?? 1);
     return !this.isSameLine() && isIndentedLess && /^[\w"([*]/.test(next.image);

@@ -57,7 +57,7 @@ export class ModelParser extends TrainParser {
     return this.ACTION(() => (item.kind === 'use' ? item : { ...item, ...this.docBefore(start) }));
   });
 
-  /** `use = "use" ( string | name { "." name } ) "{" [ usedName { "," usedName } [ "," ] ] "}" ;` */
+  /** `use = "use" ( plainText | name { "." name } ) "{" [ usedName { "," usedName } [ "," ] ] "}" ;` */
   private readonly use: Rule<Use> = this.rule('use', () => {
     const start = this.start();
     this.consume(0, Declare.use);
@@ -236,7 +236,7 @@ export class ModelParser extends TrainParser {
     return { kind: 'train', name, entries, span: this.spanFrom(start) };
   });
 
-  /** `test = "test" [ "rejects" ] string [ "for" range { "," range } ] block ;` */
+  /** `test = "test" [ "rejects" ] plainText [ "for" range { "," range } ] block ;` */
   private readonly test: Rule<TestDeclaration> = this.rule('test', () => {
     const start = this.start();
     const over: TestDeclaration['over'][number][] = [];

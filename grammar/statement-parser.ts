@@ -2,7 +2,7 @@
 import type { Block, Expect, Expression, GradCheck, Identifier, Let, Statement, TrainStatement, TypeExpression, Yield } from './ast.ts';
 import { ExpressionParser } from './expression-parser.ts';
 import type { Rule } from './parser-base.ts';
-import { syntaxError } from './syntax-error.ts';
+import { nearest, syntaxError } from './syntax-error.ts';
 import {
   At, BatchesWord, BatchWord, BraceClose, BraceOpen, Comma, Equal, Expect as ExpectToken, For, GradCheck as GradCheckToken, Into,
   Let as LetToken, Name, Nearly, On, ParenClose, ParenOpen, StepsWord, StepWord, TrainWord, Within, Yield as YieldToken,
@@ -35,7 +35,8 @@ export abstract class StatementParser extends ExpressionParser {
   private reportUnused(value: Expression): void {
     const { start, end } = value.span;
     const message = 'Nothing is done with this value: only the last line of a block may be a value.';
-    const hint = 'Give it a name with `let`, or remove it.';
+    const meant = value.kind === 'identifier' ? nearest(value.name, ['yield', 'expect', 'gradcheck', 'train', 'let']) : undefined;
+    const hint = meant === undefined ? 'Give it a name with `let`, or remove it.' : `Did you mean \`${meant}\`?`;
     this.problems.push(syntaxError('unused-value', message, this.source, start, end, hint));
   }
 

@@ -22,7 +22,7 @@ export abstract class TypeParser extends ParserBase {
     ]),
   );
 
-  /** `choiceType = string { "|" string } ;` */
+  /** `choiceType = plainText { "|" plainText } ;` */
   private readonly choiceType: Rule<TypeExpression> = this.rule('choiceType', () => {
     const start = this.start();
     const choices = [this.subrule(0, this.plainText)];
@@ -79,7 +79,7 @@ export abstract class TypeParser extends ParserBase {
     });
   });
 
-  /** `dim = "..." | "_" | expression ;` */
+  /** `dim = "..." | expression ;` (the name `_` alone asks for inference) */
   private readonly dim: Rule<DimExpression> = this.rule('dim', () => {
     const start = this.start();
     return this.choose(0, [
