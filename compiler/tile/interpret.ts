@@ -8,7 +8,7 @@ import { castScalar, binaryScalar, unaryScalar } from '../ops/scalar.ts';
 import { roundTo } from '../ops/numeric.ts';
 import { philox } from '../ops/philox.ts';
 import { binaryOps, unaryOps } from '../graph/graph.ts';
-import type { BinaryOp, Monoid, UnaryOp } from '../graph/graph.ts';
+import type { BinaryOp, Monoid } from '../graph/graph.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
 import type { TileDtype } from './build.ts';
@@ -221,15 +221,18 @@ const rounding = (dtype: TileDtype): ((value: number) => number) => (dtype === '
 
 /** One lane of an op, on numbers of the operands' dtype. */
 function scalarOp(op: TileOp, dtype: TileDtype): (a: number, b: number, c: number) => number {
-  if (op === 'fma') return (a, b, c) => a * b + c;
+  if (op === 'fma') return dtype === 'index' || isFloat(dtype) ? (a, b, c) => a * b + c : (a, b, c) => Math.imul(a, b) + c;
   if (op === 'where') return (a, b, c) => (a !== 0 ? b : c);
   if (dtype === 'index' && op === 'div') return (a, b) => (b === 0 ? 0 : Math.trunc(a / b));
   if (dtype === 'index' && op === 'rem') return (a, b) => (b === 0 ? 0 : a % b);
   const meaning: Dtype = dtype === 'index' ? 'f64' : dtype;
   const unary = unaryOps.find((name) => name === op);
-  if (unary !== undefined) return unaryScalar(unary satisfies UnaryOp, meaning);
+  if (unary !== undefined) return unaryScalar(unary, meaning);
   const binary = binaryOps.find((name) => name === op);
-  if (binary !== undefined) return binaryScalar(binary satisfies BinaryOp, meaning);
+  if (binary !== undefined) {
+    const apply = binaryScalar(binary, meaning);
+    return (a, b) => apply(a, b);
+  }
   throw new Error(`no meaning for ${op}`);
 }
 

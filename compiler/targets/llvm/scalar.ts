@@ -8,6 +8,7 @@ import type { TileDtype } from '../../tile/build.ts';
 import type { TileOp } from '../../tile/tile.ts';
 import { roundTo } from './cast.ts';
 import { callMath } from './math.ts';
+import { narrow, vector, widen } from './vector.ts';
 import type { FunctionWriter } from './writer.ts';
 import { literal, llvmType, mangled, vectorOf } from './writer.ts';
 
@@ -73,27 +74,26 @@ const integerDivision = (instruction: 'div' | 'rem'): Binary => (site, a, b) => 
   return select(site, near, special, result);
 };
 
-/** a - b·trunc(a / b) with the quotient in double precision, twice, so that large quotients come out exact too. */
+/**
+ * |a| - |b|·trunc(|a| / |b|) in double precision, twice, so that large quotients come out exact too; then the sign of a.
+ * A quotient that was rounded up to a whole number leaves a negative rest, which takes one |b| back.
+ */
 const floatRemainder: Binary = (site, a, b) => {
-  const double = vectorOf('double', site.lanes);
-  const widen = (value: string): string => (site.element === 'double' ? value : define(site, `fpext ${site.type} ${value} to ${double}`));
-  const divisor = widen(b);
-  const name = mangled('double', site.lanes);
-  let rest = widen(a);
-  const dividend = rest;
+  const { writer, lanes } = site;
+  const d = vector(writer, 'double', lanes);
+  const wide = (value: string): string => (site.element === 'double' ? value : widen(writer, lanes, value));
+  const dividend = wide(a);
+  const size = d.abs(dividend);
+  const divisor = d.abs(wide(b));
+  let rest = size;
   for (let round = 0; round < 2; round++) {
-    const quotient = site.writer.intrinsic(`llvm.trunc.${name}`, double, [double], [define(site, `fdiv ${double} ${rest}, ${divisor}`)]);
-    const negated = define(site, `fneg ${double} ${quotient}`);
-    rest = site.writer.intrinsic(`llvm.fma.${name}`, double, [double, double, double], [negated, divisor, rest]);
+    const left = d.fma(d.neg(d.truncate(d.div(rest, divisor))), divisor, rest);
+    rest = d.select(d.is('olt', left, d.f(0)), d.add(left, divisor), left);
   }
-  // A finite number by an infinite one is itself; the sign is the dividend's also for 0.
-  const whole = site.writer.intrinsic(`llvm.fabs.${name}`, double, [double], [divisor]);
-  const size = site.writer.intrinsic(`llvm.fabs.${name}`, double, [double], [dividend]);
-  const infinity = literal('double', site.lanes, Infinity);
-  const keep = define(site, `and ${vectorOf('i1', site.lanes)} ${define(site, `fcmp oeq ${double} ${whole}, ${infinity}`)}, ${define(site, `fcmp olt ${double} ${size}, ${infinity}`)}`);
-  const chosen = define(site, `select ${vectorOf('i1', site.lanes)} ${keep}, ${double} ${dividend}, ${double} ${rest}`);
-  const signed = site.writer.intrinsic(`llvm.copysign.${name}`, double, [double, double], [chosen, dividend]);
-  return site.element === 'double' ? signed : define(site, `fptrunc ${double} ${signed} to ${site.type}`);
+  // A finite number by an infinite one is itself.
+  const keep = define(site, `and ${vectorOf('i1', lanes)} ${d.is('oeq', divisor, d.f(Infinity))}, ${d.is('olt', size, d.f(Infinity))}`);
+  const signed = d.copysign(d.select(keep, size, rest), dividend);
+  return site.element === 'double' ? signed : narrow(writer, lanes, signed);
 };
 
 const shift = (signed: string, unsigned: string): Binary => (site, a, b) => {

@@ -16,6 +16,8 @@ export interface Vector {
   abs(a: string): string;
   /** To the nearest whole number, ties to even. */
   whole(a: string): string;
+  /** To the whole number toward 0. */
+  truncate(a: string): string;
   copysign(size: string, sign: string): string;
   /** fcmp with its condition code; gives a mask. */
   is(condition: string, a: string, b: string): string;
@@ -49,6 +51,7 @@ export function vector(writer: FunctionWriter, element: 'float' | 'double', lane
     neg: (a) => define(`fneg ${type} ${a}`),
     abs: (a) => intrinsic('fabs', a),
     whole: (a) => intrinsic('nearbyint', a),
+    truncate: (a) => intrinsic('trunc', a),
     copysign: (size, sign) => intrinsic('copysign', size, sign),
     is: (condition, a, b) => define(`fcmp ${condition} ${type} ${a}, ${b}`),
     select: (mask, a, b) => define(`select ${vectorOf('i1', lanes)} ${mask}, ${type} ${a}, ${type} ${b}`),

@@ -1,0 +1,205 @@
+/** Native code against the interpreter, bit by bit where arithmetic is exact: every op, dtype, width, access and mask. */
+import { describe, expect, test } from 'vitest';
+import { add, apply, block, cast, combine, fma, less, load, mul, number, parameter, ramp, read, register, scratch, splat, where } from '../../compiler/tile/build.ts';
+import { interpretTile } from '../../compiler/tile/interpret.ts';
+import { parseTile } from '../../compiler/tile/parse.ts';
+import { printTile } from '../../compiler/tile/text.ts';
+import type { TileExpression, TileOp, TileProgram } from '../../compiler/tile/tile.ts';
+import { verifyTile } from '../../compiler/tile/verify.ts';
+import { binaryOps, unaryOps } from '../../compiler/graph/graph.ts';
+import { roundTo } from '../../compiler/ops/numeric.ts';
+import type { Dtype } from '../../compiler/types/dtype.ts';
+import { isFloat } from '../../compiler/types/dtype.ts';
+import type { TypedArray } from '../../runtime/program.ts';
+import { nativeProblem, runNative } from './native.ts';
+import { elementwise } from './programs.ts';
+import { fromBits, toBits } from './halves.ts';
+
+const size = 64;
+const interesting = [0, -0, 1, -1, 2, 3, -7, 0.5, -2.5, 1.5, 100.25, -1000, 65504, 1e-5, 3e38, -3e38, Infinity, -Infinity, NaN, 255, 256, 4294967295, 2147483647, -2147483648, 7, 31, 33, 1e-40, 0.1, -0.3, 12.75, 5];
+
+/** Values of a dtype in an order that depends on `turn`, so that two operands meet in all ways. */
+function values(dtype: Dtype, turn: number): Float64Array {
+  return Float64Array.from({ length: size }, (_, i) => {
+    const value = interesting[(i * (2 * turn + 1) + turn * 5) % interesting.length];
+    return roundTo(dtype, isFloat(dtype) ? value : Number.isFinite(value) ? Math.trunc(value) : 0);
+  });
+}
+
+function typed(dtype: Dtype, data: Float64Array): TypedArray {
+  switch (dtype) {
+    case 'f32': return Float32Array.from(data);
+    case 'f64': return Float64Array.from(data);
+    case 'f16': case 'bf16': return Uint16Array.from(data, (value) => toBits(dtype, value));
+    case 'i32': return Int32Array.from(data);
+    case 'u32': return Uint32Array.from(data);
+    default: return Uint8Array.from(data);
+  }
+}
+
+function untyped(dtype: Dtype, data: TypedArray): Float64Array {
+  return Float64Array.from(data, (value) => (dtype === 'f16' || dtype === 'bf16' ? fromBits(dtype, value) : value));
+}
+
+/** Both runs of a program; -0 and 0 are told apart only where asked. */
+async function compare(program: TileProgram, inputs: Readonly<Record<string, Float64Array>>, ulps = 0): Promise<void> {
+  expect(verifyTile(program)).toEqual([]);
+  expect(printTile(parseTile(printTile(program)))).toBe(printTile(program));
+  const memories = new Map(Object.entries(inputs).map(([name, data]) => [name, data.slice()]));
+  interpretTile(parseTile(printTile(program)), memories);
+  const dtypeOf = new Map(program.buffers.map((buffer) => [buffer.name, buffer.dtype]));
+  const given = Object.fromEntries(Object.entries(inputs).map(([name, data]) => [name, typed(dtypeOf.get(name) ?? 'f32', data)]));
+  const results = await runNative(program, given);
+  for (const [name, data] of results) {
+    const got = untyped(dtypeOf.get(name) ?? 'f32', data);
+    const want = memories.get(name) ?? new Float64Array(0);
+    for (let i = 0; i < want.length; i++) {
+      const near = got[i] === want[i] || (Number.isNaN(got[i]) && Number.isNaN(want[i])) || Math.abs(got[i] - want[i]) <= ulps * 2 ** -23 * Math.max(2 ** -126, Math.abs(want[i]));
+      if (!near) throw new Error(`${name}[${i}] is ${got[i]} natively and ${want[i]} interpreted (inputs ${Object.values(inputs).map((data) => data[i]).join(', ')})`);
+    }
+  }
+}
+
+const accepts = (op: TileOp, dtype: Dtype): boolean => {
+  const program = elementwise(op === 'where' ? ['bool', dtype, dtype] : [dtype, dtype, dtype].slice(0, arity(op)), size, 1, (...operands) => apply(op, ...operands));
+  return verifyTile(program).length === 0;
+};
+const arity = (op: TileOp): number => ((unaryOps as readonly string[]).includes(op) ? 1 : (binaryOps as readonly string[]).includes(op) ? 2 : 3);
+const transcendental: ReadonlySet<TileOp> = new Set<TileOp>(['exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'pow']);
+const allOps: readonly TileOp[] = [...unaryOps, ...binaryOps, 'where', 'fma'];
+const storable: readonly Dtype[] = ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'u8', 'bool'];
+
+describe.skipIf(nativeProblem !== undefined)(`native code${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`, () => {
+  for (const dtype of storable) {
+    test(`every op of ${dtype}`, async () => {
+      for (const op of allOps) {
+        if (!accepts(op, dtype) || (dtype === 'f64' && transcendental.has(op))) continue;
+        const dtypes: Dtype[] = op === 'where' ? ['bool', dtype, dtype] : [dtype, dtype, dtype].slice(0, arity(op));
+        const inputs = Object.fromEntries(dtypes.map((of, place) => [`x${place}`, values(of, place)]));
+        // A single-precision fma of the interpreter rounds twice; halves may differ where the exact result is a tie.
+        const ulps = op === 'rsqrt' && dtype === 'f32' ? 1 : transcendental.has(op) ? (dtype === 'f32' ? 4 : 2 ** 17) : op === 'fma' && dtype !== 'f64' ? 1 : dtype === 'f64' && op === 'fma' ? 2 ** -20 : 0;
+        for (const lanes of [1, 2, 16]) {
+          try {
+            await compare(elementwise(dtypes, size, lanes, (...operands) => apply(op, ...operands)), inputs, ulps);
+          } catch (error) {
+            throw new Error(`${op} of ${dtype} in ${lanes} lanes: ${error instanceof Error ? error.message : String(error)}`);
+          }
+        }
+      }
+    });
+  }
+
+  test('every cast', async () => {
+    for (const from of storable) {
+      for (const to of storable) {
+        for (const lanes of [1, 16]) {
+          try {
+            await compare(elementwise([from], size, lanes, (x) => cast(x, to)), { x0: values(from, 1) });
+          } catch (error) {
+            throw new Error(`${from} to ${to} in ${lanes} lanes: ${error instanceof Error ? error.message : String(error)}`);
+          }
+        }
+      }
+    }
+  });
+
+  test('random bits are those of Philox4x32-10', async () => {
+    const words = (turn: number): Float64Array => Float64Array.from({ length: size }, (_, i) => Math.imul(i + 1, 0x9e3779b1 + turn * 7919) >>> 0);
+    const inputs = Object.fromEntries([0, 1, 2, 3, 4].map((place) => [`x${place}`, words(place)]));
+    for (const lanes of [1, 16]) await compare(elementwise(['u32', 'u32', 'u32', 'u32', 'u32'], size, lanes, (...operands) => apply('philox', ...operands)), inputs);
+    // The published vector for counter 0, key 0.
+    const zero = new Uint32Array(16);
+    const zeros = Object.fromEntries([0, 1, 2, 3, 4].map((place) => [`x${place}`, zero]));
+    const result = await runNative(elementwise(['u32', 'u32', 'u32', 'u32', 'u32'], 16, 16, (...operands) => apply('philox', ...operands)), zeros);
+    expect(result.get('y')?.[3]).toBe(0x6627e8d5);
+  });
+
+  test('combine, ramp, splat and where of vectors', async () => {
+    for (const monoid of ['sum', 'prod', 'max', 'min'] as const) {
+      for (const dtype of ['f32', 'i32', 'u32', 'bf16'] as const) {
+        const data = Float64Array.from({ length: size }, (_, i) => roundTo(dtype, (i % 5) + 0.25 * (i % 3)));
+        await compare(elementwise([dtype], size, 16, (x) => splat(combine(monoid, x), 16)), { x0: data });
+      }
+    }
+    await compare(elementwise(['i32'], size, 8, (x) => where(less(x, ramp('i32', 8)), x, splat(number(9, 'i32'), 8))), { x0: values('i32', 1) });
+  });
+
+  for (const dtype of storable) {
+    test(`masks, strides, gathers and scatters of ${dtype}`, async () => {
+      for (const lanes of [1, 4, 16]) await compare(accessProgram(dtype, lanes), { x: values(dtype, 2), choose: values('bool', 1), where: Float64Array.from({ length: size }, (_, i) => (i * 37) % size) });
+    });
+  }
+
+  test('loops, branches, variables and scratch', async () => {
+    await compare(controlProgram(), { x: Float64Array.from({ length: size }, (_, i) => i - 20) });
+  });
+});
+
+/** Each kind of access once: masked load and store, stride 0, 2 and -1, gathered load and scattered store. */
+function accessProgram(dtype: Dtype, lanes: number): TileProgram {
+  const x = parameter('x', dtype, size, 'read');
+  const choose = parameter('choose', 'bool', size, 'read');
+  const places = parameter('where', 'i32', size, 'read');
+  const names = ['masked', 'kept', 'spread', 'turned', 'same', 'gathered', 'scattered', 'guarded'];
+  const outs = new Map(names.map((name) => [name, parameter(name, dtype, 2 * size, 'write')]));
+  const out = (name: string) => outs.get(name) ?? x;
+  const code = block();
+  code.for('i', 0, size, lanes, (i) => {
+    const mask = code.let('mask', load(choose, i, lanes));
+    const plain = code.let('plain', load(x, i, lanes));
+    const place = code.let('place', cast(load(places, i, lanes), 'index'));
+    code.store(out('masked'), i, load(x, i, lanes, { mask }));
+    code.store(out('kept'), i, plain, { mask });
+    code.store(out('same'), i, load(x, i, lanes, { stride: 0 }));
+    code.store(out('turned'), i, load(x, add(i, lanes - 1), lanes, { stride: -1 }));
+    code.store(out('spread'), mul(i, 2), plain, { stride: 2, mask });
+    code.store(out('gathered'), i, load(x, place, lanes, { mask }));
+    code.store(out('scattered'), place, plain);
+    code.store(out('guarded'), place, load(x, mul(i, 2), lanes, { stride: 2, mask: mask && andInside(i, lanes) }), { mask });
+  });
+  const parameters = [x, choose, places, ...outs.values()];
+  return {
+    name: 'access', arena: 0,
+    buffers: parameters.map((memory) => ({ name: memory.name, role: memory.access === 'read' ? 'batch' : 'result', dtype: memory.dtype, shape: [memory.size] })),
+    steps: [{
+      kind: 'launch', buffers: parameters.map((memory) => memory.name), arguments: [],
+      kernel: { name: 'access', parameters, arguments: [], scratch: [], grid: 1, item: register('item', 'index'), workgroup: 1, thread: register('thread', 'index'), body: code.statements },
+    }],
+  };
+}
+
+/** Lanes whose place 2·(i + lane) is inside. */
+function andInside(i: TileExpression, lanes: number): TileExpression {
+  return less(add(splat(mul(i, 2), lanes), mul(lanes === 1 ? number(0, 'index') : ramp('index', lanes), number(2, 'index'))), number(size, 'index', lanes));
+}
+
+/** A small matrix-vector product through scratch, with a branch, run over a grid. */
+function controlProgram(): TileProgram {
+  const x = parameter('x', 'f32', size, 'read');
+  const y = parameter('y', 'f32', size, 'write');
+  const panel = scratch('panel', 'f32', 16);
+  const other = scratch('other', 'i32', 3);
+  const item = register('item', 'index');
+  const code = block();
+  const start = code.let('start', mul(read(item), 16));
+  code.for('i', 0, 16, 4, (i) => code.store(panel, i, mul(load(x, add(start, i), 4), number(2))));
+  code.store(other, 1, cast(start, 'i32'));
+  const sum = code.var('sum', number(0, 'f32', 4));
+  code.for('j', 0, add(read(item), 2), 1, (j) => {
+    code.assign(sum, fma(load(panel, mul(j, 2), 4), splat(cast(j, 'f32'), 4), read(sum)));
+    code.prefetch(x, j);
+  });
+  code.if(less(load(other, 1), number(20, 'i32')), () => {
+    code.for('i', 0, 16, 4, (i) => code.store(y, add(start, i), read(sum)));
+  }, () => {
+    code.for('i', 0, 16, 1, (i) => code.store(y, add(start, i), add(combine('sum', read(sum)), load(panel, i))));
+  });
+  return {
+    name: 'control', arena: 0,
+    buffers: [{ name: 'x', role: 'batch', dtype: 'f32', shape: [size] }, { name: 'y', role: 'result', dtype: 'f32', shape: [size] }],
+    steps: [{
+      kind: 'launch', buffers: ['x', 'y'], arguments: [],
+      kernel: { name: 'control', parameters: [x, y], arguments: [], scratch: [panel, other], grid: 4, item, workgroup: 1, thread: register('thread', 'index'), body: code.statements },
+    }],
+  };
+}
