@@ -1,0 +1,143 @@
+/**
+ * Tile sizes of a contraction, by a small cost model: rows × vectors of the micro-kernel (all accumulators stay in
+ * registers), how much of the result one item computes, how long a run of the sum is packed at a time, and whether an
+ * operand is packed at all. A function of shapes and of the machine's registers and caches only.
+ */
+import type { Capabilities } from '../targets/target.ts';
+
+/** The contraction as a matrix product, for each of `outer` points: [m × k] · [k × n]. */
+export interface Problem {
+  readonly outer: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Can the sum be cut in runs? */
+  readonly cuttable: boolean;
+  readonly left: Operand;
+  readonly right: Operand;
+}
+
+export interface Operand {
+  /** `plain`: a load and nothing else. */
+  readonly plain: boolean;
+  /** Which way the elements lie side by side. */
+  readonly contiguous: 'along' | 'sum' | 'neither';
+  /** Cycles to evaluate one vector of it. */
+  readonly cycles: number;
+}
+
+export interface Tiles {
+  /** The micro-kernel: rows × vectors. */
+  readonly rows: number;
+  readonly vectors: number;
+  /** The part of the result one item computes. */
+  readonly mBlock: number;
+  readonly nBlock: number;
+  /** Length of the runs the sum is cut into. */
+  readonly kBlock: number;
+  readonly packLeft: boolean;
+  readonly packRight: boolean;
+  /** Cycles for everything. */
+  readonly cycles: number;
+}
+
+export function chooseTiles(problem: Problem, capabilities: Capabilities): Tiles {
+  const lanes = capabilities.vectorLanes;
+  const shape = chooseShape(problem, lanes, capabilities.vectorRegisters);
+  const kBlock = chooseRun(problem);
+  const width = shape.vectors * lanes;
+  const mTiles = Math.ceil(problem.m / shape.rows);
+  const nTiles = Math.ceil(problem.n / width);
+  const total = problem.outer * mTiles * nTiles * problem.k * microCycles(shape.rows, shape.vectors);
+  let best: Tiles | undefined;
+  let bestScore = Infinity;
+  for (const mPart of blockCounts(mTiles)) {
+    for (const nPart of blockCounts(nTiles)) {
+      const items = problem.outer * mPart.parts * nPart.parts;
+      if (mPart.parts * nPart.parts > 1 && items > 64) break;
+      const mBlock = mPart.tiles * shape.rows;
+      if (mPart.parts < mTiles && mBlock * kBlock * 4 > capabilities.cache / 2) continue;
+      const tiles = { ...shape, mBlock, nBlock: nPart.tiles * width, kBlock, ...packing(problem, mPart.tiles, nPart.tiles) };
+      const cycles = itemCycles(problem, tiles, mPart.tiles, nPart.tiles, lanes);
+      // Time on 1, 2, 8 and 16 threads, each against a perfect division; no item below a few microseconds.
+      let score = cycles < 15_000 && items > 1 ? 15_000 / cycles : 0;
+      for (const [threads, weight] of [[1, 1], [2, 2], [8, 0.5], [16, 0.25]])
+        score += (weight * Math.ceil(items / threads) * cycles) / (total / Math.min(threads, Math.max(1, Math.ceil(total / 15_000))));
+      if (score >= bestScore) continue;
+      bestScore = score;
+      best = { ...tiles, cycles: cycles * items };
+    }
+  }
+  if (best === undefined) {
+    const tiles = { ...shape, mBlock: mTiles * shape.rows, nBlock: nTiles * width, kBlock, ...packing(problem, mTiles, nTiles) };
+    return { ...tiles, cycles: itemCycles(problem, tiles, mTiles, nTiles, lanes) * problem.outer };
+  }
+  return best;
+}
+
+/** Ways to cut `tiles` into equal blocks. */
+function blockCounts(tiles: number): { readonly parts: number; readonly tiles: number }[] {
+  const found: { parts: number; tiles: number }[] = [];
+  for (let parts = 1; parts <= Math.min(tiles, 64); parts++) {
+    const each = Math.ceil(tiles / parts);
+    const needed = Math.ceil(tiles / each);
+    if (found[found.length - 1]?.parts !== needed) found.push({ parts: needed, tiles: each });
+  }
+  return found;
+}
+
+/**
+ * Cycles of one step of the sum. One vector multiply-add a cycle (two on wider cores, which keep the proportions);
+ * small tiles wait for their loads, or for the four cycles an addition takes.
+ */
+function microCycles(rows: number, vectors: number): number {
+  return Math.max(rows * vectors, 0.7 * (rows + vectors) + 1, 5) + 0.05 * (rows + vectors);
+}
+
+/** Rows × vectors with the least work for this shape, edges included, that fits the registers. */
+function chooseShape(problem: Problem, lanes: number, registers: number): { rows: number; vectors: number } {
+  let best = { rows: 1, vectors: 1 };
+  let least = Infinity;
+  const mostVectors = Math.min(6, Math.max(1, Math.ceil(problem.n / lanes)));
+  for (let vectors = 1; vectors <= mostVectors; vectors++) {
+    // Without vectors there are no masks: the tile must divide the columns.
+    if (lanes === 1 && problem.n % vectors !== 0) continue;
+    for (let rows = 1; rows <= Math.min(problem.m, 24) && rows * vectors + vectors + 1 <= registers; rows++) {
+      const whole = Math.floor(problem.m / rows);
+      const left = problem.m % rows;
+      const perColumn = whole * microCycles(rows, vectors) + (left > 0 ? microCycles(left, vectors) : 0);
+      // A remainder is a second micro-kernel to compile.
+      const cost = Math.ceil(problem.n / (vectors * lanes)) * perColumn * (left > 0 ? 1.01 : 1);
+      if (cost >= least) continue;
+      least = cost;
+      best = { rows, vectors };
+    }
+  }
+  return best;
+}
+
+/** Equal runs of about 384: a panel of the right operand stays in the first-level cache's reach. */
+function chooseRun({ k, cuttable }: Problem): number {
+  if (!cuttable || k <= 512) return k;
+  const runs = Math.ceil(k / 512);
+  for (let count = runs; count < runs * 2; count++) if (k % count === 0) return k / count;
+  return Math.ceil(Math.ceil(k / runs) / 4) * 4;
+}
+
+/** Packing pays when the panel is read often enough, sooner where reading it in place is slow. */
+function packing({ left, right }: Problem, mTiles: number, nTiles: number): { packLeft: boolean; packRight: boolean } {
+  return {
+    packLeft: nTiles >= (left.plain ? 3 : 2),
+    packRight: mTiles >= (right.contiguous !== 'along' || !right.plain ? 2 : 4),
+  };
+}
+
+/** Cycles of one item. */
+function itemCycles({ k, left, right }: Problem, tiles: Omit<Tiles, 'cycles'>, mTiles: number, nTiles: number, lanes: number): number {
+  const compute = mTiles * nTiles * k * microCycles(tiles.rows, tiles.vectors);
+  const copy = (of: Operand, elements: number): number => (elements * (of.contiguous === 'neither' ? 24 + of.cycles : 3 + of.cycles)) / lanes;
+  const packLeft = tiles.packLeft ? copy(left, tiles.mBlock * k) : 0;
+  const packRight = tiles.packRight ? copy(right, tiles.nBlock * k) * (right.contiguous === 'sum' ? 4 : 1) : 0;
+  const again = Math.ceil(k / tiles.kBlock) - 1;
+  return compute + packLeft + packRight + (again * 3 * tiles.mBlock * tiles.nBlock) / lanes + 500;
+}

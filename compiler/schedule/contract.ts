@@ -1,0 +1,98 @@
+/**
+ * Contractions as matrix products: one axis of the result becomes the vectors (n), one the rows (m), the rest are outer
+ * points. An item computes a block of the result: for each run of the sum it packs what is worth packing, then the
+ * micro-kernel goes over the block tile by tile. Where no axis makes a product of it, a region does.
+ */
+import { apply, cast } from '../loop/build.ts';
+import type { Axis, Contraction, Expression, Region } from '../loop/loop.ts';
+import type { Capabilities } from '../targets/target.ts';
+import { div, equal, index, min, mul, rem, sub } from '../tile/build.ts';
+import type { TileExpression } from '../tile/tile.ts';
+import { chooseTiles, type Operand, type Problem } from './choose-tiles.ts';
+import { costOf, itemsFor, pointsOf, strideAlong } from './cost.ts';
+import { dependsOn } from './expression.ts';
+import { bindPosition, deal, forUnits } from './grid.ts';
+import { emitBlock } from './micro-kernel.ts';
+import { contiguousAlong, localAxes, type Product } from './product.ts';
+import { accumulatorDtype } from './reduce.ts';
+import { emitRegion } from './region.ts';
+import { name, type Scope } from './scope.ts';
+
+/** Emits the body of a contraction's kernel; returns its grid. */
+export function emitContraction(scope: Scope, item: TileExpression, contraction: Contraction, capabilities: Capabilities): number {
+  const product = asProduct(contraction, capabilities.vectorLanes);
+  if (product === undefined) return emitRegion(scope, item, asRegion(contraction), capabilities);
+  const tiles = chooseTiles(problemOf(product, capabilities.vectorLanes), capabilities);
+  const mBlocks = Math.ceil(product.m.size / tiles.mBlock);
+  const nBlocks = Math.ceil(product.n.size / tiles.nBlock);
+  const units = pointsOf(product.outer) * mBlocks * nBlocks;
+  const grid = deal(units, itemsFor(tiles.cycles * 2, units));
+  forUnits(scope, item, units, grid, (inner, unit) => {
+    const keep = (value: TileExpression): TileExpression => name(inner.kernel, inner.place, value);
+    const above = keep(div(unit, nBlocks));
+    const row = keep(rem(above, mBlocks));
+    const point = bindPosition(inner, product.outer, keep(div(above, mBlocks)));
+    const mFrom = keep(mul(row, tiles.mBlock));
+    const nFrom = keep(mul(rem(unit, nBlocks), tiles.nBlock));
+    const restRows = product.m.size % tiles.rows;
+    emitBlock(point, {
+      product, tiles, lanes: capabilities.vectorLanes, dtype: accumulatorDtype(contraction.result.dtype), mFrom, nFrom, restRows,
+      wholeRows: keep(extent(product.m.size - restRows, mFrom, tiles.mBlock, mBlocks)),
+      columns: keep(extent(product.n.size, nFrom, tiles.nBlock, nBlocks)),
+      hasRest: keep(equal(row, mBlocks - 1)),
+      ragged: product.n.size % (tiles.vectors * capabilities.vectorLanes) !== 0,
+      axes: localAxes(tiles),
+    });
+  });
+  return grid.items;
+}
+
+/** How much of `size` a block of `block` from `from` has. */
+const extent = (size: number, from: TileExpression, block: number, blocks: number): TileExpression =>
+  blocks === 1 ? index(size) : size % block === 0 && size / block === blocks ? index(block) : min(sub(index(size), from), block);
+
+/** The same as reduce and store stages. */
+function asRegion({ axes, reduce, left, right, result, stores }: Contraction): Region {
+  const dtype = accumulatorDtype(result.dtype);
+  const value = apply('mul', cast(left, dtype), cast(right, dtype));
+  return { kind: 'region', axes, stages: [{ kind: 'reduce', axes: reduce, results: [{ result, monoid: 'sum', value }] }, { kind: 'store', axes: [], stores }] };
+}
+
+/** Chooses n by what it costs: lanes left empty, an operand read across its rows, results stored across theirs. */
+function asProduct(contraction: Contraction, lanes: number): Product | undefined {
+  const { axes, reduce } = contraction;
+  const sum = pointsOf(reduce);
+  if (sum < 4) return undefined;
+  let best: { n: Axis; left: Expression; right: Expression } | undefined;
+  let least = Infinity;
+  for (const n of axes) {
+    for (const [left, right] of [[contraction.left, contraction.right], [contraction.right, contraction.left]]) {
+      if (dependsOn(left, [n]) || !dependsOn(right, [n])) continue;
+      const used = (Math.ceil(n.size / lanes) * lanes) / n.size;
+      const compute = (pointsOf(axes) * sum * used) / lanes;
+      const across = contiguousAlong(right, n) ? 0 : 1.6 * pointsOf([...axes, ...reduce].filter((axis) => dependsOn(right, [axis])));
+      const storing = contraction.stores.filter(({ access }) => strideAlong(access, n) !== 1).length * 1.6 * pointsOf(axes);
+      const cost = compute + across + storing;
+      if (cost >= least || (used > 4 && n.size < lanes)) continue;
+      least = cost;
+      best = { n, left, right };
+    }
+  }
+  if (best === undefined) return undefined;
+  const { n, left, right } = best;
+  const rows = axes.filter((axis) => axis !== n && !dependsOn(right, [axis]) && dependsOn(left, [axis]));
+  const m = rows.reduce((largest: Axis, axis) => (axis.size > largest.size ? axis : largest), { name: 'm', size: 1 });
+  const outer = axes.filter((axis) => axis !== n && axis !== m);
+  const k = [...reduce].sort((a, b) => Number(contiguousAlong(left, a) || contiguousAlong(right, a)) - Number(contiguousAlong(left, b) || contiguousAlong(right, b)));
+  return { outer, m, n, k, left, right, contraction };
+}
+
+function problemOf({ outer, m, n, k, left, right }: Product, lanes: number): Problem {
+  const last = k[k.length - 1];
+  const operand = (of: Expression, along: Axis): Operand => ({
+    plain: of.kind === 'load' && of.guard === 'none',
+    contiguous: lanes === 1 || contiguousAlong(of, along) ? 'along' : contiguousAlong(of, last) ? 'sum' : 'neither',
+    cycles: costOf([of]),
+  });
+  return { outer: pointsOf(outer), m: m.size, n: n.size, k: pointsOf(k), cuttable: k.length === 1, left: operand(left, m), right: operand(right, n) };
+}

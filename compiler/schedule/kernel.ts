@@ -1,0 +1,90 @@
+/** One segment becomes one kernel: parameters in order of first use, scratch as it is asked for, a body, a grid. */
+import type { Axis, Buffer, Segment } from '../loop/loop.ts';
+import type { Capabilities } from '../targets/target.ts';
+import { parameter, register, scratch } from '../tile/build.ts';
+import type { Memory, Register, TileExpression, TileKernel } from '../tile/tile.ts';
+import { sizeOf } from '../loop/build.ts';
+import { emitContraction } from './contract.ts';
+import { emitRegion } from './region.ts';
+import { rootsOf, storesOf, walk } from './rewrite.ts';
+import { emitScatter } from './scatter.ts';
+import { bind, type Kernel, newPlace, newScope, type Scope } from './scope.ts';
+
+export interface Launched {
+  readonly kernel: TileKernel;
+  readonly buffers: readonly string[];
+}
+
+/** A kernel for a segment inside `repeats`; undefined where there is nothing to do. */
+export function makeKernel(name: string, segment: Segment, repeats: readonly { readonly axis: Axis; readonly index: Register }[], capabilities: Capabilities): Launched | undefined {
+  const uses = buffersOf(segment);
+  const memories = new Map<Buffer, Memory>();
+  [...uses].forEach(([buffer, access], at) => memories.set(buffer, parameter(`p${at}`, buffer.dtype, sizeOf(buffer.shape), access)));
+  const scratches: Memory[] = [];
+  let numbers = 0;
+  const kernel: Kernel = {
+    root: newPlace(0),
+    next: () => numbers++,
+    memory(buffer) {
+      const memory = memories.get(buffer);
+      if (memory === undefined) throw new Error(`kernel ${name} touches ${buffer.name}, which is none of its buffers`);
+      return memory;
+    },
+    scratch(dtype, shape) {
+      const memory = scratch(`s${scratches.length}`, dtype, sizeOf(shape));
+      const buffer: Buffer = { name: memory.name, role: 'temporary', dtype, shape };
+      scratches.push(memory);
+      memories.set(buffer, memory);
+      return buffer;
+    },
+    kept: new Map(),
+  };
+  const item = register('item', 'index');
+  let scope = newScope(kernel);
+  for (const { axis, index } of repeats) scope = bind(scope, axis, { kind: 'register', type: index.type, register: index });
+  const at = { kind: 'register', type: item.type, register: item } as const;
+  const grid = emit(scope, at, segment, capabilities);
+  if (grid === 0) return undefined;
+  return {
+    kernel: {
+      name,
+      parameters: [...uses.keys()].map((buffer) => kernel.memory(buffer)),
+      arguments: repeats.map(({ index }) => index),
+      scratch: scratches,
+      grid,
+      item,
+      workgroup: 1,
+      thread: register('thread', 'index'),
+      body: kernel.root.statements,
+    },
+    buffers: [...uses.keys()].map((buffer) => buffer.name),
+  };
+}
+
+function emit(scope: Scope, item: TileExpression, segment: Segment, capabilities: Capabilities): number {
+  switch (segment.kind) {
+    case 'region':
+      return emitRegion(scope, item, segment, capabilities);
+    case 'contraction':
+      return emitContraction(scope, item, segment, capabilities);
+    case 'scatter':
+      return emitScatter(scope, item, segment, capabilities);
+  }
+}
+
+/** The buffers a segment touches, in order of first use, and how. */
+function buffersOf(segment: Segment): ReadonlyMap<Buffer, Memory['access']> {
+  const uses = new Map<Buffer, Memory['access']>();
+  const note = (buffer: Buffer, access: 'read' | 'write'): void => {
+    const known = uses.get(buffer);
+    uses.set(buffer, known === undefined || known === access ? access : 'read-write');
+  };
+  const stores = storesOf(segment);
+  const roots = [...rootsOf(segment), ...stores.flatMap((store) => store.access.index.flatMap((at) => (at.kind === 'computed' ? [at.value] : [])))];
+  walk(roots, (of) => {
+    if (of.kind === 'load') note(of.access.buffer, 'read');
+  });
+  for (const store of stores) note(store.access.buffer, 'write');
+  if (segment.kind === 'scatter') uses.set(segment.target, 'read-write');
+  return uses;
+}

@@ -1,0 +1,146 @@
+/**
+ * One block of a matrix product: packs, then tiles of rows × vectors whose accumulators stay in registers while the
+ * sum's axis runs, then the epilogue on the accumulators. A long sum is cut in runs; between them, and before a long
+ * epilogue, the block waits in scratch.
+ */
+import { axisAt } from '../loop/build.ts';
+import type { Access, Axis, Expression } from '../loop/loop.ts';
+import { add, cast, fma, min, mul, number, splat, sub } from '../tile/build.ts';
+import type { Register, TileExpression } from '../tile/tile.ts';
+import { isFloat } from '../types/dtype.ts';
+import { costOf, pointsOf } from './cost.ts';
+import { evaluate, write, writeValue } from './expression.ts';
+import { bindTogether, loopTogether, type Scopes } from './lanes.ts';
+import { packLeft, packRight } from './pack.ts';
+import type { Block, Run } from './product.ts';
+import { adopt, assign, bind, bindResult, firstLanes, loop, name, type Scope, shift, variable, when } from './scope.ts';
+
+/** Computes one block of the result. */
+export function emitBlock(scope: Scope, block: Block): void {
+  const { tiles, product, axes, dtype } = block;
+  const { stores } = product.contraction;
+  const total = pointsOf(product.k);
+  const cut = tiles.kBlock < total;
+  const long = costOf(stores.map((store) => store.value)) * tiles.rows * tiles.vectors > 200;
+  if (!cut && !long) return emitRun(scope, block, undefined, undefined);
+  const buffer = scope.kernel.scratch(dtype, [axes.row.size, tiles.nBlock]);
+  const sums: Access = { buffer, shape: buffer.shape, index: [axisAt(axes.row), axisAt(axes.column)] };
+  if (cut) {
+    overBlock(scope, block, (vector) => writeValue(vector, sums, number(0, dtype)));
+    loop(scope, 0, total, tiles.kBlock, (inner, from) => {
+      const length = total % tiles.kBlock === 0 ? number(tiles.kBlock, 'index') : min(sub(number(total, 'index'), from), tiles.kBlock);
+      emitRun(inner, block, { from, length: name(inner.kernel, inner.place, length) }, sums);
+    });
+  } else emitRun(scope, block, undefined, sums);
+  overBlock(scope, block, (vector) => epilogue(vector, block, evaluate(vector, { kind: 'load', dtype, access: sums, guard: 'none' })));
+}
+
+/** Every vector of the block, row by row. */
+function overBlock(scope: Scope, block: Block, body: (vector: Scope) => void): void {
+  const { lanes, ragged } = block;
+  loop(scope, 0, block.wholeRows, 1, (inner, row) => columns(inner, row));
+  if (block.restRows > 0)
+    when(scope, block.hasRest, (inner) => loop(inner, 0, block.restRows, 1, (deep, row) => columns(deep, add(block.wholeRows, row))));
+  function columns(inner: Scope, row: TileExpression): void {
+    const bound = bindRow(inner, block, row);
+    loop(bound, 0, block.columns, lanes, (deep, column) => {
+      const mask = ragged ? name(deep.kernel, deep.place, firstLanes(sub(block.columns, column), lanes)) : undefined;
+      body(bindColumn(deep, block, column, mask));
+    });
+  }
+}
+
+/** m and the local row axes. */
+export function bindRow(scope: Scope, { product, axes, mFrom }: Block, row: TileExpression): Scope {
+  return bind(bind(bind(bind(scope, product.m, add(mFrom, row)), axes.row, row), axes.rowTile, row), axes.rowLane, 0);
+}
+
+/** n and the local column axes, in lanes. */
+export function bindColumn(scope: Scope, { product, axes, nFrom, lanes }: Block, column: TileExpression, mask?: TileExpression): Scope {
+  const tiled = bind(scope, axes.columnTile, column);
+  const options = { lanes, mask };
+  return bind(bind(bind(tiled, product.n, add(nFrom, column), options), axes.column, column, options), axes.columnLane, 0, options);
+}
+
+/** The scope some rows further down in the tile. */
+export const shiftRow = (scope: Scope, { product, axes }: Block, rows: number): Scope =>
+  [product.m, axes.row, axes.rowLane].reduce((inner, axis) => shift(inner, axis, rows), scope);
+
+/** The scope some vectors further along the tile. */
+export function shiftColumn(scope: Scope, { product, axes, lanes }: Block, vectors: number, mask: TileExpression | undefined): Scope {
+  return [product.n, axes.column, axes.columnLane].reduce((inner, axis) => shift(inner, axis, vectors * lanes, mask === undefined ? {} : { mask }), scope);
+}
+
+const columnAxes = ({ product, axes }: Block): readonly Axis[] => [product.n, axes.column, axes.columnTile, axes.columnLane];
+
+/** Packs the operands for one run of the sum and multiplies them, into `sums` or through the epilogue. */
+function emitRun(scope: Scope, block: Block, run: Run | undefined, sums: Access | undefined): void {
+  const right = block.tiles.packRight ? packRight(scope, block, run) : block.product.right;
+  const left = block.tiles.packLeft ? packLeft(scope, block, run) : block.product.left;
+  const width = block.tiles.vectors * block.lanes;
+  loop(scope, 0, block.columns, width, (inner, column) =>
+    forRows(inner, block, (deep, row, rows) => emitTile(deep, block, run, { left, right, row, column, rows, sums })));
+}
+
+/** Tiles of whole rows, then the rest. */
+export function forRows(scope: Scope, block: Block, body: (inner: Scope, row: TileExpression, rows: number) => void): void {
+  loop(scope, 0, block.wholeRows, block.tiles.rows, (inner, row) => body(inner, row, block.tiles.rows));
+  if (block.restRows > 0) when(scope, block.hasRest, (inner) => body(inner, block.wholeRows, block.restRows));
+}
+
+/** Runs over the sum's axes, or the run of it. */
+export function overSum(scopes: Scopes, block: Block, run: Run | undefined, body: (inner: Scopes) => void): void {
+  const { product, axes } = block;
+  if (run === undefined) return loopTogether(scopes, product.k, body);
+  loop(scopes[0], 0, run.length, 1, (inner, at) =>
+    body(bindTogether(bindTogether(scopes, inner, axes.position, at), inner, product.k[0], add(run.from, at))));
+}
+
+interface Tile {
+  readonly left: Expression;
+  readonly right: Expression;
+  readonly row: TileExpression;
+  readonly column: TileExpression;
+  readonly rows: number;
+  readonly sums: Access | undefined;
+}
+
+const read = (register: Register): TileExpression => ({ kind: 'register', type: register.type, register });
+
+function emitTile(scope: Scope, block: Block, run: Run | undefined, tile: Tile): void {
+  const { tiles, lanes, dtype, ragged } = block;
+  const rowScope = bindRow(scope, block, tile.row);
+  const columnScope = bindColumn(scope, block, tile.column);
+  const rows: Scopes = Array.from({ length: tile.rows }, (_, row) => shiftRow(rowScope, block, row));
+  const columns: Scopes = Array.from({ length: tiles.vectors }, (_, vector) => {
+    const left = sub(sub(block.columns, tile.column), vector * lanes);
+    return shiftColumn(columnScope, block, vector, ragged ? name(scope.kernel, scope.place, firstLanes(left, lanes)) : undefined);
+  });
+  const points = rows.map((row) => columns.map((column) => adopt(row, column, columnAxes(block))));
+  const { sums } = tile;
+  const resumes = sums !== undefined && run !== undefined;
+  const accumulators = points.map((row) => row.map((point) =>
+    variable(scope, resumes ? evaluate(point, { kind: 'load', dtype, access: sums, guard: 'none' }) : number(0, dtype, lanes))));
+  overSum([...rows, ...columns], block, run, (inner) => {
+    const value = (at: Scope, of: Expression): TileExpression => name(at.kernel, at.place, splat(cast(evaluate(at, of), dtype), lanes));
+    const vectors = inner.slice(tile.rows).map((at) => value(at, tile.right));
+    inner.slice(0, tile.rows).forEach((at, row) => {
+      const scalar = value(at, tile.left);
+      vectors.forEach((vector, column) => {
+        const register = accumulators[row][column];
+        assign(at, register, isFloat(dtype) ? fma(scalar, vector, read(register)) : add(mul(scalar, vector), read(register)));
+      });
+    });
+  });
+  points.forEach((row, r) => row.forEach((point, c) => {
+    const sum = name(scope.kernel, scope.place, read(accumulators[r][c]));
+    if (sums === undefined) epilogue(point, block, sum);
+    else writeValue(point, sums, sum);
+  }));
+}
+
+/** The stores of a contraction on one vector of sums. */
+function epilogue(scope: Scope, { product }: Block, sum: TileExpression): void {
+  const { result, stores } = product.contraction;
+  write(bindResult(scope, result, name(scope.kernel, scope.place, cast(sum, result.dtype))), stores);
+}

@@ -1,0 +1,89 @@
+/**
+ * Packing: an operand, prologue and all, evaluated once per block and laid out in scratch as the micro-kernel reads it.
+ * A left operand contiguous along the sum is copied row by row (rows are read one scalar at a time, from any layout);
+ * otherwise panels: for each tile, position by position, the tile's rows or columns side by side.
+ */
+import { axisAt, combine } from '../loop/build.ts';
+import type { Access, Axis, Expression } from '../loop/loop.ts';
+import { add, cast, sub } from '../tile/build.ts';
+import type { TileExpression } from '../tile/tile.ts';
+import { evaluate, writeValue } from './expression.ts';
+import { type Scopes, vectorLoop } from './lanes.ts';
+import { bindColumn, bindRow, forRows, overSum, shiftColumn } from './micro-kernel.ts';
+import { type Block, contiguousAlong, positionIn, type Run } from './product.ts';
+import { bind, firstLanes, loop, loopAxes, name, type Scope, shift } from './scope.ts';
+
+/** Copies the block's rows; returns how the micro-kernel reads them. */
+export function packLeft(scope: Scope, block: Block, run: Run | undefined): Expression {
+  const { product, tiles } = block;
+  const last = product.k[product.k.length - 1];
+  const alongSum = block.lanes > 1 && last !== undefined && contiguousAlong(product.left, last) && !contiguousAlong(product.left, product.m);
+  return alongSum ? packRows(scope, block, run, last) : packTiles(scope, block, run, tiles.rows);
+}
+
+const loadOf = (access: Access): Expression => ({ kind: 'load', dtype: access.buffer.dtype, access, guard: 'none' });
+
+/** [row][position], rows a little apart so that they do not fall on the same cache lines. */
+function packRows(scope: Scope, block: Block, run: Run | undefined, last: Axis): Expression {
+  const { product, tiles, axes, lanes, dtype } = block;
+  const apart = Math.ceil(tiles.kBlock / lanes) * lanes + lanes;
+  const buffer = scope.kernel.scratch(dtype, [axes.row.size, apart]);
+  const access: Access = { buffer, shape: buffer.shape, index: [axisAt(axes.row), positionIn(block, run)] };
+  const copy = (vector: Scope): void => writeValue(vector, access, cast(evaluate(vector, product.left), dtype));
+  const copyRow = (inner: Scope): void => {
+    if (run === undefined)
+      return loopAxes(inner, product.k.slice(0, -1), (outer) => vectorLoop(outer, last, lanes, 1, ([vector]) => copy(vector)));
+    loop(inner, 0, run.length, lanes, (deep, at) => {
+      const whole = run.length.kind === 'number' && run.length.value % lanes === 0;
+      const mask = whole ? undefined : name(deep.kernel, deep.place, firstLanes(sub(run.length, at), lanes));
+      copy(bind(bind(deep, axes.position, at, { lanes, mask }), last, add(run.from, at), { lanes, mask }));
+    });
+  };
+  forRows(scope, block, (inner, row, rows) =>
+    loop(inner, 0, rows, 1, (deep, within) => copyRow(bindRow(deep, block, name(deep.kernel, deep.place, add(row, within))))));
+  return loadOf(access);
+}
+
+/** [tile of rows][position][row in tile]. */
+function packTiles(scope: Scope, block: Block, run: Run | undefined, width: number): Expression {
+  const { product, tiles, axes, lanes, dtype } = block;
+  const buffer = scope.kernel.scratch(dtype, [axes.row.size * tiles.kBlock]);
+  const access = panelAccess(buffer, axes.rowTile, axes.rowLane, block, run, width);
+  forRows(scope, block, (inner, row, rows) => {
+    const first = bindRow(inner, block, row);
+    const vectors: Scopes = Array.from({ length: Math.ceil(rows / lanes) }, (_, at) => {
+      const mask = rows - at * lanes < lanes ? name(inner.kernel, inner.place, firstLanes(rows - at * lanes, lanes)) : undefined;
+      return [product.m, axes.rowLane].reduce((to, axis) => shift(to, axis, at * lanes, { lanes, mask }), first);
+    });
+    overSum(vectors, block, run, (body) => body.forEach((vector) => writeValue(vector, access, cast(evaluate(vector, product.left), dtype))));
+  });
+  return loadOf(access);
+}
+
+/** [tile of columns][position][column in tile]; returns how the micro-kernel reads it. */
+export function packRight(scope: Scope, block: Block, run: Run | undefined): Expression {
+  const { product, tiles, axes, lanes, dtype, ragged } = block;
+  const width = tiles.vectors * lanes;
+  const buffer = scope.kernel.scratch(dtype, [tiles.nBlock * tiles.kBlock]);
+  const access = panelAccess(buffer, axes.columnTile, axes.columnLane, block, run, width);
+  const panel = (inner: Scope, column: TileExpression): Scopes => {
+    const first = bindColumn(inner, block, column);
+    return Array.from({ length: tiles.vectors }, (_, vector) => {
+      const left = sub(sub(block.columns, column), vector * lanes);
+      return shiftColumn(first, block, vector, ragged ? name(inner.kernel, inner.place, firstLanes(left, lanes)) : undefined);
+    });
+  };
+  const copy = (vectors: Scopes): void => vectors.forEach((vector) => writeValue(vector, access, cast(evaluate(vector, product.right), dtype)));
+  if (contiguousAlong(product.right, product.n))
+    // Rows of the operand as long as the block is wide: read in one go, dealt to the panels.
+    overSum([scope], block, run, ([point]) => loop(point, 0, block.columns, width, (inner, column) => copy(panel(inner, column))));
+  else loop(scope, 0, block.columns, width, (inner, column) => overSum(panel(inner, column), block, run, copy));
+  return loadOf(access);
+}
+
+/** tile start · run length + position · width + place in the tile. */
+function panelAccess(buffer: Access['buffer'], tile: Axis, lane: Axis, block: Block, run: Run | undefined, width: number): Access {
+  const parts = [{ at: axisAt(tile), scale: block.tiles.kBlock }, { at: positionIn(block, run), scale: width }, { at: axisAt(lane), scale: 1 }];
+  return { buffer, shape: buffer.shape, index: [combine(parts, 0)] };
+}
+

@@ -1,0 +1,53 @@
+/**
+ * Loop IR → Tile IR: every segment becomes one or a few kernels for the given machine. The shapes decide everything,
+ * never the number of threads: a program computes the same bits on any machine with the same vectors.
+ */
+import type { Axis, Buffer, LoopProgram, Step } from '../loop/loop.ts';
+import type { Capabilities } from '../targets/target.ts';
+import { register } from '../tile/build.ts';
+import type { Register, TileBuffer, TileProgram, TileStep } from '../tile/tile.ts';
+import { makeKernel } from './kernel.ts';
+import { simplify } from './simplify.ts';
+import { splitReductions } from './split-reduction.ts';
+
+interface Repeated {
+  readonly axis: Axis;
+  readonly index: Register;
+}
+
+/** The program with every kernel's loops, vectors and grid decided. Temporaries have no places yet: see plan-memory. */
+export function schedule(program: LoopProgram, capabilities: Capabilities): TileProgram {
+  const buffers: Buffer[] = [...program.buffers];
+  const names = new Set(buffers.map((buffer) => buffer.name));
+  const temporary = (dtype: Buffer['dtype'], shape: readonly number[]): Buffer => {
+    let number = buffers.length;
+    while (names.has(`partial${number}`)) number++;
+    const made: Buffer = { name: `partial${number}`, role: 'temporary', dtype, shape };
+    names.add(made.name);
+    buffers.push(made);
+    return made;
+  };
+  const kernelNames = new Set<string>();
+  const named = (name: string): string => {
+    let unique = name;
+    for (let number = 2; kernelNames.has(unique); number++) unique = `${name}_${number}`;
+    kernelNames.add(unique);
+    return unique;
+  };
+  const stepsOf = (step: Step, repeats: readonly Repeated[]): TileStep[] => {
+    if (step.kind === 'repeat') {
+      const index = register(`t${repeats.length}`, 'index');
+      const body = step.body.flatMap((inner) => stepsOf(inner, [...repeats, { axis: step.axis, index }]));
+      return [{ kind: 'repeat', index, trips: step.axis.size, reverse: step.reverse, body }];
+    }
+    return step.segments.flatMap((segment) => splitReductions(simplify(segment), capabilities.vectorLanes, temporary)).flatMap((segment): TileStep[] => {
+      const inside = repeats.map(({ axis, index }): Repeated => ({ axis, index: register(index.name, 'index') }));
+      const made = makeKernel(named(step.name), simplify(segment), inside, capabilities);
+      return made === undefined ? [] : [{ kind: 'launch', kernel: made.kernel, buffers: made.buffers, arguments: repeats.map(({ index }) => index) }];
+    });
+  };
+  const steps = program.steps.flatMap((step) => stepsOf(step, []));
+  return { name: program.name, buffers: buffers.map(placed), arena: 0, steps };
+}
+
+const placed = ({ name, role, dtype, shape, data }: Buffer): TileBuffer => ({ name, role, dtype, shape, ...(data && { data }) });

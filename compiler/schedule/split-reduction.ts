@@ -1,0 +1,147 @@
+/**
+ * A long reduction with few results has nothing to deal to threads. It is cut into parts of fixed number and size: a
+ * first kernel reduces each part to a temporary, a second one reduces the parts. How many depends on shapes alone, so
+ * the bits of a sum do not depend on the number of threads.
+ *
+ *   mean over 65536:  reduce k  →  partial[p] = reduce k' of k = p·4096 + k';  then reduce p
+ */
+import { affine, apply, axisAt, combine, number } from '../loop/build.ts';
+import type { Access, Axis, Buffer, Expression, Region, Segment, Stage } from '../loop/loop.ts';
+import { costOf, itemsFor, pointsOf } from './cost.ts';
+import { accumulatorDtype, identityOf, type ReduceStage } from './reduce.ts';
+import { rewriter } from './rewrite.ts';
+
+/** Makes a temporary of the program. */
+export type NewTemporary = (dtype: Buffer['dtype'], shape: readonly number[]) => Buffer;
+
+/** The segments, in order, that compute what `segment` does. */
+export function splitReductions(segment: Segment, lanes: number, temporary: NewTemporary): readonly Segment[] {
+  if (segment.kind === 'region') return splitRegion(segment, lanes, temporary);
+  return [segment];
+}
+
+interface Cut {
+  readonly axis: Axis;
+  readonly part: Axis;
+  readonly inner: Axis;
+}
+
+/** Cuts the longest axis in about `parts`, evenly where a nearby number divides it. */
+export function cutAxis(axes: readonly Axis[], parts: number): Cut {
+  const axis = axes.reduce((longest, candidate) => (candidate.size > longest.size ? candidate : longest));
+  let count = Math.min(parts, axis.size);
+  for (let candidate = count; candidate * 2 > count; candidate--)
+    if (axis.size % candidate === 0) {
+      count = candidate;
+      break;
+    }
+  const size = Math.ceil(axis.size / count);
+  return { axis, part: { name: `${axis.name}_part`, size: Math.ceil(axis.size / size) }, inner: { name: `${axis.name}_in`, size } };
+}
+
+/** The expression with the cut axis spelled part·size + inner; `outside` where that is beyond the axis' end. */
+function within(cut: Cut, of: Expression, outside: number): Expression {
+  const position = combine([{ at: axisAt(cut.part), scale: cut.inner.size }, { at: axisAt(cut.inner), scale: 1 }], 0);
+  const moved = rewriter({
+    affine: (at) => {
+      const scale = at.terms.find((term) => term.axis === cut.axis)?.scale ?? 0;
+      if (scale === 0) return at;
+      const terms = at.terms.filter((term) => term.axis !== cut.axis);
+      return affine([...terms, { axis: cut.part, scale: scale * cut.inner.size }, { axis: cut.inner, scale }], at.offset, at.divisor);
+    },
+  }).expression(of);
+  if (cut.part.size * cut.inner.size === cut.axis.size) return moved;
+  const inside = apply('lt', { kind: 'coordinate', dtype: 'i32', value: position }, number(cut.axis.size, 'i32'));
+  return apply('where', inside, moved, number(outside, of.dtype));
+}
+
+function splitRegion(region: Region, lanes: number, temporary: NewTemporary): readonly Segment[] {
+  const points = pointsOf(region.axes);
+  const at = region.stages.findIndex((stage) => stage.kind === 'reduce' && worthCutting(stage, points, lanes));
+  const stage = region.stages[at];
+  if (stage === undefined || stage.kind !== 'reduce') return [region];
+  if (at > 0) return splitLater(region, at, lanes, temporary);
+  const wanted = partsFor(stage, points, lanes);
+  const cut = cutAxis(stage.axes, wanted);
+  const inner = stage.axes.map((axis) => (axis === cut.axis ? cut.inner : axis));
+  const shape = [cut.part.size, ...region.axes.map((axis) => axis.size)];
+  const partials = stage.results.map(({ value }) => temporary(accumulatorDtype(value.dtype), shape));
+  const access = (buffer: Buffer): Access => ({ buffer, shape, index: [cut.part, ...region.axes].map(axisAt) });
+  const parts = stage.results.map(({ result, monoid, value }) => ({
+    result: { name: `${result.name}_part`, dtype: accumulatorDtype(value.dtype) },
+    monoid,
+    value: within(cut, value, identityOf(monoid === 'argmax' || monoid === 'argmin' ? 'sum' : monoid, value.dtype)),
+  }));
+  const first: Region = {
+    kind: 'region',
+    axes: [cut.part, ...region.axes],
+    stages: [
+      { kind: 'reduce', axes: inner, results: parts },
+      { kind: 'store', axes: [], stores: parts.map(({ result }, which) => ({ access: access(partials[which]), value: { kind: 'result', dtype: result.dtype, of: result } })) },
+    ],
+  };
+  const second: Stage = {
+    kind: 'reduce',
+    axes: [cut.part],
+    results: stage.results.map(({ result, monoid }, which) => ({
+      result, monoid, value: { kind: 'load', dtype: partials[which].dtype, access: access(partials[which]), guard: 'none' },
+    })),
+  };
+  return [first, ...splitRegion({ ...region, stages: [second, ...region.stages.slice(1)] }, lanes, temporary)];
+}
+
+/** A later stage is long: the earlier ones are finished first, their results handed on through temporaries. */
+function splitLater(region: Region, at: number, lanes: number, temporary: NewTemporary): readonly Segment[] {
+  const before = region.stages.slice(0, at);
+  const results = before.flatMap((stage) => (stage.kind === 'reduce' ? stage.results.map((of) => of.result) : []));
+  const shape = region.axes.map((axis) => axis.size);
+  const handed = new Map(results.map((result): [typeof result, Access] => {
+    const buffer = temporary(result.dtype, shape);
+    return [result, { buffer, shape, index: region.axes.map(axisAt) }];
+  }));
+  const stores = [...handed].map(([result, access]) => ({ access, value: { kind: 'result', dtype: result.dtype, of: result } as const }));
+  const first: Region = { ...region, stages: [...before, { kind: 'store', axes: [], stores }] };
+  const replace = (of: Expression): Expression => replaceResults(of, handed);
+  const after = region.stages.slice(at).map((stage): Stage => {
+    if (stage.kind === 'reduce') return { ...stage, results: stage.results.map((of) => ({ ...of, value: replace(of.value) })) };
+    const stores = stage.stores.map((store) => ({ ...store, value: replace(store.value) }));
+    return stage.kind === 'cumulate' ? { ...stage, value: replace(stage.value), stores } : { ...stage, stores };
+  });
+  return [...splitRegion(first, lanes, temporary), ...splitRegion({ ...region, stages: after }, lanes, temporary)];
+}
+
+function replaceResults(root: Expression, by: ReadonlyMap<object, Access>): Expression {
+  const done = new Map<Expression, Expression>();
+  const replace = (of: Expression): Expression => {
+    const known = done.get(of);
+    if (known !== undefined) return known;
+    let made = of;
+    const access = of.kind === 'result' ? by.get(of.of) : undefined;
+    if (access !== undefined) made = { kind: 'load', dtype: of.dtype, access, guard: 'none' };
+    else if (of.kind === 'apply') made = { ...of, operands: of.operands.map(replace) };
+    else if (of.kind === 'load' && of.access.index.some((at) => at.kind === 'computed'))
+      made = { ...of, access: { ...of.access, index: of.access.index.map((at) => (at.kind === 'computed' ? { kind: 'computed', value: replace(at.value) } : at)) } };
+    done.set(of, made);
+    return made;
+  };
+  return replace(root);
+}
+
+const positional = (stage: ReduceStage): boolean => stage.results.some(({ monoid }) => monoid === 'argmax' || monoid === 'argmin');
+
+const cyclesOf = (stage: ReduceStage, points: number, lanes: number): number =>
+  (points * pointsOf(stage.axes) * (1 + costOf(stage.results.map((of) => of.value)))) / lanes;
+
+/** Vectors of points that could be items as they are. */
+const unitsOf = (points: number, lanes: number): number => (points >= lanes ? Math.ceil(points / lanes) : points);
+
+const partsFor = (stage: ReduceStage, points: number, lanes: number): number =>
+  Math.ceil(itemsFor(cyclesOf(stage, points, lanes), Infinity) / unitsOf(points, lanes));
+
+/** More than a hundred microseconds of work that the region's own axes do not deal to at least eight items. */
+function worthCutting(stage: ReduceStage, points: number, lanes: number): boolean {
+  if (positional(stage) || stage.axes.length === 0) return false;
+  const cycles = cyclesOf(stage, points, lanes);
+  return cycles > 100_000 && unitsOf(points, lanes) < 8 && partsFor(stage, points, lanes) > 1;
+}
+
