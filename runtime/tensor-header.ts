@@ -25,9 +25,13 @@ export function parseTensorHeader(text: string, wrong: (why: string) => UserErro
   const reader = startReader(text, wrong);
   const metadata = new Map<string, string>();
   const entries: HeaderEntry[] = [];
+  const names = new Set<string>();
   reader.members((name) => {
+    if (names.has(name)) throw twice(name, wrong);
+    names.add(name);
     if (name === '__metadata__') {
       reader.members((key) => {
+        if (metadata.has(key)) throw twice(key, wrong);
         if (reader.peek() !== '"') throw wrong(`the metadata "${shorten(key)}" is not a string`);
         metadata.set(key, reader.string());
       });
@@ -40,6 +44,8 @@ export function parseTensorHeader(text: string, wrong: (why: string) => UserErro
   return { metadata, entries };
 }
 
+const twice = (key: string, wrong: (why: string) => UserError): UserError => wrong(`its header has "${shorten(key)}" twice`);
+
 type Reader = ReturnType<typeof startReader>;
 
 function readEntry(reader: Reader, name: string, wrong: (why: string) => UserError): HeaderEntry {
@@ -47,9 +53,10 @@ function readEntry(reader: Reader, name: string, wrong: (why: string) => UserErr
   let shape: number[] | undefined;
   let offsets: number[] | undefined;
   reader.members((key) => {
-    if (key === 'dtype') dtype = reader.string();
-    else if (key === 'shape') shape = reader.numbers();
-    else if (key === 'data_offsets') offsets = reader.numbers();
+    if (key === 'dtype' && dtype === undefined) dtype = reader.string();
+    else if (key === 'shape' && shape === undefined) shape = reader.numbers();
+    else if (key === 'data_offsets' && offsets === undefined) offsets = reader.numbers();
+    else if (key === 'dtype' || key === 'shape' || key === 'data_offsets') throw twice(key, wrong);
     else throw wrong(`tensor "${shorten(name)}" has an unknown entry "${shorten(key)}"`);
   });
   if (dtype === undefined || shape === undefined || offsets === undefined || offsets.length !== 2) {
@@ -60,6 +67,24 @@ function readEntry(reader: Reader, name: string, wrong: (why: string) => UserErr
 }
 
 const shorten = (text: string): string => (text.length > 80 ? `${text.slice(0, 80)}…` : text);
+
+/** Whether the quote at this place belongs to its string: an odd number of backslashes stands before it. */
+function isEscaped(text: string, place: number): boolean {
+  let before = place;
+  while (text[before - 1] === '\\') before--;
+  return (place - before) % 2 === 1;
+}
+
+/** The value of a quoted JSON string; undefined where it is none, or holds half a character. */
+function parseString(quoted: string): string | undefined {
+  if (!/[\\\u0000-\u001f\ud800-\udfff]/u.test(quoted)) return quoted.slice(1, -1);
+  try {
+    const value: unknown = JSON.parse(quoted);
+    return typeof value === 'string' && !/[\ud800-\udfff]/u.test(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** A JSON reader for objects, strings and lists of whole numbers, which is all that a header may hold. */
 function startReader(text: string, wrong: (why: string) => UserError) {
@@ -77,19 +102,18 @@ function startReader(text: string, wrong: (why: string) => UserError) {
     if (peek() !== character) throw fail(`"${character}"`);
     at++;
   };
-  /** Sticky, so that it starts where the reader stands. Every alternative starts with another character: linear time. */
-  const stringPattern = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
   const string = (): string => {
     skipSpace();
-    stringPattern.lastIndex = at;
-    const match = stringPattern.exec(text);
-    if (match === null) throw fail('a string');
-    at = stringPattern.lastIndex;
-    // The shape of a JSON string was just checked; JSON.parse only resolves its escapes.
-    const value: unknown = match[0].includes('\\') ? JSON.parse(match[0]) : match[0].slice(1, -1);
-    if (typeof value !== 'string' || /[\ud800-\udfff]/u.test(value)) throw fail('a string of whole characters');
+    if (text[at] !== '"') throw fail('a string');
+    let end = text.indexOf('"', at + 1);
+    while (end > 0 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
+    if (end < 0) throw fail('the end of a string');
+    const value = parseString(text.slice(at, end + 1));
+    if (value === undefined) throw fail('a string');
+    at = end + 1;
     return value;
   };
+  /** Sticky, so that it starts where the reader stands. */
   const numberPattern = /(?:0|[1-9][0-9]{0,15})(?![0-9.eE+-])/y;
   const number = (): number => {
     skipSpace();
@@ -117,13 +141,10 @@ function startReader(text: string, wrong: (why: string) => UserError) {
   return {
     peek,
     string,
-    /** An object; `member` reads the value of each key. No key comes twice. */
+    /** An object; `member` reads the value of each key. */
     members(member: (key: string) => void): void {
-      const seen = new Set<string>();
       list('{', '}', () => {
         const key = string();
-        if (seen.has(key)) throw wrong(`its header has "${shorten(key)}" twice`);
-        seen.add(key);
         take(':');
         member(key);
       });
