@@ -1,0 +1,135 @@
+/** Contractions in every layout, at sizes that do not fit tiles, on machines of 16, 8, 4 and 1 lanes. */
+import { describe, expect, test } from 'vitest';
+import { parseLoop } from '../../compiler/loop/parse.ts';
+import { expectScheduled, scheduled } from './support.ts';
+
+/** out[i, j] = Σ l·r in the layout asked for, with an epilogue. */
+function matmul(m: number, n: number, k: number, layout: 'AB' | 'ABt' | 'AtB', left = '', right = '', epilogue = 's'): string {
+  const [leftShape, leftIndex] = layout === 'AtB' ? [`${k}, ${m}`, 'k, i'] : [`${m}, ${k}`, 'i, k'];
+  const [rightShape, rightIndex] = layout === 'ABt' ? [`${n}, ${k}`, 'j, k'] : [`${k}, ${n}`, 'k, j'];
+  return `program p {
+    buffer %l: f32[${leftShape}] batch
+    buffer %r: f32[${rightShape}] param
+    buffer %b: f32[${n}] param
+    buffer %y: f32[${m}, ${n}] result
+    kernel k0 {
+      contraction for i in ${m}, j in ${n} sum k in ${k} {
+        s: f32 = ${left}(%l[${leftIndex}]) . ${right}(%r[${rightIndex}])
+        %y[i, j] = ${epilogue}
+      }
+    }
+  }`;
+}
+
+describe('matrix products', () => {
+  const shapes: [number, number, number][] = [[1, 1, 4], [3, 17, 5], [33, 33, 33], [1, 64, 20], [64, 1, 20], [27, 49, 7], [13, 10, 64]];
+  test.each(shapes)('%i × %i over %i', (m, n, k) => {
+    for (const layout of ['AB', 'ABt', 'AtB'] as const) expectScheduled(matmul(m, n, k, layout));
+  });
+
+  test('long sums are cut in runs, large results in blocks', () => {
+    for (const layout of ['AB', 'ABt', 'AtB'] as const) expectScheduled(matmul(30, 41, 1100, layout), { lanes: [16, 8], tolerance: 1e-3 });
+    expectScheduled(matmul(150, 210, 33, 'AB'), { lanes: [16] });
+  });
+
+  test('prologues and epilogues', () => {
+    expectScheduled(matmul(40, 50, 30, 'AB', 'exp', 'tanh', 'max(s + %b[j], 0)'));
+    expectScheduled(matmul(40, 50, 30, 'ABt', 'exp', 'tanh', 'exp(tanh(s + %b[j])) * erf(s)'), { tolerance: 1e-3 });
+  });
+
+  test('equal shapes give equal kernels', () => {
+    const program = parseLoop(`program p {
+      buffer %x: f32[64, 64] batch
+      buffer %w: f32[2, 64, 64] param
+      buffer %h: f32[64, 64] temporary
+      buffer %y: f32[64, 64] result
+      kernel k0 { contraction for i in 64, j in 64 sum k in 64 {
+        s: f32 = %x[i, k] . %w[0, k, j]
+        %h[i, j] = s
+      } }
+      kernel k1 { contraction for a in 64, b in 64 sum c in 64 {
+        t: f32 = %h[a, c] . %w[0, c, b]
+        %y[a, b] = t
+      } }
+    }`);
+    const bodies = scheduled(program, 16).steps.map((step) => (step.kind === 'launch' ? JSON.stringify(step.kernel.body) : ''));
+    expect(bodies[0]).toBe(bodies[1]);
+  });
+});
+
+describe('batches', () => {
+  test.each([[2, 3, 17, 8], [1, 2, 33, 16]])('attention scores and values: %i × %i heads, %i positions of %i', (batch, heads, length, size) => {
+    const width = heads * size;
+    expectScheduled(`program p {
+      buffer %qkv: f32[${batch}, ${length}, 3, ${heads}, ${size}] batch
+      buffer %s: f32[${batch}, ${heads}, ${length}, ${length}] result
+      buffer %y: f32[${batch}, ${length}, ${width}] result
+      kernel k0 { contraction for b in ${batch}, h in ${heads}, i in ${length}, j in ${length} sum k in ${size} {
+        s: f32 = %qkv[b, i, 0, h, k] . %qkv[b, j, 1, h, k]
+        %s[b, h, i, j] = where(@(i - j) < 0:i32, -100, s * 0.25)
+      } }
+      kernel k1 { contraction for b in ${batch}, h in ${heads}, i in ${length}, d in ${size} sum j in ${length} {
+        s: f32 = %s[b, h, i, j] . %qkv[b, j, 2, h, d]
+        %y{${batch}, ${length}, ${heads}, ${size}}[b, i, h, d] = s
+      } }
+    }`);
+  });
+
+  test('depthwise and outer products fall back to regions', () => {
+    expectScheduled(`program p {
+      buffer %x: f32[3, 9, 20] batch
+      buffer %w: f32[3, 20] param
+      buffer %y: f32[9, 20] result
+      buffer %z: f32[9, 9] result
+      kernel k0 { contraction for i in 9, c in 20 sum k in 3 {
+        s: f32 = %x[k, i, c] . %w[k, c]
+        %y[i, c] = s
+      } }
+      kernel k1 { contraction for i in 9, j in 9 {
+        s: f32 = %x[0, i, 0] . %x[1, j, 0]
+        %z[i, j] = s
+      } }
+    }`);
+  });
+});
+
+describe('convolutions', () => {
+  test.each([[1, 1, 7, 9], [2, 3, 12, 17], [3, 16, 8, 8]])('forward and both adjoints: %i → %i channels, %i × %i', (cin, cout, height, width) => {
+    expectScheduled(`program p {
+      buffer %x: f32[2, ${cin}, ${height}, ${width}] batch
+      buffer %w: f32[${cout}, ${cin}, 3, 3] param
+      buffer %y: f32[2, ${cout}, ${height}, ${width}] result
+      buffer %dw: f32[${cout}, ${cin}, 3, 3] result
+      buffer %dx: f32[2, ${cin}, ${height}, ${width}] result
+      kernel k0 { contraction for b in 2, o in ${cout}, i in ${height}, j in ${width} sum c in ${cin}, p in 3, q in 3 {
+        s: f32 = %x[b, c, i + p - 1, j + q - 1]? . %w[o, c, p, q]
+        %y[b, o, i, j] = max(s, 0)
+      } }
+      kernel k1 { contraction for o in ${cout}, c in ${cin}, p in 3, q in 3 sum b in 2, i in ${height}, j in ${width} {
+        s: f32 = %y[b, o, i, j] . %x[b, c, i + p - 1, j + q - 1]?
+        %dw[o, c, p, q] = s
+      } }
+      kernel k2 { contraction for b in 2, c in ${cin}, i in ${height}, j in ${width} sum o in ${cout}, p in 3, q in 3 {
+        s: f32 = %y[b, o, i - p + 1, j - q + 1]? . %w[o, c, p, q]
+        %dx[b, c, i, j] = s
+      } }
+    }`, { lanes: [16, 8, 1] });
+  });
+
+  test('strided, and the adjoint with its divisor', () => {
+    expectScheduled(`program p {
+      buffer %x: f32[2, 5, 11, 11] batch
+      buffer %w: f32[6, 5, 3, 3] param
+      buffer %y: f32[2, 6, 6, 6] result
+      buffer %dx: f32[2, 5, 11, 11] result
+      kernel k0 { contraction for b in 2, o in 6, i in 6, j in 6 sum c in 5, p in 3, q in 3 {
+        s: f32 = %x[b, c, 2*i + p - 1, 2*j + q - 1]? . %w[o, c, p, q]
+        %y[b, o, i, j] = s
+      } }
+      kernel k1 { contraction for b in 2, c in 5, i in 11, j in 11 sum o in 6, p in 3, q in 3 {
+        s: f32 = %y[b, o, (i - p + 1) / 2, (j - q + 1) / 2]? . %w[o, c, p, q]
+        %dx[b, c, i, j] = s
+      } }
+    }`, { lanes: [16, 4, 1] });
+  });
+});
