@@ -14,7 +14,7 @@
 import type { Builder } from '../graph/build.ts';
 import type { AffineIndex, Value } from '../graph/graph.ts';
 import type { Dim } from '../types/dim.ts';
-import { add, equal, multiply } from '../types/dim.ts';
+import { equal, multiply } from '../types/dim.ts';
 import { at, bounds, compose, isInside, normalize, plainAxis } from './affine.ts';
 
 export interface ReadAt {
@@ -73,9 +73,3 @@ function larger(a: Dim, b: Dim): boolean {
   if (typeof a === 'number' && typeof b === 'number') return a > b;
   return typeof a !== 'number' && typeof b === 'number';
 }
-
-/** Every axis read as it is: the index of a whole tensor. */
-export const whole = (rank: number): AffineIndex[] => Array.from({ length: rank }, (_, axis) => at(axis));
-
-/** scale·axis + more·other + offset. */
-export const pair = (axis: number, scale: Dim, other: number, more: Dim, offset: Dim = 0): AffineIndex => ({ terms: [{ axis, scale }, { axis: other, scale: more }], offset: add(offset, 0), divisor: 1 });

@@ -9,6 +9,12 @@ export const at = (axis: number, scale: Dim = 1, offset: Dim = 0): AffineIndex =
 /** The same coordinate everywhere. */
 export const fixed = (offset: Dim): AffineIndex => ({ terms: [], offset, divisor: 1 });
 
+/** scale·axis + more·other + offset. */
+export const pair = (axis: number, scale: Dim, other: number, more: Dim, offset: Dim = 0): AffineIndex => ({ terms: [{ axis, scale }, { axis: other, scale: more }], offset, divisor: 1 });
+
+/** Every axis read as it is: the index of a whole tensor. */
+export const whole = (rank: number): AffineIndex[] => Array.from({ length: rank }, (_, axis) => at(axis));
+
 /** NumPy's rule: axes aligned from the right, size 1 stretched; undefined where two sizes clash. */
 export function broadcastShapes(a: readonly Dim[], b: readonly Dim[]): Dim[] | undefined {
   const [long, short] = a.length >= b.length ? [a, b] : [b, a];

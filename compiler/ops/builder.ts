@@ -8,14 +8,17 @@ import { at, broadcastShapes, fixed } from './affine.ts';
 import { ops } from './index.ts';
 import { fail, needAxis, showType } from './rules.ts';
 
+/** Asked before a node is appended: the values to use instead, if there is something better. */
+export type Instead = (op: OpName, inputs: readonly Value[], attributes: Attributes[OpName], build: Builder) => readonly Value[] | undefined;
+
 /** A graph to be filled. Values made by it, and by the builders nested in it, have ids of their own. */
-export const createBuilder = (name: string): Builder => makeBuilder(name, { next: 0 });
+export const createBuilder = (name: string, instead: Instead = () => undefined): Builder => makeBuilder(name, { next: 0 }, instead);
 
 interface Counter {
   next: number;
 }
 
-function makeBuilder(name: string, ids: Counter): Builder {
+function makeBuilder(name: string, ids: Counter, instead: Instead): Builder {
   const inputs: GraphInput[] = [];
   const outputs: GraphOutput[] = [];
   const nodes: Node[] = [];
@@ -81,6 +84,8 @@ function makeBuilder(name: string, ids: Counter): Builder {
     loop: (operands, attributes) => build.node('loop', operands, attributes),
 
     node<Name extends OpName>(op: Name, operands: readonly Value[], attributes: Attributes[Name]): readonly Value[] {
+      const better = instead(op, operands, attributes, build);
+      if (better !== undefined) return better;
       const types = ops[op].type(operands.map(({ type }) => type), attributes);
       // The one place where the pairing of op and attributes, which the signature guarantees, is told to the union.
       const node = { op, inputs: [...operands], outputs: types.map(fresh), attributes, origin: build.origin } as unknown as Node;
@@ -95,7 +100,7 @@ function makeBuilder(name: string, ids: Counter): Builder {
 
     producer: (value) => producers.get(value),
     nested(bodyName) {
-      const body = makeBuilder(bodyName, ids);
+      const body = makeBuilder(bodyName, ids, instead);
       body.origin = build.origin;
       return body;
     },

@@ -102,9 +102,13 @@ function gradientOfLoop(node: NodeOf<'loop'>, adjoints: readonly (Value | undefi
 function savingLoop(build: Builder, node: NodeOf<'loop'>, kept: readonly Value[]): readonly Value[] {
   const { carried, body } = node.attributes;
   if (kept.length === 0) return [];
-  const outputs = [...body.outputs.slice(0, carried), ...kept.map((value, place) => ({ name: `saved${place}`, role: 'result' as const, value }))];
-  const copy: Graph = { ...body, outputs };
-  return build.loop(node.inputs, { ...node.attributes, body: copy }).slice(carried);
+  const copy = build.nested(body.name);
+  const values: ValueMap = new Map();
+  for (const { name, role, value } of body.inputs) values.set(value, copy.input(name, role, value.type));
+  for (const inner of body.nodes) copyNode(copy, inner, values);
+  for (const { name, role, value } of body.outputs.slice(0, carried)) copy.output(name, role, mapped(values, value));
+  kept.forEach((value, place) => copy.output(`saved${place}`, 'result', mapped(values, value)));
+  return build.loop(node.inputs, { ...node.attributes, body: copy.finish() }).slice(carried);
 }
 
 const f32 = (...shape: Dim[]): TensorType => ({ dtype: 'f32', shape });

@@ -1,0 +1,10 @@
+/** What a pass is: a value, so that the list of passes can be printed, stopped after and left out. */
+import type { Graph } from '../graph/graph.ts';
+
+export interface Pass {
+  /** What `--after` calls it; also the name of its file. */
+  readonly name: string;
+  /** One line for people. */
+  readonly doc: string;
+  run(graph: Graph): Graph;
+}
