@@ -2,7 +2,7 @@
  * Finding the native libraries the CPU device uses. Nothing here throws at import: a missing library is a sentence in
  * the answer, so that a machine without one loses a feature and not the program.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeviceError } from '../program.ts';
 
@@ -90,4 +90,25 @@ export function findOpenMp(): { readonly path: string; readonly kind: 'gomp' | '
     }
   }
   return undefined;
+}
+
+/** Bytes of the first and second data cache of one core, as Linux tells; elsewhere what such processors usually have. */
+export function dataCaches(): { readonly l1: number; readonly l2: number } {
+  const folder = '/sys/devices/system/cpu/cpu0/cache';
+  const sizes = { l1: 32 * 1024, l2: 1024 * 1024 };
+  for (const entry of entries(folder)) {
+    const read = (file: string): string => {
+      try {
+        return readFileSync(join(folder, entry, file), 'utf8').trim();
+      } catch {
+        return '';
+      }
+    };
+    const [, count, unit] = /^(\d+)([KM])$/.exec(read('size')) ?? [];
+    if (read('type') === 'Instruction' || count === undefined) continue;
+    const bytes = Number(count) * (unit === 'M' ? 2 ** 20 : 2 ** 10);
+    if (read('level') === '1') sizes.l1 = bytes;
+    if (read('level') === '2') sizes.l2 = bytes;
+  }
+  return sizes;
 }

@@ -5,11 +5,11 @@
 import { availableParallelism } from 'node:os';
 import { DeviceError } from '../program.ts';
 import type { Executable, Field, Session, TypedArray } from '../program.ts';
-import { findLlvm, findOpenMp, llvmHint, loadKoffi } from './cpu-library.ts';
+import { dataCaches, findLlvm, findOpenMp, llvmHint, loadKoffi } from './cpu-library.ts';
 import type { Koffi } from './cpu-library.ts';
 import { openLlvm } from './cpu-llvm.ts';
 import type { CompiledModule, Llvm } from './cpu-llvm.ts';
-import { allocate, elementBytes, viewAs } from './cpu-memory.ts';
+import { allocate, elementBytes, halfBits, viewAs } from './cpu-memory.ts';
 import type { NativeMemory } from './cpu-memory.ts';
 import { openThreads, teamWords } from './cpu-threads.ts';
 import type { Threads } from './cpu-threads.ts';
@@ -55,6 +55,9 @@ export interface CpuDescription {
   readonly features?: string;
   readonly architecture?: Llvm['host']['architecture'];
   readonly threads: number;
+  /** Bytes of the first and second data cache of one core. */
+  readonly l1: number;
+  readonly l2: number;
   readonly openmp?: string;
   /** Why the cpu target cannot be used, and what to do. */
   readonly problem?: string;
@@ -84,7 +87,7 @@ export async function openCpu(): Promise<{ readonly koffi: Koffi; readonly llvm:
 /** For `nacre doctor`: never throws. */
 export async function describeCpu(): Promise<CpuDescription> {
   const openmp = findOpenMp()?.path;
-  const common = { threads: availableParallelism(), ...(openmp !== undefined && { openmp }) };
+  const common = { threads: availableParallelism(), ...dataCaches(), ...(openmp !== undefined && { openmp }) };
   try {
     const { llvm } = await openCpu();
     const { cpu, features, architecture } = llvm.host;
@@ -92,6 +95,12 @@ export async function describeCpu(): Promise<CpuDescription> {
   } catch (error) {
     return { ...common, problem: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** What the compiler needs to know about this machine; throws DeviceError where the cpu target cannot run. */
+export async function hostCapabilities(): Promise<Required<Pick<CpuDescription, 'architecture' | 'features' | 'threads' | 'l1' | 'l2'>>> {
+  const { architecture, features } = (await openCpu()).llvm.host;
+  return { architecture, features, threads: availableParallelism(), ...dataCaches() };
 }
 
 export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
@@ -219,8 +228,8 @@ function placeOf(program: NativeProgram, buffer: NativeBuffer): number {
 
 function writeConstant(buffer: NativeBuffer, view: TypedArray): void {
   if (buffer.data === undefined || buffer.data.length !== view.length) throw new Error(`constant ${buffer.name} has ${buffer.data?.length ?? 0} elements, not ${view.length}`);
-  if (buffer.dtype === 'f16' || buffer.dtype === 'bf16') throw new Error(`constant ${buffer.name} is ${buffer.dtype}: constants are stored in single precision`);
-  view.set(buffer.data);
+  const { dtype } = buffer;
+  view.set(dtype === 'f16' || dtype === 'bf16' ? buffer.data.map((value) => halfBits(dtype, value)) : buffer.data);
 }
 
 function assertFits(name: string, target: TypedArray, data: TypedArray): void {

@@ -195,6 +195,12 @@ function emitNew(scope: Scope, expression: TileExpression): string {
       }
       return value;
     }
+    case 'shuffle': {
+      const [a, b] = expression.operands;
+      const type = vectorOf(element, a.type.lanes);
+      const picks = expression.picks.map((pick) => `i32 ${pick}`).join(', ');
+      return writer.define(`shufflevector ${type} ${emit(scope, a)}, ${type} ${emit(scope, b)}, <${lanes} x i32> <${picks}>`);
+    }
     case 'load':
       return emitLoad(writer, place(scope, expression, lanes));
   }

@@ -242,7 +242,7 @@ spin:
 rest:
   ${pause}
   %more = add i32 %count, 1
-  %long = icmp ugt i32 %count, 4000
+  %long = icmp ugt i32 %count, 256
   br i1 %long, label %yield, label %again
 yield:
   %ignored = call i32 @sched_yield()

@@ -1,0 +1,32 @@
+/** What a CPU can do, from what LLVM says about the host: how wide vectors are and how many registers hold them. */
+import type { Dtype } from '../../types/dtype.ts';
+import type { Capabilities } from '../target.ts';
+import type { LlvmHost } from './step.ts';
+
+/** A CPU as the runtime describes it. */
+export interface CpuHost extends LlvmHost {
+  /** LLVM's list of what it has (+) and has not (-): "+avx2,-avx512f,…". */
+  readonly features: string;
+  readonly threads: number;
+  /** Bytes of the first and second data cache of one core. */
+  readonly l1: number;
+  readonly l2: number;
+}
+
+/** f64 is left to the reference: its transcendental functions have no native code. */
+const nativeDtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'u8', 'bool'];
+
+export function cpuCapabilities(host: CpuHost): Capabilities {
+  const features = new Set(host.features.split(','));
+  const { lanes, registers } = vectors(host.architecture, (name) => features.has(`+${name}`));
+  return {
+    vectorLanes: lanes, vectorRegisters: registers, workgroupThreads: 1,
+    nearMemory: host.l1, cache: host.l2, units: host.threads, dtypes: nativeDtypes,
+  };
+}
+
+function vectors(architecture: LlvmHost['architecture'], has: (feature: string) => boolean): { lanes: number; registers: number } {
+  if (architecture === 'aarch64') return { lanes: 4, registers: 32 };
+  if (has('avx512f') && has('avx512bw') && has('avx512vl')) return { lanes: 16, registers: 32 };
+  return has('avx2') && has('fma') ? { lanes: 8, registers: 16 } : { lanes: 4, registers: 16 };
+}
