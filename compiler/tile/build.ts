@@ -89,6 +89,11 @@ export const ramp = (dtype: TileDtype, lanes: number): TileExpression => ({ kind
 export const combine = (monoid: Monoid, operand: TileExpression): TileExpression =>
   operand.type.lanes === 1 ? operand : { kind: 'combine', type: { dtype: operand.type.dtype, lanes: 1 }, monoid, operand };
 
+/** Lane i is lane picks[i] of a's and b's lanes one after the other. */
+export const shuffle = (a: TileExpression, b: TileExpression, picks: readonly number[]): TileExpression => ({
+  kind: 'shuffle', type: { dtype: a.type.dtype, lanes: picks.length }, picks, operands: [a, b],
+});
+
 export interface AccessOptions {
   /** Elements between lanes; 1 if not given. */
   readonly stride?: number;

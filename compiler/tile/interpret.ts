@@ -278,6 +278,17 @@ function compile(context: Context, expression: TileExpression): Run {
         return parts[0] ?? NaN;
       };
     }
+    case 'shuffle': {
+      const [a, b] = expression.operands.map((operand) => compile(context, operand));
+      const given = expression.operands[0].type.lanes;
+      return () => {
+        const [first, second] = [a(), b()];
+        return eachLane(lanes, (lane) => {
+          const pick = expression.picks[lane] ?? 0;
+          return pick < given ? laneOf(first, pick) : laneOf(second, pick - given);
+        }, 0);
+      };
+    }
     case 'load': {
       const access = compileAccess(context, expression, lanes);
       return () => {

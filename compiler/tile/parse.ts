@@ -4,7 +4,7 @@ import type { Monoid } from '../graph/graph.ts';
 import { infix } from '../loop/text.ts';
 import { dtypes } from '../types/dtype.ts';
 import type { TileDtype } from './build.ts';
-import { resultType } from './build.ts';
+import { resultType, shuffle } from './build.ts';
 import { precedence } from './text.ts';
 import type { Memory, Register, Statement, TileBuffer, TileExpression, TileKernel, TileOp, TileProgram, TileStep, TileType } from './tile.ts';
 
@@ -254,6 +254,7 @@ class Parser {
     if (name === 'splat' && second?.kind === 'number') return { kind: 'splat', type: { dtype: first.type.dtype, lanes: second.value }, operand: first };
     const monoid = monoids.find((known) => name === `combine.${known}`);
     if (monoid !== undefined) return { kind: 'combine', type: { dtype: first.type.dtype, lanes: 1 }, monoid, operand: first };
+    if (name.startsWith('shuffle.') && second !== undefined) return shuffle(first, second, name.split('.').slice(1).map(Number));
     const dtype = tileDtypes.find((known) => known === name);
     if (dtype !== undefined) return { kind: 'cast', type: { dtype, lanes: first.type.lanes }, operand: first };
     return this.apply(name, operands);

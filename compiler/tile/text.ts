@@ -18,7 +18,8 @@
  *   }
  *
  * A bare number is an index, `0:f32x16` a constant in 16 lanes. `x[at; 16 by 4 if m]` reads 16 lanes, 4 elements apart,
- * where the mask m holds; a vector of offsets gathers. `f32(x)` casts, `splat(x, 16)`, `ramp(i32x16)`, `combine.sum(x)`.
+ * where the mask m holds; a vector of offsets gathers. `f32(x)` casts, `splat(x, 16)`, `ramp(i32x16)`, `combine.sum(x)`,
+ * `shuffle.0.4.1.5(x, y)`.
  */
 import { infix } from '../loop/text.ts';
 import type { Memory, Register, Statement, TileExpression, TileKernel, TileProgram, TileStep, TileType } from './tile.ts';
@@ -177,6 +178,8 @@ function printBound(expression: TileExpression, naming: Naming, least: number): 
       return `ramp(${printType(type)})`;
     case 'combine':
       return `combine.${expression.monoid}(${show(expression.operand)})`;
+    case 'shuffle':
+      return `shuffle.${expression.picks.join('.')}(${expression.operands.map(show).join(', ')})`;
     case 'load':
       return `${naming(expression.memory)}[${printPlace(expression, type.lanes, naming)}]`;
     case 'apply': {

@@ -42,6 +42,8 @@ export type TileExpression =
   | { readonly kind: 'ramp'; readonly type: TileType }
   /** All lanes combined into one scalar, pairwise, in a fixed order. */
   | { readonly kind: 'combine'; readonly type: TileType; readonly monoid: Monoid; readonly operand: TileExpression }
+  /** Lane i is lane picks[i] of the two operands' lanes one after the other. */
+  | { readonly kind: 'shuffle'; readonly type: TileType; readonly picks: readonly number[]; readonly operands: readonly [TileExpression, TileExpression] }
   /**
    * memory[offset], or memory[offset + lane·stride]; masked-off lanes are not read and give 0. A vector offset (lanes of
    * index) reads each lane at its own place.

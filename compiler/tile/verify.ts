@@ -187,6 +187,13 @@ function verifyExpression(expression: TileExpression, scope: Scope): void {
       verifyExpression(expression.operand, scope);
       if (lanes !== 1 || expression.operand.type.dtype !== type.dtype) report(`combines ${showType(expression.operand.type)} to ${showType(type)}`);
       return;
+    case 'shuffle': {
+      expression.operands.forEach((operand) => verifyExpression(operand, scope));
+      const given = expression.operands.reduce((count, operand) => count + operand.type.lanes, 0);
+      if (expression.operands.some((operand) => operand.type.dtype !== type.dtype || operand.type.lanes * 2 !== given)) report(`shuffles ${expression.operands.map((operand) => showType(operand.type)).join(' and ')} to ${showType(type)}`);
+      if (expression.picks.length !== lanes || expression.picks.some((pick) => !Number.isInteger(pick) || pick < 0 || pick >= given)) report(`picks lanes ${expression.picks.join(', ')} of ${given}`);
+      return;
+    }
     case 'load':
       verifyAccess(expression, type, 'load', scope);
       return;
