@@ -1,7 +1,7 @@
 /** The CPU device: threads and waits, memory shared between programs, the flag, guards, and a machine without LLVM. */
 import { afterEach, describe, expect, test } from 'vitest';
-import { cpuCapabilities } from '../../compiler/targets/llvm/features.ts';
-import { waits } from '../../compiler/targets/llvm/step.ts';
+import { capabilitiesOf } from '../../compiler/targets/llvm/features.ts';
+import { waits } from '../../compiler/targets/llvm/waits.ts';
 import { add, block, less, load, mul, number, parameter, read, register } from '../../compiler/tile/build.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { Memory, Register, TileBuffer, TileExpression, TileProgram, TileStep } from '../../compiler/tile/tile.ts';
@@ -66,11 +66,11 @@ test('without a libLLVM there is a sentence, and doctor does not throw', async (
 });
 
 test('capabilities follow the features', () => {
-  const host = { architecture: 'x86_64', threads: 2, l1: 32768, l2: 1048576 } as const;
-  expect(cpuCapabilities({ ...host, features: '+avx2,+fma,+avx512f,+avx512bw,+avx512vl' })).toMatchObject({ vectorLanes: 16, vectorRegisters: 32, units: 2, nearMemory: 32768 });
-  expect(cpuCapabilities({ ...host, features: '+avx2,+fma,-avx512f' })).toMatchObject({ vectorLanes: 8, vectorRegisters: 16 });
-  expect(cpuCapabilities({ ...host, features: '+sse4.2,-avx2' })).toMatchObject({ vectorLanes: 4, vectorRegisters: 16 });
-  expect(cpuCapabilities({ ...host, architecture: 'aarch64', features: '+neon' })).toMatchObject({ vectorLanes: 4, vectorRegisters: 32 });
+  const host = { architecture: 'x86_64', l1: 49152 } as const;
+  expect(capabilitiesOf({ ...host, features: '+avx2,+fma,+avx512f,+avx512bw,+avx512vl' }, 2)).toMatchObject({ vectorLanes: 16, vectorRegisters: 32, units: 2, nearMemory: 49152, cache: 1048576 });
+  expect(capabilitiesOf({ ...host, features: '+avx2,+fma,-avx512f' }, 2)).toMatchObject({ vectorLanes: 8, vectorRegisters: 16 });
+  expect(capabilitiesOf({ ...host, features: '+sse4.2,-avx2' }, 2)).toMatchObject({ vectorLanes: 4, vectorRegisters: 16 });
+  expect(capabilitiesOf({ ...host, architecture: 'aarch64', features: '+neon' }, 2)).toMatchObject({ vectorLanes: 4, vectorRegisters: 32 });
 });
 
 test('threads wait only where memory is handed over', () => {

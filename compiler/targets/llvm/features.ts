@@ -1,27 +1,26 @@
 /** What a CPU can do, from what LLVM says about the host: how wide vectors are and how many registers hold them. */
 import type { Dtype } from '../../types/dtype.ts';
 import type { Capabilities } from '../target.ts';
-import type { LlvmHost } from './step.ts';
+import type { LlvmHost } from './barrier.ts';
 
 /** A CPU as the runtime describes it. */
 export interface CpuHost extends LlvmHost {
   /** LLVM's list of what it has (+) and has not (-): "+avx2,-avx512f,…". */
   readonly features: string;
-  readonly threads: number;
-  /** Bytes of the first and second data cache of one core. */
-  readonly l1: number;
-  readonly l2: number;
+  /** Bytes of the first and second data cache of one core, where they are known. */
+  readonly l1?: number;
+  readonly l2?: number;
 }
 
 /** f64 is left to the reference: its transcendental functions have no native code. */
 const nativeDtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'u8', 'bool'];
 
-export function cpuCapabilities(host: CpuHost): Capabilities {
+export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
   const features = new Set(host.features.split(','));
   const { lanes, registers } = vectors(host.architecture, (name) => features.has(`+${name}`));
   return {
     vectorLanes: lanes, vectorRegisters: registers, workgroupThreads: 1,
-    nearMemory: host.l1, cache: host.l2, units: host.threads, dtypes: nativeDtypes,
+    nearMemory: host.l1 ?? 32 * 1024, cache: host.l2 ?? 1024 * 1024, units: threads, dtypes: nativeDtypes,
   };
 }
 

@@ -29,7 +29,9 @@ type Binary = (site: Site, a: string, b: string) => string;
 
 const constant = (site: Site, value: number): string => literal(site.element, site.lanes, value);
 const define = (site: Site, instruction: string): string => site.writer.define(instruction);
-const simple = (float: string, integer: string): Binary => (site, a, b) => define(site, `${site.float ? float : integer} ${site.type} ${a}, ${b}`);
+/** Index arithmetic never overflows: addresses are far smaller. Other integers wrap. */
+const simple = (float: string, integer: string): Binary => (site, a, b) =>
+  define(site, `${site.float ? float : site.dtype === 'index' ? `${integer} nsw` : integer} ${site.type} ${a}, ${b}`);
 const select = (site: Site, condition: string, a: string, b: string): string =>
   define(site, `select ${vectorOf('i1', site.lanes)} ${condition}, ${site.type} ${a}, ${site.type} ${b}`);
 const compare = (site: Site, float: string, signed: string, a: string, b: string): string => {

@@ -4,17 +4,14 @@
  * a grid of one runs on thread 0. Threads wait for each other only where a launch touches memory that an earlier launch
  * of another thread wrote (or would overwrite what it still reads).
  */
-import type { TileBuffer, TileKernel, TileProgram, TileStep } from '../../tile/tile.ts';
-import type { Register } from '../../tile/tile.ts';
+import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '../../tile/tile.ts';
 import { dtypeBytes } from '../../types/dtype.ts';
+import { barrier, syncLayout } from './barrier.ts';
+import type { LlvmHost } from './barrier.ts';
 import { emitKernel } from './kernel.ts';
+import { waits } from './waits.ts';
 import type { FunctionWriter } from './writer.ts';
 import { functionWriter, moduleWriter } from './writer.ts';
-
-/** What the code must know about the machine it will run on; the CPU's features are the JIT's business. */
-export interface LlvmHost {
-  readonly architecture: 'x86_64' | 'aarch64';
-}
 
 export interface LlvmModule {
   readonly text: string;
@@ -22,13 +19,10 @@ export interface LlvmModule {
   readonly scratch: number;
 }
 
-/** Byte offsets in the memory all threads wait on. */
-export const syncLayout = { arrived: 0, generation: 64, flag: 128, bytes: 192 } as const;
-
-export const scratchAlignment = 64;
+const scratchAlignment = 64;
 const rounded = (bytes: number): number => Math.ceil(bytes / scratchAlignment) * scratchAlignment;
 
-/** A Tile program as LLVM text. Temporaries must have their places (`planMemory`) only for barriers to be as few as possible. */
+/** A Tile program as LLVM text. Where temporaries have their places (`planMemory`), threads wait for each other less often. */
 export function emitLlvm(program: TileProgram, host: LlvmHost): LlvmModule {
   const module = moduleWriter();
   const kernels = new Map<string, string>();
@@ -60,7 +54,7 @@ export function emitLlvm(program: TileProgram, host: LlvmHost): LlvmModule {
   writer.line('ret void');
   const step = `define void @step(i64 %thread, i64 %threads, ptr noalias readonly %buffers, ptr noalias %scratch, ptr %sync) #0 {\n${writer.body()}\n}`;
   const text = [
-    `; ${program.name}`,
+    `; ${identifier(program.name)}`,
     ...functions,
     step,
     barrier(host),
@@ -141,115 +135,4 @@ function emitRepeat(writer: FunctionWriter, repeat: Extract<TileStep, { kind: 'r
   writer.line(`%n.${round} = add nuw i64 ${counter}, 1`);
   writer.line(`br i1 ${writer.define(`icmp ult i64 %n.${round}, ${repeat.trips}`)}, label %${round}, label %${done}`);
   writer.begin(done);
-}
-
-/** A touch of memory since the last wait: by thread 0 alone, or by all. */
-interface Touch {
-  readonly buffer: string;
-  readonly writes: boolean;
-  readonly alone: boolean;
-}
-
-/**
- * Steps that must wait for the other threads first, and repeats whose body must end with a wait. A repeat is entered
- * and left with nothing pending unless its body never waits and all of it runs on thread 0.
- */
-export function waits(program: TileProgram): { readonly before: ReadonlySet<TileStep>; readonly after: ReadonlySet<TileStep> } {
-  const before = new Set<TileStep>();
-  const after = new Set<TileStep>();
-  const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
-  const overlap = (a: string, b: string): boolean => a === b || overlapping(buffers.get(a), buffers.get(b));
-  const walk = (steps: readonly TileStep[], pending: Touch[]): Touch[] => {
-    let open = pending;
-    for (const step of steps) {
-      if (step.kind === 'launch') {
-        const touches = touchesOf(step);
-        const clash = touches.some((touch) => open.some((earlier) =>
-          (touch.writes || earlier.writes) && !(touch.alone && earlier.alone) && overlap(touch.buffer, earlier.buffer)));
-        if (clash) {
-          before.add(step);
-          open = [];
-        }
-        open = [...open, ...touches];
-      } else if (everyLaunch(step.body, (launch) => launch.kernel.grid <= 1)) {
-        // Runs on thread 0 from beginning to end: to the others it is one launch.
-        const touches = everyTouch(step.body);
-        const clash = touches.some((touch) => open.some((earlier) => (touch.writes || earlier.writes) && !earlier.alone && overlap(touch.buffer, earlier.buffer)));
-        if (clash) {
-          before.add(step);
-          open = [];
-        }
-        open = [...open, ...touches];
-      } else {
-        if (open.length > 0) before.add(step);
-        if (walk(step.body, []).length > 0) after.add(step);
-        open = [];
-      }
-    }
-    return open;
-  };
-  walk(program.steps, []);
-  return { before, after };
-}
-
-function touchesOf(launch: Extract<TileStep, { kind: 'launch' }>): Touch[] {
-  const alone = launch.kernel.grid <= 1;
-  return launch.buffers.map((buffer, place) => ({ buffer, alone, writes: launch.kernel.parameters[place]?.access !== 'read' }));
-}
-
-const everyLaunch = (steps: readonly TileStep[], holds: (launch: Extract<TileStep, { kind: 'launch' }>) => boolean): boolean =>
-  steps.every((step) => (step.kind === 'launch' ? holds(step) : everyLaunch(step.body, holds)));
-
-const everyTouch = (steps: readonly TileStep[]): Touch[] => steps.flatMap((step) => (step.kind === 'launch' ? touchesOf(step) : everyTouch(step.body)));
-
-/** Two temporaries in the same place of the arena; without places, any two. */
-function overlapping(a: TileBuffer | undefined, b: TileBuffer | undefined): boolean {
-  if (a?.role !== 'temporary' || b?.role !== 'temporary') return false;
-  if (a.offset === undefined || b.offset === undefined) return true;
-  const bytes = (buffer: TileBuffer): number => buffer.shape.reduce((product, size) => product * size, dtypeBytes[buffer.dtype]);
-  return a.offset < b.offset + bytes(b) && b.offset < a.offset + bytes(a);
-}
-
-/** All threads arrive before one goes on; spins, then gives the core away so that more threads than cores still move. */
-function barrier(host: LlvmHost): string {
-  const pause = host.architecture === 'x86_64' ? 'call void @llvm.x86.sse2.pause()' : 'call void @llvm.aarch64.hint(i32 1)';
-  const declaration = host.architecture === 'x86_64' ? 'declare void @llvm.x86.sse2.pause()' : 'declare void @llvm.aarch64.hint(i32)';
-  return `${declaration}
-declare i32 @sched_yield()
-
-define internal void @wait(ptr %sync, i64 %threads) noinline nounwind {
-entry:
-  %alone = icmp eq i64 %threads, 1
-  br i1 %alone, label %done, label %arrive
-arrive:
-  %turn = getelementptr i8, ptr %sync, i64 ${syncLayout.generation}
-  %now = load atomic i32, ptr %turn acquire, align 4
-  %before = atomicrmw add ptr %sync, i32 1 acq_rel
-  %all = trunc i64 %threads to i32
-  %arrived = add i32 %before, 1
-  %last = icmp eq i32 %arrived, %all
-  br i1 %last, label %open, label %spin
-open:
-  store atomic i32 0, ptr %sync monotonic, align 4
-  %next = add i32 %now, 1
-  store atomic i32 %next, ptr %turn release, align 4
-  br label %done
-spin:
-  %count = phi i32 [ 0, %arrive ], [ %more, %again ]
-  %seen = load atomic i32, ptr %turn acquire, align 4
-  %moved = icmp ne i32 %seen, %now
-  br i1 %moved, label %done, label %rest
-rest:
-  ${pause}
-  %more = add i32 %count, 1
-  %long = icmp ugt i32 %count, 256
-  br i1 %long, label %yield, label %again
-yield:
-  %ignored = call i32 @sched_yield()
-  br label %again
-again:
-  br label %spin
-done:
-  ret void
-}`;
 }
