@@ -128,7 +128,7 @@ function chooseRun({ k, cuttable }: Problem): number {
 function packing({ left, right }: Problem, mTiles: number, nTiles: number): { packLeft: boolean; packRight: boolean } {
   return {
     packLeft: nTiles >= (left.plain ? 3 : 2),
-    packRight: mTiles >= (right.contiguous !== 'along' || !right.plain ? 2 : 4),
+    packRight: right.contiguous === 'sum' || mTiles >= (right.contiguous !== 'along' || !right.plain ? 2 : 4),
   };
 }
 
@@ -137,7 +137,7 @@ function itemCycles({ k, left, right }: Problem, tiles: Omit<Tiles, 'cycles'>, m
   const compute = mTiles * nTiles * k * microCycles(tiles.rows, tiles.vectors);
   const copy = (of: Operand, elements: number): number => (elements * (of.contiguous === 'neither' ? 24 + of.cycles : 3 + of.cycles)) / lanes;
   const packLeft = tiles.packLeft ? copy(left, tiles.mBlock * k) : 0;
-  const packRight = tiles.packRight ? copy(right, tiles.nBlock * k) * (right.contiguous === 'sum' ? 4 : 1) : 0;
+  const packRight = tiles.packRight ? copy(right, tiles.nBlock * k) * (right.contiguous === 'sum' ? 2 : 1) : 0;
   const again = Math.ceil(k / tiles.kBlock) - 1;
   return compute + packLeft + packRight + (again * 3 * tiles.mBlock * tiles.nBlock) / lanes + 500;
 }

@@ -5,7 +5,7 @@
  */
 import { axisAt, combine } from '../loop/build.ts';
 import type { Access, Axis, Expression } from '../loop/loop.ts';
-import { add, cast, sub } from '../tile/build.ts';
+import { add, cast, index, min, shuffle, splat, sub } from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
 import { evaluate, writeValue } from './expression.ts';
 import { type Scopes, vectorLoop } from './lanes.ts';
@@ -64,7 +64,8 @@ function packTiles(scope: Scope, block: Block, run: Run | undefined, width: numb
 export function packRight(scope: Scope, block: Block, run: Run | undefined): Expression {
   const { product, tiles, axes, lanes, dtype, ragged } = block;
   const width = tiles.vectors * lanes;
-  const buffer = scope.kernel.scratch(dtype, [tiles.nBlock * tiles.kBlock]);
+  // Transposing writes whole squares: up to a vector of positions beyond the end of the last panel.
+  const buffer = scope.kernel.scratch(dtype, [tiles.nBlock * tiles.kBlock + lanes * width]);
   const access = panelAccess(buffer, axes.columnTile, axes.columnLane, block, run, width);
   const panel = (inner: Scope, column: TileExpression): Scopes => {
     const first = bindColumn(inner, block, column);
@@ -74,11 +75,64 @@ export function packRight(scope: Scope, block: Block, run: Run | undefined): Exp
     });
   };
   const copy = (vectors: Scopes): void => vectors.forEach((vector) => writeValue(vector, access, cast(evaluate(vector, product.right), dtype)));
-  if (contiguousAlong(product.right, product.n))
+  const last = product.k[product.k.length - 1];
+  if (readAcross(product.right, product.n, last, lanes)) packAcross(scope, block, run, last, access);
+  else if (contiguousAlong(product.right, product.n))
     // Rows of the operand as long as the block is wide: read in one go, dealt to the panels.
     overSum([scope], block, run, ([point]) => loop(point, 0, block.columns, width, (inner, column) => copy(panel(inner, column))));
   else loop(scope, 0, block.columns, width, (inner, column) => overSum(panel(inner, column), block, run, copy));
   return loadOf(access);
+}
+
+/** Is the operand contiguous along the sum only? */
+export const readAcross = (of: Expression, along: Axis, last: Axis | undefined, lanes: number): boolean =>
+  lanes > 1 && last !== undefined && contiguousAlong(of, last) && !contiguousAlong(of, along);
+
+/** Panels of an operand contiguous along the sum: squares of lanes × lanes, read by columns and transposed in registers. */
+function packAcross(scope: Scope, block: Block, run: Run | undefined, last: Axis, access: Access): void {
+  const { product, tiles, axes, lanes, dtype, nFrom } = block;
+  const square = (inner: Scope, columns: Scopes, target: Scope, at: TileExpression, length: TileExpression): void => {
+    const whole = length.kind === 'number' && length.value % lanes === 0;
+    const mask = whole ? undefined : name(inner.kernel, inner.place, firstLanes(sub(length, at), lanes));
+    const bindSum = (to: Scope, options: { lanes?: number; mask?: TileExpression }): Scope =>
+      run === undefined ? bind(to, last, at, options) : bind(bind(to, axes.position, at, options), last, add(run.from, at), options);
+    const rows = columns.map((column) => {
+      const vector = bindSum({ ...column, place: inner.place }, { lanes, mask });
+      return name(inner.kernel, inner.place, splat(cast(evaluate(vector, product.right), dtype), lanes));
+    });
+    const first = bindSum({ ...target, place: inner.place }, {});
+    transpose(rows, (value) => name(inner.kernel, inner.place, value)).forEach((value, position) =>
+      writeValue([last, axes.position].reduce((to, axis) => (to.axes.has(axis) ? shift(to, axis, position) : to), first), access, value));
+  };
+  loop(scope, 0, block.columns, tiles.vectors * lanes, (panel, column) =>
+    loop(panel, 0, tiles.vectors * lanes, lanes, (group, within) =>
+      loopAxes(group, run === undefined ? product.k.slice(0, -1) : [], (outer) => {
+        const start = name(outer.kernel, outer.place, add(nFrom, add(column, within)));
+        const origin = bind(outer, product.n, start);
+        const columns = Array.from({ length: lanes }, (_, at) =>
+          block.ragged ? bind(outer, product.n, min(add(start, at), product.n.size - 1)) : shift(origin, product.n, at));
+        const target = bind(bind(outer, axes.columnTile, column), axes.columnLane, within, { lanes });
+        const length = run === undefined ? index(last.size) : run.length;
+        loop(outer, 0, length, lanes, (inner, at) => square(inner, columns, target, at, length));
+      })));
+}
+
+/** Rows to columns: for each bit, pairs of rows exchange the lanes that differ in it. */
+function transpose(rows: readonly TileExpression[], keep: (value: TileExpression) => TileExpression): readonly TileExpression[] {
+  const lanes = rows.length;
+  let current = rows;
+  for (let bit = lanes / 2; bit >= 1; bit /= 2) {
+    const next = [...current];
+    for (let row = 0; row < lanes; row++) {
+      if ((row & bit) !== 0) continue;
+      const [a, b] = [current[row], current[row + bit]];
+      const picks = (other: number): number[] => Array.from({ length: lanes }, (_, lane) => ((lane & bit) === 0 ? lane + other : lanes + lane - bit + other));
+      next[row] = keep(shuffle(a, b, picks(0)));
+      next[row + bit] = keep(shuffle(a, b, picks(bit)));
+    }
+    current = next;
+  }
+  return current;
 }
 
 /** tile start · run length + position · width + place in the tile. */
