@@ -40,7 +40,7 @@ export function drawChart({ title, xLabel, lines }: Chart): string {
   const ys = extent(points.map(({ y }) => y));
   const logarithmic = ys.low > 0 && ys.high / ys.low > 30;
   const toY = (y: number): number => (logarithmic ? Math.log10(y) : y);
-  const yTicks = logarithmic ? powerTicks(ys.low, ys.high) : niceTicks(ys.low, ys.high);
+  const yTicks = logarithmic ? powerTicks(ys.low, ys.high) : niceTicks(ys.low, ys.high, 5);
   const yLow = Math.min(toY(ys.low), ...yTicks.map(toY));
   const yHigh = Math.max(toY(ys.high), ...yTicks.map(toY));
   const placeX = (x: number): number => left + ((x - xs.low) / (xs.high - xs.low || 1)) * (width - left - right);
@@ -48,7 +48,7 @@ export function drawChart({ title, xLabel, lines }: Chart): string {
   const grid = yTicks.map((y) =>
     `<line class="grid" x1="${left}" x2="${width - right}" y1="${round(placeY(y))}" y2="${round(placeY(y))}"/>`
     + `<text x="${left - 8}" y="${round(placeY(y) + 4)}" text-anchor="end">${shortNumber(y)}</text>`);
-  const feet = niceTicks(xs.low, xs.high).filter((x) => x >= xs.low && x <= xs.high).map((x) =>
+  const feet = niceTicks(xs.low, xs.high, 8).filter((x) => x >= xs.low && x <= xs.high).map((x) =>
     `<text x="${round(placeX(x))}" y="${height - bottom + 18}" text-anchor="middle">${shortNumber(x)}</text>`);
   const drawn = lines.map((line) => drawLine(line, placeX, placeY));
   const legend = lines.length < 2 ? '' : `<p class="legend">${lines.map((line) => `<span class="${line.style}">${escapeHtml(line.label)}</span>`).join(' ')}</p>`;
@@ -72,10 +72,10 @@ const extent = (values: readonly number[]): { readonly low: number; readonly hig
   low: values.reduce((a, b) => Math.min(a, b)), high: values.reduce((a, b) => Math.max(a, b)),
 });
 
-/** Four to eight round numbers that span the range. */
-function niceTicks(low: number, high: number): number[] {
+/** About this many round numbers that span the range. */
+function niceTicks(low: number, high: number, wanted: number): number[] {
   if (low === high) return [low];
-  const rough = (high - low) / 5;
+  const rough = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5].find((factor) => factor * power >= rough) ?? 10);
   const first = Math.floor(low / step);

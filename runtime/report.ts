@@ -74,9 +74,9 @@ function measured(lines: readonly MetricsLine[]): Measured[] {
 const pointsOf = (lines: readonly MetricsLine[], name: string): Point[] =>
   lines.flatMap((line) => (typeof line[name] === 'number' ? [{ x: line.step, y: line[name] }] : []));
 
-/** The moving average that forgets over about a fiftieth of the run; its first values are not pulled towards zero. */
+/** The moving average that forgets over about a hundred-and-fiftieth of the run; its first values are not pulled towards zero. */
 function smooth(points: readonly Point[]): Point[] {
-  const keep = 1 - 1 / Math.max(1, points.length / 50);
+  const keep = 1 - 1 / Math.max(1, points.length / 150);
   let sum = 0;
   let weight = 0;
   return points.map(({ x, y }) => {
