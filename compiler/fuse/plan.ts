@@ -26,7 +26,8 @@ export function createMainFrame(session: Session, graph: Graph, indirect: Readon
     const { name, role, value } = output;
     if (role === 'result') return { value, place: wholeBuffer(session, name, 'result', value) };
     const input = graph.inputs.find((candidate) => candidate.name === name);
-    if (input === undefined) throw new Error(`'${name}' is updated but is no input of '${graph.name}'`);
+    // A program that gives first values writes what it never reads.
+    if (input === undefined) return { value, place: wholeBuffer(session, name, 'state', value) };
     return { value, place: placeOf(frame, input.value), old: input.value, indirect: indirect.has(name) };
   });
   prepareLoops(frame);

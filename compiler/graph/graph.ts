@@ -111,7 +111,10 @@ export interface GraphInput {
 
 export interface GraphOutput {
   readonly name: string;
-  /** `update`: the next value of the param or state input of that name. `result`: handed to the driver (loss, metrics). */
+  /**
+   * `update`: the next value of the param or state of that name, which need not be an input (first values are only written).
+   * `result`: handed to the driver (loss, metrics).
+   */
   readonly role: 'update' | 'result';
   readonly value: Value;
 }
