@@ -97,12 +97,6 @@ export async function describeCpu(): Promise<CpuDescription> {
   }
 }
 
-/** What the compiler needs to know about this machine; throws DeviceError where the cpu target cannot run. */
-export async function hostCapabilities(): Promise<Required<Pick<CpuDescription, 'architecture' | 'features' | 'threads' | 'l1' | 'l2'>>> {
-  const { architecture, features } = (await openCpu()).llvm.host;
-  return { architecture, features, threads: availableParallelism(), ...dataCaches() };
-}
-
 export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   const { koffi, llvm } = await openCpu();
   const count = Math.max(1, Math.trunc(options.threads));

@@ -12,7 +12,7 @@ import type { Dtype } from '../../compiler/types/dtype.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
 import type { TypedArray } from '../../runtime/program.ts';
 import { nativeProblem, runNative } from './native.ts';
-import { elementwise } from './programs.ts';
+import { elementwise, together } from './programs.ts';
 import { fromBits, toBits } from './halves.ts';
 
 const size = 64;
@@ -41,21 +41,33 @@ function untyped(dtype: Dtype, data: TypedArray): Float64Array {
   return Float64Array.from(data, (value) => (dtype === 'f16' || dtype === 'bf16' ? fromBits(dtype, value) : value));
 }
 
-/** Both runs of a program; -0 and 0 are told apart only where asked. */
-async function compare(program: TileProgram, inputs: Readonly<Record<string, Float64Array>>, ulps = 0): Promise<void> {
+interface Case {
+  readonly says: string;
+  readonly program: TileProgram;
+  readonly inputs: Readonly<Record<string, Float64Array>>;
+  /** How far native code may be off, in units of 2^-23 of the result. */
+  readonly ulps?: number;
+}
+
+/** Runs the cases natively, as one program, and interpreted, from the text of the program. */
+async function compare(cases: readonly Case[]): Promise<void> {
+  const program = together(cases.map((one) => one.program));
   expect(verifyTile(program)).toEqual([]);
-  expect(printTile(parseTile(printTile(program)))).toBe(printTile(program));
-  const memories = new Map(Object.entries(inputs).map(([name, data]) => [name, data.slice()]));
-  interpretTile(parseTile(printTile(program)), memories);
+  const text = printTile(program);
+  expect(printTile(parseTile(text))).toBe(text);
+  const inputs = new Map(cases.flatMap((one, place) => Object.entries(one.inputs).map(([name, data]) => [`${place}.${name}`, data] as const)));
+  const memories = new Map([...inputs].map(([name, data]) => [name, data.slice()]));
+  interpretTile(parseTile(text), memories);
   const dtypeOf = new Map(program.buffers.map((buffer) => [buffer.name, buffer.dtype]));
-  const given = Object.fromEntries(Object.entries(inputs).map(([name, data]) => [name, typed(dtypeOf.get(name) ?? 'f32', data)]));
-  const results = await runNative(program, given);
+  const results = await runNative(program, Object.fromEntries([...inputs].map(([name, data]) => [name, typed(dtypeOf.get(name) ?? 'f32', data)])));
+  expect(results.size).toBeGreaterThanOrEqual(cases.length);
   for (const [name, data] of results) {
+    const { says, ulps = 0, inputs: own } = cases[Number(name.split('.')[0])];
     const got = untyped(dtypeOf.get(name) ?? 'f32', data);
     const want = memories.get(name) ?? new Float64Array(0);
     for (let i = 0; i < want.length; i++) {
       const near = got[i] === want[i] || (Number.isNaN(got[i]) && Number.isNaN(want[i])) || Math.abs(got[i] - want[i]) <= ulps * 2 ** -23 * Math.max(2 ** -126, Math.abs(want[i]));
-      if (!near) throw new Error(`${name}[${i}] is ${got[i]} natively and ${want[i]} interpreted (inputs ${Object.values(inputs).map((data) => data[i]).join(', ')})`);
+      if (!near) throw new Error(`${says}: ${name}[${i}] is ${got[i]} natively and ${want[i]} interpreted (inputs ${Object.values(own).map((values) => values[i]).join(', ')})`);
     }
   }
 }
@@ -66,72 +78,66 @@ const accepts = (op: TileOp, dtype: Dtype): boolean => {
 };
 const arity = (op: TileOp): number => ((unaryOps as readonly string[]).includes(op) ? 1 : (binaryOps as readonly string[]).includes(op) ? 2 : 3);
 const transcendental: ReadonlySet<TileOp> = new Set<TileOp>(['exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'pow']);
+
+/** The interpreter computes in double and rounds once more; a half-precision result may fall on the other side of a tie. */
+function tolerance(op: TileOp, dtype: Dtype): number {
+  if (transcendental.has(op)) return dtype === 'f32' ? 4 : 2 ** 17;
+  if (op === 'rsqrt' && dtype === 'f32') return 1;
+  if (op === 'fma') return dtype === 'f64' ? 2 ** -20 : 1;
+  return 0;
+}
+
 const allOps: readonly TileOp[] = [...unaryOps, ...binaryOps, 'where', 'fma'];
 const storable: readonly Dtype[] = ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'u8', 'bool'];
 
 describe.skipIf(nativeProblem !== undefined)(`native code${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`, () => {
   for (const dtype of storable) {
     test(`every op of ${dtype}`, async () => {
-      for (const op of allOps) {
-        if (!accepts(op, dtype) || (dtype === 'f64' && transcendental.has(op))) continue;
+      await compare(allOps.filter((op) => accepts(op, dtype) && !(dtype === 'f64' && transcendental.has(op))).flatMap((op) => {
         const dtypes: Dtype[] = op === 'where' ? ['bool', dtype, dtype] : [dtype, dtype, dtype].slice(0, arity(op));
         const inputs = Object.fromEntries(dtypes.map((of, place) => [`x${place}`, values(of, place)]));
-        // A single-precision fma of the interpreter rounds twice; halves may differ where the exact result is a tie.
-        const ulps = op === 'rsqrt' && dtype === 'f32' ? 1 : transcendental.has(op) ? (dtype === 'f32' ? 4 : 2 ** 17) : op === 'fma' && dtype !== 'f64' ? 1 : dtype === 'f64' && op === 'fma' ? 2 ** -20 : 0;
-        for (const lanes of [1, 2, 16]) {
-          try {
-            await compare(elementwise(dtypes, size, lanes, (...operands) => apply(op, ...operands)), inputs, ulps);
-          } catch (error) {
-            throw new Error(`${op} of ${dtype} in ${lanes} lanes: ${error instanceof Error ? error.message : String(error)}`);
-          }
-        }
-      }
+        return [1, 2, 16].map((lanes): Case => ({
+          says: `${op} of ${dtype} in ${lanes} lanes`, inputs, ulps: tolerance(op, dtype),
+          program: elementwise(dtypes, size, lanes, (...operands) => apply(op, ...operands)),
+        }));
+      }));
     });
   }
 
   test('every cast', async () => {
-    for (const from of storable) {
-      for (const to of storable) {
-        for (const lanes of [1, 16]) {
-          try {
-            await compare(elementwise([from], size, lanes, (x) => cast(x, to)), { x0: values(from, 1) });
-          } catch (error) {
-            throw new Error(`${from} to ${to} in ${lanes} lanes: ${error instanceof Error ? error.message : String(error)}`);
-          }
-        }
-      }
-    }
+    await compare(storable.flatMap((from) => storable.flatMap((to) => [1, 16].map((lanes): Case => ({
+      says: `${from} to ${to} in ${lanes} lanes`, inputs: { x0: values(from, 1) }, program: elementwise([from], size, lanes, (x) => cast(x, to)),
+    })))));
   });
 
   test('random bits are those of Philox4x32-10', async () => {
     const words = (turn: number): Float64Array => Float64Array.from({ length: size }, (_, i) => Math.imul(i + 1, 0x9e3779b1 + turn * 7919) >>> 0);
     const inputs = Object.fromEntries([0, 1, 2, 3, 4].map((place) => [`x${place}`, words(place)]));
-    for (const lanes of [1, 16]) await compare(elementwise(['u32', 'u32', 'u32', 'u32', 'u32'], size, lanes, (...operands) => apply('philox', ...operands)), inputs);
+    const program = (lanes: number): TileProgram => elementwise(['u32', 'u32', 'u32', 'u32', 'u32'], size, lanes, (...operands) => apply('philox', ...operands));
+    await compare([1, 16].map((lanes) => ({ says: `philox in ${lanes} lanes`, inputs, program: program(lanes) })));
     // The published vector for counter 0, key 0.
-    const zero = new Uint32Array(16);
-    const zeros = Object.fromEntries([0, 1, 2, 3, 4].map((place) => [`x${place}`, zero]));
-    const result = await runNative(elementwise(['u32', 'u32', 'u32', 'u32', 'u32'], 16, 16, (...operands) => apply('philox', ...operands)), zeros);
-    expect(result.get('y')?.[3]).toBe(0x6627e8d5);
+    const zeros = Object.fromEntries(Object.keys(inputs).map((name) => [name, new Uint32Array(size)]));
+    expect((await runNative(program(16), zeros)).get('y')?.[3]).toBe(0x6627e8d5);
   });
 
   test('combine, ramp, splat and where of vectors', async () => {
-    for (const monoid of ['sum', 'prod', 'max', 'min'] as const) {
-      for (const dtype of ['f32', 'i32', 'u32', 'bf16'] as const) {
-        const data = Float64Array.from({ length: size }, (_, i) => roundTo(dtype, (i % 5) + 0.25 * (i % 3)));
-        await compare(elementwise([dtype], size, 16, (x) => splat(combine(monoid, x), 16)), { x0: data });
-      }
-    }
-    await compare(elementwise(['i32'], size, 8, (x) => where(less(x, ramp('i32', 8)), x, splat(number(9, 'i32'), 8))), { x0: values('i32', 1) });
+    const combined = (['sum', 'prod', 'max', 'min'] as const).flatMap((monoid) => (['f32', 'i32', 'u32', 'bf16'] as const).map((dtype): Case => ({
+      says: `${monoid} of ${dtype}`, program: elementwise([dtype], size, 16, (x) => splat(combine(monoid, x), 16)),
+      inputs: { x0: Float64Array.from({ length: size }, (_, i) => roundTo(dtype, (i % 5) + 0.25 * (i % 3))) },
+    })));
+    const chosen = elementwise(['i32'], size, 8, (x) => where(less(x, ramp('i32', 8)), x, splat(number(9, 'i32'), 8)));
+    await compare([...combined, { says: 'where', program: chosen, inputs: { x0: values('i32', 1) } }]);
   });
 
-  for (const dtype of storable) {
-    test(`masks, strides, gathers and scatters of ${dtype}`, async () => {
-      for (const lanes of [1, 4, 16]) await compare(accessProgram(dtype, lanes), { x: values(dtype, 2), choose: values('bool', 1), where: Float64Array.from({ length: size }, (_, i) => (i * 37) % size) });
-    });
-  }
+  test('masks, strides, gathers and scatters', async () => {
+    await compare(storable.flatMap((dtype) => [1, 4, 16].map((lanes): Case => ({
+      says: `accesses of ${dtype} in ${lanes} lanes`, program: accessProgram(dtype, lanes),
+      inputs: { x: values(dtype, 2), choose: values('bool', 1), where: Float64Array.from({ length: size }, (_, i) => (i * 37) % size) },
+    }))));
+  });
 
   test('loops, branches, variables and scratch', async () => {
-    await compare(controlProgram(), { x: Float64Array.from({ length: size }, (_, i) => i - 20) });
+    await compare([{ says: 'control', program: controlProgram(), inputs: { x: Float64Array.from({ length: size }, (_, i) => i - 20) } }]);
   });
 });
 

@@ -32,3 +32,15 @@ export function elementwise(
     }],
   };
 }
+
+/** Several programs as one, to be compiled once: the buffers of the second are named `1.x0`, `1.y` and so on. */
+export function together(programs: readonly TileProgram[]): TileProgram {
+  return {
+    name: 'together', arena: 0,
+    buffers: programs.flatMap((program, place) => program.buffers.map((buffer) => ({ ...buffer, name: `${place}.${buffer.name}` }))),
+    steps: programs.flatMap((program, place) => program.steps.map((step) => {
+      if (step.kind !== 'launch') throw new Error('only launches are put together');
+      return { ...step, kernel: { ...step.kernel, name: `${step.kernel.name}${place}` }, buffers: step.buffers.map((name) => `${place}.${name}`) };
+    })),
+  };
+}
