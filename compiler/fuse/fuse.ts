@@ -40,6 +40,7 @@ export function fuse(graph: Graph): Fused {
     const plan = planFrame(createMainFrame(session, graph, indirect));
     const blocked = findBlocked(plan);
     if (blocked === undefined) return { program: assemble(graph, session, emitPlan(plan, [], { next: 0 })), decisions };
+    if (indirect.has(blocked)) throw new Error(`'${blocked}' cannot be updated`);
     indirect.add(blocked);
   }
 }

@@ -62,8 +62,12 @@ function claim(frame: Frame, destinations: readonly Destination[]): void {
   for (const { value, place, old, indirect } of destinations) {
     if (value === old) continue;
     const direct = frame.producers.has(value) && !frame.places.has(value) && indirect !== true;
-    if (indirect === true && frame.producers.has(value)) frame.forced.add(value);
-    const target = direct ? value : copyOf(frame, value);
+    let source = value;
+    if (indirect === true) {
+      if (!frame.producers.has(value)) source = copyOf(frame, value);
+      frame.forced.add(source);
+    }
+    const target = direct ? value : copyOf(frame, source);
     frame.places.set(target, place);
     frame.updates.push({ value: target, old, place });
   }
