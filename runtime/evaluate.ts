@@ -16,13 +16,21 @@ export interface OpenEvaluation {
 }
 
 export function openEvaluations(plan: TrainPlan, files: Files): Promise<OpenEvaluation[]> {
-  return Promise.all(plan.evaluations.map(async (evaluation) =>
-    ({ plan: evaluation, data: await openData(evaluation.data, files, { batch: evaluation.batch }) })));
+  return Promise.all(
+    plan.evaluations.map(async (evaluation) => ({
+      plan: evaluation,
+      data: await openData(evaluation.data, files, { batch: evaluation.batch }),
+    })),
+  );
 }
 
 /** The metrics over all samples; undefined where `pause` said to stop. `pause` is asked after each batch. */
 export async function evaluate(
-  { plan, data }: OpenEvaluation, programs: Programs, seed: number, step: number, pause: () => Promise<boolean>,
+  { plan, data }: OpenEvaluation,
+  programs: Programs,
+  seed: number,
+  step: number,
+  pause: () => Promise<boolean>,
 ): Promise<Map<string, number> | undefined> {
   const means = new Map<string, Mean>();
   const scalars = scalarsOf(seed, step, 0, 0);
@@ -31,11 +39,13 @@ export async function evaluate(
     addMeans(means, await program.run(chooseInputs(program, batch.fields, scalars)));
     if (await pause()) return undefined;
   }
-  return new Map(plan.metrics.map((metric) => {
-    const mean = means.get(metric);
-    if (mean === undefined) throw new Error(`the evaluation ${plan.name} gave no "${metric}"`);
-    return [metric, ratio(mean)];
-  }));
+  return new Map(
+    plan.metrics.map((metric) => {
+      const mean = means.get(metric);
+      if (mean === undefined) throw new Error(`the evaluation ${plan.name} gave no "${metric}"`);
+      return [metric, ratio(mean)];
+    }),
+  );
 }
 
 /** Fills the weights of a session from a run: its best ones where it kept them, else those of its newest checkpoint. */
@@ -62,11 +72,17 @@ export interface EvaluateOptions {
 }
 
 /** `nacre eval`: the metrics of every evaluation of the train block, with the weights of a run. */
-export async function evaluateRun(options: EvaluateOptions): Promise<{ readonly from: string; readonly metrics: ReadonlyMap<string, number> }> {
+export async function evaluateRun(
+  options: EvaluateOptions,
+): Promise<{ readonly from: string; readonly metrics: ReadonlyMap<string, number> }> {
   const { plan, programs, files, run } = options;
   checkVersion(plan);
   if (plan.evaluations.length === 0) {
-    throw new UserError('no-evaluation', `The train block ${plan.name} has no eval line, so there is nothing to measure.`, 'Add: eval(…) over DATA = { name: metric }.');
+    throw new UserError(
+      'no-evaluation',
+      `The train block ${plan.name} has no eval line, so there is nothing to measure.`,
+      'Add: eval(…) over DATA = { name: metric }.',
+    );
   }
   // What is not in the weights (nothing, usually) has its first value.
   const init = await programs.init();
@@ -77,7 +93,8 @@ export async function evaluateRun(options: EvaluateOptions): Promise<{ readonly 
   try {
     for (const evaluation of evaluations) {
       const values = await evaluate(evaluation, programs, plan.seed, 0, async () => false);
-      for (const [name, value] of values ?? []) metrics.set(metrics.has(name) ? `${evaluation.plan.name}.${name}` : name, value);
+      for (const [name, value] of values ?? [])
+        metrics.set(metrics.has(name) ? `${evaluation.plan.name}.${name}` : name, value);
     }
   } finally {
     await Promise.all(evaluations.map(({ data }) => data.close()));
@@ -88,6 +105,10 @@ export async function evaluateRun(options: EvaluateOptions): Promise<{ readonly 
 /** The runtime refuses what another version of the compiler made. */
 export function checkVersion(plan: TrainPlan): void {
   if (plan.version !== programVersion) {
-    throw new UserError('program-version', `This program has version ${plan.version}; this runtime runs version ${programVersion}.`, 'Compile it again with the same Nacre.');
+    throw new UserError(
+      'program-version',
+      `This program has version ${plan.version}; this runtime runs version ${programVersion}.`,
+      'Compile it again with the same Nacre.',
+    );
   }
 }

@@ -7,8 +7,21 @@
  * --data folder is the person's own; links in it are followed while they stay inside.
  */
 import {
-  closeSync, constants, existsSync, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync, readdirSync, readSync,
-  realpathSync, renameSync, unlinkSync, writeSync, type Stats,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+  type Stats,
 } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep, isAbsolute } from 'node:path';
 import { nearestName, UserError } from './errors.ts';
@@ -75,8 +88,11 @@ function openGrant(folder: string, trusted: boolean): Grant {
 /** Refuses every spelling of a path that could leave its folder or mean something else on another system. */
 export function checkRelativePath(path: string): void {
   const refuse = (why: string): never => {
-    throw new UserError('path-refused', `The path ${JSON.stringify(path)} ${why}.`,
-      'Write a plain relative path such as "train/images.npy", and grant its folder with --data DIR.');
+    throw new UserError(
+      'path-refused',
+      `The path ${JSON.stringify(path)} ${why}.`,
+      'Write a plain relative path such as "train/images.npy", and grant its folder with --data DIR.',
+    );
   };
   if (path === '') refuse('is empty');
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
@@ -101,9 +117,15 @@ function openGranted(path: string, grants: readonly Grant[]): InputFile {
     const found = findIn(grant, path);
     if (found !== undefined) return openChecked(path, grant, found);
   }
-  const near = nearestName(path, grants.flatMap((grant) => namesBeside(grant, path)));
-  throw new UserError('file-not-found', `There is no file ${path} in ${grants.map((grant) => grant.shown).join(' or ') || 'any folder granted'}.`,
-    near === undefined ? 'Name the folder that holds it with --data DIR.' : `Did you mean ${near}?`);
+  const near = nearestName(
+    path,
+    grants.flatMap((grant) => namesBeside(grant, path)),
+  );
+  throw new UserError(
+    'file-not-found',
+    `There is no file ${path} in ${grants.map((grant) => grant.shown).join(' or ') || 'any folder granted'}.`,
+    near === undefined ? 'Name the folder that holds it with --data DIR.' : `Did you mean ${near}?`,
+  );
 }
 
 /** The real path in this grant, or undefined where nothing is there. Links that lead out are refused. */
@@ -119,12 +141,18 @@ function findIn(grant: Grant, path: string): string | undefined {
     throw explainDiskError(error, `find ${path}`);
   }
   if (!isInside(grant.folder, real)) {
-    throw new UserError('path-link', `${path} is a link that leads out of ${grant.shown}.`,
-      'Copy the file, or grant the folder it lies in with --data DIR.');
+    throw new UserError(
+      'path-link',
+      `${path} is a link that leads out of ${grant.shown}.`,
+      'Copy the file, or grant the folder it lies in with --data DIR.',
+    );
   }
   if (!grant.trusted && real !== wanted) {
-    throw new UserError('path-link', `${path} goes through a link; beside a .model file links are not followed.`,
-      'Copy the file, or grant its folder with --data DIR.');
+    throw new UserError(
+      'path-link',
+      `${path} goes through a link; beside a .model file links are not followed.`,
+      'Copy the file, or grant its folder with --data DIR.',
+    );
   }
   return real;
 }
@@ -155,8 +183,11 @@ function checkPlainFile(path: string, stats: Stats, grant: Grant): void {
   if (stats.isDirectory()) throw new UserError('not-a-file', `${path} is a folder, not a file.`);
   if (!stats.isFile()) throw new UserError('not-a-file', `${path} is not a plain file (a pipe, a socket or a device).`);
   if (stats.nlink > 1 && !grant.trusted) {
-    throw new UserError('path-link', `${path} is a hard link; beside a .model file these are refused.`,
-      'Copy the file, or grant its folder with --data DIR.');
+    throw new UserError(
+      'path-link',
+      `${path} is a hard link; beside a .model file these are refused.`,
+      'Copy the file, or grant its folder with --data DIR.',
+    );
   }
 }
 
@@ -166,7 +197,8 @@ function inputFile(shown: string, descriptor: number, size: number): InputFile {
     shown,
     size,
     read(position, length) {
-      if (position + length > size) throw new UserError('file-too-short', `${shown} ends at byte ${size}; ${position + length} were expected.`);
+      if (position + length > size)
+        throw new UserError('file-too-short', `${shown} ends at byte ${size}; ${position + length} were expected.`);
       try {
         return readExactly(descriptor, position, length, shown);
       } catch (error) {
@@ -183,7 +215,7 @@ function inputFile(shown: string, descriptor: number, size: number): InputFile {
 function readExactly(descriptor: number, position: number, length: number, shown: string): Uint8Array {
   const bytes = new Uint8Array(length);
   // One call reads at most 2 GiB.
-  for (let done = 0; done < length; ) {
+  for (let done = 0; done < length;) {
     const count = readSync(descriptor, bytes, done, Math.min(length - done, 2 ** 30), position + done);
     if (count === 0) throw new UserError('file-too-short', `${shown} became shorter while it was being read.`);
     done += count;
@@ -229,7 +261,9 @@ export function createRunDirectory(parent: string, stem: string): RunDirectory {
   const safe = stem.replace(/[^A-Za-z0-9_-]/g, '_') || 'run';
   try {
     mkdirSync(parent, { recursive: true });
-    const taken = readdirSync(parent).map((name) => (name.startsWith(`${safe}-`) ? Number(name.slice(safe.length + 1)) : 0));
+    const taken = readdirSync(parent).map((name) =>
+      name.startsWith(`${safe}-`) ? Number(name.slice(safe.length + 1)) : 0,
+    );
     let number = Math.max(0, ...taken.filter(Number.isSafeInteger)) + 1;
     for (;;) {
       const path = join(parent, `${safe}-${number}`);
@@ -252,7 +286,11 @@ export function openRunDirectory(path: string): RunDirectory {
   if (!existsSync(path)) {
     const beside = existsSync(dirname(resolve(path))) ? readdirSync(dirname(resolve(path))) : [];
     const near = nearestName(basename(path), beside);
-    throw new UserError('run-not-found', `There is no run folder ${path}.`, near === undefined ? undefined : `Did you mean ${join(dirname(path), near)}?`);
+    throw new UserError(
+      'run-not-found',
+      `There is no run folder ${path}.`,
+      near === undefined ? undefined : `Did you mean ${join(dirname(path), near)}?`,
+    );
   }
   if (!existsSync(join(path, 'config.json'))) {
     throw new UserError('run-not-found', `${path} is not a run folder: it has no config.json.`);
@@ -266,7 +304,8 @@ function runDirectory(path: string): RunDirectory {
     checkRelativePath(name);
     const full = join(root, name);
     // A folder inside the run that was swapped for a link would take the files elsewhere.
-    if (realpathSync(dirname(full)) !== dirname(full)) throw new UserError('path-link', `${dirname(name)} in ${path} is a link.`);
+    if (realpathSync(dirname(full)) !== dirname(full))
+      throw new UserError('path-link', `${dirname(name)} in ${path} is a link.`);
     return full;
   };
   const open = (name: string): InputFile => {
@@ -328,7 +367,7 @@ function writeAtomically(full: string, chunks: readonly Uint8Array[]): void {
 }
 
 function writeFully(descriptor: number, chunk: Uint8Array): void {
-  for (let done = 0; done < chunk.byteLength; ) {
+  for (let done = 0; done < chunk.byteLength;) {
     done += writeSync(descriptor, chunk, done, Math.min(chunk.byteLength - done, 2 ** 30));
   }
 }

@@ -4,7 +4,16 @@
  */
 export { DeviceError, programVersion } from './program.ts';
 export type {
-  DataPlan, ElementType, Executable, Field, LoadRule, Programs, Session, StepPhase, TrainPlan, TypedArray,
+  DataPlan,
+  ElementType,
+  Executable,
+  Field,
+  LoadRule,
+  Programs,
+  Session,
+  StepPhase,
+  TrainPlan,
+  TypedArray,
 } from './program.ts';
 export { editDistance, nearestName, UserError } from './errors.ts';
 export { grantFiles } from './files.ts';

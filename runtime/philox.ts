@@ -23,7 +23,13 @@ export function highProduct(a: number, b: number): number {
 
 /** Writes the four words of one block to `out`. */
 export function philox(
-  c0: number, c1: number, c2: number, c3: number, key0: number, key1: number, out: Uint32Array,
+  c0: number,
+  c1: number,
+  c2: number,
+  c3: number,
+  key0: number,
+  key1: number,
+  out: Uint32Array,
 ): void {
   let k0 = key0;
   let k1 = key1;

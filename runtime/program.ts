@@ -66,9 +66,25 @@ export type DataPlan =
   | { readonly kind: 'idx'; readonly fields: readonly { readonly name: string; readonly path: string }[] }
   | { readonly kind: 'npy'; readonly fields: readonly { readonly name: string; readonly path: string }[] }
   /** Columns become fields: numbers as f32 (or i32 with `integers`), `label` columns by sorted distinct text as i32. */
-  | { readonly kind: 'csv'; readonly path: string; readonly columns: readonly { readonly name: string; readonly columns: readonly string[]; readonly dtype: 'f32' | 'i32' | 'category' }[]; readonly header: boolean }
+  | {
+      readonly kind: 'csv';
+      readonly path: string;
+      readonly columns: readonly {
+        readonly name: string;
+        readonly columns: readonly string[];
+        readonly dtype: 'f32' | 'i32' | 'category';
+      }[];
+      readonly header: boolean;
+    }
   /** A text as character ids (vocabulary: its distinct characters, sorted), cut into windows of length + 1 at every `stride`. */
-  | { readonly kind: 'text'; readonly path: string; readonly length: number; readonly stride: number; readonly input: string; readonly target: string }
+  | {
+      readonly kind: 'text';
+      readonly path: string;
+      readonly length: number;
+      readonly stride: number;
+      readonly input: string;
+      readonly target: string;
+    }
   /** No storage: the step program computes the fields from `index`; the runtime feeds the sample numbers as i32[B]. */
   | { readonly kind: 'generate'; readonly count: number; readonly index: string }
   /** Samples from ⌊start·n⌋ to ⌊end·n⌋ of `of`. */
@@ -94,8 +110,18 @@ export interface TrainPlan {
   readonly steps?: number;
   /** Optimizer steps between accumulations: micro-batches per step. */
   readonly accumulate: number;
-  readonly evaluations: readonly { readonly name: string; readonly data: DataPlan; readonly batch: number; readonly metrics: readonly string[]; readonly every?: number }[];
-  readonly saves: readonly ({ readonly kind: 'best'; readonly metric: string; readonly order: 'max' | 'min' } | { readonly kind: 'every'; readonly steps: number } | { readonly kind: 'last' })[];
+  readonly evaluations: readonly {
+    readonly name: string;
+    readonly data: DataPlan;
+    readonly batch: number;
+    readonly metrics: readonly string[];
+    readonly every?: number;
+  }[];
+  readonly saves: readonly (
+    | { readonly kind: 'best'; readonly metric: string; readonly order: 'max' | 'min' }
+    | { readonly kind: 'every'; readonly steps: number }
+    | { readonly kind: 'last' }
+  )[];
   readonly loads: readonly { readonly path: string; readonly rules: readonly LoadRule[] }[];
   /** Of the model: path, whether it is trained, its tag. */
   readonly parameters: readonly (Field & { readonly trained: boolean; readonly tag?: string })[];

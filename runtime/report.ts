@@ -11,28 +11,49 @@ export function renderReport({ plan, settings, source }: RunConfig, lines: reado
   const losses = pointsOf(steps, 'loss');
   const evaluations = measured(lines);
   const lossLines: Line[] = [
-    { label: 'each step', style: 'raw', points: thin(losses) }, { label: 'smoothed', style: 'main', points: thin(smooth(losses)) },
+    { label: 'each step', style: 'raw', points: thin(losses) },
+    { label: 'smoothed', style: 'main', points: thin(smooth(losses)) },
   ];
   const heldLoss = evaluations.find(({ metric }) => metric === 'loss');
-  if (heldLoss !== undefined) lossLines.push({ label: `loss on ${heldLoss.data}`, style: 'other', points: thin(heldLoss.points) });
+  if (heldLoss !== undefined)
+    lossLines.push({ label: `loss on ${heldLoss.data}`, style: 'other', points: thin(heldLoss.points) });
   const charts = [
     drawChart({ title: 'Training loss', xLabel: 'step', lines: lossLines }),
-    ...evaluations.filter((entry) => entry !== heldLoss).map(({ data, metric, points }) =>
-      drawChart({ title: `${metric} on ${data}`, xLabel: 'step', lines: [{ label: metric, style: 'other', points: thin(points) }] })),
-    ...['lr', 'grad_norm'].map((name) => drawChart({
-      title: name === 'lr' ? 'Learning rate' : 'Norm of the gradient', xLabel: 'step',
-      lines: [{ label: name, style: 'main', points: thin(pointsOf(steps, name)) }],
-    })),
+    ...evaluations
+      .filter((entry) => entry !== heldLoss)
+      .map(({ data, metric, points }) =>
+        drawChart({
+          title: `${metric} on ${data}`,
+          xLabel: 'step',
+          lines: [{ label: metric, style: 'other', points: thin(points) }],
+        }),
+      ),
+    ...['lr', 'grad_norm'].map((name) =>
+      drawChart({
+        title: name === 'lr' ? 'Learning rate' : 'Norm of the gradient',
+        xLabel: 'step',
+        lines: [{ label: name, style: 'main', points: thin(pointsOf(steps, name)) }],
+      }),
+    ),
   ];
-  const count = (trained: boolean): number => plan.parameters.filter((field) => field.trained === trained)
-    .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  const count = (trained: boolean): number =>
+    plan.parameters
+      .filter((field) => field.trained === trained)
+      .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
   const last = steps.at(-1);
   const facts: [string, string][] = [
-    ['steps', String(last?.step ?? 0)], ['epochs', String(last?.epoch ?? 0)], ['time', duration(Number(last?.seconds ?? 0))],
-    ['last loss', shortNumber(Number(last?.loss ?? NaN))], ['trained weights', count(true).toLocaleString('en')],
+    ['steps', String(last?.step ?? 0)],
+    ['epochs', String(last?.epoch ?? 0)],
+    ['time', duration(Number(last?.seconds ?? 0))],
+    ['last loss', shortNumber(Number(last?.loss ?? NaN))],
+    ['trained weights', count(true).toLocaleString('en')],
     ...(count(false) > 0 ? [['frozen weights', count(false).toLocaleString('en')] as [string, string]] : []),
-    ['batch', plan.accumulate > 1 ? `${plan.batch} × ${plan.accumulate}` : String(plan.batch)], ['seed', String(plan.seed)],
-    ...evaluations.map(({ data, metric, points }): [string, string] => [`${metric} on ${data}`, shortNumber(points.at(-1)?.y ?? NaN)]),
+    ['batch', plan.accumulate > 1 ? `${plan.batch} × ${plan.accumulate}` : String(plan.batch)],
+    ['seed', String(plan.seed)],
+    ...evaluations.map(({ data, metric, points }): [string, string] => [
+      `${metric} on ${data}`,
+      shortNumber(points.at(-1)?.y ?? NaN),
+    ]),
   ];
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -41,8 +62,12 @@ export function renderReport({ plan, settings, source }: RunConfig, lines: reado
 <dl>${facts.map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`).join('')}</dl>
 ${charts.join('\n')}
 ${source === undefined ? '' : `<details><summary>${escapeHtml(source.path)}</summary><pre>${escapeHtml(source.text)}</pre></details>`}
-<details><summary>Parameters</summary><table><tr><th>name</th><th>shape</th><th>trained</th></tr>${plan.parameters.map((field) =>
-    `<tr><td>${escapeHtml(field.name)}</td><td>${field.dtype}[${field.shape.join(', ')}]</td><td>${field.trained ? 'yes' : 'frozen'}</td></tr>`).join('')}</table></details>
+<details><summary>Parameters</summary><table><tr><th>name</th><th>shape</th><th>trained</th></tr>${plan.parameters
+    .map(
+      (field) =>
+        `<tr><td>${escapeHtml(field.name)}</td><td>${field.dtype}[${field.shape.join(', ')}]</td><td>${field.trained ? 'yes' : 'frozen'}</td></tr>`,
+    )
+    .join('')}</table></details>
 <details><summary>Settings</summary><pre>${escapeHtml(JSON.stringify(settings, null, 2))}</pre></details>
 </body></html>
 `;
@@ -99,7 +124,9 @@ function thin(points: readonly Point[]): Point[] {
 function duration(seconds: number): string {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const minutes = Math.floor(seconds / 60);
-  return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return minutes < 60
+    ? `${minutes} min ${Math.floor(seconds % 60)} s`
+    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 const style = `

@@ -40,7 +40,10 @@ export interface RunConfig {
 }
 
 /** One line of metrics.jsonl. */
-export type MetricsLine = Readonly<Record<string, string | number | null>> & { readonly event: string; readonly step: number };
+export type MetricsLine = Readonly<Record<string, string | number | null>> & {
+  readonly event: string;
+  readonly step: number;
+};
 
 export interface Tensor {
   readonly field: Field;
@@ -126,19 +129,25 @@ function runFolder(directory: RunDirectory): RunFolder {
     flush();
     return directory.has('metrics.jsonl') ? parseLines(new TextDecoder().decode(directory.read('metrics.jsonl'))) : [];
   };
-  const checkpoints = (): Checkpoint[] => directory.list('checkpoints')
-    .filter((name) => /^\d+\.json$/.test(name))
-    .map((name) => name.slice(0, -'.json'.length))
-    .reverse()
-    .flatMap((name) => {
-      const manifest = wholeCheckpoint(directory, name);
-      return manifest === undefined ? [] : [{ name, progress: manifest.progress, open: () => directory.open(fileOf(name)) }];
-    });
+  const checkpoints = (): Checkpoint[] =>
+    directory
+      .list('checkpoints')
+      .filter((name) => /^\d+\.json$/.test(name))
+      .map((name) => name.slice(0, -'.json'.length))
+      .reverse()
+      .flatMap((name) => {
+        const manifest = wholeCheckpoint(directory, name);
+        return manifest === undefined
+          ? []
+          : [{ name, progress: manifest.progress, open: () => directory.open(fileOf(name)) }];
+      });
   return {
     path: directory.path,
     config: () => parseConfig(directory),
     writeConfig: (config) => directory.write('config.json', [encode(`${JSON.stringify(config, null, 2)}\n`)]),
-    log: (line) => { lines.push(`${JSON.stringify(line)}\n`); },
+    log: (line) => {
+      lines.push(`${JSON.stringify(line)}\n`);
+    },
     flush,
     metrics,
     rewindMetrics(step) {
@@ -147,10 +156,16 @@ function runFolder(directory: RunDirectory): RunFolder {
     },
     saveCheckpoint(progress, weights, rest) {
       const name = checkpointName(progress.step);
-      const metadata = new Map([['nacre', 'checkpoint'], [notWeights, JSON.stringify(rest.map(({ field }) => field.name))]]);
+      const metadata = new Map([
+        ['nacre', 'checkpoint'],
+        [notWeights, JSON.stringify(rest.map(({ field }) => field.name))],
+      ]);
       const chunks = encodeWeights([...weights, ...rest], metadata);
       const manifest: Manifest = {
-        version: manifestVersion, bytes: chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0), sha256: sha256(chunks), progress,
+        version: manifestVersion,
+        bytes: chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0),
+        sha256: sha256(chunks),
+        progress,
       };
       // The same step saved again (an evaluation was done since) changes the manifest alone, and that in one instant.
       if (wholeCheckpoint(directory, name)?.sha256 !== manifest.sha256) {
@@ -173,7 +188,11 @@ function wholeCheckpoint(directory: RunDirectory, name: string): Manifest | unde
   try {
     const manifest = JSON.parse(new TextDecoder().decode(directory.read(manifestOf(name)))) as Manifest;
     if (manifest.version > manifestVersion) {
-      throw new UserError('checkpoint-version', `Checkpoint ${name} in ${directory.path} was written by a newer Nacre.`, 'Update Nacre to continue this run.');
+      throw new UserError(
+        'checkpoint-version',
+        `Checkpoint ${name} in ${directory.path} was written by a newer Nacre.`,
+        'Update Nacre to continue this run.',
+      );
     }
     return hashFile(directory.open(fileOf(name))) === `${manifest.bytes} ${manifest.sha256}` ? manifest : undefined;
   } catch (error) {
@@ -224,7 +243,8 @@ function parseConfig(directory: RunDirectory): RunConfig {
   try {
     return JSON.parse(new TextDecoder().decode(directory.read('config.json'))) as RunConfig;
   } catch (error) {
-    if (error instanceof SyntaxError) throw new UserError('run-not-found', `config.json in ${directory.path} cannot be read.`);
+    if (error instanceof SyntaxError)
+      throw new UserError('run-not-found', `config.json in ${directory.path} cannot be read.`);
     throw error;
   }
 }

@@ -2,23 +2,38 @@
 import type { Batch } from './data/dataset.ts';
 import { UserError } from './errors.ts';
 import { seedWords } from './philox.ts';
-import { DeviceError, type Executable, type Programs, type StepPhase, type TrainPlan, type TypedArray } from './program.ts';
+import {
+  DeviceError,
+  type Executable,
+  type Programs,
+  type StepPhase,
+  type TrainPlan,
+  type TypedArray,
+} from './program.ts';
 import type { Progress } from './run-folder.ts';
 
 /** The scalars that a program may declare as inputs. */
-export const scalarsOf = (seed: number, step: number, micro: number, epoch: number): Map<string, TypedArray> => new Map([
-  ['step', Uint32Array.of(step)], ['micro', Uint32Array.of(micro)], ['epoch', Uint32Array.of(epoch)], ['seed', seedWords(seed)],
-]);
+export const scalarsOf = (seed: number, step: number, micro: number, epoch: number): Map<string, TypedArray> =>
+  new Map([
+    ['step', Uint32Array.of(step)],
+    ['micro', Uint32Array.of(micro)],
+    ['epoch', Uint32Array.of(epoch)],
+    ['seed', seedWords(seed)],
+  ]);
 
 /** Picks from everything that can be given the inputs that a program declares. */
 export function chooseInputs(
-  executable: Executable, fields: ReadonlyMap<string, TypedArray>, scalars: ReadonlyMap<string, TypedArray>,
+  executable: Executable,
+  fields: ReadonlyMap<string, TypedArray>,
+  scalars: ReadonlyMap<string, TypedArray>,
 ): Map<string, TypedArray> {
-  return new Map(executable.inputs.map(({ name }) => {
-    const data = fields.get(name) ?? scalars.get(name);
-    if (data === undefined) throw new Error(`the program wants an input "${name}" that the data do not have`);
-    return [name, data];
-  }));
+  return new Map(
+    executable.inputs.map(({ name }) => {
+      const data = fields.get(name) ?? scalars.get(name);
+      if (data === undefined) throw new Error(`the program wants an input "${name}" that the data do not have`);
+      return [name, data];
+    }),
+  );
 }
 
 /** A running sum and count, whose ratio does not depend on how samples were cut into batches. */
@@ -46,7 +61,8 @@ export async function guardDevice<Result>(step: number, act: () => Promise<Resul
   try {
     return await act();
   } catch (error) {
-    if (error instanceof DeviceError) throw new UserError('device', `${step === 0 ? 'At the start' : `In step ${step}`}: ${error.message}`);
+    if (error instanceof DeviceError)
+      throw new UserError('device', `${step === 0 ? 'At the start' : `In step ${step}`}: ${error.message}`);
     throw error;
   }
 }
@@ -69,20 +85,28 @@ export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch
     let results: ReadonlyMap<string, TypedArray> = new Map();
     for (let micro = 0; micro < group; micro++) {
       const next = await batches.next();
-      if (next.done === true) throw new Error(`the epoch ended before its batch ${progress.batch + micro + 1} of ${batchesPerEpoch}`);
+      if (next.done === true)
+        throw new Error(`the epoch ended before its batch ${progress.batch + micro + 1} of ${batchesPerEpoch}`);
       const phase: StepPhase = group === 1 ? 'only' : micro === group - 1 ? 'last' : 'accumulate';
       const program = await programs.step(next.value.size, phase);
-      results = await program.run(chooseInputs(program, next.value.fields, scalarsOf(plan.seed, step, micro, progress.epoch)));
+      results = await program.run(
+        chooseInputs(program, next.value.fields, scalarsOf(plan.seed, step, micro, progress.epoch)),
+      );
       addMeans(means, results);
     }
     const loss = means.get('loss');
     if (loss === undefined) throw new Error('the step program gave no loss');
     const scalars = otherScalars(means, results);
     const last = ratio(loss);
-    if (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0)) throw diverged(plan, programs, step, last, scalars.grad_norm);
+    if (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0))
+      throw diverged(plan, programs, step, last, scalars.grad_norm);
     return {
       progress: {
-        ...progress, step, last, batch: progress.batch + group, measured: [],
+        ...progress,
+        step,
+        last,
+        batch: progress.batch + group,
+        measured: [],
         loss: { sum: progress.loss.sum + loss.sum, count: progress.loss.count + loss.count },
       },
       scalars,
@@ -90,7 +114,10 @@ export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch
   };
 }
 
-function otherScalars(means: ReadonlyMap<string, Mean>, results: ReadonlyMap<string, TypedArray>): Record<string, number> {
+function otherScalars(
+  means: ReadonlyMap<string, Mean>,
+  results: ReadonlyMap<string, TypedArray>,
+): Record<string, number> {
   const scalars: Record<string, number> = {};
   for (const [name, mean] of means) if (name !== 'loss') scalars[name] = ratio(mean);
   for (const [name, value] of results) {
@@ -100,11 +127,26 @@ function otherScalars(means: ReadonlyMap<string, Mean>, results: ReadonlyMap<str
 }
 
 /** The error for a loss that is no number any more, naming the parameters it has spoiled. */
-function diverged(plan: TrainPlan, programs: Programs, step: number, loss: number, gradNorm: number | undefined): UserError {
-  const spoiled = plan.parameters.filter(({ name, dtype }) =>
-    (dtype === 'f32' || dtype === 'f64') && programs.session.read(name).some((value: number) => !Number.isFinite(value)));
+function diverged(
+  plan: TrainPlan,
+  programs: Programs,
+  step: number,
+  loss: number,
+  gradNorm: number | undefined,
+): UserError {
+  const spoiled = plan.parameters.filter(
+    ({ name, dtype }) =>
+      (dtype === 'f32' || dtype === 'f64') &&
+      programs.session.read(name).some((value: number) => !Number.isFinite(value)),
+  );
   const what = Number.isFinite(loss) ? `the norm of its gradient is ${gradNorm}` : `its loss is ${loss}`;
-  const where = spoiled.length === 0 ? '' : ` Now ${spoiled.length} of ${plan.parameters.length} parameters hold values that are no numbers, ${spoiled[0].name} first.`;
-  return new UserError('diverged', `Training diverged in step ${step}: ${what}.${where} Nothing of this step was saved.`,
-    'Lower the learning rate, warm it up, or limit the gradient with: clip norm 1.0');
+  const where =
+    spoiled.length === 0
+      ? ''
+      : ` Now ${spoiled.length} of ${plan.parameters.length} parameters hold values that are no numbers, ${spoiled[0].name} first.`;
+  return new UserError(
+    'diverged',
+    `Training diverged in step ${step}: ${what}.${where} Nothing of this step was saved.`,
+    'Lower the learning rate, warm it up, or limit the gradient with: clip norm 1.0',
+  );
 }

@@ -37,14 +37,16 @@ export function parseTensorHeader(text: string, wrong: (why: string) => UserErro
       });
       return;
     }
-    if (forbiddenNames.has(name) || name.includes('\0')) throw wrong(`a tensor has the forbidden name ${JSON.stringify(shorten(name))}`);
+    if (forbiddenNames.has(name) || name.includes('\0'))
+      throw wrong(`a tensor has the forbidden name ${JSON.stringify(shorten(name))}`);
     entries.push(readEntry(reader, name, wrong));
   });
   reader.finish();
   return { metadata, entries };
 }
 
-const twice = (key: string, wrong: (why: string) => UserError): UserError => wrong(`its header has "${shorten(key)}" twice`);
+const twice = (key: string, wrong: (why: string) => UserError): UserError =>
+  wrong(`its header has "${shorten(key)}" twice`);
 
 type Reader = ReturnType<typeof startReader>;
 

@@ -7,23 +7,65 @@ import { nearestName, UserError } from './errors.ts';
 import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
 import type { Files } from './files.ts';
 import type { Field, Programs, TrainPlan } from './program.ts';
-import { checkpointFile, createRun, reopenRun, type Progress, type RunConfig, type RunFolder, type Tensor } from './run-folder.ts';
+import {
+  checkpointFile,
+  createRun,
+  reopenRun,
+  type Progress,
+  type RunConfig,
+  type RunFolder,
+  type Tensor,
+} from './run-folder.ts';
 import { chooseInputs, guardDevice, makeStepper, ratio, scalarsOf } from './step.ts';
 import { loadWeights, restoreFields, weightsOf } from './weights.ts';
 
 /** What happens in a run, in order. With --json each is a line. Epochs count from 1; numbers may be NaN, except losses. */
 export type TrainEvent =
   | {
-    readonly event: 'start'; readonly run: string; readonly step: number; readonly steps: number; readonly epochs: number;
-    readonly batches: number; readonly samples: number; readonly trained: number; readonly frozen: number; readonly resumed: boolean;
-  }
+      readonly event: 'start';
+      readonly run: string;
+      readonly step: number;
+      readonly steps: number;
+      readonly epochs: number;
+      readonly batches: number;
+      readonly samples: number;
+      readonly trained: number;
+      readonly frozen: number;
+      readonly resumed: boolean;
+    }
   /** `loss` is that of this step alone; the program's other scalars (`lr`, `grad_norm`) stand beside it. */
-  | { readonly event: 'step'; readonly step: number; readonly epoch: number; readonly loss: number; readonly seconds: number; readonly [scalar: string]: number | string }
+  | {
+      readonly event: 'step';
+      readonly step: number;
+      readonly epoch: number;
+      readonly loss: number;
+      readonly seconds: number;
+      readonly [scalar: string]: number | string;
+    }
   /** Closes an epoch, after its evaluations. `loss` is the mean over the epoch. */
-  | { readonly event: 'epoch'; readonly step: number; readonly epoch: number; readonly loss: number; readonly seconds: number }
-  | { readonly event: 'eval'; readonly step: number; readonly epoch: number; readonly data: string; readonly [metric: string]: number | string }
+  | {
+      readonly event: 'epoch';
+      readonly step: number;
+      readonly epoch: number;
+      readonly loss: number;
+      readonly seconds: number;
+    }
+  | {
+      readonly event: 'eval';
+      readonly step: number;
+      readonly epoch: number;
+      readonly data: string;
+      readonly [metric: string]: number | string;
+    }
   | { readonly event: 'save'; readonly step: number; readonly file: string }
-  | { readonly event: 'done'; readonly run: string; readonly steps: number; readonly loss: number; readonly status: 'done' | 'interrupted'; readonly [metric: string]: number | string };
+  | {
+      readonly event: 'done';
+      readonly run: string;
+      readonly steps: number;
+      readonly loss: number;
+      readonly status: 'done' | 'interrupted';
+      readonly [metric: string]: number | string;
+    };
 
 export interface TrainOptions {
   readonly plan: TrainPlan;
@@ -74,7 +116,11 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   try {
     const init = await programs.init();
     await guardDevice(0, () => init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0))));
-    const config = { plan, settings: options.settings ?? {}, ...(options.source === undefined ? {} : { source: options.source }) };
+    const config = {
+      plan,
+      settings: options.settings ?? {},
+      ...(options.source === undefined ? {} : { source: options.source }),
+    };
     const run = options.resume === undefined ? undefined : reopenRun(options.resume);
     const start = run === undefined ? undefined : restore(run, plan, programs);
     if (run === undefined) loadWeights(plan, files, programs.session);
@@ -93,13 +139,20 @@ interface Bounds {
 
 function chooseBounds({ plan, epochs, steps }: TrainOptions): Bounds {
   const given = epochs === undefined && steps === undefined ? plan : { epochs, steps };
-  for (const [name, value] of [['epochs', given.epochs], ['steps', given.steps]] as const) {
+  for (const [name, value] of [
+    ['epochs', given.epochs],
+    ['steps', given.steps],
+  ] as const) {
     if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) {
       throw new UserError('train-bound', `The number of ${name} has to be a whole number, at least 1; not ${value}.`);
     }
   }
   if (given.epochs === undefined && given.steps === undefined) {
-    throw new UserError('train-bound', `The train block ${plan.name} says neither epochs nor steps, so it would never end.`, 'Add: epochs = 10');
+    throw new UserError(
+      'train-bound',
+      `The train block ${plan.name} says neither epochs nor steps, so it would never end.`,
+      'Add: epochs = 10',
+    );
   }
   return { epochs: given.epochs ?? Infinity, steps: given.steps ?? Infinity };
 }
@@ -109,7 +162,11 @@ function checkSaves(plan: TrainPlan): void {
   for (const save of plan.saves) {
     if (save.kind !== 'best' || known.includes(save.metric)) continue;
     const near = nearestName(save.metric, known);
-    throw new UserError('save-metric', `save best ${save.metric}: no evaluation measures "${save.metric}".`, near === undefined ? undefined : `Did you mean ${near}?`);
+    throw new UserError(
+      'save-metric',
+      `save best ${save.metric}: no evaluation measures "${save.metric}".`,
+      near === undefined ? undefined : `Did you mean ${near}?`,
+    );
   }
 }
 
@@ -120,11 +177,19 @@ function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress 
   const before = run.config().plan;
   const changed = lasting.filter((key) => JSON.stringify(before[key]) !== JSON.stringify(plan[key]));
   if (changed.length > 0) {
-    throw new UserError('resume-differs', `${run.path} was trained with another ${changed.join(', another ')}; continued with this one it would be a different run.`,
-      'Give the same settings as then (config.json has them), or start a new run and load its weights.');
+    throw new UserError(
+      'resume-differs',
+      `${run.path} was trained with another ${changed.join(', another ')}; continued with this one it would be a different run.`,
+      'Give the same settings as then (config.json has them), or start a new run and load its weights.',
+    );
   }
   const checkpoint = run.newestCheckpoint();
-  if (checkpoint === undefined) throw new UserError('run-empty', `${run.path} has no checkpoint to continue from.`, 'Start the run again without --resume.');
+  if (checkpoint === undefined)
+    throw new UserError(
+      'run-empty',
+      `${run.path} has no checkpoint to continue from.`,
+      'Start the run again without --resume.',
+    );
   const file = checkpoint.open();
   try {
     restoreFields(file, fieldsOf(plan), (name, data) => programs.session.write(name, data));
@@ -139,12 +204,24 @@ function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress 
 const fieldsOf = (plan: TrainPlan): Field[] => [...plan.parameters, ...plan.states];
 
 const fresh: Progress = {
-  step: 0, epoch: 0, batch: 0, last: NaN, loss: { sum: 0, count: 0 }, measured: [], best: [], seconds: 0,
+  step: 0,
+  epoch: 0,
+  batch: 0,
+  last: NaN,
+  loss: { sum: 0, count: 0 },
+  measured: [],
+  best: [],
+  seconds: 0,
 };
 
 /** Runs from `start` to the bounds, or to the wish to stop. */
 async function runLoop(
-  options: TrainOptions, bounds: Bounds, data: Dataset, evaluations: readonly OpenEvaluation[], run: RunFolder, start: Progress | undefined,
+  options: TrainOptions,
+  bounds: Bounds,
+  data: Dataset,
+  evaluations: readonly OpenEvaluation[],
+  run: RunFolder,
+  start: Progress | undefined,
 ): Promise<TrainResult> {
   const { plan, programs } = options;
   const begun = performance.now() - (start?.seconds ?? 0) * 1000;
@@ -173,13 +250,24 @@ async function runLoop(
     if (saved === progress) return;
     run.flush();
     progress = { ...progress, seconds: seconds() };
-    run.saveCheckpoint(progress, readFields(programs, weightsOf(plan)), readFields(programs, plan.states.filter((state) => !state.buffer)));
+    run.saveCheckpoint(
+      progress,
+      readFields(programs, weightsOf(plan)),
+      readFields(
+        programs,
+        plan.states.filter((state) => !state.buffer),
+      ),
+    );
     saved = progress;
     savedAt = performance.now();
     await emit({ event: 'save', step: progress.step, file: checkpointFile(progress.step) });
   };
   const saveWeights = async (name: string, about: readonly (readonly [string, string])[]): Promise<void> => {
-    run.saveWeights(name, readFields(programs, weightsOf(plan)), new Map([['nacre', 'weights'], ['step', String(progress.step)], ...about]));
+    run.saveWeights(
+      name,
+      readFields(programs, weightsOf(plan)),
+      new Map([['nacre', 'weights'], ['step', String(progress.step)], ...about]),
+    );
     await emit({ event: 'save', step: progress.step, file: `${name}.safetensors` });
   };
   const keepBest = async (values: ReadonlyMap<string, number>): Promise<void> => {
@@ -188,7 +276,10 @@ async function runLoop(
       if (kind.kind !== 'best' || value === undefined || !Number.isFinite(value)) continue;
       const before = progress.best.find((entry) => entry.metric === kind.metric);
       if (before !== undefined && (kind.order === 'max' ? value <= before.value : value >= before.value)) continue;
-      const best = [...progress.best.filter((entry) => entry !== before), { metric: kind.metric, value, step: progress.step }];
+      const best = [
+        ...progress.best.filter((entry) => entry !== before),
+        { metric: kind.metric, value, step: progress.step },
+      ];
       progress = { ...progress, best };
       await saveWeights(bestName(plan, kind.metric), [[kind.metric, String(value)]]);
     }
@@ -198,18 +289,31 @@ async function runLoop(
     for (const evaluation of chosen) {
       const { name } = evaluation.plan;
       if (progress.measured.includes(name)) continue;
-      const values = await guardDevice(progress.step, () => evaluate(evaluation, programs, plan.seed, progress.step, rest));
+      const values = await guardDevice(progress.step, () =>
+        evaluate(evaluation, programs, plan.seed, progress.step, rest),
+      );
       if (values === undefined) return false;
       for (const [metric, value] of values) latest.set(metric, value);
-      await emit({ event: 'eval', step: progress.step, epoch: progress.epoch + 1, data: name, ...Object.fromEntries(values) });
+      await emit({
+        event: 'eval',
+        step: progress.step,
+        epoch: progress.epoch + 1,
+        data: name,
+        ...Object.fromEntries(values),
+      });
       progress = { ...progress, measured: [...progress.measured, name] };
       await keepBest(values);
     }
     return true;
   };
   const measureDue = (): Promise<boolean> =>
-    measure(evaluations.filter(({ plan: { every } }) => every !== undefined && progress.step > 0 && progress.step % every === 0));
-  const measureEpoch = (): Promise<boolean> => measure(evaluations.filter(({ plan: { every } }) => every === undefined));
+    measure(
+      evaluations.filter(
+        ({ plan: { every } }) => every !== undefined && progress.step > 0 && progress.step % every === 0,
+      ),
+    );
+  const measureEpoch = (): Promise<boolean> =>
+    measure(evaluations.filter(({ plan: { every } }) => every === undefined));
   const endEpoch = async (): Promise<boolean> => {
     if (!(await measureEpoch())) return false;
     const loss = ratio(progress.loss);
@@ -225,8 +329,16 @@ async function runLoop(
   const savesEvery = plan.saves.flatMap((kind) => (kind.kind === 'every' ? [kind.steps] : []));
   const epochIsWhole = (): boolean => progress.batch === data.batchesPerEpoch;
   await emit({
-    event: 'start', run: run.path, step: progress.step, steps: lastStep, epochs: Math.ceil(lastStep / stepsPerEpoch), batches: data.batchesPerEpoch,
-    samples: data.description.count, trained: countElements(plan, true), frozen: countElements(plan, false), resumed: start !== undefined,
+    event: 'start',
+    run: run.path,
+    step: progress.step,
+    steps: lastStep,
+    epochs: Math.ceil(lastStep / stepsPerEpoch),
+    batches: data.batchesPerEpoch,
+    samples: data.description.count,
+    trained: countElements(plan, true),
+    frozen: countElements(plan, false),
+    resumed: start !== undefined,
   });
 
   /** Steps until the epoch or the run is over. False where it was interrupted. */
@@ -237,7 +349,14 @@ async function runLoop(
         if (await rest()) return false;
         const done = await guardDevice(progress.step + 1, () => step(batches, progress));
         progress = done.progress;
-        await emit({ event: 'step', step: progress.step, epoch: progress.epoch + 1, loss: progress.last, ...done.scalars, seconds: seconds() });
+        await emit({
+          event: 'step',
+          step: progress.step,
+          epoch: progress.epoch + 1,
+          loss: progress.last,
+          ...done.scalars,
+          seconds: seconds(),
+        });
         if (!(await measureDue())) return false;
         if (savesEvery.some((steps) => progress.step % steps === 0)) await save();
         if (performance.now() - flushedAt > 1000) {
@@ -267,7 +386,12 @@ async function runLoop(
     const finished = await runAll();
     await save();
     if (finished && plan.saves.some((kind) => kind.kind === 'last')) await saveWeights('last', []);
-    const result = { run: run.path, steps: progress.step, loss: progress.last, status: finished ? 'done' : 'interrupted' } as const;
+    const result = {
+      run: run.path,
+      steps: progress.step,
+      loss: progress.last,
+      status: finished ? 'done' : 'interrupted',
+    } as const;
     await emit({ event: 'done', ...Object.fromEntries(latest), ...result });
     return { ...result, metrics: latest };
   } finally {
@@ -290,4 +414,6 @@ const lossIfUnmeasured = (plan: TrainPlan, loss: number): Map<string, number> =>
   new Map(plan.evaluations.some(({ metrics }) => metrics.includes('loss')) ? [] : [['loss', loss]]);
 
 const countElements = (plan: TrainPlan, trained: boolean): number =>
-  plan.parameters.filter((field) => field.trained === trained).reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  plan.parameters
+    .filter((field) => field.trained === trained)
+    .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);

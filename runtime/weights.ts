@@ -53,7 +53,9 @@ export function applyLoadRules(loads: readonly LoadRequest[], parameters: readon
       if (other !== undefined) {
         problems.push(`"${other.tensor}" and "${tensor}" both go to ${field.name}.`);
       } else if (!sameShape(shape, field.shape)) {
-        problems.push(`"${tensor}" of ${load.path} has shape [${shape.join(', ')}]; ${field.name} has [${field.shape.join(', ')}].${shapeHint(shape, field.shape)}`);
+        problems.push(
+          `"${tensor}" of ${load.path} has shape [${shape.join(', ')}]; ${field.name} has [${field.shape.join(', ')}].${shapeHint(shape, field.shape)}`,
+        );
         filled.set(field.name, { parameter: field.name, load, tensor });
       } else {
         filled.set(field.name, { parameter: field.name, load, tensor });
@@ -70,8 +72,11 @@ export function applyLoadRules(loads: readonly LoadRequest[], parameters: readon
   if (problems.length > 0) {
     const shown = problems.slice(0, 20);
     if (problems.length > shown.length) shown.push(`… and ${problems.length - shown.length} more.`);
-    throw new UserError('weights-rules', `The weights of ${loads.map((load) => load.path).join(', ')} do not fit the model:\n  ${shown.join('\n  ')}`,
-      'In the load block: "from.*" -> model.to.* renames, skip "name" leaves a tensor out, fresh model.name keeps a parameter\'s first values.');
+    throw new UserError(
+      'weights-rules',
+      `The weights of ${loads.map((load) => load.path).join(', ')} do not fit the model:\n  ${shown.join('\n  ')}`,
+      'In the load block: "from.*" -> model.to.* renames, skip "name" leaves a tensor out, fresh model.name keeps a parameter\'s first values.',
+    );
   }
   return [...filled.values()];
 }
@@ -95,18 +100,28 @@ function destination(tensor: string, rules: readonly LoadRule[], used: Set<LoadR
 }
 
 function leftOver(
-  load: LoadRequest, tensor: string, place: Destination, isFresh: boolean, parameters: ReadonlyMap<string, Field>,
+  load: LoadRequest,
+  tensor: string,
+  place: Destination,
+  isFresh: boolean,
+  parameters: ReadonlyMap<string, Field>,
 ): string {
   if (isFresh) return `"${tensor}" of ${load.path} goes to ${place.parameter}, which is declared fresh; skip it.`;
   const near = nearestName(place.parameter, parameters.keys());
-  const where = place.rule === undefined ? 'no rule and no parameter wants it' : `its rule sends it to ${place.parameter}, which is no parameter`;
+  const where =
+    place.rule === undefined
+      ? 'no rule and no parameter wants it'
+      : `its rule sends it to ${place.parameter}, which is no parameter`;
   return `"${tensor}" of ${load.path} is left over: ${where}.${near === undefined ? '' : ` The nearest parameter is ${near}.`}`;
 }
 
 function matchesNothing(load: LoadRequest, rule: LoadRule, parameters: ReadonlyMap<string, Field>): string {
   const selector = rule.kind === 'fresh' ? rule.to : rule.from;
   const near = nearestName(selector, rule.kind === 'fresh' ? parameters.keys() : load.tensors.keys());
-  const what = rule.kind === 'fresh' ? `fresh ${selector} matches no parameter` : `"${selector}" matches no tensor of ${load.path} that is still free`;
+  const what =
+    rule.kind === 'fresh'
+      ? `fresh ${selector} matches no parameter`
+      : `"${selector}" matches no tensor of ${load.path} that is still free`;
   return `${what}.${near === undefined ? '' : ` The nearest is ${near}.`}`;
 }
 
@@ -115,7 +130,8 @@ const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
 
 function shapeHint(file: readonly number[], model: readonly number[]): string {
   return file.length === 2 && file[0] !== file[1] && sameShape([...file].reverse(), model)
-    ? ' It looks transposed: PyTorch keeps a linear layer\'s weight as [out, in].' : '';
+    ? " It looks transposed: PyTorch keeps a linear layer's weight as [out, in]."
+    : '';
 }
 
 interface Pattern {
@@ -131,7 +147,12 @@ function compilePattern(text: string): Pattern {
   if (known !== undefined) return known;
   const source = text.replace(/\*+|\{[^{}]*\}|[^*{]+|\{/g, (part) => {
     if (part.startsWith('*')) return '(.*)';
-    if (part.startsWith('{') && part.endsWith('}')) return `(${part.slice(1, -1).split(',').map((option) => escape(option.trim())).join('|')})`;
+    if (part.startsWith('{') && part.endsWith('}'))
+      return `(${part
+        .slice(1, -1)
+        .split(',')
+        .map((option) => escape(option.trim()))
+        .join('|')})`;
     return escape(part);
   });
   const expression = new RegExp(`^${source}$`, 's');
@@ -149,14 +170,20 @@ function fillPattern(to: string, found: readonly string[]): string {
 }
 
 /** What `load` fills: the parameters of the model and its buffers. */
-export const weightsOf = (plan: TrainPlan): Field[] => [...plan.parameters, ...plan.states.filter((state) => state.buffer)];
+export const weightsOf = (plan: TrainPlan): Field[] => [
+  ...plan.parameters,
+  ...plan.states.filter((state) => state.buffer),
+];
 
 /** Reads the weight files of a plan into the session. */
 export function loadWeights(plan: TrainPlan, files: Files, session: Session): void {
   if (plan.loads.length === 0) return;
   const opened: InputFile[] = [];
   try {
-    const sources = new Map<LoadRequest, { readonly file: InputFile; readonly tensors: ReadonlyMap<string, StoredTensor> }>();
+    const sources = new Map<
+      LoadRequest,
+      { readonly file: InputFile; readonly tensors: ReadonlyMap<string, StoredTensor> }
+    >();
     for (const { path, rules } of plan.loads) {
       const file = files.open(path);
       opened.push(file);
@@ -170,7 +197,8 @@ export function loadWeights(plan: TrainPlan, files: Files, session: Session): vo
       const source = sources.get(load);
       const stored = source?.tensors.get(tensor);
       const field = fields.get(parameter);
-      if (source === undefined || stored === undefined || field === undefined) throw new Error(`load placed ${tensor} nowhere`);
+      if (source === undefined || stored === undefined || field === undefined)
+        throw new Error(`load placed ${tensor} nowhere`);
       session.write(parameter, readTensor(source.file, stored, field.dtype));
     }
   } finally {
@@ -189,19 +217,27 @@ function parseNames(json: string | undefined): string[] {
 }
 
 /** Fills fields of the session from a file that has exactly these tensors and perhaps others. */
-export function restoreFields(file: InputFile, fields: readonly Field[], write: (name: string, data: TypedArray) => void): void {
+export function restoreFields(
+  file: InputFile,
+  fields: readonly Field[],
+  write: (name: string, data: TypedArray) => void,
+): void {
   const { tensors } = readWeightsHeader(file);
   const problems: string[] = [];
   const found: { readonly tensor: StoredTensor; readonly name: string; readonly dtype: ElementType }[] = [];
   for (const { name, shape, dtype } of fields) {
     const tensor = tensors.get(name);
     if (tensor === undefined) problems.push(`it has no ${name}`);
-    else if (!sameShape(tensor.shape, shape)) problems.push(`its ${name} has shape [${tensor.shape.join(', ')}], now it is [${shape.join(', ')}]`);
+    else if (!sameShape(tensor.shape, shape))
+      problems.push(`its ${name} has shape [${tensor.shape.join(', ')}], now it is [${shape.join(', ')}]`);
     else found.push({ tensor, name, dtype });
   }
   if (problems.length > 0) {
-    throw new UserError('checkpoint-differs', `${file.shown} was saved by another model: ${problems.slice(0, 8).join('; ')}.`,
-      'Use the .model file and the settings the run was started with; the run folder keeps both in config.json.');
+    throw new UserError(
+      'checkpoint-differs',
+      `${file.shown} was saved by another model: ${problems.slice(0, 8).join('; ')}.`,
+      'Use the .model file and the settings the run was started with; the run folder keeps both in config.json.',
+    );
   }
   for (const { tensor, name, dtype } of found) write(name, readTensor(file, tensor, dtype));
 }

@@ -26,8 +26,11 @@ export async function loadCsv(files: Files, plan: CsvPlan): Promise<Source> {
   let bytes: Uint8Array;
   try {
     if (file.size > largestFile) {
-      throw new UserError('file-too-large', `${plan.path} has ${file.size} bytes; tables up to ${largestFile} are read.`,
-        'Convert it once with numpy.save and read the .npy file.');
+      throw new UserError(
+        'file-too-large',
+        `${plan.path} has ${file.size} bytes; tables up to ${largestFile} are read.`,
+        'Convert it once with numpy.save and read the .npy file.',
+      );
     }
     bytes = readWhole(file, undefined, largestFile);
   } finally {
@@ -46,11 +49,17 @@ export async function loadCsv(files: Files, plan: CsvPlan): Promise<Source> {
         const row = lines - record.reduce((breaks, cell) => breaks + cell.split('\n').length - 1, 0);
         if (cells === undefined) {
           width = record.length;
-          cells = bindColumns(plan, plan.header ? record.map((name) => name.trim()) : record.map((_, i) => String(i + 1)));
+          cells = bindColumns(
+            plan,
+            plan.header ? record.map((name) => name.trim()) : record.map((_, i) => String(i + 1)),
+          );
           if (plan.header) return null;
         }
         if (record.length !== width) {
-          throw new UserError('csv-row', `${plan.path}:${row}: this row has ${record.length} cells; the first has ${width}.`);
+          throw new UserError(
+            'csv-row',
+            `${plan.path}:${row}: this row has ${record.length} cells; the first has ${width}.`,
+          );
         }
         for (const column of cells) readCells(plan.path, row, column, record);
         count++;
@@ -60,7 +69,10 @@ export async function loadCsv(files: Files, plan: CsvPlan): Promise<Source> {
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
     const line = typeof error['lines'] === 'number' ? error['lines'] : 1;
-    throw new UserError('csv-row', `${plan.path}:${line}: ${csvReasons.get(error.code) ?? 'the row cannot be read as CSV'}.`);
+    throw new UserError(
+      'csv-row',
+      `${plan.path}:${line}: ${csvReasons.get(error.code) ?? 'the row cannot be read as CSV'}.`,
+    );
   }
   if (cells === undefined) throw new UserError('data-empty', `${plan.path} is empty.`);
   return assemble(cells, count);
@@ -80,8 +92,11 @@ function bindColumns(plan: CsvPlan, names: readonly string[]): Cells[] {
       if (place >= 0 && names.indexOf(name, place + 1) < 0) return place;
       if (place >= 0) throw new UserError('csv-column', `${plan.path} has two columns named "${name}".`);
       const near = nearestName(name, names);
-      throw new UserError('csv-column', `${plan.path} has no column "${name}"; it has ${names.slice(0, 12).join(', ')}${names.length > 12 ? ', …' : ''}.`,
-        near === undefined ? undefined : `Did you mean "${near}"?`);
+      throw new UserError(
+        'csv-column',
+        `${plan.path} has no column "${name}"; it has ${names.slice(0, 12).join(', ')}${names.length > 12 ? ', …' : ''}.`,
+        near === undefined ? undefined : `Did you mean "${near}"?`,
+      );
     });
     return { field, places, numbers: [], texts: [] };
   });
@@ -98,10 +113,16 @@ function readCells(path: string, row: number, column: Cells, record: readonly st
     const value = cell === '' ? NaN : Number(cell);
     const where = `${path}:${row}:${place + 1}`;
     if (!Number.isFinite(value)) {
-      throw new UserError('csv-cell', `${where}: ${cell === '' ? 'an empty cell' : JSON.stringify(cell.slice(0, 40))} is not a number (column "${column.field.columns[k]}").`);
+      throw new UserError(
+        'csv-cell',
+        `${where}: ${cell === '' ? 'an empty cell' : JSON.stringify(cell.slice(0, 40))} is not a number (column "${column.field.columns[k]}").`,
+      );
     }
     if (column.field.dtype === 'i32' && (value | 0) !== value) {
-      throw new UserError('csv-cell', `${where}: ${cell} is not a whole number of 32 bits (column "${column.field.columns[k]}").`);
+      throw new UserError(
+        'csv-cell',
+        `${where}: ${cell} is not a whole number of 32 bits (column "${column.field.columns[k]}").`,
+      );
     }
     column.numbers.push(value);
   }
@@ -116,12 +137,21 @@ function assemble(cells: readonly Cells[], count: number): Source {
     if (field.dtype === 'category') {
       const names = [...new Set(texts)].sort();
       const numbersOf = new Map(names.map((name, number) => [name, number]));
-      texts.forEach((text, i) => { data[i] = numbersOf.get(text) ?? 0; });
+      texts.forEach((text, i) => {
+        data[i] = numbersOf.get(text) ?? 0;
+      });
       categories.set(field.name, names);
     } else {
       data.set(numbers);
     }
-    return { kind: 'stored', field: { name: field.name, dtype, shape: size === 1 ? [] : [size] }, size, step: size, offset: 0, data };
+    return {
+      kind: 'stored',
+      field: { name: field.name, dtype, shape: size === 1 ? [] : [size] },
+      size,
+      step: size,
+      offset: 0,
+      data,
+    };
   });
   const description: DataDescription = {
     count,

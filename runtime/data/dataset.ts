@@ -5,9 +5,7 @@ import type { DataPlan, TypedArray } from '../program.ts';
 import { loadSharedSource, loadSource, sourceOf } from './load.ts';
 import { orderSamples } from './order.ts';
 import { prefetchScript, startPrefetch, type Prefetch } from './prefetch.ts';
-import {
-  allocate, elementBytes, elementCount, gather, type Column, type DataDescription,
-} from './source.ts';
+import { allocate, elementBytes, elementCount, gather, type Column, type DataDescription } from './source.ts';
 
 /** Samples side by side. The arrays are filled again two batches later. */
 export interface Batch {
@@ -51,13 +49,19 @@ export async function openData(plan: DataPlan, files: Files, options: DatasetOpt
   const order = orderSamples(plan, source.description.count);
   const size = plan.kind === 'batch' ? plan.size : options.batch;
   if (size === undefined || !Number.isInteger(size) || size < 1) {
-    throw new UserError('data-batch', `A batch has a whole number of samples, at least 1${size === undefined ? '' : `; not ${size}`}.`);
+    throw new UserError(
+      'data-batch',
+      `A batch has a whole number of samples, at least 1${size === undefined ? '' : `; not ${size}`}.`,
+    );
   }
   if (order.count === 0) throw new UserError('data-empty', 'The data set has no samples.');
   const drop = plan.kind === 'batch' && plan.last === 'drop';
   const batchesPerEpoch = drop ? Math.floor(order.count / size) : Math.ceil(order.count / size);
   if (batchesPerEpoch === 0) {
-    throw new UserError('data-batch', `The data set has ${order.count} samples, fewer than one batch of ${size}, and smaller batches are dropped.`);
+    throw new UserError(
+      'data-batch',
+      `The data set has ${order.count} samples, fewer than one batch of ${size}, and smaller batches are dropped.`,
+    );
   }
   const capacity = Math.min(size, order.count);
   const bytes = batchBytes(source.columns, capacity);
@@ -85,7 +89,9 @@ export async function openData(plan: DataPlan, files: Files, options: DatasetOpt
     batchesPerEpoch,
     prefetching: prefetch !== undefined,
     batches,
-    close: async () => { await prefetch?.close(); },
+    close: async () => {
+      await prefetch?.close();
+    },
   };
 }
 
@@ -99,14 +105,20 @@ const batchBytes = (columns: readonly Column[], capacity: number): number =>
 
 /** The part of a slot that `size` samples fill, by field name. */
 function fieldsOf(columns: readonly Column[], slot: Slot, size: number): Map<string, TypedArray> {
-  return new Map(columns.map(({ field }, c) => {
-    const elements = size * elementCount(field.shape);
-    return [field.name, slot[c].length === elements ? slot[c] : slot[c].subarray(0, elements)];
-  }));
+  return new Map(
+    columns.map(({ field }, c) => {
+      const elements = size * elementCount(field.shape);
+      return [field.name, slot[c].length === elements ? slot[c] : slot[c].subarray(0, elements)];
+    }),
+  );
 }
 
 async function* fromHere(
-  slots: readonly Slot[], columns: readonly Column[], samplesOf: (index: number) => Uint32Array, from: number, end: number,
+  slots: readonly Slot[],
+  columns: readonly Column[],
+  samplesOf: (index: number) => Uint32Array,
+  from: number,
+  end: number,
 ): AsyncGenerator<Batch, void> {
   for (let index = from; index < end; index++) {
     const slot = slots[index % slots.length];
@@ -117,7 +129,11 @@ async function* fromHere(
 }
 
 async function* fromWorker(
-  prefetch: Prefetch, columns: readonly Column[], samplesOf: (index: number) => Uint32Array, from: number, end: number,
+  prefetch: Prefetch,
+  columns: readonly Column[],
+  samplesOf: (index: number) => Uint32Array,
+  from: number,
+  end: number,
 ): AsyncGenerator<Batch, void> {
   const { slots } = prefetch;
   const pending: Promise<number>[] = [];

@@ -26,7 +26,10 @@ export function readWhole(file: InputFile, size: number | undefined, limit = 2 *
     return file.read(0, file.size);
   }
   if (size !== undefined && size > file.size * greatestRatio + 1024) {
-    throw new UserError('data-size', `${file.shown} promises ${size} bytes, more than its ${file.size} compressed bytes can hold.`);
+    throw new UserError(
+      'data-size',
+      `${file.shown} promises ${size} bytes, more than its ${file.size} compressed bytes can hold.`,
+    );
   }
   const bytes = inflate(file.shown, file.read(0, file.size), size === undefined ? limit : size + 1, true);
   if (size !== undefined) checkSize(file.shown, bytes.length, size);
@@ -35,8 +38,11 @@ export function readWhole(file: InputFile, size: number | undefined, limit = 2 *
 
 function checkSize(shown: string, actual: number, promised: number): void {
   if (actual === promised) return;
-  throw new UserError('data-size', `${shown} should have ${promised} bytes by its header; it has ${actual > promised ? 'more' : `only ${actual}`}.`,
-    actual < promised ? 'The file may be cut short: copy or download it again.' : undefined);
+  throw new UserError(
+    'data-size',
+    `${shown} should have ${promised} bytes by its header; it has ${actual > promised ? 'more' : `only ${actual}`}.`,
+    actual < promised ? 'The file may be cut short: copy or download it again.' : undefined,
+  );
 }
 
 function inflate(shown: string, bytes: Uint8Array, limit: number, whole: boolean): Uint8Array {

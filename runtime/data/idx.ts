@@ -76,7 +76,14 @@ export function loadIdx(files: Files, path: string, name: string): StoredColumn 
     const shape = header.dimensions.slice(1);
     const size = elementCount(shape);
     const field = { name, dtype: header.dtype, shape };
-    return { kind: 'stored', field, size, step: size, offset: 0, data: header.type === 0x08 ? bytes : decode(header, bytes, count) };
+    return {
+      kind: 'stored',
+      field,
+      size,
+      step: size,
+      offset: 0,
+      data: header.type === 0x08 ? bytes : decode(header, bytes, count),
+    };
   });
 }
 

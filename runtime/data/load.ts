@@ -45,8 +45,10 @@ async function readSource(plan: SourcePlan, files: Files): Promise<Source> {
       const description = await describeSource(plan, files);
       return { description, columns: plan.fields.map((field) => load(files, field.path, field.name)) };
     }
-    case 'csv': return loadCsv(files, plan);
-    case 'text': return loadText(files, plan);
+    case 'csv':
+      return loadCsv(files, plan);
+    case 'text':
+      return loadText(files, plan);
     case 'generate': {
       const description = await describeSource(plan, files);
       return { description, columns: [{ kind: 'number', field: description.fields[0] }] };
@@ -56,10 +58,13 @@ async function readSource(plan: SourcePlan, files: Files): Promise<Source> {
 
 async function describeSource(plan: SourcePlan, files: Files): Promise<DataDescription> {
   switch (plan.kind) {
-    case 'idx': return describeArrays(plan.fields, (path) => describeIdx(files, path));
-    case 'npy': return describeArrays(plan.fields, (path) => describeNpy(files, path));
+    case 'idx':
+      return describeArrays(plan.fields, (path) => describeIdx(files, path));
+    case 'npy':
+      return describeArrays(plan.fields, (path) => describeNpy(files, path));
     case 'csv':
-    case 'text': return (await loadSource(plan, files)).description;
+    case 'text':
+      return (await loadSource(plan, files)).description;
     case 'generate': {
       if (!Number.isInteger(plan.count) || plan.count < 1 || plan.count >= 2 ** 31) {
         throw new UserError('data-count', `A generated data set has 1 to ${2 ** 31 - 1} samples, not ${plan.count}.`);
@@ -80,7 +85,10 @@ function describeArrays(
     const count = dimensions[0];
     first ??= { path, count };
     if (count !== first.count) {
-      throw new UserError('data-count', `${first.path} holds ${first.count} samples and ${path} holds ${count}; they should go together one by one.`);
+      throw new UserError(
+        'data-count',
+        `${first.path} holds ${first.count} samples and ${path} holds ${count}; they should go together one by one.`,
+      );
     }
     described.push({ name, dtype, shape: dimensions.slice(1) });
   }

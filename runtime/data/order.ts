@@ -24,9 +24,12 @@ export function orderSamples(plan: DataPlan, available: number): Order {
       const inner = orderSamples(plan.of, available);
       return part(inner, 0, Math.min(plan.count, inner.count));
     }
-    case 'shuffle': return shuffled(orderSamples(plan.of, available), plan.seed);
-    case 'batch': return orderSamples(plan.of, available);
-    default: return { count: available, inEpoch: () => (position) => position };
+    case 'shuffle':
+      return shuffled(orderSamples(plan.of, available), plan.seed);
+    case 'batch':
+      return orderSamples(plan.of, available);
+    default:
+      return { count: available, inEpoch: () => (position) => position };
   }
 }
 
@@ -42,7 +45,10 @@ function shuffled(inner: Order, seed: number): Order {
     count: inner.count,
     inEpoch(epoch) {
       if (inner.count > longestShuffle) {
-        throw new UserError('data-shuffle', `A shuffle of ${inner.count} samples would need too much memory; the limit is ${longestShuffle}.`);
+        throw new UserError(
+          'data-shuffle',
+          `A shuffle of ${inner.count} samples would need too much memory; the limit is ${longestShuffle}.`,
+        );
       }
       const place = inner.inEpoch(epoch);
       if (latest?.epoch !== epoch) latest = { epoch, order: permutation(inner.count, seed, epoch) };

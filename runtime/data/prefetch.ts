@@ -28,7 +28,8 @@ const slotCount = 3;
 /** Starts a worker over columns that it can read (see `shareColumns`). */
 export function startPrefetch(script: URL, columns: readonly Column[], capacity: number): Prefetch {
   const slots = Array.from({ length: slotCount }, () =>
-    columns.map(({ field }) => allocateShared(field.dtype, capacity * elementCount(field.shape))));
+    columns.map(({ field }) => allocateShared(field.dtype, capacity * elementCount(field.shape))),
+  );
   const start: PrefetchStart = { columns, slots };
   const worker = new Worker(script, { workerData: start });
   // Requests are answered in the order they were made.

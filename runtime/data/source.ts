@@ -41,11 +41,26 @@ type ArrayType = new (from: number | ArrayBufferLike, byteOffset?: number, lengt
 
 /** Asked for a length it gives zeros; given a buffer, a view of it. */
 const arrayOf = {
-  f32: Float32Array, f64: Float64Array, i32: Int32Array, u32: Uint32Array,
-  f16: Uint16Array, bf16: Uint16Array, u8: Uint8Array, bool: Uint8Array,
+  f32: Float32Array,
+  f64: Float64Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  u8: Uint8Array,
+  bool: Uint8Array,
 } as Record<ElementType, ArrayType>;
 
-export const elementBytes: Record<ElementType, number> = { f32: 4, f16: 2, bf16: 2, f64: 8, i32: 4, u32: 4, u8: 1, bool: 1 };
+export const elementBytes: Record<ElementType, number> = {
+  f32: 4,
+  f16: 2,
+  bf16: 2,
+  f64: 8,
+  i32: 4,
+  u32: 4,
+  u8: 1,
+  bool: 1,
+};
 
 /** An array of zeros as the runtime carries this element type. */
 export function allocate(dtype: ElementType, length: number): TypedArray {

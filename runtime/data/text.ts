@@ -16,7 +16,10 @@ export function loadText(files: Files, plan: TextPlan): Source {
   try {
     const bytes = readWhole(file, undefined, longestText);
     if (bytes.length > longestText) {
-      throw new UserError('file-too-large', `${plan.path} has ${bytes.length} bytes; texts up to ${longestText} are read.`);
+      throw new UserError(
+        'file-too-large',
+        `${plan.path} has ${bytes.length} bytes; texts up to ${longestText} are read.`,
+      );
     }
     text = decodeUtf8(plan.path, bytes);
   } finally {
@@ -30,10 +33,18 @@ export function loadText(files: Files, plan: TextPlan): Source {
   for (const character of text) ids[length++] = numbers.get(character) ?? 0;
   const count = Math.floor((length - plan.length - 1) / plan.stride) + 1;
   if (count < 1) {
-    throw new UserError('data-empty', `${plan.path} has ${length} characters; one window of ${plan.length} and its target need ${plan.length + 1}.`);
+    throw new UserError(
+      'data-empty',
+      `${plan.path} has ${length} characters; one window of ${plan.length} and its target need ${plan.length + 1}.`,
+    );
   }
   const column = (name: string, offset: number): StoredColumn => ({
-    kind: 'stored', field: { name, dtype: 'i32', shape: [plan.length] }, size: plan.length, data: ids, step: plan.stride, offset,
+    kind: 'stored',
+    field: { name, dtype: 'i32', shape: [plan.length] },
+    size: plan.length,
+    data: ids,
+    step: plan.stride,
+    offset,
   });
   const columns = [column(plan.input, 0), column(plan.target, 1)];
   return { description: { count, fields: columns.map(({ field }) => field), vocabulary }, columns };
@@ -43,6 +54,10 @@ function decodeUtf8(path: string, bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new UserError('data-format', `${path} is not a text in UTF-8.`, 'Convert it, for example with: iconv -f latin1 -t utf-8.');
+    throw new UserError(
+      'data-format',
+      `${path} is not a text in UTF-8.`,
+      'Convert it, for example with: iconv -f latin1 -t utf-8.',
+    );
   }
 }

@@ -6,7 +6,16 @@ let step = run.newestCheckpoint()?.progress.step ?? 0;
 for (;;) {
   step++;
   const field = { name: 'w', dtype: 'f32', shape: [1 << 16] };
-  const progress = { step, epoch: 0, batch: step, last: 1, loss: { sum: 0, count: 0 }, measured: [], best: [], seconds: 0 };
+  const progress = {
+    step,
+    epoch: 0,
+    batch: step,
+    last: 1,
+    loss: { sum: 0, count: 0 },
+    measured: [],
+    best: [],
+    seconds: 0,
+  };
   run.saveCheckpoint(progress, [{ field, data: new Float32Array(1 << 16).fill(step) }], []);
   process.stdout.write(`${step}\n`);
 }

@@ -12,24 +12,43 @@ const fault = vi.hoisted(() => ({ in: Infinity, code: 'ENOSPC' }));
 
 vi.mock('node:fs', async (original) => {
   const real = await original<typeof import('node:fs')>();
-  const failing = <Args extends unknown[], Result>(call: (...args: Args) => Result) => (...args: Args): Result => {
-    if (--fault.in === 0) throw Object.assign(new Error(`${fault.code}: injected`), { code: fault.code });
-    return call(...args);
-  };
+  const failing =
+    <Args extends unknown[], Result>(call: (...args: Args) => Result) =>
+    (...args: Args): Result => {
+      if (--fault.in === 0) throw Object.assign(new Error(`${fault.code}: injected`), { code: fault.code });
+      return call(...args);
+    };
   return {
     ...real,
-    openSync: failing(real.openSync), writeSync: failing(real.writeSync), fsyncSync: failing(real.fsyncSync),
-    renameSync: failing(real.renameSync), closeSync: real.closeSync,
+    openSync: failing(real.openSync),
+    writeSync: failing(real.writeSync),
+    fsyncSync: failing(real.fsyncSync),
+    renameSync: failing(real.renameSync),
+    closeSync: real.closeSync,
   };
 });
 
-beforeEach(() => { fault.in = Infinity; });
+beforeEach(() => {
+  fault.in = Infinity;
+});
 
-const progressAt = (step: number): Progress =>
-  ({ step, epoch: 0, batch: step, last: 1, loss: { sum: 0, count: 0 }, measured: [], best: [], seconds: 0 });
+const progressAt = (step: number): Progress => ({
+  step,
+  epoch: 0,
+  batch: step,
+  last: 1,
+  loss: { sum: 0, count: 0 },
+  measured: [],
+  best: [],
+  seconds: 0,
+});
 
-const save = (run: RunFolder, step: number): void => run.saveCheckpoint(progressAt(step),
-  [{ field: { name: 'w', dtype: 'f32', shape: [4] }, data: new Float32Array(4).fill(step) }], []);
+const save = (run: RunFolder, step: number): void =>
+  run.saveCheckpoint(
+    progressAt(step),
+    [{ field: { name: 'w', dtype: 'f32', shape: [4] }, data: new Float32Array(4).fill(step) }],
+    [],
+  );
 
 /** The step of the newest checkpoint, whose weights must be those saved at that step. */
 function newest(run: RunFolder): number {
@@ -60,43 +79,56 @@ function saveUntilKilled(path: string, delay: number): Promise<number> {
   });
 }
 
-test.runIf(existsSync('dist/runtime/run-folder.js'))('a process killed at any moment leaves its last checkpoint whole', async () => {
-  const lanes = [newRun(), newRun()].map(async (run, lane) => {
-    for (let kill = 0; kill < 20; kill++) {
-      const said = await saveUntilKilled(run.path, (kill * 7 + lane * 3) % 40);
-      expect(said).toBeGreaterThan(0);
-      expect(newest(openRun(run.path))).toBeGreaterThanOrEqual(said);
-    }
-    reopenRun(run.path);
-    expect(readdirSync(join(run.path, 'checkpoints')).filter((name) => !/^\d{9}\.(json|safetensors)$/.test(name))).toEqual([]);
-  });
-  await Promise.all(lanes);
-});
+test.runIf(existsSync('dist/runtime/run-folder.js'))(
+  'a process killed at any moment leaves its last checkpoint whole',
+  async () => {
+    const lanes = [newRun(), newRun()].map(async (run, lane) => {
+      for (let kill = 0; kill < 20; kill++) {
+        const said = await saveUntilKilled(run.path, (kill * 7 + lane * 3) % 40);
+        expect(said).toBeGreaterThan(0);
+        expect(newest(openRun(run.path))).toBeGreaterThanOrEqual(said);
+      }
+      reopenRun(run.path);
+      expect(
+        readdirSync(join(run.path, 'checkpoints')).filter((name) => !/^\d{9}\.(json|safetensors)$/.test(name)),
+      ).toEqual([]);
+    });
+    await Promise.all(lanes);
+  },
+);
 
-test.each(['ENOSPC', 'EIO', 'EACCES'])('a disk that fails with %s at any call of a save costs neither the old checkpoint nor a clear message', (code) => {
-  fault.code = code;
-  let failures = 0;
-  for (let call = 1; call < 60; call++) {
-    const run = newRun();
-    save(run, 1);
-    save(run, 2);
-    fault.in = call;
-    let failed = false;
-    try {
-      save(run, 3);
-    } catch (error) {
-      failed = true;
-      expect(error).toMatchObject({ code: 'disk', message: expect.stringMatching(/^Could not .*: (the disk is full|the disk reported an error|permission was denied)\.$/) });
+test.each(['ENOSPC', 'EIO', 'EACCES'])(
+  'a disk that fails with %s at any call of a save costs neither the old checkpoint nor a clear message',
+  (code) => {
+    fault.code = code;
+    let failures = 0;
+    for (let call = 1; call < 60; call++) {
+      const run = newRun();
+      save(run, 1);
+      save(run, 2);
+      fault.in = call;
+      let failed = false;
+      try {
+        save(run, 3);
+      } catch (error) {
+        failed = true;
+        expect(error).toMatchObject({
+          code: 'disk',
+          message: expect.stringMatching(
+            /^Could not .*: (the disk is full|the disk reported an error|permission was denied)\.$/,
+          ),
+        });
+      }
+      fault.in = Infinity;
+      const after = newest(reopenRun(run.path));
+      expect(after).toBeGreaterThanOrEqual(failed ? 2 : 3);
+      expect(readdirSync(join(run.path, 'checkpoints')).some((name) => name.endsWith('.unfinished'))).toBe(false);
+      if (!failed) break;
+      failures++;
     }
-    fault.in = Infinity;
-    const after = newest(reopenRun(run.path));
-    expect(after).toBeGreaterThanOrEqual(failed ? 2 : 3);
-    expect(readdirSync(join(run.path, 'checkpoints')).some((name) => name.endsWith('.unfinished'))).toBe(false);
-    if (!failed) break;
-    failures++;
-  }
-  expect(failures).toBeGreaterThan(8);
-});
+    expect(failures).toBeGreaterThan(8);
+  },
+);
 
 test('a checkpoint with a wrong hash, size or manifest is passed over for the one before', () => {
   const run = newRun();
@@ -118,7 +150,11 @@ test('a checkpoint with a wrong hash, size or manifest is passed over for the on
 test('saving a step twice keeps it whole', () => {
   const run = newRun();
   save(run, 1);
-  run.saveCheckpoint({ ...progressAt(1), measured: ['held'] }, [{ field: { name: 'w', dtype: 'f32', shape: [4] }, data: new Float32Array(4).fill(1) }], []);
+  run.saveCheckpoint(
+    { ...progressAt(1), measured: ['held'] },
+    [{ field: { name: 'w', dtype: 'f32', shape: [4] }, data: new Float32Array(4).fill(1) }],
+    [],
+  );
   expect(run.newestCheckpoint()?.progress.measured).toEqual(['held']);
   expect(newest(run)).toBe(1);
 });

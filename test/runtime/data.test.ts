@@ -27,11 +27,21 @@ function idx(type: number, dimensions: readonly number[], elements: Uint8Array):
 }
 
 const count = (n: number): Uint8Array => Uint8Array.from({ length: n }, (_, i) => i);
-const idxOf = (...paths: string[]): DataPlan => ({ kind: 'idx', fields: paths.map((path, i) => ({ name: `f${i}`, path })) });
-const npyOf = (...paths: string[]): DataPlan => ({ kind: 'npy', fields: paths.map((path, i) => ({ name: `f${i}`, path })) });
+const idxOf = (...paths: string[]): DataPlan => ({
+  kind: 'idx',
+  fields: paths.map((path, i) => ({ name: `f${i}`, path })),
+});
+const npyOf = (...paths: string[]): DataPlan => ({
+  kind: 'npy',
+  fields: paths.map((path, i) => ({ name: `f${i}`, path })),
+});
 
 /** All values of one field over an epoch. */
-async function all(plan: DataPlan, name: string, options: { batch?: number; prefetch?: boolean; epoch?: number; from?: number } = {}): Promise<number[]> {
+async function all(
+  plan: DataPlan,
+  name: string,
+  options: { batch?: number; prefetch?: boolean; epoch?: number; from?: number } = {},
+): Promise<number[]> {
   const data = await openData(plan, files(), { batch: 3, ...options });
   try {
     return await collect(data, name, options.epoch ?? 0, options.from ?? 0);
@@ -51,7 +61,11 @@ test('IDX: bytes stay bytes, plain and .gz, in pairs', async () => {
   write('labels.gz', gzipSync(idx(8, [5], count(5))));
   const plan = idxOf('images', 'labels.gz');
   expect(await describeData(plan, files())).toEqual({
-    count: 5, fields: [{ name: 'f0', dtype: 'u8', shape: [2, 2] }, { name: 'f1', dtype: 'u8', shape: [] }],
+    count: 5,
+    fields: [
+      { name: 'f0', dtype: 'u8', shape: [2, 2] },
+      { name: 'f1', dtype: 'u8', shape: [] },
+    ],
   });
   const data = await openData(plan, files(), { batch: 2 });
   const sizes: number[] = [];
@@ -103,15 +117,25 @@ test('IDX: every unsound file is refused, plain and inside .gz', async () => {
       if (content === bytes) await expect(describeData(plan, files()), name).rejects.toThrow(message);
     }
   }
-  const whole = gzipSync(idx(8, [5000], new Uint8Array(5000).map((_, i) => (i * 7919) >> 3)));
+  const whole = gzipSync(
+    idx(
+      8,
+      [5000],
+      new Uint8Array(5000).map((_, i) => (i * 7919) >> 3),
+    ),
+  );
   for (const cut of [10, 30, whole.length - 4]) {
-    await expect(openData(idxOf(write('bad', whole.slice(0, cut))), files(), { batch: 1 })).rejects.toMatchObject({ code: expect.stringMatching(/data-/) });
+    await expect(openData(idxOf(write('bad', whole.slice(0, cut))), files(), { batch: 1 })).rejects.toMatchObject({
+      code: expect.stringMatching(/data-/),
+    });
   }
 });
 
 test('a small .gz that inflates without end is stopped by its header', async () => {
   const bomb = gzipSync(idx(8, [10], new Uint8Array(50_000_000)));
-  await expect(openData(idxOf(write('bomb.gz', bomb)), files(), { batch: 1 })).rejects.toThrow('inflates to more than the 19 bytes');
+  await expect(openData(idxOf(write('bomb.gz', bomb)), files(), { batch: 1 })).rejects.toThrow(
+    'inflates to more than the 19 bytes',
+  );
 });
 
 test('files that do not belong together are told apart by their headers', async () => {
@@ -123,7 +147,10 @@ test('files that do not belong together are told apart by their headers', async 
 test('.npy: element types, byte order, versions', async () => {
   const floats = Float32Array.of(1, 2, 3, 4.5);
   write('a.npy', npy(floats, [2, 2]));
-  expect(await describeData(npyOf('a.npy'), files())).toEqual({ count: 2, fields: [{ name: 'f0', dtype: 'f32', shape: [2] }] });
+  expect(await describeData(npyOf('a.npy'), files())).toEqual({
+    count: 2,
+    fields: [{ name: 'f0', dtype: 'f32', shape: [2] }],
+  });
   expect(await all(npyOf('a.npy'), 'f0')).toEqual([...floats]);
   const swapped = new Uint8Array(floats.slice().buffer);
   for (let i = 0; i < 16; i += 4) swapped.subarray(i, i + 4).reverse();
@@ -148,7 +175,12 @@ test('.npy: element types, byte order, versions', async () => {
 test('.npy: what cannot be read is refused with advice', async () => {
   const floats = Float32Array.of(1, 2);
   const patched = (from: string, to: string): Uint8Array =>
-    Buffer.from(Buffer.from(npy(floats, [2])).toString('latin1').replace(from, to), 'latin1');
+    Buffer.from(
+      Buffer.from(npy(floats, [2]))
+        .toString('latin1')
+        .replace(from, to),
+      'latin1',
+    );
   const cases: [Uint8Array, string][] = [
     [npy(floats, [1], '|O'), 'Python objects'],
     [npy(floats, [2], '<c8'), 'elements of type <c8'],
@@ -171,9 +203,15 @@ test('.npy: what cannot be read is refused with advice', async () => {
 });
 
 const csv = (path: string, header = true): DataPlan => ({
-  kind: 'csv', path, header,
+  kind: 'csv',
+  path,
+  header,
   columns: header
-    ? [{ name: 'x', columns: ['a', 'b'], dtype: 'f32' }, { name: 'n', columns: ['n'], dtype: 'i32' }, { name: 'label', columns: ['kind'], dtype: 'category' }]
+    ? [
+        { name: 'x', columns: ['a', 'b'], dtype: 'f32' },
+        { name: 'n', columns: ['n'], dtype: 'i32' },
+        { name: 'label', columns: ['kind'], dtype: 'category' },
+      ]
     : [{ name: 'x', columns: ['2', '1'], dtype: 'f32' }],
 });
 
@@ -182,7 +220,9 @@ test('CSV: columns become fields, categories are numbered in sorted order', asyn
   const description = await describeData(csv('t.csv'), files());
   expect(description.count).toBe(3);
   expect(description.fields).toEqual([
-    { name: 'x', dtype: 'f32', shape: [2] }, { name: 'n', dtype: 'i32', shape: [] }, { name: 'label', dtype: 'i32', shape: [] },
+    { name: 'x', dtype: 'f32', shape: [2] },
+    { name: 'n', dtype: 'i32', shape: [] },
+    { name: 'label', dtype: 'i32', shape: [] },
   ]);
   expect(description.categories?.get('label')).toEqual(['a "x"', 'cat', 'dog, old']);
   expect(await all(csv('t.csv'), 'x')).toEqual([1, 2, 1.5, Math.fround(-2e-3), 0, 0]);
@@ -211,16 +251,29 @@ test('CSV: errors say file:row:column', async () => {
   }
 });
 
-const text = (path: string, length: number, stride: number): DataPlan => ({ kind: 'text', path, length, stride, input: 'x', target: 'y' });
+const text = (path: string, length: number, stride: number): DataPlan => ({
+  kind: 'text',
+  path,
+  length,
+  stride,
+  input: 'x',
+  target: 'y',
+});
 
 test('text: vocabulary by code point, windows and the same one character later', async () => {
   write('t.txt', 'hällo wörld 🙂!');
   const description = await describeData(text('t.txt', 4, 3), files());
   const vocabulary = [' ', '!', 'd', 'h', 'l', 'o', 'r', 'w', 'ä', 'ö', '🙂'];
   expect(description).toEqual({
-    count: 4, vocabulary, fields: [{ name: 'x', dtype: 'i32', shape: [4] }, { name: 'y', dtype: 'i32', shape: [4] }],
+    count: 4,
+    vocabulary,
+    fields: [
+      { name: 'x', dtype: 'i32', shape: [4] },
+      { name: 'y', dtype: 'i32', shape: [4] },
+    ],
   });
-  const read = async (name: string): Promise<string> => (await all(text('t.txt', 4, 3), name)).map((id) => vocabulary[id]).join('');
+  const read = async (name: string): Promise<string> =>
+    (await all(text('t.txt', 4, 3), name)).map((id) => vocabulary[id]).join('');
   expect(await read('x')).toBe('häll' + 'lo w' + 'wörl' + 'ld 🙂');
   expect(await read('y')).toBe('ällo' + 'o wö' + 'örld' + 'd 🙂!');
   await expect(describeData(text('t.txt', 14, 1), files())).rejects.toThrow('need 15');
@@ -239,18 +292,26 @@ const shuffle = (of: DataPlan, seed = 1): DataPlan => ({ kind: 'shuffle', of, se
 const slice = (of: DataPlan, start: number, end: number): DataPlan => ({ kind: 'slice', of, start, end });
 
 test('the parts of a split are disjoint, complete and the same in every epoch, also of a shuffle', async () => {
-  await fc.assert(fc.asyncProperty(fc.integer({ min: 4, max: 60 }), fc.integer({ min: 1, max: 9 }), fc.boolean(), async (n, tenths, shuffled) => {
-    const base = shuffled ? shuffle(numbers(n)) : numbers(n);
-    const cut = tenths / 10;
-    const train = shuffle(slice(base, 0, cut));
-    const held = slice(base, cut, 1);
-    const parts = async (plan: DataPlan, epoch: number): Promise<number[]> =>
-      (await describeData(plan, files())).count === 0 ? [] : all(plan, 'i', { epoch });
-    const [a, b, c] = [await parts(train, 0), await parts(train, 1), await parts(held, 5)];
-    expect([...a, ...c].sort((x, y) => x - y)).toEqual([...Array(n).keys()]);
-    expect(new Set(b)).toEqual(new Set(a));
-    expect(c).toEqual(await parts(held, 0));
-  }), { numRuns: 60, seed: 1 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 4, max: 60 }),
+      fc.integer({ min: 1, max: 9 }),
+      fc.boolean(),
+      async (n, tenths, shuffled) => {
+        const base = shuffled ? shuffle(numbers(n)) : numbers(n);
+        const cut = tenths / 10;
+        const train = shuffle(slice(base, 0, cut));
+        const held = slice(base, cut, 1);
+        const parts = async (plan: DataPlan, epoch: number): Promise<number[]> =>
+          (await describeData(plan, files())).count === 0 ? [] : all(plan, 'i', { epoch });
+        const [a, b, c] = [await parts(train, 0), await parts(train, 1), await parts(held, 5)];
+        expect([...a, ...c].sort((x, y) => x - y)).toEqual([...Array(n).keys()]);
+        expect(new Set(b)).toEqual(new Set(a));
+        expect(c).toEqual(await parts(held, 0));
+      },
+    ),
+    { numRuns: 60, seed: 1 },
+  );
 });
 
 test('an epoch can be taken up at any batch', async () => {
@@ -268,9 +329,15 @@ test('take, the batch stage and dropped batches', async () => {
   expect(await all({ kind: 'take', of: numbers(9), count: 4 }, 'i')).toEqual([0, 1, 2, 3]);
   expect(await all({ kind: 'take', of: numbers(3), count: 4 }, 'i')).toEqual([0, 1, 2]);
   expect(await all({ kind: 'batch', of: numbers(5), size: 2, last: 'drop' }, 'i')).toEqual([0, 1, 2, 3]);
-  await expect(openData({ kind: 'batch', of: numbers(1), size: 2, last: 'drop' }, files())).rejects.toThrow('fewer than one batch');
-  await expect(openData(shuffle({ kind: 'batch', of: numbers(5), size: 2, last: 'keep' }), files())).rejects.toThrow('batch has to be the last stage');
-  await expect(openData(slice(numbers(5), 0.5, 0.5), files(), { batch: 1 })).rejects.toMatchObject({ code: 'data-empty' });
+  await expect(openData({ kind: 'batch', of: numbers(1), size: 2, last: 'drop' }, files())).rejects.toThrow(
+    'fewer than one batch',
+  );
+  await expect(openData(shuffle({ kind: 'batch', of: numbers(5), size: 2, last: 'keep' }), files())).rejects.toThrow(
+    'batch has to be the last stage',
+  );
+  await expect(openData(slice(numbers(5), 0.5, 0.5), files(), { batch: 1 })).rejects.toMatchObject({
+    code: 'data-empty',
+  });
 });
 
 test.runIf(existsSync('dist/runtime/data/prefetch-worker.js'))('a worker thread gives the same batches', async () => {
@@ -280,8 +347,15 @@ test.runIf(existsSync('dist/runtime/data/prefetch-worker.js'))('a worker thread 
   const plan = shuffle(npyOf('big.npy', 'number.npy'));
   const data = await openData(plan, files(), { batch: 7, prefetch: true });
   expect(data.prefetching).toBe(true);
-  for (const [epoch, from] of [[0, 0], [1, 3], [1, 0]]) {
-    for (const name of ['f0', 'f1']) expect(await collect(data, name, epoch, from)).toEqual(await all(plan, name, { batch: 7, epoch, from, prefetch: false }));
+  for (const [epoch, from] of [
+    [0, 0],
+    [1, 3],
+    [1, 0],
+  ]) {
+    for (const name of ['f0', 'f1'])
+      expect(await collect(data, name, epoch, from)).toEqual(
+        await all(plan, name, { batch: 7, epoch, from, prefetch: false }),
+      );
   }
   // Stopping early leaves nothing behind that the next iteration could trip over.
   for await (const batch of data.batches(2)) if (batch.index === 1) break;

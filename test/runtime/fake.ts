@@ -3,11 +3,22 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { philox } from '../../runtime/philox.ts';
-import type { DataPlan, Executable, Field, Programs, Session, StepPhase, TrainPlan, TypedArray } from '../../runtime/program.ts';
+import type {
+  DataPlan,
+  Executable,
+  Field,
+  Programs,
+  Session,
+  StepPhase,
+  TrainPlan,
+  TypedArray,
+} from '../../runtime/program.ts';
 
 const fields: Field[] = [
-  { name: 'weight', dtype: 'f32', shape: [3] }, { name: 'bias', dtype: 'f32', shape: [1] },
-  { name: 'm.weight', dtype: 'f32', shape: [3] }, { name: 'm.bias', dtype: 'f32', shape: [1] },
+  { name: 'weight', dtype: 'f32', shape: [3] },
+  { name: 'bias', dtype: 'f32', shape: [1] },
+  { name: 'm.weight', dtype: 'f32', shape: [3] },
+  { name: 'm.bias', dtype: 'f32', shape: [1] },
   { name: 'seen', dtype: 'u32', shape: [1] },
 ];
 
@@ -39,14 +50,33 @@ export function writeRegression(folder: string, count = 50): void {
   writeFileSync(join(folder, 'y.npy'), npy(y, [count]));
 }
 
-export const regressionData: DataPlan = { kind: 'npy', fields: [{ name: 'x', path: 'x.npy' }, { name: 'y', path: 'y.npy' }] };
+export const regressionData: DataPlan = {
+  kind: 'npy',
+  fields: [
+    { name: 'x', path: 'x.npy' },
+    { name: 'y', path: 'y.npy' },
+  ],
+};
 
 export function regressionPlan(change: Partial<TrainPlan> = {}): TrainPlan {
-  const shuffled: DataPlan = { kind: 'shuffle', of: { kind: 'slice', of: regressionData, start: 0, end: 0.86 }, seed: 5 };
+  const shuffled: DataPlan = {
+    kind: 'shuffle',
+    of: { kind: 'slice', of: regressionData, start: 0, end: 0.86 },
+    seed: 5,
+  };
   return {
-    version: 1, name: 'line', seed: 11, data: { kind: 'batch', of: shuffled, size: 8, last: 'keep' }, batch: 8, epochs: 4, accumulate: 1,
-    evaluations: [{ name: 'held', data: { kind: 'slice', of: regressionData, start: 0.86, end: 1 }, batch: 4, metrics: ['error'] }],
-    saves: [{ kind: 'best', metric: 'error', order: 'min' }], loads: [],
+    version: 1,
+    name: 'line',
+    seed: 11,
+    data: { kind: 'batch', of: shuffled, size: 8, last: 'keep' },
+    batch: 8,
+    epochs: 4,
+    accumulate: 1,
+    evaluations: [
+      { name: 'held', data: { kind: 'slice', of: regressionData, start: 0.86, end: 1 }, batch: 4, metrics: ['error'] },
+    ],
+    saves: [{ kind: 'best', metric: 'error', order: 'min' }],
+    loads: [],
     parameters: fields.slice(0, 2).map((field) => ({ ...field, trained: true })),
     states: fields.slice(2).map((field) => ({ ...field, buffer: field.name === 'seen' })),
     ...change,
@@ -61,22 +91,31 @@ export interface FakeOptions {
 
 /** Programs whose every result depends on all that a continuation has to restore: step, seed, epoch, states. */
 export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Programs & { readonly sizes: string[] } {
-  const memory = new Map<string, TypedArray>(fields.map(({ name, dtype, shape }) =>
-    [name, dtype === 'u32' ? new Uint32Array(shape[0]) : new Float32Array(shape[0])]));
+  const memory = new Map<string, TypedArray>(
+    fields.map(({ name, dtype, shape }) => [
+      name,
+      dtype === 'u32' ? new Uint32Array(shape[0]) : new Float32Array(shape[0]),
+    ]),
+  );
   const at = (name: string): TypedArray => {
     const array = memory.get(name);
     if (array === undefined) throw new Error(`no ${name}`);
     return array;
   };
   const session: Session = {
-    target: 'fake', fields: new Map(fields.map((field) => [field.name, field])),
+    target: 'fake',
+    fields: new Map(fields.map((field) => [field.name, field])),
     read: (name) => at(name).slice(),
     write: (name, data) => at(name).set(data),
     close() {},
   };
   const inputs = (names: readonly string[]): Field[] => names.map((name) => ({ name, dtype: 'f32', shape: [] }));
-  const executable = (names: readonly string[], run: (input: (name: string) => TypedArray) => Record<string, number>): Executable => ({
-    inputs: inputs(names), results: [],
+  const executable = (
+    names: readonly string[],
+    run: (input: (name: string) => TypedArray) => Record<string, number>,
+  ): Executable => ({
+    inputs: inputs(names),
+    results: [],
     async run(given) {
       const input = (name: string): TypedArray => {
         const data = given.get(name);
@@ -94,13 +133,14 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
   return {
     session,
     sizes,
-    init: async () => executable(['seed'], (input) => {
-      const words = new Uint32Array(4);
-      philox(0, 0, 0, 0, input('seed')[0], input('seed')[1], words);
-      for (let k = 0; k < 3; k++) at('weight')[k] = words[k] / 2 ** 32;
-      ['bias', 'm.weight', 'm.bias', 'seen'].forEach((name) => at(name).fill(0));
-      return {};
-    }),
+    init: async () =>
+      executable(['seed'], (input) => {
+        const words = new Uint32Array(4);
+        philox(0, 0, 0, 0, input('seed')[0], input('seed')[1], words);
+        for (let k = 0; k < 3; k++) at('weight')[k] = words[k] / 2 ** 32;
+        ['bias', 'm.weight', 'm.bias', 'seen'].forEach((name) => at(name).fill(0));
+        return {};
+      }),
     step: async (batch, phase: StepPhase) => {
       sizes.push(`${batch} ${phase}`);
       return executable(['x', 'y', 'step', 'seed', 'epoch', 'micro'], (input) => {
@@ -130,10 +170,11 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
         return { 'loss.sum': broken ? breakAt.loss : sum, 'loss.count': batch, lr: rate };
       });
     },
-    evaluate: async (_name, batch) => executable(['x', 'y'], (input) => {
-      let sum = 0;
-      for (let i = 0; i < batch; i++) sum += Math.abs(predict(input('x'), i) - input('y')[i]);
-      return { 'error.sum': sum, 'error.count': batch };
-    }),
+    evaluate: async (_name, batch) =>
+      executable(['x', 'y'], (input) => {
+        let sum = 0;
+        for (let i = 0; i < batch; i++) sum += Math.abs(predict(input('x'), i) - input('y')[i]);
+        return { 'error.sum': sum, 'error.count': batch };
+      }),
   };
 }

@@ -32,13 +32,58 @@ linkSync(join(root, 'outside/secret.txt'), join(inside, 'hard.txt'));
 execFileSync('mkfifo', [join(inside, 'pipe')]);
 
 const attacks = [
-  '', '.', './plain.txt', 'sub/./deep.txt', 'sub//deep.txt', 'sub/', '..', '../outside/secret.txt', 'sub/../../outside/secret.txt',
-  'sub/../plain.txt', 'sub/..', '/etc/passwd', '//etc/passwd', join(root, 'outside/secret.txt'), join(inside, 'plain.txt'),
-  '~/.ssh/id_rsa', '~root/x', 'C:\\windows\\win.ini', 'C:/windows/win.ini', 'c:plain.txt', '\\\\server\\share\\x', '//server/share/x',
-  'sub\\deep.txt', '..\\outside\\secret.txt', 'plain.txt\0.csv', 'plain.txt\n', '\u0001plain.txt', '%2e%2e/outside/secret.txt',
-  '..%2foutside%2fsecret.txt', 'plain%2Etxt', 'file:///etc/passwd', 'file:plain.txt', 'http://example.com/x', 'data:text/plain,x',
-  'link-out.txt', 'folder-out/secret.txt', 'sub/etc/passwd', 'almost/secret.txt', 'environ', 'zero', 'loop-a', 'dangling',
-  'pipe', 'sub', 'folder-out', 'plain.txt/x', 'NUL', 'sub/con.txt', 'plain.txt.', 'plain.txt ', '. ./plain.txt', 'x'.repeat(5000),
+  '',
+  '.',
+  './plain.txt',
+  'sub/./deep.txt',
+  'sub//deep.txt',
+  'sub/',
+  '..',
+  '../outside/secret.txt',
+  'sub/../../outside/secret.txt',
+  'sub/../plain.txt',
+  'sub/..',
+  '/etc/passwd',
+  '//etc/passwd',
+  join(root, 'outside/secret.txt'),
+  join(inside, 'plain.txt'),
+  '~/.ssh/id_rsa',
+  '~root/x',
+  'C:\\windows\\win.ini',
+  'C:/windows/win.ini',
+  'c:plain.txt',
+  '\\\\server\\share\\x',
+  '//server/share/x',
+  'sub\\deep.txt',
+  '..\\outside\\secret.txt',
+  'plain.txt\0.csv',
+  'plain.txt\n',
+  '\u0001plain.txt',
+  '%2e%2e/outside/secret.txt',
+  '..%2foutside%2fsecret.txt',
+  'plain%2Etxt',
+  'file:///etc/passwd',
+  'file:plain.txt',
+  'http://example.com/x',
+  'data:text/plain,x',
+  'link-out.txt',
+  'folder-out/secret.txt',
+  'sub/etc/passwd',
+  'almost/secret.txt',
+  'environ',
+  'zero',
+  'loop-a',
+  'dangling',
+  'pipe',
+  'sub',
+  'folder-out',
+  'plain.txt/x',
+  'NUL',
+  'sub/con.txt',
+  'plain.txt.',
+  'plain.txt ',
+  '. ./plain.txt',
+  'x'.repeat(5000),
 ];
 
 test.each([true, false])('every attack on a path is refused (granted by --data: %s)', (trusted) => {
@@ -71,7 +116,9 @@ test('--data folders come first, then the model folder; a missing file names its
   const both = grantFiles({ data: [other], modelFolder: inside });
   expect(new TextDecoder().decode(both.read('plain.txt'))).toBe('other');
   expect(new TextDecoder().decode(both.read('sub/deep.txt'))).toBe('deep');
-  expect(() => both.read('plian.txt')).toThrow(expect.objectContaining({ code: 'file-not-found', hint: 'Did you mean plain.txt?' }));
+  expect(() => both.read('plian.txt')).toThrow(
+    expect.objectContaining({ code: 'file-not-found', hint: 'Did you mean plain.txt?' }),
+  );
   expect(() => grantFiles({ data: [join(root, 'none')] })).toThrow('it does not exist');
   expect(() => grantFiles({ data: [join(inside, 'plain.txt')] })).toThrow('is not a folder');
   expect(() => grantFiles({ data: [] }).read('plain.txt')).toThrow('any folder granted');
@@ -90,19 +137,26 @@ test('every entry point goes through the guard', async () => {
   const paths = ['../outside/secret.txt', 'link-out.txt', '/etc/passwd'];
   for (const path of paths) {
     const plans = [
-      { kind: 'idx', fields: [{ name: 'x', path }] }, { kind: 'npy', fields: [{ name: 'x', path }] },
-      { kind: 'csv', path, columns: [], header: true }, { kind: 'text', path, length: 2, stride: 1, input: 'x', target: 'y' },
+      { kind: 'idx', fields: [{ name: 'x', path }] },
+      { kind: 'npy', fields: [{ name: 'x', path }] },
+      { kind: 'csv', path, columns: [], header: true },
+      { kind: 'text', path, length: 2, stride: 1, input: 'x', target: 'y' },
     ] as const;
     for (const plan of plans) {
       await expect(describeData(plan, files)).rejects.toMatchObject({ code: expect.stringMatching(/^path-/) });
-      await expect(openData(plan, files, { batch: 1 })).rejects.toMatchObject({ code: expect.stringMatching(/^path-/) });
+      await expect(openData(plan, files, { batch: 1 })).rejects.toMatchObject({
+        code: expect.stringMatching(/^path-/),
+      });
     }
-    expect(() => readWeightsHeader(files.open(path))).toThrow(expect.objectContaining({ code: expect.stringMatching(/^path-/) }));
+    expect(() => readWeightsHeader(files.open(path))).toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^path-/) }),
+    );
   }
 });
 
 test('only files.ts opens files', () => {
-  const opening = /\b(open|openSync|readFile|readFileSync|writeFile|writeFileSync|createReadStream|createWriteStream|appendFile|appendFileSync)\(/;
+  const opening =
+    /\b(open|openSync|readFile|readFileSync|writeFile|writeFileSync|createReadStream|createWriteStream|appendFile|appendFileSync)\(/;
   const folder = new URL('../../runtime/', import.meta.url);
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     if (!name.endsWith('.ts') || name === 'files.ts' || name.startsWith('devices')) continue;
@@ -118,7 +172,8 @@ test('run folders are numbered and writes stay below them', () => {
   expect(createRunDirectory(parent, 'line').path).toBe(join(parent, 'line-2'));
   expect(createRunDirectory(parent, '../../evil').path).toBe(join(parent, '______evil-1'));
   const bytes = new TextEncoder().encode('x');
-  for (const name of ['../x', '/tmp/x', 'checkpoints/../../x', '']) expect(() => first.write(name, [bytes])).toThrow(UserError);
+  for (const name of ['../x', '/tmp/x', 'checkpoints/../../x', ''])
+    expect(() => first.write(name, [bytes])).toThrow(UserError);
   first.write('a.txt', [bytes, bytes]);
   first.append('a.txt', 'y');
   expect(new TextDecoder().decode(first.read('a.txt'))).toBe('xxy');
@@ -138,6 +193,8 @@ test('opening a run that is none says what is near', () => {
   const parent = scratch();
   createRunDirectory(parent, 'line').write('config.json', [new TextEncoder().encode('{}')]);
   expect(openRunDirectory(join(parent, 'line-1')).has('config.json')).toBe(true);
-  expect(() => openRunDirectory(join(parent, 'lime-1'))).toThrow(expect.objectContaining({ hint: `Did you mean ${join(parent, 'line-1')}?` }));
+  expect(() => openRunDirectory(join(parent, 'lime-1'))).toThrow(
+    expect.objectContaining({ hint: `Did you mean ${join(parent, 'line-1')}?` }),
+  );
   expect(() => openRunDirectory(parent)).toThrow('is not a run folder');
 });

@@ -4,13 +4,17 @@ import { renderReport } from '../../runtime/report.ts';
 import type { MetricsLine } from '../../runtime/run-folder.ts';
 import { regressionPlan } from './fake.ts';
 
-const lines = (steps: number): MetricsLine[] => Array.from({ length: steps }, (_, i) => [
-  { event: 'step', step: i + 1, epoch: 1, loss: 2 / (i + 1), lr: 0.1, seconds: i },
-  ...(i % 10 === 9 ? [{ event: 'eval', step: i + 1, epoch: 1, data: 'held', accuracy: i / steps }] : []),
-]).flat();
+const lines = (steps: number): MetricsLine[] =>
+  Array.from({ length: steps }, (_, i) => [
+    { event: 'step', step: i + 1, epoch: 1, loss: 2 / (i + 1), lr: 0.1, seconds: i },
+    ...(i % 10 === 9 ? [{ event: 'eval', step: i + 1, epoch: 1, data: 'held', accuracy: i / steps }] : []),
+  ]).flat();
 
 test('the page holds the curves and the facts and asks for nothing from elsewhere', () => {
-  const page = renderReport({ plan: regressionPlan(), settings: { epochs: 3 }, source: { path: 'a.model', text: 'x < 1 & "y"' } }, lines(50));
+  const page = renderReport(
+    { plan: regressionPlan(), settings: { epochs: 3 }, source: { path: 'a.model', text: 'x < 1 & "y"' } },
+    lines(50),
+  );
   expect(page.match(/<svg/g)).toHaveLength(3);
   expect(page).toContain('Training loss');
   expect(page).toContain('accuracy on held');
@@ -19,7 +23,10 @@ test('the page holds the curves and the facts and asks for nothing from elsewher
 });
 
 test('names cannot break out of the page', () => {
-  const page = renderReport({ plan: regressionPlan({ name: '<script>alert(1)</script>' }), settings: { a: '</pre><img>' } }, lines(3));
+  const page = renderReport(
+    { plan: regressionPlan({ name: '<script>alert(1)</script>' }), settings: { a: '</pre><img>' } },
+    lines(3),
+  );
   expect(page).not.toMatch(/<script|<img/);
 });
 
@@ -30,8 +37,14 @@ test('a long run makes a short page, an empty one a page all the same', () => {
 
 test('every point lies within the picture, on straight and logarithmic axes', () => {
   for (const ys of [[1, 2, 3], [0, 0, 0], [1e-6, 1, 500], [-5, 3, 1e9], [7]]) {
-    const svg = drawChart({ title: 't', xLabel: 'x', lines: [{ label: 'l', style: 'main', points: ys.map((y, x) => ({ x, y })) }] });
-    const places = [...(/points="([^"]*)"/.exec(svg)?.[1] ?? '').split(' ')].map((place) => place.split(',').map(Number));
+    const svg = drawChart({
+      title: 't',
+      xLabel: 'x',
+      lines: [{ label: 'l', style: 'main', points: ys.map((y, x) => ({ x, y })) }],
+    });
+    const places = [...(/points="([^"]*)"/.exec(svg)?.[1] ?? '').split(' ')].map((place) =>
+      place.split(',').map(Number),
+    );
     expect(places).toHaveLength(ys.length);
     for (const [x, y] of places) {
       expect(x).toBeGreaterThanOrEqual(64);

@@ -73,7 +73,11 @@ const hostile: [string, Uint8Array, RegExp][] = [
   ['half bytes', raw(`{"a":${tensor('[3]', 0, 1, '"F4"')}}`, 1), /impossible shape/],
   ['unknown type', raw(`{"a":${tensor('[1]', 0, 4, '"F33"')}}`, 4), /unknown type "F33"/],
   ['type of the prototype', raw(`{"a":${tensor('[1]', 0, 4, '"toString"')}}`, 4), /unknown type/],
-  ['empty tensor at the place of another', raw(`{"a":${tensor('[0]', 0, 0)},"b":${tensor('[1]', 0, 4)}}`, 4), /overlap/],
+  [
+    'empty tensor at the place of another',
+    raw(`{"a":${tensor('[0]', 0, 0)},"b":${tensor('[1]', 0, 4)}}`, 4),
+    /overlap/,
+  ],
   ['many empty tensors', raw(`{"a":${tensor('[0]', 0, 0)},"b":${tensor('[0]', 0, 0)}}`), /overlap/],
   ['metadata number', raw('{"__metadata__":{"a":1}}'), /"a" is not a string/],
   ['metadata list', raw('{"__metadata__":[]}'), /JSON/],
@@ -102,8 +106,16 @@ test('every hostile file is refused with a sentence, quickly', () => {
 test('formats that can run code are refused, whatever the file is called', () => {
   const zip = Uint8Array.from([0x50, 0x4b, 3, 4, ...new Uint8Array(40)]);
   const pickle = Uint8Array.from([0x80, 2, 0x7d, 0x71, 0, 0x58, 1, 0, 0, 0, 0x61]);
-  for (const [name, bytes] of [['a.pt', zip], ['a.safetensors', zip], ['b.safetensors', pickle], ['c.pkl', raw('{}')], ['d.bin', pickle]] as const) {
-    expect(() => headerOf(bytes, name), name).toThrow(expect.objectContaining({ code: 'weights-unsafe', hint: expect.stringContaining('save_file') }));
+  for (const [name, bytes] of [
+    ['a.pt', zip],
+    ['a.safetensors', zip],
+    ['b.safetensors', pickle],
+    ['c.pkl', raw('{}')],
+    ['d.bin', pickle],
+  ] as const) {
+    expect(() => headerOf(bytes, name), name).toThrow(
+      expect.objectContaining({ code: 'weights-unsafe', hint: expect.stringContaining('save_file') }),
+    );
   }
 });
 
@@ -117,30 +129,44 @@ test('a header of 100,000 tensors is read in linear time, and one long string do
 });
 
 test('mutated files are read within their bounds or refused, never anything else', () => {
-  const good = Buffer.concat(encodeWeights([
-    { field: { name: 'a', dtype: 'f32', shape: [2, 2] }, data: Float32Array.of(1, 2, 3, 4) },
-    { field: { name: 'b.c', dtype: 'u8', shape: [3] }, data: Uint8Array.of(1, 2, 3) },
-  ], new Map([['format', 'x']])));
-  const mutation = fc.array(fc.record({ at: fc.nat(good.length - 1), to: fc.nat(255) }), { minLength: 1, maxLength: 4 });
+  const good = Buffer.concat(
+    encodeWeights(
+      [
+        { field: { name: 'a', dtype: 'f32', shape: [2, 2] }, data: Float32Array.of(1, 2, 3, 4) },
+        { field: { name: 'b.c', dtype: 'u8', shape: [3] }, data: Uint8Array.of(1, 2, 3) },
+      ],
+      new Map([['format', 'x']]),
+    ),
+  );
+  const mutation = fc.array(fc.record({ at: fc.nat(good.length - 1), to: fc.nat(255) }), {
+    minLength: 1,
+    maxLength: 4,
+  });
   const file = (bytes: Uint8Array) => ({
-    shown: 'fuzzed', size: bytes.length, close() {},
+    shown: 'fuzzed',
+    size: bytes.length,
+    close() {},
     read(position: number, length: number) {
       if (position < 0 || length < 0 || position + length > bytes.length) throw new Error('read outside the file');
       return bytes.slice(position, position + length);
     },
   });
-  fc.assert(fc.property(mutation, fc.nat(good.length), (changes, cut) => {
-    const bytes = Uint8Array.from(good);
-    for (const { at, to } of changes) bytes[at] = to;
-    for (const variant of [bytes, bytes.slice(0, cut)]) {
-      try {
-        const input = file(variant);
-        for (const stored of readWeightsHeader(input).tensors.values()) if (stored.dtype !== undefined) readTensor(input, stored, stored.dtype);
-      } catch (error) {
-        if (!(error instanceof UserError)) throw error;
+  fc.assert(
+    fc.property(mutation, fc.nat(good.length), (changes, cut) => {
+      const bytes = Uint8Array.from(good);
+      for (const { at, to } of changes) bytes[at] = to;
+      for (const variant of [bytes, bytes.slice(0, cut)]) {
+        try {
+          const input = file(variant);
+          for (const stored of readWeightsHeader(input).tensors.values())
+            if (stored.dtype !== undefined) readTensor(input, stored, stored.dtype);
+        } catch (error) {
+          if (!(error instanceof UserError)) throw error;
+        }
       }
-    }
-  }), { numRuns: 5000, seed: 1 });
+    }),
+    { numRuns: 5000, seed: 1 },
+  );
 });
 
 test('what is written is read back: types, names, metadata, order', () => {
@@ -153,8 +179,14 @@ test('what is written is read back: types, names, metadata, order', () => {
     { name: 'd', dtype: 'f64', shape: [1], data: Float64Array.of(0.1) },
     { name: 'f', dtype: 'bool', shape: [2], data: Uint8Array.of(0, 1) },
   ];
-  const metadata = new Map([['step', '3'], ['__proto__', 'x']]);
-  const chunks = encodeWeights(tensors.map(({ data, ...field }) => ({ field, data })), metadata);
+  const metadata = new Map([
+    ['step', '3'],
+    ['__proto__', 'x'],
+  ]);
+  const chunks = encodeWeights(
+    tensors.map(({ data, ...field }) => ({ field, data })),
+    metadata,
+  );
   writeFileSync(join(folder, 'round.safetensors'), Buffer.concat(chunks));
   const file = files.open('round.safetensors');
   const header = readWeightsHeader(file);
@@ -176,50 +208,126 @@ test('what is written is read back: types, names, metadata, order', () => {
 
 test('f16 widens exactly', () => {
   const halves = Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x03ff, 0x7bff, 0x7c00, 0xfc00, 0x8000, 0x7e00);
-  writeFileSync(join(folder, 'h.safetensors'), Buffer.concat(encodeWeights([{ field: { name: 'h', dtype: 'f16', shape: [9] }, data: halves }], new Map())));
+  writeFileSync(
+    join(folder, 'h.safetensors'),
+    Buffer.concat(encodeWeights([{ field: { name: 'h', dtype: 'f16', shape: [9] }, data: halves }], new Map())),
+  );
   const file = files.open('h.safetensors');
   const stored = readWeightsHeader(file).tensors.get('h');
   if (stored === undefined) throw new Error('h is missing');
-  expect([...readTensor(file, stored, 'f32')]).toEqual([1, -2, 2 ** -24, 1023 * 2 ** -24, 65504, Infinity, -Infinity, -0, NaN]);
+  expect([...readTensor(file, stored, 'f32')]).toEqual([
+    1,
+    -2,
+    2 ** -24,
+    1023 * 2 ** -24,
+    65504,
+    Infinity,
+    -Infinity,
+    -0,
+    NaN,
+  ]);
   file.close();
 });
 
 const parameters = (shapes: Record<string, number[]>) =>
   Object.entries(shapes).map(([name, shape]) => ({ name, dtype: 'f32' as const, shape }));
-const load = (shapes: Record<string, number[]>, rules: LoadRule[] = []) =>
-  [{ path: 'w.safetensors', tensors: new Map(Object.entries(shapes).map(([name, shape]) => [name, { shape }])), rules }];
+const load = (shapes: Record<string, number[]>, rules: LoadRule[] = []) => [
+  { path: 'w.safetensors', tensors: new Map(Object.entries(shapes).map(([name, shape]) => [name, { shape }])), rules },
+];
 const placed = (...args: Parameters<typeof applyLoadRules>): Record<string, string> =>
   Object.fromEntries(applyLoadRules(...args).map(({ tensor: name, parameter }) => [name, parameter]));
 
 test('load rules: by name, renamed with wildcards, skipped, fresh', () => {
   expect(placed(load({ a: [2] }), parameters({ a: [2] }))).toEqual({ a: 'a' });
-  expect(placed(
-    load({ 'bert.layer.0.query.weight': [4], 'bert.layer.1.key.weight': [4], 'cls.bias': [9] }, [
-      { kind: 'map', from: 'bert.layer.*.{query, key}.*', to: 'encoder.*.attention.*.*' }, { kind: 'skip', from: 'cls.*' },
-      { kind: 'fresh', to: 'head.*' },
-    ]),
-    parameters({ 'encoder.0.attention.query.weight': [4], 'encoder.1.attention.key.weight': [4], 'head.weight': [1], 'head.bias': [1] }),
-  )).toEqual({
-    'bert.layer.0.query.weight': 'encoder.0.attention.query.weight', 'bert.layer.1.key.weight': 'encoder.1.attention.key.weight',
+  expect(
+    placed(
+      load({ 'bert.layer.0.query.weight': [4], 'bert.layer.1.key.weight': [4], 'cls.bias': [9] }, [
+        { kind: 'map', from: 'bert.layer.*.{query, key}.*', to: 'encoder.*.attention.*.*' },
+        { kind: 'skip', from: 'cls.*' },
+        { kind: 'fresh', to: 'head.*' },
+      ]),
+      parameters({
+        'encoder.0.attention.query.weight': [4],
+        'encoder.1.attention.key.weight': [4],
+        'head.weight': [1],
+        'head.bias': [1],
+      }),
+    ),
+  ).toEqual({
+    'bert.layer.0.query.weight': 'encoder.0.attention.query.weight',
+    'bert.layer.1.key.weight': 'encoder.1.attention.key.weight',
   });
   // The first rule that matches decides.
-  expect(placed(load({ a: [1], b: [1] }, [{ kind: 'map', from: 'a', to: 'x' }, { kind: 'map', from: '*', to: 'y' }]), parameters({ x: [1], y: [1] })))
-    .toEqual({ a: 'x', b: 'y' });
+  expect(
+    placed(
+      load({ a: [1], b: [1] }, [
+        { kind: 'map', from: 'a', to: 'x' },
+        { kind: 'map', from: '*', to: 'y' },
+      ]),
+      parameters({ x: [1], y: [1] }),
+    ),
+  ).toEqual({ a: 'x', b: 'y' });
   // Two files fill one model.
-  expect(placed([...load({ a: [1] }), ...load({ b: [1] })], parameters({ a: [1], b: [1] }))).toEqual({ a: 'a', b: 'b' });
+  expect(placed([...load({ a: [1] }), ...load({ b: [1] })], parameters({ a: [1], b: [1] }))).toEqual({
+    a: 'a',
+    b: 'b',
+  });
 });
 
 const mistakes: [string, ReturnType<typeof load>, ReturnType<typeof parameters>, RegExp][] = [
-  ['left over', load({ a: [1], 'fc2.weight': [1] }), parameters({ a: [1], 'fc3.weight': [1] }), /"fc2.weight" of w.safetensors is left over.*nearest parameter is fc3.weight/],
-  ['unfilled', load({ a: [1], wieght: [1] }), parameters({ a: [1], weight: [1] }), /No tensor fills weight. The nearest is "wieght"/],
+  [
+    'left over',
+    load({ a: [1], 'fc2.weight': [1] }),
+    parameters({ a: [1], 'fc3.weight': [1] }),
+    /"fc2.weight" of w.safetensors is left over.*nearest parameter is fc3.weight/,
+  ],
+  [
+    'unfilled',
+    load({ a: [1], wieght: [1] }),
+    parameters({ a: [1], weight: [1] }),
+    /No tensor fills weight. The nearest is "wieght"/,
+  ],
   ['shape', load({ a: [2, 3] }), parameters({ a: [4] }), /"a" of w.safetensors has shape \[2, 3\]; a has \[4\]/],
   ['transposed', load({ a: [2, 3] }), parameters({ a: [3, 2] }), /looks transposed/],
-  ['rule matches nothing', load({ 'bert.a': [1] }, [{ kind: 'map', from: 'brt.*', to: '*' }, { kind: 'map', from: 'bert.*', to: '*' }]), parameters({ a: [1] }), /"brt.\*" matches no tensor.*nearest is bert.a/],
-  ['skip matches nothing', load({ a: [1] }, [{ kind: 'skip', from: 'cls.*' }]), parameters({ a: [1] }), /"cls.\*" matches no tensor/],
-  ['fresh matches nothing', load({ a: [1] }, [{ kind: 'fresh', to: 'haed.b' }]), parameters({ a: [1], 'head.b': [1] }), /fresh haed.b matches no parameter. The nearest is head.b/],
-  ['no such target', load({ a: [1] }, [{ kind: 'map', from: 'a', to: 'bb' }]), parameters({ b: [1] }), /its rule sends it to bb, which is no parameter. The nearest parameter is b/],
-  ['two for one', load({ a: [1], b: [1] }, [{ kind: 'map', from: '*', to: 'c' }]), parameters({ c: [1] }), /"a" and "b" both go to c/],
-  ['fresh and filled', load({ a: [1] }, [{ kind: 'fresh', to: 'a' }]), parameters({ a: [1] }), /declared fresh; skip it/],
+  [
+    'rule matches nothing',
+    load({ 'bert.a': [1] }, [
+      { kind: 'map', from: 'brt.*', to: '*' },
+      { kind: 'map', from: 'bert.*', to: '*' },
+    ]),
+    parameters({ a: [1] }),
+    /"brt.\*" matches no tensor.*nearest is bert.a/,
+  ],
+  [
+    'skip matches nothing',
+    load({ a: [1] }, [{ kind: 'skip', from: 'cls.*' }]),
+    parameters({ a: [1] }),
+    /"cls.\*" matches no tensor/,
+  ],
+  [
+    'fresh matches nothing',
+    load({ a: [1] }, [{ kind: 'fresh', to: 'haed.b' }]),
+    parameters({ a: [1], 'head.b': [1] }),
+    /fresh haed.b matches no parameter. The nearest is head.b/,
+  ],
+  [
+    'no such target',
+    load({ a: [1] }, [{ kind: 'map', from: 'a', to: 'bb' }]),
+    parameters({ b: [1] }),
+    /its rule sends it to bb, which is no parameter. The nearest parameter is b/,
+  ],
+  [
+    'two for one',
+    load({ a: [1], b: [1] }, [{ kind: 'map', from: '*', to: 'c' }]),
+    parameters({ c: [1] }),
+    /"a" and "b" both go to c/,
+  ],
+  [
+    'fresh and filled',
+    load({ a: [1] }, [{ kind: 'fresh', to: 'a' }]),
+    parameters({ a: [1] }),
+    /declared fresh; skip it/,
+  ],
 ];
 
 test.each(mistakes)('load rules: %s', (_name, loads, fields, message) => {
@@ -227,6 +335,7 @@ test.each(mistakes)('load rules: %s', (_name, loads, fields, message) => {
 });
 
 test('load rules: all problems at once', () => {
-  expect(() => applyLoadRules(load({ a: [1], b: [2] }, [{ kind: 'skip', from: 'x' }]), parameters({ b: [3], c: [1] })))
-    .toThrow(/"a".*left over[^]*"b".*shape[^]*"x" matches no[^]*No tensor fills c/);
+  expect(() =>
+    applyLoadRules(load({ a: [1], b: [2] }, [{ kind: 'skip', from: 'x' }]), parameters({ b: [3], c: [1] })),
+  ).toThrow(/"a".*left over[^]*"b".*shape[^]*"x" matches no[^]*No tensor fills c/);
 });

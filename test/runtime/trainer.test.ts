@@ -33,11 +33,20 @@ interface Change {
   readonly out?: string;
 }
 
-async function run(plan: TrainPlan, { stopAt, ...change }: Change = {}, programs: Programs = fakePrograms()): Promise<Ran> {
+async function run(
+  plan: TrainPlan,
+  { stopAt, ...change }: Change = {},
+  programs: Programs = fakePrograms(),
+): Promise<Ran> {
   const events: TrainEvent[] = [];
   const stop = new AbortController();
   const result = await train({
-    plan, programs, files, out: scratch(), ...change, signal: stop.signal,
+    plan,
+    programs,
+    files,
+    out: scratch(),
+    ...change,
+    signal: stop.signal,
     onEvent: (event) => {
       events.push(event);
       if (event.event === 'step' && event.step === stopAt) stop.abort();
@@ -48,21 +57,49 @@ async function run(plan: TrainPlan, { stopAt, ...change }: Change = {}, programs
 
 const losses = ({ events }: Ran): number[] => events.flatMap((event) => (event.event === 'step' ? [event.loss] : []));
 const linesOf = (path: string): Record<string, unknown>[] =>
-  readFileSync(join(path, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line));
-const withoutTime = (lines: Record<string, unknown>[]): Record<string, unknown>[] => lines.map(({ seconds: _, ...line }) => line);
+  readFileSync(join(path, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+const withoutTime = (lines: Record<string, unknown>[]): Record<string, unknown>[] =>
+  lines.map(({ seconds: _, ...line }) => line);
 
 test('a run trains, measures, saves and tells so in order', async () => {
   const { result, events } = await run(regressionPlan({ epochs: 30 }));
   expect(result).toMatchObject({ status: 'done', steps: 30 * 6 });
   expect(result.metrics.get('error')).toBeLessThan(0.1);
   expect(result.loss).toBeLessThan(0.01);
-  expect(events[0]).toMatchObject({ event: 'start', steps: 180, epochs: 30, batches: 6, samples: 43, trained: 4, frozen: 0, resumed: false });
-  expect(events.slice(1, 9).map((event) => event.event)).toEqual(['step', 'step', 'step', 'step', 'step', 'step', 'eval', 'save']);
+  expect(events[0]).toMatchObject({
+    event: 'start',
+    steps: 180,
+    epochs: 30,
+    batches: 6,
+    samples: 43,
+    trained: 4,
+    frozen: 0,
+    resumed: false,
+  });
+  expect(events.slice(1, 9).map((event) => event.event)).toEqual([
+    'step',
+    'step',
+    'step',
+    'step',
+    'step',
+    'step',
+    'eval',
+    'save',
+  ]);
   expect(events[1]).toMatchObject({ step: 1, epoch: 1, lr: 0.1 });
   const last = events.at(-1);
   expect(last).toMatchObject({ event: 'done', run: result.run, steps: 180, loss: result.loss, status: 'done' });
   expect(JSON.parse(JSON.stringify(last))).toHaveProperty('error');
-  expect(readdirSync(result.run).sort()).toEqual(['best.safetensors', 'checkpoints', 'config.json', 'metrics.jsonl', 'report.html']);
+  expect(readdirSync(result.run).sort()).toEqual([
+    'best.safetensors',
+    'checkpoints',
+    'config.json',
+    'metrics.jsonl',
+    'report.html',
+  ]);
   expect(linesOf(result.run).filter((line) => line.event === 'step')).toHaveLength(180);
 });
 
@@ -96,8 +133,16 @@ test('bounds: --steps and --epochs override the plan, the nearer one wins', asyn
 for (const accumulate of [1, 4]) {
   test(`a run cut at any step and continued by a new process has the same bits (accumulate ${accumulate})`, async () => {
     const plan = regressionPlan({
-      epochs: 4, accumulate, saves: [{ kind: 'best', metric: 'error', order: 'min' }, { kind: 'every', steps: 5 }],
-      evaluations: [...regressionPlan().evaluations, { ...regressionPlan().evaluations[0], name: 'often', metrics: ['error'], every: 3 }],
+      epochs: 4,
+      accumulate,
+      saves: [
+        { kind: 'best', metric: 'error', order: 'min' },
+        { kind: 'every', steps: 5 },
+      ],
+      evaluations: [
+        ...regressionPlan().evaluations,
+        { ...regressionPlan().evaluations[0], name: 'often', metrics: ['error'], every: 3 },
+      ],
     });
     const whole = await run(plan);
     const total = whole.result.steps;
@@ -110,7 +155,9 @@ for (const accumulate of [1, 4]) {
       expect([...losses(first), ...losses(second)]).toEqual(losses(whole));
       expect(second.events[0]).toMatchObject({ event: 'start', step: cut + 1, resumed: true });
       expect(withoutTime(linesOf(second.result.run))).toEqual(withoutTime(linesOf(whole.result.run)));
-      expect(readFileSync(join(second.result.run, 'best.safetensors'))).toEqual(readFileSync(join(whole.result.run, 'best.safetensors')));
+      expect(readFileSync(join(second.result.run, 'best.safetensors'))).toEqual(
+        readFileSync(join(whole.result.run, 'best.safetensors')),
+      );
     }
   });
 }
@@ -133,19 +180,32 @@ test('a run that is over says so again and can be lengthened', async () => {
 
 test('a continuation with another seed, batch or model is refused', async () => {
   const { result } = await run(regressionPlan({ epochs: 1 }));
-  await expect(run(regressionPlan({ seed: 1 }), { resume: result.run })).rejects.toMatchObject({ code: 'resume-differs' });
+  await expect(run(regressionPlan({ seed: 1 }), { resume: result.run })).rejects.toMatchObject({
+    code: 'resume-differs',
+  });
   await expect(run(regressionPlan({ batch: 4 }), { resume: result.run })).rejects.toThrow('another batch');
   const wider = regressionPlan({ epochs: 2 });
   const parameters = wider.parameters.map((field) => (field.name === 'bias' ? { ...field, shape: [2] } : field));
-  await expect(run({ ...wider, parameters }, { resume: result.run })).rejects.toThrow('its bias has shape [1], now it is [2]');
-  await expect(run(regressionPlan(), { resume: join(scratch(), 'line-1') })).rejects.toMatchObject({ code: 'run-not-found' });
+  await expect(run({ ...wider, parameters }, { resume: result.run })).rejects.toThrow(
+    'its bias has shape [1], now it is [2]',
+  );
+  await expect(run(regressionPlan(), { resume: join(scratch(), 'line-1') })).rejects.toMatchObject({
+    code: 'run-not-found',
+  });
 });
 
 test('a loss that is no number stops the run, names the step and saves nothing of it', async () => {
   for (const loss of [NaN, Infinity]) {
     const out = scratch();
-    const failing = run(regressionPlan({ saves: [{ kind: 'every', steps: 4 }] }), { out }, fakePrograms({ breakAt: { step: 7, loss } }));
-    await expect(failing).rejects.toMatchObject({ code: 'diverged', message: expect.stringMatching(/in step 7: its loss is (NaN|Infinity).*bias/) });
+    const failing = run(
+      regressionPlan({ saves: [{ kind: 'every', steps: 4 }] }),
+      { out },
+      fakePrograms({ breakAt: { step: 7, loss } }),
+    );
+    await expect(failing).rejects.toMatchObject({
+      code: 'diverged',
+      message: expect.stringMatching(/in step 7: its loss is (NaN|Infinity).*bias/),
+    });
     const folderOfRun = join(out, 'line-1');
     expect(readdirSync(join(folderOfRun, 'checkpoints'))).toEqual(['000000004.json', '000000004.safetensors']);
     expect(linesOf(folderOfRun).filter((line) => line.event === 'step')).toHaveLength(6);
@@ -159,32 +219,49 @@ test('a failing device is reported with its step', async () => {
     ...programs,
     step: async (batch, phase) => {
       const program = await programs.step(batch, phase);
-      return { ...program, run: async (inputs) => {
-        if (inputs.get('step')?.[0] === 3) throw new DeviceError('index 12 is out of range');
-        return program.run(inputs);
-      } };
+      return {
+        ...program,
+        run: async (inputs) => {
+          if (inputs.get('step')?.[0] === 3) throw new DeviceError('index 12 is out of range');
+          return program.run(inputs);
+        },
+      };
     },
   };
-  await expect(run(regressionPlan(), {}, failing)).rejects.toMatchObject({ code: 'device', message: 'In step 3: index 12 is out of range' });
+  await expect(run(regressionPlan(), {}, failing)).rejects.toMatchObject({
+    code: 'device',
+    message: 'In step 3: index 12 is out of range',
+  });
 });
 
 test('a missing file or a metric that nobody measures leaves no run folder behind', async () => {
   const out = scratch();
-  await expect(run(regressionPlan({ data: { kind: 'npy', fields: [{ name: 'x', path: 'z.npy' }] } }), { out })).rejects.toMatchObject({ code: 'file-not-found' });
-  await expect(run(regressionPlan({ saves: [{ kind: 'best', metric: 'eror', order: 'min' }] }), { out })).rejects.toMatchObject({ hint: 'Did you mean error?' });
+  await expect(
+    run(regressionPlan({ data: { kind: 'npy', fields: [{ name: 'x', path: 'z.npy' }] } }), { out }),
+  ).rejects.toMatchObject({ code: 'file-not-found' });
+  await expect(
+    run(regressionPlan({ saves: [{ kind: 'best', metric: 'eror', order: 'min' }] }), { out }),
+  ).rejects.toMatchObject({ hint: 'Did you mean error?' });
   expect(readdirSync(out)).toEqual([]);
 });
 
 test('evaluating a run takes its best weights', async () => {
   const trained = await run(regressionPlan({ epochs: 8 }));
-  const { from, metrics } = await evaluateRun({ plan: regressionPlan(), programs: fakePrograms(), files, run: trained.result.run });
+  const { from, metrics } = await evaluateRun({
+    plan: regressionPlan(),
+    programs: fakePrograms(),
+    files,
+    run: trained.result.run,
+  });
   expect(from).toContain('best.safetensors');
   const measured = trained.events.flatMap((event) => (event.event === 'eval' ? [Number(event.error)] : []));
   expect(metrics.get('error')).toBe(Math.min(...measured));
 });
 
 test('saves: every n steps, two checkpoints kept, the last weights, best by training loss', async () => {
-  const plan = regressionPlan({ saves: [{ kind: 'every', steps: 2 }, { kind: 'last' }, { kind: 'best', metric: 'loss', order: 'min' }] });
+  const plan = regressionPlan({
+    saves: [{ kind: 'every', steps: 2 }, { kind: 'last' }, { kind: 'best', metric: 'loss', order: 'min' }],
+  });
   const { result, events } = await run(plan);
   expect(readdirSync(join(result.run, 'checkpoints'))).toHaveLength(4);
   expect(existsSync(join(result.run, 'last.safetensors'))).toBe(true);
