@@ -26,6 +26,7 @@ export const messages = {
   'wrong-kind': (h: { what: string; wanted: string; found: string }) => `${h.what} should be ${h.wanted}, but this is ${h.found}.`,
   'not-callable': (h: { found: string }) => `This is ${h.found}, which cannot be called.`,
   'not-made': (h: { name: string }) => `\`${h.name}\` is a layer that was not made yet.`,
+  'missing-shape': (h: { name: string; signature: string }) => `\`${h.name}\` needs a shape: \`${h.signature}\`.`,
   'cannot-make': (h: { found: string }) => `This is ${h.found}: braces only make layers and optimizers, or fix hyperparameters.`,
   'no-application': (h: { name: string }) => `\`${h.name}\` says nowhere how it is applied.`,
   'weights-in-body': (h: { name: string }) => `\`${h.name}\` owns parameters, and made here it would get new ones each time.`,
@@ -36,6 +37,8 @@ export const messages = {
   'size-mismatch': (h: { what: string; axis: number; wanted: string; found: string }) =>
     `Axis ${h.axis} of ${h.what} should be ${h.wanted}, but it is ${h.found}.`,
   'rank-mismatch': (h: { what: string; wanted: string; found: string }) => `${h.what} should be ${h.wanted}, but it is ${h.found}.`,
+  'rest-mismatch': (h: { what: string; wanted: string; found: string }) =>
+    `The leading axes (\`...\`) of ${h.what} should be ${h.wanted}, but they are ${h.found}.`,
   'dtype-mismatch': (h: { what: string; wanted: string; found: string }) => `${h.what} should hold ${h.wanted}, but it holds ${h.found}.`,
   'result-mismatch': (h: { name: string; wanted: string; found: string }) =>
     `\`${h.name}\` says it returns ${h.wanted}, but its body is ${h.found}.`,

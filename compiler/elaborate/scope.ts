@@ -19,9 +19,11 @@ export interface Scope {
   readonly names: Map<string, Binding>;
   /** At which axis of its parameter a size was bound: `scan … over T` walks the same axis of tensors made from it. */
   readonly axes: Map<string, number>;
+  /** Where hyperparameters got their values. */
+  readonly origins: Map<string, Span>;
 }
 
-export const createScope = (outer?: Scope): Scope => ({ outer, names: new Map(), axes: new Map() });
+export const createScope = (outer?: Scope): Scope => ({ outer, names: new Map(), axes: new Map(), origins: new Map() });
 
 export function bind(scope: Scope, name: string, value: Value): void {
   scope.names.set(name, { kind: 'value', value });

@@ -7,12 +7,12 @@ import { diagnose, Diagnostics, Problem, type Diagnostic } from '../base/diagnos
 import type { Span } from '../base/source.ts';
 import type { Graph } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
-import { evaluateStatement } from './blocks.ts';
 import { attempt, type Context } from './context.ts';
 import { createContext, evaluate } from './evaluate.ts';
 import { buildGradientCheck, type GradientCheck } from './gradient-check.ts';
 import { initialize } from './initialize.ts';
 import { bind, createScope, type Scope } from './scope.ts';
+import { runStatement } from './statements.ts';
 import { describe, int, numberOf, type InstanceValue, type Value } from './value.ts';
 
 /** One side of an expectation: known when compiling, or a result of the test's graph. */
@@ -81,7 +81,7 @@ function elaborateCase(declaration: TestDeclaration, scope: Scope, name: string)
       case 'expect': expectations.push(expectation(context, scope, statement, expectations.length)); break;
       case 'gradcheck': gradients.push(gradientCheck(context, scope, statement)); break;
       case 'train': trainings.push(training(context, scope, statement)); break;
-      default: evaluateStatement(context, scope, statement);
+      default: runStatement(context, scope, statement);
     }
   };
   const statements: readonly Statement[] = declaration.body.statements;

@@ -10,9 +10,8 @@ import { diagnose, didYouMean, Problem, type Diagnostics, type Extra } from '../
 import type { Code, Holes } from '../base/messages.ts';
 import type { Span } from '../base/source.ts';
 import { createBuilder } from '../ops/builder.ts';
-import { createContext } from './context.ts';
 import { planData, type Pipeline } from './data.ts';
-import { evaluate } from './evaluate.ts';
+import { createContext, evaluate } from './evaluate.ts';
 import { slotsOf } from './instances.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { select } from './selectors.ts';

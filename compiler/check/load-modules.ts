@@ -1,0 +1,64 @@
+/** The files of a program: the entry, what it uses, what those use, and the prelude that every file sees. */
+import type { Module, Use } from '../../grammar/ast.ts';
+import { parse } from '../../grammar/index.ts';
+import { diagnose, type Diagnostics } from '../base/diagnostics.ts';
+import type { Source } from '../base/source.ts';
+
+/** Finds a module's text: `std.layers`, or a file named relative to the one that uses it. Undefined if there is none. */
+export type ReadModule = (name: string, from: Source) => Source | undefined;
+
+export interface LoadedModule {
+  readonly source: Source;
+  readonly tree: Module;
+  /** Its `use` lines, each with the module it names if that was found. */
+  readonly uses: readonly { readonly use: Use; readonly module: LoadedModule | undefined }[];
+}
+
+export interface LoadedProgram {
+  readonly entry: LoadedModule;
+  readonly prelude: LoadedModule | undefined;
+  /** All of them, each after the ones it uses. */
+  readonly modules: readonly LoadedModule[];
+}
+
+export const preludeName = 'std.prelude';
+
+export function loadModules(entry: Source, readModule: ReadModule, diagnostics: Diagnostics): LoadedProgram {
+  const done = new Map<string, LoadedModule>();
+  const order: LoadedModule[] = [];
+  const under: string[] = [];
+
+  function load(source: Source): LoadedModule {
+    const known = done.get(source.name);
+    if (known !== undefined) return known;
+    const { module: tree, errors } = parse(source);
+    for (const { code, message, span, hint } of errors)
+      diagnostics.report({ code, severity: 'error', message, labels: [{ span, text: '' }], notes: [], ...(hint === undefined ? {} : { hint }) });
+    under.push(source.name);
+    const uses = tree.uses.map((use) => ({ use, module: follow(use, source) }));
+    under.pop();
+    const loaded = { source, tree, uses };
+    done.set(source.name, loaded);
+    order.push(loaded);
+    return loaded;
+  }
+
+  function follow(use: Use, from: Source): LoadedModule | undefined {
+    const { text, span } = use.module;
+    const source = readModule(text, from);
+    if (source === undefined) {
+      diagnostics.report(diagnose('unknown-module', { module: text }, [{ span, text: '' }]));
+      return undefined;
+    }
+    const place = under.indexOf(source.name);
+    if (place >= 0) {
+      diagnostics.report(diagnose('module-cycle', { path: [...under.slice(place), source.name].join(' → ') }, [{ span, text: '' }]));
+      return undefined;
+    }
+    return load(source);
+  }
+
+  const preludeSource = readModule(preludeName, entry);
+  const prelude = preludeSource === undefined ? undefined : load(preludeSource);
+  return { entry: load(entry), prelude, modules: order };
+}

@@ -1,0 +1,32 @@
+/** First values of parameters and buffers, as a graph of its own. */
+import type { Value as GraphValue } from '../graph/graph.ts';
+import { initialTensor } from './calls.ts';
+import { attempt, emit, type Context } from './context.ts';
+import { slotsOf } from './instances.ts';
+import { slotPath, unknown, type InstanceValue, type Slot, type Value } from './value.ts';
+
+/**
+ * Adds an `update` output for every parameter and buffer of an instance. What is drawn depends on the parameter's path
+ * alone, so a model keeps its first values when something else in it changes.
+ */
+export function initialize(context: Context, root: InstanceValue): void {
+  for (const slot of slotsOf(root)) {
+    attempt(context, () => {
+      const value = initialValue(context, slot);
+      if (value !== undefined) context.root.output(slotPath(slot), 'update', value);
+      return unknown;
+    });
+  }
+}
+
+/** The first value of one slot; undefined where something wrong was reported. */
+export function initialValue(context: Context, slot: Slot): GraphValue | undefined {
+  const { init } = slot.declaration;
+  const outer = { path: context.path, shape: context.shape };
+  context.path = slotPath(slot);
+  context.shape = slot.type.shape;
+  const value: Value = initialTensor(context, context.evaluator.evaluate(context, slot.owner.scope, init), slot.type.shape, init.span);
+  const cast = value.kind === 'tensor' ? emit(context, init.span, (builder) => builder.cast(value.value, slot.type.dtype)) : undefined;
+  Object.assign(context, outer);
+  return cast;
+}
