@@ -1,6 +1,6 @@
 /**
- * The one door to the disk. Every file that a `.model` file names is read through `Files`, every file of a run is written
- * through a `RunDirectory`; nothing else in Nacre's runtime opens a file. A `.model` file comes from a stranger, so its
+ * The one door to what is on the disk. Every file that a `.model` file names is read through `Files`, every file of a run
+ * is written through run-directory.ts; nothing else in Nacre's runtime opens a file. A `.model` file comes from a stranger, so its
  * paths reach only the folders granted: the file's own folder and the folders that a person names with --data.
  *
  * Links: below the file's own folder none are followed, and hard links are refused, since an archive may carry both. A
@@ -9,21 +9,15 @@
 import {
   closeSync,
   constants,
-  existsSync,
   fstatSync,
-  fsyncSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readSync,
   realpathSync,
-  renameSync,
-  unlinkSync,
-  writeSync,
   type Stats,
 } from 'node:fs';
-import { basename, dirname, join, relative, resolve, sep, isAbsolute } from 'node:path';
+import { dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { nearestName, UserError } from './errors.ts';
 
 /** A file opened for reading. `shown` is the path as the user wrote it. */
@@ -48,7 +42,7 @@ export interface Grants {
   readonly data: readonly string[];
 }
 
-interface Grant {
+export interface Grant {
   readonly folder: string;
   readonly shown: string;
   readonly trusted: boolean;
@@ -157,7 +151,8 @@ function findIn(grant: Grant, path: string): string | undefined {
   return real;
 }
 
-function openChecked(path: string, grant: Grant, real: string): InputFile {
+/** Opens a file known to lie in a grant, refusing all but plain files. */
+export function openChecked(path: string, grant: Grant, real: string): InputFile {
   try {
     const before = lstatSync(real);
     checkPlainFile(path, before, grant);
@@ -238,162 +233,8 @@ function isInside(folder: string, path: string): boolean {
   return way !== '' && way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
-/** The folder of one run, and the only place where the runtime writes. Names are relative to it. */
-export interface RunDirectory {
-  readonly path: string;
-  /** Replaces the file in one instant: a crash leaves either the old or the new content, never a mixture. */
-  write(name: string, chunks: readonly Uint8Array[]): void;
-  append(name: string, text: string): void;
-  has(name: string): boolean;
-  open(name: string): InputFile;
-  read(name: string): Uint8Array;
-  list(folder: string): string[];
-  remove(name: string): void;
-  /** Removes what an interrupted `write` left behind. Only for the one process that continues the run. */
-  clean(): void;
-}
-
-const unfinished = '.unfinished';
-const subfolders = ['checkpoints'];
-
-/** Makes the next free `<parent>/<stem>-<number>`, which nobody else has. */
-export function createRunDirectory(parent: string, stem: string): RunDirectory {
-  const safe = stem.replace(/[^A-Za-z0-9_-]/g, '_') || 'run';
-  try {
-    mkdirSync(parent, { recursive: true });
-    const taken = readdirSync(parent).map((name) =>
-      name.startsWith(`${safe}-`) ? Number(name.slice(safe.length + 1)) : 0,
-    );
-    let number = Math.max(0, ...taken.filter(Number.isSafeInteger)) + 1;
-    for (;;) {
-      const path = join(parent, `${safe}-${number}`);
-      try {
-        mkdirSync(path);
-        for (const folder of subfolders) mkdirSync(join(path, folder));
-        return runDirectory(path);
-      } catch (error) {
-        if (errorCode(error) !== 'EEXIST') throw error;
-        number++;
-      }
-    }
-  } catch (error) {
-    throw explainDiskError(error, `make a run folder in ${parent}`);
-  }
-}
-
-/** Opens the folder of an earlier run. */
-export function openRunDirectory(path: string): RunDirectory {
-  if (!existsSync(path)) {
-    const beside = existsSync(dirname(resolve(path))) ? readdirSync(dirname(resolve(path))) : [];
-    const near = nearestName(basename(path), beside);
-    throw new UserError(
-      'run-not-found',
-      `There is no run folder ${path}.`,
-      near === undefined ? undefined : `Did you mean ${join(dirname(path), near)}?`,
-    );
-  }
-  if (!existsSync(join(path, 'config.json'))) {
-    throw new UserError('run-not-found', `${path} is not a run folder: it has no config.json.`);
-  }
-  return runDirectory(path);
-}
-
-function runDirectory(path: string): RunDirectory {
-  const root = realpathSync(path);
-  const place = (name: string): string => {
-    checkRelativePath(name);
-    const full = join(root, name);
-    // A folder inside the run that was swapped for a link would take the files elsewhere.
-    if (realpathSync(dirname(full)) !== dirname(full))
-      throw new UserError('path-link', `${dirname(name)} in ${path} is a link.`);
-    return full;
-  };
-  const open = (name: string): InputFile => {
-    const shown = join(path, name);
-    const full = place(name);
-    if (!existsSync(full)) throw new UserError('file-not-found', `There is no ${name} in ${path}.`);
-    return openChecked(shown, { folder: root, shown: path, trusted: true }, full);
-  };
-  const attempt = <Result>(doing: string, act: () => Result): Result => {
-    try {
-      return act();
-    } catch (error) {
-      throw explainDiskError(error, doing);
-    }
-  };
-  return {
-    path,
-    write: (name, chunks) => attempt(`write ${join(path, name)}`, () => writeAtomically(place(name), chunks)),
-    append: (name, text) => attempt(`write ${join(path, name)}`, () => appendText(place(name), text)),
-    has: (name) => existsSync(place(name)),
-    open,
-    read(name) {
-      const file = open(name);
-      try {
-        return file.read(0, file.size);
-      } finally {
-        file.close();
-      }
-    },
-    list: (folder) => attempt(`list ${join(path, folder)}`, () => readdirSync(join(root, folder)).sort()),
-    remove: (name) => attempt(`remove ${join(path, name)}`, () => unlinkSync(place(name))),
-    clean() {
-      for (const folder of ['', ...subfolders]) {
-        for (const name of readdirSync(join(root, folder))) {
-          if (name.endsWith(unfinished)) unlinkSync(join(root, folder, name));
-        }
-      }
-    },
-  };
-}
-
-function writeAtomically(full: string, chunks: readonly Uint8Array[]): void {
-  const temporary = full + unfinished;
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0);
-  const descriptor = openSync(temporary, flags, 0o644);
-  try {
-    try {
-      for (const chunk of chunks) writeFully(descriptor, chunk);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(temporary, full);
-  } catch (error) {
-    if (existsSync(temporary)) unlinkSync(temporary);
-    throw error;
-  }
-  syncFolder(dirname(full));
-}
-
-function writeFully(descriptor: number, chunk: Uint8Array): void {
-  for (let done = 0; done < chunk.byteLength;) {
-    done += writeSync(descriptor, chunk, done, Math.min(chunk.byteLength - done, 2 ** 30));
-  }
-}
-
-/** Makes a rename last through a power cut. Windows has no such call and needs none. */
-function syncFolder(folder: string): void {
-  if (process.platform === 'win32') return;
-  const descriptor = openSync(folder, constants.O_RDONLY);
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-function appendText(full: string, text: string): void {
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | (constants.O_NOFOLLOW ?? 0);
-  const descriptor = openSync(full, flags, 0o644);
-  try {
-    writeFully(descriptor, new TextEncoder().encode(text));
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-function errorCode(error: unknown): string | undefined {
+/** What the file system calls its error, such as ENOENT. */
+export function errorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
@@ -413,7 +254,7 @@ const diskReasons = new Map([
 ]);
 
 /** Turns a failure of the file system into a sentence; anything else passes through unchanged. */
-function explainDiskError(error: unknown, doing: string): unknown {
+export function explainDiskError(error: unknown, doing: string): unknown {
   if (error instanceof UserError) return error;
   const code = errorCode(error);
   if (code === undefined) return error;

@@ -23,7 +23,7 @@ export type { Batch, Dataset, DatasetOptions } from './data/dataset.ts';
 export { describeData } from './data/load.ts';
 export type { DataDescription } from './data/source.ts';
 export { train } from './trainer.ts';
-export type { TrainEvent, TrainOptions, TrainResult } from './trainer.ts';
+export type { TrainEvent, TrainOptions, TrainResult } from './train-options.ts';
 export { evaluateRun, restoreWeights } from './evaluate.ts';
 export type { EvaluateOptions } from './evaluate.ts';
 export { openRun } from './run-folder.ts';

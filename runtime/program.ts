@@ -65,7 +65,8 @@ export class DeviceError extends Error {}
 export type DataPlan =
   | { readonly kind: 'idx'; readonly fields: readonly { readonly name: string; readonly path: string }[] }
   | { readonly kind: 'npy'; readonly fields: readonly { readonly name: string; readonly path: string }[] }
-  /** Columns become fields: numbers as f32 (or i32 with `integers`), `label` columns by sorted distinct text as i32. */
+  /** Columns become fields: numbers (`i32`: whole ones), or texts by their place among the sorted distinct ones, as
+   * i32. Without a header line columns are named by their number, from "1". */
   | {
       readonly kind: 'csv';
       readonly path: string;

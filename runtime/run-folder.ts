@@ -5,8 +5,9 @@
  */
 import { createHash } from 'node:crypto';
 import { UserError } from './errors.ts';
-import { createRunDirectory, openRunDirectory, type InputFile, type RunDirectory } from './files.ts';
+import type { InputFile } from './files.ts';
 import type { Field, TrainPlan, TypedArray } from './program.ts';
+import { createRunDirectory, openRunDirectory, type RunDirectory } from './run-directory.ts';
 import { renderReport } from './report.ts';
 import { encodeWeights } from './safetensors.ts';
 import { notWeights } from './weights.ts';

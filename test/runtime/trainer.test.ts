@@ -6,7 +6,8 @@ import { evaluateRun } from '../../runtime/evaluate.ts';
 import { grantFiles, type Files } from '../../runtime/files.ts';
 import { permutation } from '../../runtime/philox.ts';
 import { DeviceError, type Programs, type TrainPlan } from '../../runtime/program.ts';
-import { train, type TrainEvent, type TrainResult } from '../../runtime/trainer.ts';
+import type { TrainEvent, TrainResult } from '../../runtime/train-options.ts';
+import { train } from '../../runtime/trainer.ts';
 import { fakePrograms, regressionPlan, scratch, writeRegression } from './fake.ts';
 
 const folder = scratch();
@@ -277,4 +278,47 @@ test('weights of one run fill another', async () => {
   const result = await train({ plan, programs, files: loaded, out: scratch() });
   const { metrics } = await evaluateRun({ plan, programs: fakePrograms(), files, run: first.result.run });
   expect(result.metrics.get('error')).toBe(metrics.get('error'));
+});
+
+test('a timer can stop a run whose steps block the thread', async () => {
+  const programs = fakePrograms();
+  const busy: Programs = {
+    ...programs,
+    step: async (batch, phase) => {
+      const program = await programs.step(batch, phase);
+      return {
+        ...program,
+        run: (inputs) => {
+          const until = performance.now() + 2;
+          while (performance.now() < until);
+          return program.run(inputs);
+        },
+      };
+    },
+  };
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), 30);
+  const result = await train({
+    plan: regressionPlan({ epochs: 1000 }),
+    programs: busy,
+    files,
+    out: scratch(),
+    signal: stop.signal,
+  });
+  expect(result.status).toBe('interrupted');
+  expect(result.steps).toBeLessThan(500);
+});
+
+test('a run that is stopped before its first step can be continued', async () => {
+  const stop = new AbortController();
+  stop.abort();
+  const plan = regressionPlan();
+  const first = await train({ plan, programs: fakePrograms(), files, out: scratch(), signal: stop.signal });
+  expect(first).toMatchObject({ status: 'interrupted', steps: 0 });
+  expect((await run(plan, { resume: first.run })).hash).toBe((await run(plan)).hash);
+});
+
+test('another version of the artefact is refused', async () => {
+  const plan = { ...regressionPlan(), version: 99 } as unknown as TrainPlan;
+  await expect(run(plan)).rejects.toMatchObject({ code: 'program-version' });
 });
