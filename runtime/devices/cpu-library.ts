@@ -16,11 +16,16 @@ export async function loadKoffi(): Promise<Koffi> {
   try {
     const module = (await import('koffi')) as Koffi & { readonly default?: Koffi };
     loaded = module.default ?? module;
-    return loaded;
   } catch {
     throw new DeviceError('The cpu target needs the package koffi, which is not installed here: run `npm install koffi`, or use `--target reference`.');
   }
+  // Native calls run on stacks of koffi's making; LLVM recurses deeper than its defaults allow.
+  loaded.config({ ...loaded.config(), sync_stack_size: nativeStack, async_stack_size: nativeStack });
+  return loaded;
 }
+
+/** Bytes; the most koffi grants. */
+const nativeStack = 16 * 2 ** 20;
 
 /** Majors whose C API and text form the code was written for, best first. */
 const llvmVersions = [19, 18, 17, 16, 15, 14];

@@ -6,6 +6,12 @@ import { DeviceError } from '../program.ts';
 import type { FoundLlvm, Koffi } from './cpu-library.ts';
 
 type Native = (...values: readonly unknown[]) => unknown;
+type NativeFunction = Native & { readonly async: Native };
+
+/** The same call on a worker thread, while this one goes on. */
+const later = (native: NativeFunction, ...values: readonly unknown[]): Promise<unknown> =>
+  new Promise((resolve, reject) => void native.async(...values, (error: unknown, result: unknown) => (error ? reject(error) : resolve(result))));
+
 /** A pointer as koffi hands it over; null where LLVM says so. */
 type Pointer = bigint | null;
 
@@ -19,16 +25,16 @@ export interface Host {
 
 export interface Llvm extends FoundLlvm {
   readonly host: Host;
-  /** Compiles a module; `addressOf` finds its functions until `close`. */
+  /** Compiles a module on a worker thread; `addressOf` finds its functions until `close`. */
   compile(text: string, name: string): Promise<CompiledModule>;
   /** The module after the passes, and its machine code: for `nacre ir` and for people who tune. */
-  show(text: string, form: 'optimized' | 'assembly'): string;
+  show(text: string, form: 'optimized' | 'assembly'): Promise<string>;
 }
 
 export interface CompiledModule {
   addressOf(name: string): bigint;
   close(): void;
-  /** Milliseconds: parse, passes, machine code, link. */
+  /** Milliseconds: parse, passes, machine code. */
   readonly times: readonly number[];
 }
 
@@ -50,7 +56,7 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   } catch (error) {
     throw new DeviceError(`libLLVM at ${found.path} cannot be loaded: ${error instanceof Error ? error.message : String(error)}.`);
   }
-  const native = (definition: string): Native & { async: Native } => library.func(definition);
+  const native = (definition: string): NativeFunction => library.func(definition);
   const architecture = process.arch === 'x64' ? 'x86_64' : process.arch === 'arm64' ? 'aarch64' : undefined;
   if (architecture === undefined) throw new DeviceError(`The cpu target knows x86-64 and ARM64 processors, not ${process.arch}.`);
   const backend = backends[architecture];
@@ -120,46 +126,51 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
     return c.machineCreate(target[0], triple, host.cpu, host.features, codegen.default, codegen.pic, codegen.smallModel);
   };
 
-  const parse = (context: unknown, source: string, name: string): unknown => {
+  /** A module of a context from its text, for a machine. */
+  const parse = async (context: unknown, machine: unknown, source: string, name: string): Promise<unknown> => {
     const bytes = Buffer.from(source, 'utf8');
     const module: [Pointer] = [null];
     const message: [Pointer] = [null];
     // The parser takes the buffer over.
     const buffer = c.bufferCopy(bytes, bytes.length, name);
-    if (c.parse(c.contextOf(context), buffer, module, message) !== 0) throw new DeviceError(`LLVM cannot read the module ${name}: ${owned(message[0])}`);
+    if ((await later(c.parse, c.contextOf(context), buffer, module, message)) !== 0) throw new DeviceError(`LLVM cannot read the module ${name}: ${owned(message[0])}`);
+    const layout = c.layoutOf(machine);
+    c.setTarget(module[0], triple);
+    c.setLayout(module[0], layout);
+    c.layoutDispose(layout);
     return module[0];
   };
 
-  const prepare = (context: unknown, machine: unknown, source: string, name: string): unknown => {
-    const module = parse(context, source, name);
-    const layout = c.layoutOf(machine);
-    c.setTarget(module, triple);
-    c.setLayout(module, layout);
-    c.layoutDispose(layout);
-    return module;
-  };
-
-  const optimize = (module: unknown, machine: unknown): void => {
+  const optimize = async (module: unknown, machine: unknown): Promise<void> => {
     const options = c.optionsCreate();
-    const error = c.runPasses(module, passes, machine, options);
+    const error = await later(c.runPasses, module, passes, machine, options);
     c.optionsDispose(options);
     check(error, 'optimize the module');
   };
 
-  const emit = (module: unknown, machine: unknown, kind: number): unknown => {
+  const emit = async (module: unknown, machine: unknown, kind: number): Promise<unknown> => {
     const message: [Pointer] = [null];
     const buffer: [Pointer] = [null];
-    if (c.emit(machine, module, kind, message, buffer) !== 0) throw new DeviceError(`LLVM could not generate code: ${owned(message[0])}`);
+    if ((await later(c.emit, machine, module, kind, message, buffer)) !== 0) throw new DeviceError(`LLVM could not generate code: ${owned(message[0])}`);
     return buffer[0];
   };
 
-  /** Runs `work` with a fresh context and machine, which it may use until it returns. */
-  const withMachine = <T>(work: (context: unknown, machine: unknown) => T): T => {
+  /** Parses and optimizes, and lets `work` use the module until it is done. */
+  const withModule = async <T>(source: string, name: string, clock: number[], work: (module: unknown, machine: unknown) => Promise<T>): Promise<T> => {
     const context = c.contextCreate();
     const machine = createMachine();
+    let module: unknown;
     try {
-      return work(context, machine);
+      clock.push(performance.now());
+      module = await parse(context, machine, source, name);
+      clock.push(performance.now());
+      await optimize(module, machine);
+      clock.push(performance.now());
+      const result = await work(module, machine);
+      clock.push(performance.now());
+      return result;
     } finally {
+      if (module !== undefined) c.moduleDispose(module);
       c.machineDispose(machine);
       c.contextDispose(context);
     }
@@ -181,19 +192,8 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
     ...found,
     host,
     async compile(source, name) {
-      const clock = [performance.now()];
-      const object = withMachine((context, machine) => {
-        const module = prepare(context, machine, source, name);
-        clock.push(performance.now());
-        try {
-          optimize(module, machine);
-          clock.push(performance.now());
-          return emit(module, machine, codegen.object);
-        } finally {
-          c.moduleDispose(module);
-        }
-      });
-      clock.push(performance.now());
+      const clock: number[] = [];
+      const object = await withModule(source, name, clock, (module, machine) => emit(module, machine, codegen.object));
       const { jit } = link(object);
       let open = true;
       const addressOf = (symbol: string): bigint => {
@@ -211,20 +211,13 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
         },
       };
     },
-    show(source, form) {
-      return withMachine((context, machine) => {
-        const module = prepare(context, machine, source, 'module');
-        try {
-          optimize(module, machine);
-          if (form === 'optimized') return owned(c.print(module));
-          const buffer = emit(module, machine, codegen.assembly);
-          const copy = String(koffi.decode(c.bufferStart(buffer), 'char', Number(c.bufferSize(buffer))));
-          c.bufferDispose(buffer);
-          return copy;
-        } finally {
-          c.moduleDispose(module);
-        }
-      });
-    },
+    show: (source, form) =>
+      withModule(source, 'module', [], async (module, machine) => {
+        if (form === 'optimized') return owned(c.print(module));
+        const buffer = await emit(module, machine, codegen.assembly);
+        const copy = String(koffi.decode(c.bufferStart(buffer), 'char', Number(c.bufferSize(buffer))));
+        c.bufferDispose(buffer);
+        return copy;
+      }),
   };
 }

@@ -1,8 +1,9 @@
 /**
  * A team of threads that runs one function together, from an OpenMP runtime's pool, else from pthreads made for the
- * step. The compiled text gets an `@enter(ptr team)` that finds out its thread number and calls `@step`. The number of
+ * step. The compiled text gets `@wait` and an `@enter(ptr team)` that finds out its thread number and calls `@step`. The number of
  * threads granted is asked inside the team, so that a smaller team than wished for computes the same.
  */
+import { barrier, noBarrier } from './cpu-barrier.ts';
 import { findOpenMp } from './cpu-library.ts';
 import type { Koffi } from './cpu-library.ts';
 
@@ -110,21 +111,24 @@ end:
 }
 `;
 
+const yields = '\ndeclare i32 @sched_yield()\n';
+
 /** `kind` forces one way, for tests; otherwise the best there is. */
-export function openThreads(koffi: Koffi, count: number, kind?: Threads['kind']): Threads {
+export function openThreads(koffi: Koffi, architecture: 'x86_64' | 'aarch64', count: number, kind?: Threads['kind']): Threads {
   const type = koffi.proto('void', ['void *']);
   const direct = (enter: bigint, team: bigint): void => void koffi.call(enter, type, team);
-  if (count === 1 || kind === 'one') return { kind: 'one', count: 1, text: oneThread, run: direct };
+  if (count === 1 || kind === 'one') return { kind: 'one', count: 1, text: noBarrier + oneThread, run: direct };
+  const wait = barrier(architecture, process.platform === 'linux');
   const found = kind === 'pthreads' ? undefined : findOpenMp();
   if (found !== undefined) {
     try {
       // Global, so that the compiled text finds omp_get_thread_num in this process.
       const library = koffi.load(found.path, { global: true });
       const parallel: (...values: readonly unknown[]) => unknown = library.func('void GOMP_parallel(void *enter, void *team, unsigned count, unsigned flags)');
-      return { kind: 'openmp', count, text: openMp, run: (enter, team) => void parallel(enter, team, count, 0) };
+      return { kind: 'openmp', count, text: wait + yields + openMp, run: (enter, team) => void parallel(enter, team, count, 0) };
     } catch {
       // An OpenMP runtime without GNU's entry point (macOS): threads of our own.
     }
   }
-  return { kind: 'pthreads', count, text: pthreads(count), run: direct };
+  return { kind: 'pthreads', count, text: wait + yields + pthreads(count), run: direct };
 }

@@ -5,6 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { DeviceError } from '../program.ts';
 import type { Executable, Field, Session, TypedArray } from '../program.ts';
+import { syncLayout } from './cpu-barrier.ts';
 import { dataCaches, findLlvm, findOpenMp, llvmHint, loadKoffi } from './cpu-library.ts';
 import type { Koffi } from './cpu-library.ts';
 import { openLlvm } from './cpu-llvm.ts';
@@ -17,7 +18,10 @@ import type { Threads } from './cpu-threads.ts';
 /** A program for the CPU as plain data; the compiler's TileProgram and LLVM module give it. */
 export interface NativeProgram {
   readonly name: string;
-  /** Defines @step(i64 thread, i64 threads, ptr buffers, ptr scratch, ptr sync). */
+  /**
+   * Defines @step(i64 thread, i64 threads, ptr buffers, ptr scratch, ptr sync), and declares @wait(ptr, i64); uses it and
+   * the flag word in `sync` (cpu-barrier.ts).
+   */
   readonly llvm: string;
   readonly buffers: readonly NativeBuffer[];
   /** Bytes of the memory that holds all temporaries, at their offsets. */
@@ -63,10 +67,6 @@ export interface CpuDescription {
   readonly problem?: string;
 }
 
-/** Layout of the words all threads wait on; the compiler's `syncLayout` says the same. */
-const syncBytes = 192;
-const flagByte = 128;
-
 let opened: { readonly koffi: Koffi; readonly llvm: Llvm } | undefined;
 
 /** Loads koffi and libLLVM, once; throws DeviceError with what to install. */
@@ -100,7 +100,7 @@ export async function describeCpu(): Promise<CpuDescription> {
 export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   const { koffi, llvm } = await openCpu();
   const count = Math.max(1, Math.trunc(options.threads));
-  const threads = openThreads(koffi, count, options.threading);
+  const threads = openThreads(koffi, llvm.host.architecture, count, options.threading);
   const guards: { readonly name: string; readonly memory: NativeMemory }[] = [];
   const newMemory = (size: number, purpose: string): NativeMemory => {
     const memory = allocate(koffi, size, purpose);
@@ -110,7 +110,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   const fields = new Map<string, Field>();
   const shared = new Map<string, NativeMemory>();
   const modules: CompiledModule[] = [];
-  const sync = newMemory(syncBytes, 'the words threads wait on');
+  const sync = newMemory(syncLayout.bytes, 'the words threads wait on');
   // Both serve one program at a time, so all programs share the largest.
   let arena = newMemory(0, 'the arena');
   let scratch = newMemory(0, 'scratch');
@@ -132,7 +132,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
 
   const load = async (program: NativeProgram): Promise<CpuExecutable> => {
     if (closed) throw new DeviceError('The session is closed.');
-    const module = await llvm.compile(program.llvm + threads.text, program.name);
+    const module = await llvm.compile(withThreads(program.llvm, threads), program.name);
     modules.push(module);
     const enter = module.addressOf('enter');
     if (arena.bytes.length < program.arena) arena = newMemory(program.arena, `the temporaries of ${program.name}`);
@@ -179,8 +179,8 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
         for (const { name, memory } of guards) {
           if (!memory.intact()) throw new DeviceError(`${program.name} wrote outside ${name}.`);
         }
-        if (sync.bytes[flagByte] !== 0) {
-          sync.bytes[flagByte] = 0;
+        if (sync.bytes[syncLayout.flag] !== 0) {
+          sync.bytes[syncLayout.flag] = 0;
           throw new DeviceError(`An index was out of range in ${program.name}: a label, token or gathered position is negative or not below the size of its axis.`);
         }
         return new Map(results.map((result) => [result.name, view(result).slice()]));
@@ -212,6 +212,9 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     },
   };
 }
+
+/** A module may not both declare and define a function: the declaration gives way. */
+const withThreads = (text: string, threads: Threads): string => text.replace('declare void @wait(ptr, i64)\n', '') + threads.text;
 
 const describe = (field: Field): string => `${field.dtype}[${field.shape.join(', ')}]`;
 

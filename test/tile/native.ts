@@ -10,7 +10,7 @@ export const nativeProblem: string | undefined = (await describeCpu()).problem;
 
 /** The program as the CPU device takes it. Temporaries must have offsets. */
 export function nativeProgram(program: TileProgram): NativeProgram {
-  const { text, scratch } = emitLlvm(program, { architecture: process.arch === 'arm64' ? 'aarch64' : 'x86_64' });
+  const { text, scratch } = emitLlvm(program);
   return { name: program.name, llvm: text, scratch, arena: program.arena, buffers: program.buffers };
 }
 

@@ -1,10 +1,10 @@
 /** What a CPU can do, from what LLVM says about the host: how wide vectors are and how many registers hold them. */
 import type { Dtype } from '../../types/dtype.ts';
 import type { Capabilities } from '../target.ts';
-import type { LlvmHost } from './barrier.ts';
 
 /** A CPU as the runtime describes it. */
-export interface CpuHost extends LlvmHost {
+export interface CpuHost {
+  readonly architecture: 'x86_64' | 'aarch64';
   /** LLVM's list of what it has (+) and has not (-): "+avx2,-avx512f,…". */
   readonly features: string;
   /** Bytes of the first and second data cache of one core, where they are known. */
@@ -24,7 +24,7 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
   };
 }
 
-function vectors(architecture: LlvmHost['architecture'], has: (feature: string) => boolean): { lanes: number; registers: number } {
+function vectors(architecture: CpuHost['architecture'], has: (feature: string) => boolean): { lanes: number; registers: number } {
   if (architecture === 'aarch64') return { lanes: 4, registers: 32 };
   if (has('avx512f') && has('avx512bw') && has('avx512vl')) return { lanes: 16, registers: 32 };
   return has('avx2') && has('fma') ? { lanes: 8, registers: 16 } : { lanes: 4, registers: 16 };

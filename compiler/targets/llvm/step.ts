@@ -2,16 +2,18 @@
  * The whole step as one function that every thread runs:
  * void @step(i64 thread, i64 threads, ptr buffers, ptr scratch, ptr sync). Each launch takes a fixed slice of its grid,
  * a grid of one runs on thread 0. Threads wait for each other only where a launch touches memory that an earlier launch
- * of another thread wrote (or would overwrite what it still reads).
+ * of another thread wrote (or would overwrite what it still reads), by calling @wait(ptr sync, i64 threads), which the
+ * runtime provides.
  */
 import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '../../tile/tile.ts';
 import { dtypeBytes } from '../../types/dtype.ts';
-import { barrier, syncLayout } from './barrier.ts';
-import type { LlvmHost } from './barrier.ts';
 import { emitKernel } from './kernel.ts';
 import { waits } from './waits.ts';
 import type { FunctionWriter } from './writer.ts';
 import { functionWriter, moduleWriter } from './writer.ts';
+
+/** Where the flag word lies in the memory all threads share; the rest of its 192 bytes belongs to `@wait`. */
+const flagOffset = 128;
 
 export interface LlvmModule {
   readonly text: string;
@@ -23,7 +25,7 @@ const scratchAlignment = 64;
 const rounded = (bytes: number): number => Math.ceil(bytes / scratchAlignment) * scratchAlignment;
 
 /** A Tile program as LLVM text. Where temporaries have their places (`planMemory`), threads wait for each other less often. */
-export function emitLlvm(program: TileProgram, host: LlvmHost): LlvmModule {
+export function emitLlvm(program: TileProgram): LlvmModule {
   const module = moduleWriter();
   const kernels = new Map<string, string>();
   const functions: string[] = [];
@@ -41,7 +43,7 @@ export function emitLlvm(program: TileProgram, host: LlvmHost): LlvmModule {
   const writer = functionWriter(module);
   const places = new Map(program.buffers.map((buffer, place) => [buffer.name, { buffer, place }]));
   const plan = waits(program);
-  writer.line(`%flag = getelementptr i8, ptr %sync, i64 ${syncLayout.flag}`);
+  writer.line(`%flag = getelementptr i8, ptr %sync, i64 ${flagOffset}`);
   const indices = new Map<Register, string>();
   const emitSteps = (steps: readonly TileStep[]): void => {
     for (const step of steps) {
@@ -57,7 +59,7 @@ export function emitLlvm(program: TileProgram, host: LlvmHost): LlvmModule {
     `; ${identifier(program.name)}`,
     ...functions,
     step,
-    barrier(host),
+    'declare void @wait(ptr, i64)',
     module.text(),
     'attributes #0 = { nounwind }',
     '',
