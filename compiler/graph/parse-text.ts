@@ -72,19 +72,24 @@ class Reader {
     return this.tokens[Math.min(this.place + ahead, this.tokens.length - 1)];
   }
 
+  /** About what was read last. */
   fail(message: string): never {
-    throw new GraphTextError(message, this.peek().line);
+    throw new GraphTextError(message, (this.tokens[this.place - 1] ?? this.peek()).line);
+  }
+
+  private unexpected(what: string): never {
+    throw new GraphTextError(`expected ${what}, found ${this.peek().text}`, this.peek().line);
   }
 
   private take(kind: Token['kind'], what: string): string {
     const token = this.peek();
-    if (token.kind !== kind) this.fail(`expected ${what}, found ${token.text}`);
+    if (token.kind !== kind) this.unexpected(what);
     this.place++;
     return token.text;
   }
 
   expect(text: string): void {
-    if (this.peek().text !== text) this.fail(`expected ${text}, found ${this.peek().text}`);
+    if (this.peek().text !== text) this.unexpected(text);
     this.place++;
   }
 
@@ -137,7 +142,7 @@ class Reader {
         this.expect('=');
         outputs.push({ name: output, role: word, value: this.use(values) });
       } else if (this.peek().kind === 'value') this.definition(values, inputs, nodes);
-      else this.fail(`expected a value, result or update, found ${word}`);
+      else this.unexpected('a value, result or update');
     }
     return { name, inputs, nodes, outputs };
   }

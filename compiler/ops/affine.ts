@@ -42,7 +42,8 @@ export function normalize(index: AffineIndex): AffineIndex {
     offset = reduced(offset);
     divisor = reduced(divisor);
   }
-  return { terms, offset, divisor };
+  // Adding 0 makes a 0 of -0, so that equal indices also print the same.
+  return { terms, offset: add(offset, 0), divisor };
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

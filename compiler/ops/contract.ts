@@ -15,7 +15,7 @@ const f32 = (...shape: number[]): TensorType => ({ dtype: 'f32', shape });
 
 /** y[b, i, j, o] = Σ_(u, v, c) x[b, i·stride + u·dilation - pad, …] · w[u, v, c, o]: the axes in that order. */
 const convolution = (stride: number, dilation: number, pad: number): AffineIndex[][] => [
-  [at(0), pair(1, stride, 4, dilation, -pad), pair(2, stride, 5, dilation, -pad), at(6)],
+  [at(0), pair(1, stride, 4, dilation, 0 - pad), pair(2, stride, 5, dilation, 0 - pad), at(6)],
   [at(4), at(5), at(6), at(3)],
 ];
 

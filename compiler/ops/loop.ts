@@ -115,7 +115,8 @@ const f32 = (...shape: Dim[]): TensorType => ({ dtype: 'f32', shape });
 
 /** h ← tanh(h · x_t + w); yields h · w: written out as data, since the Builder needs the table this record is in. */
 function sampleBody(): Graph {
-  const value = (id: number): Value => ({ id, type: f32(3) });
+  // Ids far from those of the graphs the samples are put in.
+  const value = (id: number): Value => ({ id: 1000 + id, type: f32(3) });
   const [h, x, w, product, sum, next, result] = [0, 1, 2, 3, 4, 5, 6].map(value);
   const origin = {};
   return {

@@ -16,7 +16,7 @@ const isInteger = (value: Value): boolean => !isFloat(value.type.dtype);
 const isPowerOfTwo = (x: number): boolean => Number.isFinite(x) && x > 0 && Math.log2(x) % 1 === 0 && 2 ** Math.log2(x) === x;
 const filled = (like: Value, value: number, build: Builder): Value => build.constant(value, like.type.dtype, like.type.shape);
 
-const equations: readonly Equation[] = [
+export const equations: readonly Equation[] = [
   { says: 'x + 0 = x', from: ['add', 'x', 0], to: ({ x }) => x },
   { says: 'x - 0 = x', from: ['sub', 'x', 0], to: ({ x }) => x },
   { says: '0 - x = -x', from: ['sub', 0, 'x'], to: ({ x }, build) => build.unary('neg', x) },
@@ -29,18 +29,20 @@ const equations: readonly Equation[] = [
   { says: 'x * -1 = -x', from: ['mul', 'x', -1], to: ({ x }, build) => build.unary('neg', x) },
   { says: 'x * 0 = 0 (integers)', from: ['mul', 'x', 0], to: ({ x }, build) => (isInteger(x) ? filled(x, 0, build) : undefined) },
   { says: '-x * -y = x * y', from: ['mul', ['neg', 'x'], ['neg', 'y']], to: ({ x, y }, build) => build.binary('mul', x, y) },
+  { says: '-(-x * y) = x * y', from: ['neg', ['mul', ['neg', 'x'], 'y']], to: ({ x, y }, build) => build.binary('mul', x, y) },
+  { says: '-(-x / y) = x / y', from: ['neg', ['div', ['neg', 'x'], 'y']], to: ({ x, y }, build) => build.binary('div', x, y) },
   {
-    says: '-x * c = x * -c for a constant c', from: ['mul', ['neg', 'x'], 'c'],
-    to({ x, c }, build) {
-      const value = uniform(c, build);
+    says: '-x * k = x * -k for a constant k', from: ['mul', ['neg', 'x'], 'k'],
+    to({ x, k }, build) {
+      const value = uniform(k, build);
       return value === undefined || isInteger(x) ? undefined : build.binary('mul', x, filled(x, -value, build));
     },
   },
   { says: 'x / 1 = x', from: ['div', 'x', 1], to: ({ x }) => x },
   {
-    says: 'x / 2ⁿ = x * 2⁻ⁿ (floats)', from: ['div', 'x', 'c'],
-    to({ x, c }, build) {
-      const value = uniform(c, build);
+    says: 'x / 2ⁿ = x * 2⁻ⁿ (floats)', from: ['div', 'x', 'k'],
+    to({ x, k }, build) {
+      const value = uniform(k, build);
       return value === undefined || isInteger(x) || !isPowerOfTwo(value) || value > 2 ** 14 || value < 2 ** -14 ? undefined : build.binary('mul', x, filled(x, 1 / value, build));
     },
   },
@@ -60,8 +62,8 @@ const equations: readonly Equation[] = [
   { says: 'x or x = x', from: ['or', 'x', 'x'], to: ({ x }) => x },
   { says: 'where(true, a, b) = a', from: ['where', 1, 'a', 'b'], to: ({ a }) => a },
   { says: 'where(false, a, b) = b', from: ['where', 0, 'a', 'b'], to: ({ b }) => b },
-  { says: 'where(c, a, a) = a', from: ['where', 'c', 'a', 'a'], to: ({ a }) => a },
-  { says: 'where(not c, a, b) = where(c, b, a)', from: ['where', ['not', 'c'], 'a', 'b'], to: ({ c, a, b }, build) => build.where(c, b, a) },
+  { says: 'where(condition, a, a) = a', from: ['where', 'condition', 'a', 'a'], to: ({ a }) => a },
+  { says: 'where(not condition, a, b) = where(condition, b, a)', from: ['where', ['not', 'condition'], 'a', 'b'], to: ({ condition, a, b }, build) => build.where(condition, b, a) },
   { says: 'detach changes nothing once gradients are taken', from: ['detach', 'x'], to: ({ x }) => x },
 ];
 

@@ -155,6 +155,18 @@ export const movementLaws: readonly Law[] = [
       return undefined;
     },
   }),
+  rule({
+    says: 'a scatter of one row per batch is a selection (the gather it is the adjoint of has checked the positions)', op: 'scatter',
+    to([ids, updates], { batch, size }, build) {
+      if (ids.type.shape.length !== batch) return undefined;
+      const shape = [...ids.type.shape, size, ...updates.type.shape.slice(batch)];
+      const spread = (value: Value, axes: readonly number[]): Value => build.view(value, shape, axes.map((axis) => at(axis)));
+      const rows = ids.type.shape.map((_, axis) => axis);
+      const chosen = build.binary('eq', build.iota(shape, batch), spread(ids, rows));
+      const update = spread(updates, updates.type.shape.map((_, axis) => (axis < batch ? axis : axis + 1)));
+      return build.where(chosen, update, build.constant(0, updates.type.dtype, shape));
+    },
+  }),
   rule({ says: 'a concatenation of one is that one', op: 'concat', to: ([first, ...rest]) => (rest.length === 0 ? first : undefined) }),
   rule({
     says: 'parts of size 0 add nothing to a concatenation', op: 'concat',

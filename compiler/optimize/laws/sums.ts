@@ -104,13 +104,17 @@ export const sumLaws: readonly Law[] = [
   }),
   rule({ says: 'reducing nothing is nothing', op: 'reduce', to: ([x], { axes }) => (axes.length === 0 ? x : undefined) }),
   rule({
-    says: 'reducing an axis of size 1 drops it', op: 'reduce',
-    to([x], { monoid, axes }, build) {
+    says: 'reducing only axes of size 1 drops them', op: 'reduce',
+    to([x], { axes }, build) {
       const { shape } = x.type;
-      const ones = axes.filter((axis) => shape[axis] === 1);
-      if (ones.length === 0) return undefined;
-      const kept = axesOf(0, shape.length).filter((axis) => !ones.includes(axis));
-      return build.reduce(monoid, build.reshape(x, kept.map((axis) => shape[axis])), axes.filter((axis) => !ones.includes(axis)).map((axis) => kept.indexOf(axis)));
+      return axes.every((axis) => shape[axis] === 1) ? build.reshape(x, shape.filter((_, axis) => !axes.includes(axis))) : undefined;
+    },
+  }),
+  rule({
+    says: 'a sum of negatives is the negative of the sum', op: 'reduce',
+    to([x], { monoid, axes }, build) {
+      const node = build.producer(x);
+      return monoid === 'sum' && node?.op === 'neg' ? build.unary('neg', build.reduce('sum', node.inputs[0], axes)) : undefined;
     },
   }),
   rule({
