@@ -99,7 +99,11 @@ export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch
     const scalars = otherScalars(means, results);
     const last = ratio(loss);
     if (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0))
-      throw diverged(plan, programs, step, last, scalars.grad_norm);
+      throw diverged(
+        step,
+        Number.isFinite(last) ? `the norm of its gradient is ${scalars.grad_norm}` : `its loss is ${last}`,
+        spoiledParameters(plan, programs),
+      );
     return {
       progress: {
         ...progress,
@@ -126,27 +130,37 @@ function otherScalars(
   return scalars;
 }
 
-/** The error for a loss that is no number any more, naming the parameters it has spoiled. */
-function diverged(
-  plan: TrainPlan,
-  programs: Programs,
-  step: number,
-  loss: number,
-  gradNorm: number | undefined,
-): UserError {
-  const spoiled = plan.parameters.filter(
-    ({ name, dtype }) =>
-      (dtype === 'f32' || dtype === 'f64') &&
-      programs.session.read(name).some((value: number) => !Number.isFinite(value)),
-  );
-  const what = Number.isFinite(loss) ? `the norm of its gradient is ${gradNorm}` : `its loss is ${loss}`;
-  const where =
-    spoiled.length === 0
-      ? ''
-      : ` Now ${spoiled.length} of ${plan.parameters.length} parameters hold values that are no numbers, ${spoiled[0].name} first.`;
+/** Refuses to go on, and above all to save, where a step has left weights that are no numbers. */
+export function refuseSpoiled(plan: TrainPlan, programs: Programs, step: number): void {
+  const spoiled = spoiledParameters(plan, programs);
+  if (spoiled.length > 0) throw diverged(step, 'the weights it left cannot be used', spoiled);
+}
+
+/** Bits of the exponent of the two-byte types; all of them set means infinite or no number. */
+const exponentBits = { f16: 0x7c00, bf16: 0x7f80 } as const;
+
+function spoiledParameters(plan: TrainPlan, programs: Programs): string[] {
+  return plan.parameters.flatMap(({ name, dtype }) => {
+    const data = programs.session.read(name);
+    let spoiled = false;
+    if (dtype === 'f16' || dtype === 'bf16') {
+      const bits = exponentBits[dtype];
+      for (let i = 0; i < data.length && !spoiled; i++) spoiled = (data[i] & bits) === bits;
+    } else {
+      for (let i = 0; i < data.length && !spoiled; i++) spoiled = !Number.isFinite(data[i]);
+    }
+    return spoiled ? [name] : [];
+  });
+}
+
+function diverged(step: number, what: string, spoiled: readonly string[]): UserError {
+  const where = spoiled.length === 0 ? '' : ` These now hold values that are no numbers: ${listNames(spoiled)}.`;
   return new UserError(
     'diverged',
     `Training diverged in step ${step}: ${what}.${where} Nothing of this step was saved.`,
     'Lower the learning rate, warm it up, or limit the gradient with: clip norm 1.0',
   );
 }
+
+const listNames = (names: readonly string[]): string =>
+  names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');

@@ -7,7 +7,7 @@ import { nearestName, UserError } from './errors.ts';
 import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
 import type { Field, Programs, TrainPlan } from './program.ts';
 import { checkpointFile, createRun, reopenRun, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
-import { chooseInputs, guardDevice, makeStepper, ratio, scalarsOf } from './step.ts';
+import { chooseInputs, guardDevice, makeStepper, ratio, refuseSpoiled, scalarsOf } from './step.ts';
 import type { TrainEvent, TrainOptions, TrainResult } from './train-options.ts';
 import { loadWeights, restoreFields, weightsOf } from './weights.ts';
 
@@ -163,6 +163,8 @@ async function runLoop(
   };
   const save = async (): Promise<void> => {
     if (saved === progress) return;
+    // A loss is computed before the update, so a step may look sound and leave weights that are not.
+    refuseSpoiled(plan, programs, progress.step);
     run.flush();
     progress = { ...progress, seconds: seconds() };
     run.saveCheckpoint(
@@ -178,6 +180,7 @@ async function runLoop(
     await emit({ event: 'save', step: progress.step, file: checkpointFile(progress.step) });
   };
   const saveWeights = async (name: string, about: readonly (readonly [string, string])[]): Promise<void> => {
+    refuseSpoiled(plan, programs, progress.step);
     run.saveWeights(
       name,
       readFields(programs, weightsOf(plan)),

@@ -85,8 +85,8 @@ export function regressionPlan(change: Partial<TrainPlan> = {}): TrainPlan {
 
 export interface FakeOptions {
   readonly rate?: number;
-  /** Step at which the loss becomes this. */
-  readonly breakAt?: { readonly step: number; readonly loss: number };
+  /** Step that spoils the weights, and the loss it reports if not its own. */
+  readonly breakAt?: { readonly step: number; readonly loss?: number };
 }
 
 /** Programs whose every result depends on all that a continuation has to restore: step, seed, epoch, states. */
@@ -167,7 +167,7 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
         }
         const broken = breakAt !== undefined && input('step')[0] === breakAt.step;
         if (broken) at('bias')[0] = NaN;
-        return { 'loss.sum': broken ? breakAt.loss : sum, 'loss.count': batch, lr: rate };
+        return { 'loss.sum': broken ? (breakAt.loss ?? sum) : sum, 'loss.count': batch, lr: rate };
       });
     },
     evaluate: async (_name, batch) =>

@@ -322,3 +322,20 @@ test('another version of the artefact is refused', async () => {
   const plan = { ...regressionPlan(), version: 99 } as unknown as TrainPlan;
   await expect(run(plan)).rejects.toMatchObject({ code: 'program-version' });
 });
+
+test('weights that a step has spoiled are never saved, even where its loss looked sound', async () => {
+  const out = scratch();
+  const plan = regressionPlan({
+    saves: [
+      { kind: 'every', steps: 4 },
+      { kind: 'best', metric: 'loss', order: 'min' },
+    ],
+  });
+  await expect(run(plan, { out }, fakePrograms({ breakAt: { step: 8 } }))).rejects.toMatchObject({
+    code: 'diverged',
+    message: expect.stringContaining(
+      'in step 8: the weights it left cannot be used. These now hold values that are no numbers: bias.',
+    ),
+  });
+  expect(readdirSync(join(out, 'line-1', 'checkpoints'))).toEqual(['000000004.json', '000000004.safetensors']);
+});
