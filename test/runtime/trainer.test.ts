@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { evaluateRun } from '../../runtime/evaluate.ts';
@@ -338,4 +338,14 @@ test('weights that a step has spoiled are never saved, even where its loss looke
     ),
   });
   expect(readdirSync(join(out, 'line-1', 'checkpoints'))).toEqual(['000000004.json', '000000004.safetensors']);
+});
+
+// Never to be written anew: runs that people have on their disks look like this.
+test('a run folder of format version 1 can be continued and evaluated', async () => {
+  const old = join(scratch(), 'old');
+  cpSync(new URL('golden/run-version-1', import.meta.url), old, { recursive: true });
+  const { metrics } = await evaluateRun({ plan: regressionPlan(), programs: fakePrograms(), files, run: old });
+  expect(metrics.get('error')).toBe(0.17948638951473583);
+  const continued = await run(regressionPlan(), { resume: old });
+  expect(continued.hash).toBe((await run(regressionPlan())).hash);
 });
