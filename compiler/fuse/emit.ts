@@ -168,19 +168,31 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
     for (const root of group.roots) {
       const kind = stageKind(root.node);
       const inner = kind === 'reduce' ? root.reduce : root.axes.filter((axis) => !group.outer.includes(axis));
-      const open = stages.at(-1);
-      if (open !== undefined && open.kind === kind && kind !== 'cumulate' && fits(open.axes, inner)) {
+      const taken = stages.slice(firstStage(root, stages)).some((open) => {
+        if (kind === 'cumulate' || open.kind !== kind || !fits(open.axes, inner)) return false;
         current = open;
         inner.forEach((axis, at) => named.set(axis, open.axes[at]));
-        if (place(root, open, last)) continue;
+        if (place(root, open, last)) return true;
         for (const axis of inner) named.delete(axis);
-      }
+        return false;
+      });
+      if (taken) continue;
       current = { kind, axes: nameAxes(inner, 'pqrs'), results: [], stores: [], root };
       stages.push(current);
       if (!place(root, current, last)) throw new Error('a root does not fit into a stage of its own');
     }
     if (last.length > 0) stages.push({ kind: 'store', axes: [], results: [], stores: last, root: group.roots[0] });
     return { kind: 'region', axes: outer, stages: stages.flatMap(closeStage) };
+  }
+
+  /** The earliest stage in which everything of this group that the root reads is at hand. */
+  function firstStage(root: Root, stages: readonly OpenStage[]): number {
+    let first = 0;
+    for (const { value } of root.reads) {
+      const known = made.get(value);
+      if (known?.stage !== undefined) first = Math.max(first, stages.indexOf(known.stage) + (known.result === undefined ? 0 : 1));
+    }
+    return first;
   }
 
   /** Adds a root to a stage; false if it reads something that is not ready there. */

@@ -3,28 +3,21 @@
  *
  *   choose-roots   which values are kept, which are computed where they are used
  *   plan           every root a group of its own
+ *   join           groups that read each other, or the same memory, run together
  *   order          who waits for whom; independent groups share a kernel
  *   emit           groups as segments
  */
 import type { Graph } from '../graph/graph.ts';
 import type { Axis, Buffer, Expression, LoopProgram, Segment, Step } from '../loop/loop.ts';
 import { children } from '../loop/build.ts';
+import type { FusionDecision } from './decision.ts';
 import { emitKernel } from './emit.ts';
 import type { Session } from './frame.ts';
 import { outsideReads } from './group.ts';
-import type { Plan } from './group.ts';
+import type { Group, Plan } from './group.ts';
+import { joinGroups } from './join.ts';
 import { dependencies, gatherKernels, hasHazard, sortGroups, writersOf } from './order.ts';
 import { createMainFrame, planFrame } from './plan.ts';
-
-/** One choice of fusion, for people: what it saved or why it was refused. */
-export interface FusionDecision {
-  readonly producer: string;
-  readonly consumer: string;
-  readonly fused: boolean;
-  readonly reason: string;
-  /** Of memory traffic, per run. */
-  readonly bytesSaved: number;
-}
 
 export interface Fused {
   readonly program: LoopProgram;
@@ -39,10 +32,19 @@ export function fuse(graph: Graph): Fused {
     const session: Session = { buffers: new Map(), constants: new Map() };
     const plan = planFrame(createMainFrame(session, graph, indirect));
     const blocked = findBlocked(plan);
-    if (blocked === undefined) return { program: assemble(graph, session, emitPlan(plan, [], { next: 0 })), decisions };
+    if (blocked === undefined) {
+      const joined = joinPlan(plan, (decision) => decisions.push(decision));
+      return { program: assemble(graph, session, emitPlan(joined, [], { next: 0 })), decisions };
+    }
     if (indirect.has(blocked)) throw new Error(`'${blocked}' cannot be updated`);
     indirect.add(blocked);
   }
+}
+
+/** Joins the groups of a frame and of the loops in it. */
+function joinPlan({ frame, groups }: Plan, decide: (decision: FusionDecision) => void): Plan {
+  const inner = groups.map((group): Group => (group.loop === undefined ? group : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, decide) } }));
+  return { frame, groups: joinGroups(frame, inner, decide) };
 }
 
 /** An update that cannot be done in place: its buffer is still read when, or after, it is computed. */
@@ -112,3 +114,5 @@ function visitSegment(segment: Segment, visit: (expression: Expression) => void,
       if (stage.kind === 'cumulate') visit(stage.value);
     }
 }
+
+export type { FusionDecision } from './decision.ts';

@@ -122,6 +122,17 @@ export function cutAxis(root: Root, axis: Axis, inner: number): readonly [Axis, 
   return [high, low];
 }
 
+/** Replaces an axis of the root by another of the same size. */
+export function renameAxis(root: Root, axis: Axis, by: Axis): void {
+  const at = axisAt(by);
+  const rename = (axes: readonly Axis[]): readonly Axis[] => axes.map((other) => (other === axis ? by : other));
+  root.axes = rename(root.axes);
+  root.reduce = rename(root.reduce);
+  root.index = root.index.map((coordinate) => replaceAxis(coordinate, axis, at));
+  root.inner = root.inner.map((coordinate) => replaceAxis(coordinate, axis, at));
+  root.reads = root.reads.map((read) => ({ ...read, index: read.index.map((coordinate) => (coordinate.kind === 'affine' ? replaceAxis(coordinate, axis, at) : coordinate)) }));
+}
+
 function replaceAxis(coordinate: Affine, axis: Axis, by: Affine): Affine {
   const term = coordinate.terms.find((candidate) => candidate.axis === axis);
   if (term === undefined) return coordinate;

@@ -1,8 +1,9 @@
 /** Groups into kernels: who waits for whom, and which independent groups run together. */
 import type { Value } from '../graph/graph.ts';
+import type { Axis } from '../loop/loop.ts';
 import type { Frame } from './frame.ts';
 import { outsideReads } from './group.ts';
-import type { Group, Root } from './group.ts';
+import type { Group, Read, Root } from './group.ts';
 
 /** For each group, the groups that have to run before it. */
 export function dependencies(frame: Frame, groups: readonly Group[]): Map<Group, Set<Group>> {
@@ -66,18 +67,18 @@ export function hasHazard(frame: Frame, group: Group): Value | undefined {
   for (const { value, old } of frame.updates) {
     if (old === undefined) continue;
     const writer = group.roots.find((root) => root.value === value);
-    if (writer !== undefined && group.roots.some((root) => root.reads.some((read) => read.value === old && read.frame === frame && !readsItself(root, writer, read)))) return value;
+    if (writer !== undefined && group.roots.some((root) => root.reads.some((read) => read.value === old && read.frame === frame && !(root === writer && readsItself(writer, read))))) return value;
   }
   return undefined;
 }
 
-function readsItself(root: Root, writer: Root, read: Root['reads'][number]): boolean {
-  if (root !== writer || read.shape.length !== writer.index.length) return false;
-  if (writer.node.op === 'scatter' || writer.reduce.length > 0) return false;
+/** Does a read hit exactly the element its point writes? `renamed`: the writer's axes as the reader calls them. */
+export function readsItself(writer: Root, read: Read, renamed: ReadonlyMap<Axis, Axis> = new Map()): boolean {
+  if (writer.node.op === 'scatter' || writer.reduce.length > 0 || read.shape.length !== writer.index.length) return false;
   return read.index.every((at, axis) => {
     const own = writer.index[axis];
     return at.kind === 'affine' && at.divisor === 1 && at.offset === own.offset && at.terms.length === own.terms.length &&
-      at.terms.every((term) => own.terms.some((other) => other.axis === term.axis && other.scale === term.scale));
+      at.terms.every((term) => own.terms.some((other) => (renamed.get(other.axis) ?? other.axis) === term.axis && other.scale === term.scale));
   });
 }
 

@@ -1,0 +1,238 @@
+/**
+ * Joins groups: elementwise work into the contraction that feeds it (epilogue), rows of reductions and what reads them
+ * into one region, and groups that read the same memory at the same points into one pass over it.
+ *
+ *   law 1  a group joins what it reads if every read matches axis by axis and no third group has to run between them
+ *   law 2  a reduction's result stays in registers: its axes have to be the region's
+ *   law 3  what loses parallel points, or would run along memory the wrong way, is joined only when it is small
+ */
+import { sizeOf } from '../loop/build.ts';
+import type { Axis } from '../loop/loop.ts';
+import { dtypeBytes } from '../types/dtype.ts';
+import type { FusionDecision } from './decision.ts';
+import { stageKind } from './emit.ts';
+import { elements } from './frame.ts';
+import type { Frame } from './frame.ts';
+import { outsideReads } from './group.ts';
+import type { Group, Root } from './group.ts';
+import { matchReads, matchSiblings, unify } from './match-axes.ts';
+import type { Match } from './match-axes.ts';
+import { dependencies, readsItself } from './order.ts';
+
+/** Below this many points, a kernel of its own costs more than whatever parallelism or order joining loses. */
+const smallPoints = 4096;
+/** Rows that are enough for all threads. */
+const enoughRows = 32;
+/** More stores than this in one pass run out of registers and cache ways. */
+const mostRoots = 16;
+
+/** The groups after joining; every choice is told to `decide`. */
+export function joinGroups(frame: Frame, groups: readonly Group[], decide: (decision: FusionDecision) => void): Group[] {
+  const web = createWeb(frame, groups, decide);
+  for (const group of [...groups].reverse()) if (group.kind === 'contraction') web.joinEpilogue(group);
+  for (const group of groups) web.joinReaders(group);
+  web.joinSiblings();
+  for (const group of groups) web.joinReaders(group);
+  return [...web.groups];
+}
+
+const axesSize = (axes: readonly Axis[]): number => axes.reduce((size, axis) => size * axis.size, 1);
+const points = (group: Group): number => Math.max(...group.roots.map((root) => axesSize(root.axes) * axesSize(root.reduce)));
+const storesOnly = (group: Group): boolean => group.kind === 'region' && group.roots.every((root) => stageKind(root.node) === 'store');
+
+function createWeb(frame: Frame, given: readonly Group[], decide: (decision: FusionDecision) => void) {
+  const groups = new Set(given);
+  const before = dependencies(frame, given);
+  const after = new Map<Group, Set<Group>>(given.map((group) => [group, new Set()]));
+  for (const [group, needs] of before) for (const need of needs) after.get(need)?.add(group);
+  const neighbours = (of: ReadonlyMap<Group, Set<Group>>, group: Group): Set<Group> => of.get(group) ?? new Set();
+
+  /** Is there a way from one to the other through a third? */
+  function hasDetour(from: Group, to: Group): boolean {
+    const seen = new Set<Group>();
+    const stack = [...neighbours(after, from)].filter((next) => next !== to);
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+      if (next === to) return true;
+      if (seen.has(next)) continue;
+      seen.add(next);
+      stack.push(...neighbours(after, next));
+    }
+    return false;
+  }
+
+  /** Puts `first` before `second` in the group that was `second`. */
+  function merge(first: Group, second: Group, kind: Group['kind'], outer: readonly Axis[]): Group {
+    const merged: Group = { kind, roots: [...first.roots, ...second.roots], outer };
+    for (const [edges, back] of [[before, after], [after, before]] as const) {
+      const all = new Set([...neighbours(edges, first), ...neighbours(edges, second)]);
+      all.delete(first);
+      all.delete(second);
+      edges.set(merged, all);
+      edges.delete(first);
+      edges.delete(second);
+      for (const other of all) {
+        const list = neighbours(back, other);
+        list.delete(first);
+        list.delete(second);
+        list.add(merged);
+      }
+    }
+    groups.delete(first);
+    groups.delete(second);
+    groups.add(merged);
+    return merged;
+  }
+
+  const tell = (producer: Group, consumer: Group, fused: boolean, reason: string): void =>
+    decide({ producer: nameOf(producer), consumer: nameOf(consumer), fused, reason, bytesSaved: fused ? savedBy(producer, consumer) : 0 });
+
+  function savedBy(producer: Group, consumer: Group): number {
+    const own = new Set(producer.roots.map(({ value }) => value));
+    const read = new Set(consumer.roots.flatMap(({ reads }) => reads.flatMap(({ value }) => (own.has(value) ? [value] : []))));
+    return [...read].reduce((bytes, value) => bytes + elements(value) * dtypeBytes[value.type.dtype], 0);
+  }
+
+  /** Would the joined group overwrite something one of its roots still reads at another point? */
+  function overwrites(first: Group, second: Group, pairs: Match, samePoints: boolean): boolean {
+    for (const { value, old } of frame.updates) {
+      if (old === undefined) continue;
+      for (const [from, to] of [[first, second], [second, first]]) {
+        const writer = from.roots.find((root) => root.value === value);
+        if (writer === undefined) continue;
+        const renamed = from === first ? pairs : invert(pairs);
+        if (to.roots.some((root) => root.reads.some((read) => read.frame === frame && read.value === old && !(samePoints && readsItself(writer, read, renamed))))) return true;
+      }
+    }
+    return false;
+  }
+
+  function tryEpilogue(product: Group, reader: Group): Group | undefined {
+    if (!storesOnly(reader) || hasDetour(product, reader)) return undefined;
+    const pairs = matchReads(product, reader);
+    if (pairs === undefined || pairs.size !== product.outer.length || pairs.size !== reader.outer.length || !reader.outer.every((axis) => [...pairs.values()].includes(axis))) {
+      tell(product, reader, false, 'the elements are not read one by one, in one pass');
+      return undefined;
+    }
+    if (overwrites(product, reader, pairs, false)) {
+      tell(product, reader, false, 'it overwrites what the contraction still reads');
+      return undefined;
+    }
+    unify(product, pairs);
+    tell(product, reader, true, 'computed as the sums come out of the contraction');
+    return merge(product, reader, 'contraction', product.outer);
+  }
+
+  /** Joins two regions, `first` running before `second` at each shared point. */
+  function tryRegions(first: Group, second: Group, pairs: Match, siblings: boolean): Group | undefined {
+    const shared = first.outer.filter((axis) => {
+      const other = pairs.get(axis);
+      return other !== undefined && second.outer.includes(other);
+    });
+    const others = new Set(shared.map((axis) => pairs.get(axis)));
+    const fits = (group: Group, kept: ReadonlySet<Axis | undefined>): boolean =>
+      group.roots.every((root) => stageKind(root.node) === 'store' || root.axes.every((axis) => kept.has(axis) || (root.node.op === 'cumulative' && !group.outer.includes(axis))));
+    const whole = shared.length === first.outer.length && shared.length === second.outer.length;
+    const samePoints = whole && storesOnly(first) && storesOnly(second);
+    if (siblings && !whole) return undefined;
+    if (first.roots.length + second.roots.length > mostRoots && siblings) return undefined;
+    if (!fits(first, new Set(shared)) || !fits(second, others)) {
+      tell(first, second, false, 'the reduction is not over the same rows');
+      return undefined;
+    }
+    const total = Math.max(points(first), points(second));
+    const worthwhile = whole || total <= smallPoints || (axesSize(shared) >= enoughRows && runsAlongRows(first, new Set(shared)) && runsAlongRows(second, others));
+    if (!worthwhile) {
+      tell(first, second, false, axesSize(shared) >= enoughRows ? 'rows are not contiguous there' : 'too few rows to share the work');
+      return undefined;
+    }
+    if (overwrites(first, second, pairs, samePoints)) {
+      tell(first, second, false, 'it overwrites what the other still reads');
+      return undefined;
+    }
+    const kept = new Map([...pairs].filter(([axis]) => shared.includes(axis) || (samePoints && first.outer.includes(axis))));
+    unify(first, kept);
+    tell(first, second, true, siblings ? 'both read the same memory' : shared.length === 0 ? 'small' : 'same rows');
+    return merge(first, second, 'region', shared.map((axis) => kept.get(axis) ?? axis));
+  }
+
+  function joinEpilogue(given: Group): void {
+    let product: Group | undefined = given;
+    while (product !== undefined) {
+      const current: Group = product;
+      product = undefined;
+      for (const reader of neighbours(after, current)) {
+        product = readsFrom(reader, current) ? tryEpilogue(current, reader) : undefined;
+        if (product !== undefined) break;
+      }
+    }
+  }
+
+  function joinReaders(given: Group): void {
+    let group: Group | undefined = groups.has(given) ? given : undefined;
+    while (group !== undefined) {
+      const current: Group = group;
+      group = undefined;
+      if (current.kind !== 'region') return;
+      for (const reader of neighbours(after, current)) {
+        if (reader.kind !== 'region' || !readsFrom(reader, current) || hasDetour(current, reader)) continue;
+        const pairs = matchReads(current, reader);
+        group = pairs === undefined ? undefined : tryRegions(current, reader, pairs, false);
+        if (group !== undefined) break;
+      }
+    }
+  }
+
+  function joinSiblings(): void {
+    const readers = new Map<object, Group[]>();
+    for (const group of groups)
+      if (group.kind === 'region')
+        for (const value of new Set(outsideReads(group).map((read) => read.value))) {
+          if (elements(value) < smallPoints / 4) continue;
+          const list = readers.get(value);
+          if (list === undefined) readers.set(value, [group]);
+          else list.push(group);
+        }
+    for (const list of readers.values()) {
+      const known = list.filter((group) => groups.has(group));
+      for (let i = 0; i < known.length; i++)
+        for (let j = i + 1; j < known.length; j++) {
+          const [first, second] = [known[i], known[j]];
+          if (!groups.has(first) || !groups.has(second) || points(first) !== points(second)) continue;
+          if (neighbours(after, first).has(second) || neighbours(after, second).has(first)) continue;
+          if (hasDetour(first, second) || hasDetour(second, first)) continue;
+          const pairs = matchSiblings(first, second);
+          const merged = pairs === undefined ? undefined : tryRegions(first, second, pairs, true);
+          if (merged !== undefined) known[i] = merged;
+          if (merged !== undefined) j = i;
+        }
+    }
+  }
+
+  return { groups, joinEpilogue, joinReaders, joinSiblings };
+}
+
+function readsFrom(reader: Group, source: Group): boolean {
+  const own = new Set(source.roots.map(({ value }) => value));
+  return reader.roots.some(({ reads }) => reads.some(({ value }) => own.has(value)));
+}
+
+const invert = (pairs: Match): Match => new Map([...pairs].map(([from, to]) => [to, from]));
+
+/** Do the axes that are not shared run along the end of memory in everything large the group touches? */
+function runsAlongRows(group: Group, shared: ReadonlySet<Axis | undefined>): boolean {
+  const endsInside = (root: Root): boolean => {
+    const own = new Set([...root.axes, ...root.reduce].filter((axis) => !shared.has(axis)));
+    if (own.size === 0) return true;
+    return root.reads.every(({ index, shape }) => {
+      if (sizeOf(shape) <= smallPoints) return true;
+      const last = index.findLast((_, dim) => shape[dim] !== 1);
+      return last === undefined || last.kind !== 'affine' || last.terms.length === 0 || last.terms.some(({ axis }) => own.has(axis));
+    });
+  };
+  return group.roots.every(endsInside);
+}
+
+const nameOf = (group: Group): string => {
+  const { node, value } = group.roots[group.roots.length - 1];
+  return `${node.op} %${value.id}${node.origin.path === undefined ? '' : ` of ${node.origin.path}`}`;
+};
