@@ -10,6 +10,7 @@ import type { Argument } from '../../grammar/ast.ts';
 import { diagnose, didYouMean, Problem } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import type { Field, DataPlan } from '../../runtime/program.ts';
+import type { TensorType } from '../types/tensor.ts';
 import type { Context } from './context.ts';
 import { evaluate } from './evaluate.ts';
 import { bind, createScope, type Scope } from './scope.ts';
@@ -196,4 +197,17 @@ function wrong(span: Span, problem: string, hint?: string): never {
 }
 
 /** A field of a batch of this size, as a tensor type. */
-export const fieldType = (field: Field, batch: number) => ({ dtype: field.dtype, shape: [batch, ...field.shape] });
+export const fieldType = (field: Field, batch: number): TensorType => ({ dtype: field.dtype, shape: [batch, ...field.shape] });
+
+/** What a plan says of its fields by itself; shapes and element types of arrays are in their files. */
+export function fieldsWithoutLooking(plan: DataPlan): readonly (Field | { readonly name: string; readonly shape?: undefined })[] {
+  switch (plan.kind) {
+    case 'idx':
+    case 'npy': return plan.fields.map(({ name }) => ({ name }));
+    case 'csv': return plan.columns.map(({ name, columns, dtype }) =>
+      ({ name, dtype: dtype === 'f32' ? 'f32' : 'i32', shape: columns.length === 1 ? [] : [columns.length] }));
+    case 'text': return [plan.input, plan.target].map((name) => ({ name, dtype: 'i32', shape: [plan.length] }));
+    case 'generate': return [{ name: plan.index, dtype: 'i32', shape: [] }];
+    default: return fieldsWithoutLooking(plan.of);
+  }
+}

@@ -13,7 +13,7 @@ import type { Graph, Value as GraphValue } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { concrete } from '../types/dim.ts';
 import type { Context } from './context.ts';
-import { applyMaps, batched, fieldType, type Pipeline } from './data.ts';
+import { applyMaps, batched, fieldsWithoutLooking, fieldType, type Pipeline } from './data.ts';
 import { createContext, evaluate } from './evaluate.ts';
 import { initialize } from './initialize.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
@@ -118,12 +118,41 @@ export function planTrain(block: TrainBlock, data: BoundData, diagnostics: Diagn
   };
 }
 
-/** Evaluates a body whose parameters are fields of the data. */
+/**
+ * Checks what a block computes. Fields of data that was not looked at are of any type; with their types, everything is
+ * checked that the programs will hold.
+ */
+export function checkBodies(block: TrainBlock, diagnostics: Diagnostics, data?: BoundData): void {
+  collect(diagnostics, () => {
+    if (data !== undefined) return void buildStep(block, data.train, block.batch, 'only', diagnostics);
+    const context = createContext(createBuilder(block.name), diagnostics, { training: true });
+    const loss = evaluateBody(context, block, block.data, undefined, block.batch, block.loss.parameters, block.loss.body);
+    sumAndCount(context, loss, block.loss.body.span);
+  });
+  block.evaluations.forEach(({ declaration, data: pipeline }, index) => collect(diagnostics, () => {
+    if (data !== undefined) return void buildEvaluation(block, index, data.evaluations[index], 1, diagnostics);
+    const context = createContext(createBuilder(block.name), diagnostics);
+    metricsOf(evaluateBody(context, block, pipeline, undefined, 1, declaration.parameters, declaration.body), declaration.body.span);
+  }));
+}
+
+function collect(diagnostics: Diagnostics, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    diagnostics.report(error.diagnostic);
+  }
+}
+
+/** Evaluates a body whose parameters are fields of the data (of any type where `data` is not known). */
 function evaluateBody(
-  context: Context, block: TrainBlock, pipeline: Pipeline, data: DataDescription, batch: number,
+  context: Context, block: TrainBlock, pipeline: Pipeline, data: DataDescription | undefined, batch: number,
   parameters: readonly Parameter[], body: TrainBlock['loss']['body'],
 ): Value {
-  const raw = new Map(data.fields.map((field): [string, Value] => [field.name, tensor(context.root.input(field.name, 'batch', fieldType(field, batch)))]));
+  const known = data?.fields ?? fieldsWithoutLooking(pipeline.plan);
+  const raw = new Map(known.map((field): [string, Value] =>
+    [field.name, field.shape === undefined ? unknown : tensor(context.root.input(field.name, 'batch', fieldType(field, batch)))]));
   const fields = applyMaps(context, pipeline, raw);
   const scope = createScope(block.scope);
   for (const { name } of parameters) {
