@@ -8,7 +8,7 @@ import { equal, type Dim } from '../types/dim.ts';
 import { distribute, bindHyper, requireArguments, takesOf } from './arguments.ts';
 import { constantOf } from './align.ts';
 import { asLoss } from './arithmetic.ts';
-import { at, emit, fail, type Context, type Frame, type Given } from './context.ts';
+import { at, emit, fail, standing, type Context, type Frame, type Given } from './context.ts';
 import { fixHyper, instantiate, slotsOf } from './instances.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { createSizes, matchType, settleSizes, type Sizes } from './types.ts';
@@ -33,13 +33,10 @@ export function apply(context: Context, callee: Value, given: readonly Given[], 
 /** Runs a call inside a frame; what it changes in the context is put back. */
 function inFrame(context: Context, frame: Frame, path: string | undefined, work: () => Value): Value {
   if (context.frames.length >= deepest) fail(context, 'recursion', { name: frame.name }, [at(frame.span)]);
-  const { index, path: outer } = context;
-  context.frames.push(frame);
-  Object.assign(context, { index: undefined, path });
-  const value = work();
-  Object.assign(context, { index, path: outer });
-  context.frames.pop();
-  return value;
+  return standing(context, { index: undefined, path }, () => {
+    context.frames.push(frame);
+    return work();
+  });
 }
 
 // ---------------------------------------------------------------------------------------------------- functions
@@ -121,13 +118,10 @@ export function initialTensor(context: Context, value: Value, shape: readonly Di
       if (value.declaration.role === 'init') return initialTensor(context, apply(context, value, [], span), shape, span);
       break;
     case 'initializer': {
-      const outer = context.shape;
       const { declaration, scope } = value;
-      const made = inFrame(context, { name: declaration.name.name, span, kind: 'function', declaration }, context.path, () => {
-        context.shape = shape;
-        return context.evaluator.evaluate(context, scope, declaration.body);
-      });
-      context.shape = outer;
+      const made = standing(context, { shape }, () =>
+        inFrame(context, { name: declaration.name.name, span, kind: 'function', declaration }, context.path, () => context.evaluator.evaluate(context, scope, declaration.body)),
+      );
       return initialTensor(context, made, shape, span);
     }
     case 'int':

@@ -69,7 +69,7 @@ export interface Frame {
   readonly name: string;
   readonly span: Span;
   readonly kind: 'function' | 'layer' | 'init';
-  readonly declaration: object;
+  readonly declaration: { readonly span: Span };
 }
 
 export interface ContextOptions {
@@ -99,15 +99,18 @@ export function fail<C extends Code>(context: Context, code: C, holes: Holes<C>,
 /** A label without words of its own. */
 export const at = (span: Span, text = ''): Label => ({ span, text });
 
-/** `in Linear (model.fc1), applied at file:1:2` — for the calls that led out of the file the user looks at. */
+/** The calls that led here, innermost first; not the place itself, nor what a check calls in the definition's own name. */
 function callNotes(context: Context, primary: Span | undefined): string[] {
-  const frame = context.frames.at(-1);
-  if (frame === undefined || primary === undefined) return [];
-  return context.frames
-    .slice(-4)
-    .reverse()
-    .map((call) => `in \`${call.name}\`, called at ${showPlace(call.span)}`);
+  if (primary === undefined) return [];
+  const { source, start } = primary;
+  const words = { function: 'called', layer: 'applied', init: 'made' } as const;
+  const notes = context.frames
+    .filter(({ span, declaration }) => !(span.source === source && span.start === start) && !within(span, declaration.span))
+    .map((call) => `in \`${call.name}\`, ${words[call.kind]} at ${showPlace(call.span)}`);
+  return [...new Set(notes)].slice(-4).reverse();
 }
+
+const within = (inner: Span, outer: Span): boolean => inner.source === outer.source && inner.start >= outer.start && inner.end <= outer.end;
 
 /** Runs something that may fail; a failure is collected and gives `unknown`, so that one mistake gives one message. */
 export function attempt(context: Context, work: () => Value): Value {
@@ -122,7 +125,10 @@ export function attempt(context: Context, work: () => Value): Value {
   }
 }
 
-/** What a failure may leave changed. */
+/** Where evaluation stands: what a part of it may change for itself. */
+type Position = Pick<Context, 'builder' | 'path' | 'shape' | 'index' | 'loop' | 'branches'>;
+
+/** Notes where evaluation stands; the result goes back there. */
 export function snapshot(context: Context): () => void {
   const { builder, path, shape, index, loop, branches } = context;
   const frames = context.frames.length;
@@ -131,6 +137,20 @@ export function snapshot(context: Context): () => void {
     context.frames.length = frames;
   };
 }
+
+/** Runs a part of the evaluation somewhere else, and comes back, also from a failure. */
+export function standing<T>(context: Context, position: Partial<Position>, work: () => T): T {
+  const back = snapshot(context);
+  Object.assign(context, position);
+  try {
+    return work();
+  } finally {
+    back();
+  }
+}
+
+/** Runs with the root builder, for what must outlive the body of a scan. */
+export const atRoot = <T>(context: Context, work: () => T): T => standing(context, { builder: context.root, index: undefined, loop: undefined }, work);
 
 /** Elements beyond which no tensor of a user's program goes. */
 const largestTensor = 2 ** 40;
@@ -185,15 +205,4 @@ function nameAnonymous(context: Context, slot: Slot): void {
   const count = (context.anonymous.get(name) ?? 0) + 1;
   context.anonymous.set(name, count);
   outermost.name = count === 1 ? name : `${name}${count}`;
-}
-
-/** Runs with the root builder, for what must outlive the body of a scan. */
-export function atRoot<T>(context: Context, work: () => T): T {
-  const { builder, index, loop } = context;
-  Object.assign(context, { builder: context.root, index: undefined, loop: undefined });
-  try {
-    return work();
-  } finally {
-    Object.assign(context, { builder, index, loop });
-  }
 }

@@ -85,6 +85,7 @@ function checkFunction(context: Context, outer: Scope, declaration: FunctionDecl
   bindHyper(context, name, declaration.hyper, new Map(), scope, span, (parameter) => openValue(context, scope, parameter));
   const given = openArguments(context, scope, declaration.signature, declaration.role);
   if (declaration.role !== 'init') {
+    context.frames.push({ name, span, kind: 'function', declaration });
     evaluateBody(context, declaration, scope, declaration.signature, declaration.body, given, span, name);
     return;
   }
@@ -105,6 +106,7 @@ function checkLayer(context: Context, scope: Scope, declaration: LayerDeclaratio
   const application = declaration.apply;
   if (application === undefined) return;
   context.path = instance.name;
+  context.frames.push({ name: instance.name, span, kind: 'layer', declaration });
   const given = openArguments(context, instance.scope, application.signature, declaration.role);
   evaluateBody(context, declaration, instance.scope, application.signature, application.body, given, span, instance.name);
 }

@@ -13,23 +13,24 @@ import type { Value as GraphValue } from '../graph/graph.ts';
 import { isFloat } from '../types/dtype.ts';
 import { constantOf, type Operand } from './align.ts';
 import { binary } from './arithmetic.ts';
-import { at, fail, type Context } from './context.ts';
+import { at, fail, standing, type Context } from './context.ts';
 import { contractOver, countOf, elementOf, freeAxes, materialize, reduceOver, sizeOf, toIndexed, unionAxes } from './indexed.ts';
-import { bindIndices, createIndexScope, inferRanges } from './index-ranges.ts';
+import { bindIndices, createIndexScope, inferRanges, type IndexScope } from './index-ranges.ts';
 import type { Scope } from './scope.ts';
 import { describe, int, showType, tensor, unknown, type Axis, type IndexedValue, type Value } from './value.ts';
 
 /** `let y[i, j] = …`: the tensor of all elements. */
 export function defineByIndex(context: Context, variables: readonly IndexVariable[], body: Expression, scope: Scope, span: Span): Value {
   const index = createIndexScope();
-  const outer = context.index;
-  context.index = index;
+  return standing(context, { index }, () => define(context, index, variables, body, scope, span));
+}
+
+function define(context: Context, index: IndexScope, variables: readonly IndexVariable[], body: Expression, scope: Scope, span: Span): Value {
   const hasRest = variables.some(({ name }) => name.name === '...');
   const named = variables.filter(({ name }) => name.name !== '...');
   const inner = bindIndices(context, index, named, scope);
   inferRanges(context, index, body, inner.scope);
   const value = context.evaluator.evaluate(context, inner.scope, body);
-  context.index = outer;
   if (value.kind === 'unknown') return unknown;
   const elements = asElements(context, { value, span: body.span });
   const rest = index.rest.toReversed();
@@ -42,23 +43,16 @@ export function defineByIndex(context: Context, variables: readonly IndexVariabl
 
 /** `sum[d] …`, inside index notation or on its own, where only `...` may be left over. */
 export function evaluateReduction(context: Context, node: Reduction, scope: Scope): Value {
-  const outermost = context.index === undefined;
-  const index = context.index ?? createIndexScope();
-  if (outermost) {
-    context.index = index;
+  const inner = context.index?.reductions.get(node);
+  if (inner !== undefined) return reduceElements(context, node, inner.scope, inner.axes);
+  // Outermost, or one that the analysis did not reach (in a block, say): a notation of its own.
+  const index = createIndexScope();
+  const value = standing(context, { index }, () => {
     inferRanges(context, index, node, scope);
-  }
-  const inner = index.reductions.get(node);
-  // A reduction that the analysis did not reach (in a block, say) is a notation of its own.
-  if (inner === undefined) {
-    context.index = undefined;
-    const value = evaluateReduction(context, node, scope);
-    context.index = index;
-    return value;
-  }
-  const value = reduceElements(context, node, inner.scope, inner.axes);
-  if (!outermost) return value;
-  context.index = undefined;
+    const own = index.reductions.get(node);
+    if (own === undefined) throw new Error('the analysis missed the reduction it began with');
+    return reduceElements(context, node, own.scope, own.axes);
+  });
   if (value.kind !== 'indexed') return value;
   const rest = index.rest.toReversed();
   return freeAxes(value).every((axis) => rest.includes(axis)) ? tensor(materialize(context, value, rest, node.span)) : value;

@@ -8,7 +8,7 @@ import { parts, some } from '../check/walk.ts';
 import { Problem } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import { add, equal, floorDivide, multiply, show, subtract, type Dim } from '../types/dim.ts';
-import { at, fail, snapshot, type Context } from './context.ts';
+import { at, fail, standing, type Context } from './context.ts';
 import { bind, createScope, find, type Scope } from './scope.ts';
 import { describe, showType, type Axis, type IndexValue, type Value } from './value.ts';
 
@@ -188,14 +188,10 @@ const isAffine = (expression: Expression, scope: Scope): boolean =>
 
 /** A value, or nothing where it fails: the evaluation proper will say why. */
 function quietly(context: Context, expression: Expression, scope: Scope): Value | undefined {
-  const restore = snapshot(context);
   try {
-    context.index = undefined;
-    return context.evaluator.evaluate(context, scope, expression);
+    return standing(context, { index: undefined }, () => context.evaluator.evaluate(context, scope, expression));
   } catch (error) {
     if (error instanceof Problem) return undefined;
     throw error;
-  } finally {
-    restore();
   }
 }

@@ -1,7 +1,7 @@
 /** First values of parameters and buffers, as a graph of its own. */
 import type { Value as GraphValue } from '../graph/graph.ts';
 import { initialTensor } from './calls.ts';
-import { attempt, emit, type Context } from './context.ts';
+import { attempt, emit, standing, type Context } from './context.ts';
 import { slotsOf } from './instances.ts';
 import { slotPath, unknown, type InstanceValue, type Slot, type Value } from './value.ts';
 
@@ -22,11 +22,8 @@ export function initialize(context: Context, root: InstanceValue): void {
 /** The first value of one slot; undefined where something wrong was reported. */
 export function initialValue(context: Context, slot: Slot): GraphValue | undefined {
   const { init } = slot.declaration;
-  const outer = { path: context.path, shape: context.shape };
-  context.path = slotPath(slot);
-  context.shape = slot.type.shape;
-  const value: Value = initialTensor(context, context.evaluator.evaluate(context, slot.owner.scope, init), slot.type.shape, init.span);
-  const cast = value.kind === 'tensor' ? emit(context, init.span, (builder) => builder.cast(value.value, slot.type.dtype)) : undefined;
-  Object.assign(context, outer);
-  return cast;
+  return standing(context, { path: slotPath(slot), shape: slot.type.shape }, () => {
+    const value: Value = initialTensor(context, context.evaluator.evaluate(context, slot.owner.scope, init), slot.type.shape, init.span);
+    return value.kind === 'tensor' ? emit(context, init.span, (builder) => builder.cast(value.value, slot.type.dtype)) : undefined;
+  });
 }

@@ -5,7 +5,7 @@
 import type { Parameter } from '../../grammar/ast.ts';
 import type { Span } from '../base/source.ts';
 import { bindHyper, distribute, takesOf } from './arguments.ts';
-import { at, attempt, fail, type Context, type Given } from './context.ts';
+import { at, attempt, fail, standing, type Context, type Given } from './context.ts';
 import { bind, createScope } from './scope.ts';
 import { tensorTypeOf } from './types.ts';
 import { describe, unknown, type Fixed, type InstanceValue, type LayerValue, type Slot, type Value } from './value.ts';
@@ -17,7 +17,15 @@ export function instantiate(context: Context, layer: LayerValue, given: readonly
   const fixed = distribute(context, name, takesOf(declaration.hyper), given, span);
   const depth = context.frames.filter((frame) => frame.declaration === declaration && frame.kind === 'init').length;
   if (depth > 20) fail(context, 'recursion', { name }, [at(span)]);
-  context.frames.push({ name, span, kind: 'init', declaration });
+  return standing(context, {}, () => {
+    context.frames.push({ name, span, kind: 'init', declaration });
+    return build(context, layer, fixed, span, open);
+  });
+}
+
+function build(context: Context, layer: LayerValue, fixed: ReadonlyMap<string, Fixed>, span: Span, open: ((parameter: Parameter) => Value) | undefined): InstanceValue {
+  const { declaration } = layer;
+  const name = declaration.name.name;
   const scope = createScope(layer.scope);
   const hyper = bindHyper(context, name, declaration.hyper, fixed, scope, span, open);
   const members = new Map<string, Value>();
@@ -40,7 +48,6 @@ export function instantiate(context: Context, layer: LayerValue, given: readonly
     members.set(member.name.name, value);
     bind(scope, member.name.name, value);
   }
-  context.frames.pop();
   return instance;
 }
 

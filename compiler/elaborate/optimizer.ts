@@ -3,7 +3,7 @@ import type { Value as GraphValue } from '../graph/graph.ts';
 import type { TensorType } from '../types/tensor.ts';
 import { bindHyper } from './arguments.ts';
 import { initialTensor } from './calls.ts';
-import type { Context } from './context.ts';
+import { standing, type Context } from './context.ts';
 import { bind, createScope, type Binding, type Scope } from './scope.ts';
 import { evaluateBlock } from './statements.ts';
 import { tensor, type OptimizerValue } from './value.ts';
@@ -37,8 +37,15 @@ export function optimizerStates(context: Context, optimizer: OptimizerValue, typ
 export function applyOptimizer(
   context: Context, optimizer: OptimizerValue, now: OptimizerStep,
 ): { readonly param: GraphValue; readonly states: ReadonlyMap<string, GraphValue> } {
-  const { declaration, span } = optimizer;
-  context.frames.push({ name: declaration.name.name, span, kind: 'function', declaration });
+  return standing(context, {}, () => {
+    const { declaration, span } = optimizer;
+    context.frames.push({ name: declaration.name.name, span, kind: 'function', declaration });
+    return runBody(context, optimizer, now);
+  });
+}
+
+function runBody(context: Context, optimizer: OptimizerValue, now: OptimizerStep): ReturnType<typeof applyOptimizer> {
+  const { declaration } = optimizer;
   const scope = createScope(optimizerScope(context, optimizer));
   const [param, grad, step] = declaration.parameters;
   const cell = (name: string, value: GraphValue): Binding & { kind: 'cell' } => {
@@ -56,7 +63,5 @@ export function applyOptimizer(
     const value = initialTensor(context, binding.value, before.type.shape, declaration.body.span);
     return value.kind === 'tensor' ? value.value : before;
   };
-  const next = { param: settle(own, now.param), states: new Map(states.map(({ name, value, cell: binding }) => [name, settle(binding, value)])) };
-  context.frames.pop();
-  return next;
+  return { param: settle(own, now.param), states: new Map(states.map(({ name, value, cell: binding }) => [name, settle(binding, value)])) };
 }

@@ -11,7 +11,7 @@ import { equal, show, type Dim } from '../types/dim.ts';
 import { constantOf } from './align.ts';
 import { evaluateBlock } from './statements.ts';
 import { capturing } from './capture.ts';
-import { at, emit, emitAll, fail, type Context } from './context.ts';
+import { at, emit, emitAll, fail, standing, type Context } from './context.ts';
 import { axisOf, bind, createScope, type Binding, type Scope } from './scope.ts';
 import { describe, isNumber, showType, tensor, unknown, type Value } from './value.ts';
 
@@ -82,8 +82,7 @@ interface Built {
 function buildLoop(
   context: Context, scope: Scope, node: Scan, sequences: readonly Sequence[], carried: readonly Carried[], trips: Dim, withIteration: boolean,
 ): Built | undefined {
-  const outer = { builder: context.builder, loop: context.loop, index: context.index };
-  const nested = outer.builder.nested('scan');
+  const nested = context.builder.nested('scan');
   const { builder, captured } = capturing(nested);
   const inner = createScope(scope);
   const cells = carried.map(({ name, value }) => {
@@ -97,12 +96,14 @@ function buildLoop(
   }
   const iteration = withIteration ? builder.input('iteration', 'batch', { dtype: 'u32', shape: [] }) : undefined;
   const loop = { iteration, drew: false };
-  Object.assign(context, { builder, loop, index: undefined });
   const yielded: { value: Value; span: Span }[] = [];
-  evaluateBlock(context, inner, node.body, { effects: true, onYield: (value, span) => yielded.push({ value, span }) });
-  const next = cells.map((cell, place) => settle(context, cell.value, carried[place], node));
-  const outputs = yielded.flatMap(({ value, span }) => yieldedTensors(context, value, span));
-  Object.assign(context, outer);
+  const { next, outputs } = standing(context, { builder, loop, index: undefined }, () => {
+    evaluateBlock(context, inner, node.body, { effects: true, onYield: (value, span) => yielded.push({ value, span }) });
+    return {
+      next: cells.map((cell, place) => settle(context, cell.value, carried[place], node)),
+      outputs: yielded.flatMap(({ value, span }) => yieldedTensors(context, value, span)),
+    };
+  });
   if (yielded.some(({ value }) => value.kind === 'unknown') || next.includes(undefined)) return undefined;
   next.forEach((value, place) => value !== undefined && builder.output(carried[place].name, 'result', value));
   outputs.forEach((value, place) => builder.output(`yield.${place}`, 'result', value));

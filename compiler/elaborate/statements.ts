@@ -4,7 +4,7 @@ import { didYouMean } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import { equal } from '../types/dim.ts';
 import { align } from './align.ts';
-import { at, attempt, emit, fail, readSlot, type Context } from './context.ts';
+import { at, attempt, emit, fail, readSlot, standing, type Context } from './context.ts';
 import { defineByIndex } from './index-notation.ts';
 import { bind, createScope, find, visibleNames, type Scope } from './scope.ts';
 import { bool, describe, float, isNumber, showType, unknown, type Slot, type Value } from './value.ts';
@@ -85,8 +85,8 @@ function assign(context: Context, scope: Scope, { target, value: expression, spa
   if (binding?.kind !== 'cell') fail(context, 'not-assignable', { name }, [at(target.span)], binding === undefined ? didYouMean(name, visibleNames(scope)) : {});
   else {
     if (context.branches > 0) fail(context, 'assign-in-branch', { name }, [at(span)]);
-    binding.value = context.evaluator.evaluate(context, scope, expression);
     binding.assigned = true;
+    binding.value = attempt(context, () => context.evaluator.evaluate(context, scope, expression));
   }
 }
 
@@ -119,9 +119,7 @@ export function evaluateConditional(context: Context, scope: Scope, node: Condit
   }
   if (condition.kind !== 'tensor' && condition.kind !== 'indexed') return fail(context, 'not-boolean', { found: describe(condition) }, [at(node.condition.span)]);
   if (condition.value.type.dtype !== 'bool') return fail(context, 'not-boolean', { found: describe(condition) }, [at(node.condition.span)]);
-  context.branches++;
-  const [yes, no] = [evaluate(context, scope, node.then), evaluate(context, scope, node.else)];
-  context.branches--;
+  const [yes, no] = standing(context, { branches: context.branches + 1 }, () => [evaluate(context, scope, node.then), evaluate(context, scope, node.else)]);
   const aligned = align(context, 'if', [
     { value: condition, span: node.condition.span, condition: true }, { value: yes, span: node.then.span }, { value: no, span: node.else.span },
   ], node.span);

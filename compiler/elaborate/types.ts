@@ -3,7 +3,7 @@
  * places and where the sizes came from.
  */
 import type { DimExpression, Expression, TensorTypeExpression, TypeExpression } from '../../grammar/ast.ts';
-import { didYouMean, Problem, diagnose, type Label } from '../base/diagnostics.ts';
+import { didYouMean, type Label } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import { add, divideExactly, equal, floorDivide, multiply, show, subtract, substitute, symbol, symbolsOf, type Dim } from '../types/dim.ts';
 import { dtypes, type Dtype } from '../types/dtype.ts';
@@ -44,6 +44,8 @@ export interface Subject {
   readonly span: Span;
   /** The name of the definition whose result this is; absent for an argument. */
   readonly resultOf?: string;
+  /** The tensor type that is being matched. */
+  readonly type?: TensorTypeExpression;
 }
 
 const written = (node: { readonly span: Span }): string => node.span.source.text.slice(node.span.start, node.span.end);
@@ -147,7 +149,7 @@ function matchTensor(context: Context, scope: Scope, sizes: Sizes, type: TensorT
     if (dim.kind === 'rest') {
       bindRest(context, type, sizes, shape.slice(axis, axis + shape.length - minimum), subject);
       axis += shape.length - minimum;
-    } else matchDim(context, scope, sizes, dim, shape[axis], axis++, actual, subject);
+    } else matchDim(context, scope, sizes, dim, shape[axis], axis++, actual, { ...subject, type });
   }
   return element;
 }
@@ -175,7 +177,8 @@ function matchDim(context: Context, scope: Scope, sizes: Sizes, dim: DimExpressi
   if (expected === undefined) {
     if (dim.value.kind === 'identifier') {
       const { name } = dim.value;
-      sizes.named.set(name, { dim: actual, because: `${name} is ${show(actual)} because \`${subject.name}\` is ${showType(type)}`, span: subject.span, axis });
+      const because = show(actual) === name ? `${name} comes from \`${subject.name}\`, which is ${showType(type)}` : `${name} is ${show(actual)} because \`${subject.name}\` is ${showType(type)}`;
+      sizes.named.set(name, { dim: actual, because, span: subject.span, axis });
     } else sizes.open.push({ dim: dim.value, actual, axis, subject });
     return;
   }
@@ -197,8 +200,8 @@ function sizeClash(context: Context, scope: Scope, sizes: Sizes, dim: Expression
     }
   }
   if (subject.resultOf !== undefined) {
-    const base = diagnose('result-mismatch', { name: subject.resultOf, wanted: `${wanted} in axis ${axis}`, found }, labels, { notes });
-    throw new Problem(base);
+    const promised = subject.type === undefined ? wanted : written(subject.type);
+    return fail(context, 'result-mismatch', { name: subject.resultOf, wanted: promised, found }, labels, { notes });
   }
   return fail(context, 'size-mismatch', { what: subject.what, axis, wanted, found: show(actual) }, labels, { notes });
 }

@@ -1,6 +1,6 @@
 /** Builtins that rearrange, join and cut tensors, make them from lists, or tell their sizes. */
 import type { Value as GraphValue } from '../../graph/graph.ts';
-import { add, divide, divideExactly, multiply, product, show, subtract, type Dim } from '../../types/dim.ts';
+import { add, divide, divideExactly, equal, multiply, product, show, subtract, type Dim } from '../../types/dim.ts';
 import { align } from '../align.ts';
 import { at, emit, fail } from '../context.ts';
 import { sizeFrom } from '../indexing.ts';
@@ -29,7 +29,7 @@ function reshape(call: BuiltinCall, x: GraphValue): Value {
   const known = wanted.map((size) => (size.kind === 'wildcard' ? 1 : sizeFrom(context, size, place)));
   const total = product(x.type.shape);
   const rest = divideExactly(total, product(known)) ?? (typeof total === 'number' && typeof product(known) === 'number' ? undefined : divide(total, product(known)));
-  if (rest === undefined || (open === 0 && typeof rest === 'number' && rest !== 1))
+  if (rest === undefined || (open === 0 && !equal(total, product(known))))
     return fail(context, 'reshape-mismatch', { from: showType(x.type), to: `[${wanted.map((size) => (size.kind === 'int' ? show(size.value) : '_')).join(', ')}]`, count: show(total) }, [
       at(place), at(argument(call, 'x').span, `this is ${showType(x.type)}`),
     ]);
