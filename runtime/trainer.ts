@@ -140,7 +140,7 @@ async function runLoop(
 ): Promise<TrainResult> {
   const { plan, programs } = options;
   const begun = performance.now() - (start?.seconds ?? 0) * 1000;
-  const seconds = (): number => (performance.now() - begun) / 1000;
+  const seconds = (): number => Math.round(performance.now() - begun) / 1000;
   const stopping = (): boolean => options.signal?.aborted === true;
   let progress = start ?? fresh;
   let saved = start;
