@@ -59,8 +59,8 @@ async function timeKernel(threads: number, given: Pick<TileKernel, 'name' | 'par
     name: kernel.name, buffers, arena: 0, steps: [{ kind: 'launch', kernel, buffers: buffers.map(({ name }) => name), arguments: [] }],
   };
   const session = await openCpuSession({ threads });
-  const { text, scratch } = emitLlvm(program);
-  const executable = await session.load({ name: program.name, llvm: text, scratch, buffers, arena: 0 });
+  const { parts, scratch } = emitLlvm(program);
+  const executable = await session.load({ name: program.name, llvm: parts, scratch, buffers, arena: 0 });
   const ms = await timeRuns(() => executable.run(new Map()), 5);
   session.close();
   return ms;

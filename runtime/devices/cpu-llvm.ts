@@ -25,8 +25,8 @@ export interface Host {
 
 export interface Llvm extends FoundLlvm {
   readonly host: Host;
-  /** Compiles a module on a worker thread; `addressOf` finds its functions until `close`. */
-  compile(text: string, name: string): Promise<CompiledModule>;
+  /** Compiles modules side by side on worker threads and links them; `addressOf` finds their functions until `close`. */
+  compile(texts: readonly string[], name: string): Promise<CompiledModule>;
   /** The module after the passes, and its machine code: for `nacre ir` and for people who tune. */
   show(text: string, form: 'optimized' | 'assembly'): Promise<string>;
 }
@@ -34,8 +34,8 @@ export interface Llvm extends FoundLlvm {
 export interface CompiledModule {
   addressOf(name: string): bigint;
   close(): void;
-  /** Milliseconds: parse, passes, machine code. */
-  readonly times: readonly number[];
+  /** Milliseconds until all machine code was there. */
+  readonly milliseconds: number;
 }
 
 /**
@@ -156,19 +156,14 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   };
 
   /** Parses and optimizes, and lets `work` use the module until it is done. */
-  const withModule = async <T>(source: string, name: string, clock: number[], work: (module: unknown, machine: unknown) => Promise<T>): Promise<T> => {
+  const withModule = async <T>(source: string, name: string, work: (module: unknown, machine: unknown) => Promise<T>): Promise<T> => {
     const context = c.contextCreate();
     const machine = createMachine();
     let module: unknown;
     try {
-      clock.push(performance.now());
       module = await parse(context, machine, source, name);
-      clock.push(performance.now());
       await optimize(module, machine);
-      clock.push(performance.now());
-      const result = await work(module, machine);
-      clock.push(performance.now());
-      return result;
+      return await work(module, machine);
     } finally {
       if (module !== undefined) c.moduleDispose(module);
       c.machineDispose(machine);
@@ -176,25 +171,26 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
     }
   };
 
-  const link = (object: unknown): { readonly jit: unknown } => {
+  const link = (objects: readonly unknown[]): { readonly jit: unknown } => {
     const jit: [Pointer] = [null];
     check(c.jitCreate(jit, null), 'start its JIT');
     const main = c.jitLibrary(jit[0]);
     const generator: [Pointer] = [null];
     check(c.processSymbols(generator, c.jitPrefix(jit[0]), null, null), 'look into this process');
     c.addGenerator(main, generator[0]);
-    // The JIT takes the buffer over.
-    check(c.addObject(jit[0], main, object), 'link the module');
+    // The JIT takes the buffers over.
+    for (const object of objects) check(c.addObject(jit[0], main, object), 'link the module');
     return { jit: jit[0] };
   };
 
   return {
     ...found,
     host,
-    async compile(source, name) {
-      const clock: number[] = [];
-      const object = await withModule(source, name, clock, (module, machine) => emit(module, machine, codegen.object));
-      const { jit } = link(object);
+    async compile(texts, name) {
+      const start = performance.now();
+      const objects = await Promise.all(texts.map((text) => withModule(text, name, (module, machine) => emit(module, machine, codegen.object))));
+      const milliseconds = performance.now() - start;
+      const { jit } = link(objects);
       let open = true;
       const addressOf = (symbol: string): bigint => {
         const address: [bigint] = [0n];
@@ -203,7 +199,7 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
       };
       return {
         addressOf,
-        times: clock.slice(1).map((time, place) => time - (clock[place] ?? time)),
+        milliseconds,
         close() {
           if (!open) return;
           open = false;
@@ -212,7 +208,7 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
       };
     },
     show: (source, form) =>
-      withModule(source, 'module', [], async (module, machine) => {
+      withModule(source, 'module', async (module, machine) => {
         if (form === 'optimized') return owned(c.print(module));
         const buffer = await emit(module, machine, codegen.assembly);
         const copy = String(koffi.decode(c.bufferStart(buffer), 'char', Number(c.bufferSize(buffer))));

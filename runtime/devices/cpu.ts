@@ -19,10 +19,10 @@ import type { Threads } from './cpu-threads.ts';
 export interface NativeProgram {
   readonly name: string;
   /**
-   * Defines @step(i64 thread, i64 threads, ptr buffers, ptr scratch, ptr sync), and declares @wait(ptr, i64); uses it and
-   * the flag word in `sync` (cpu-barrier.ts).
+   * Modules that are linked together. The last defines @step(i64 thread, i64 threads, ptr buffers, ptr scratch, ptr sync)
+   * and declares @wait(ptr, i64); the flag word lies in `sync` (cpu-barrier.ts).
    */
-  readonly llvm: string;
+  readonly llvm: readonly string[];
   readonly buffers: readonly NativeBuffer[];
   /** Bytes of the memory that holds all temporaries, at their offsets. */
   readonly arena: number;
@@ -41,8 +41,8 @@ export interface CpuSession extends Session {
 }
 
 export interface CpuExecutable extends Executable {
-  /** Milliseconds: parsing, passes, machine code. */
-  readonly compileTimes: readonly number[];
+  /** Milliseconds LLVM took. */
+  readonly compileTime: number;
 }
 
 export interface CpuOptions {
@@ -166,7 +166,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     let bound: NativeMemory | undefined;
     let boundScratch: NativeMemory | undefined;
     return {
-      inputs, results, compileTimes: module.times,
+      inputs, results, compileTime: module.milliseconds,
       async run(given) {
         if (closed) throw new DeviceError('The session is closed.');
         if (bound !== arena || boundScratch !== scratch) {
@@ -213,8 +213,9 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   };
 }
 
-/** A module may not both declare and define a function: the declaration gives way. */
-const withThreads = (text: string, threads: Threads): string => text.replace('declare void @wait(ptr, i64)\n', '') + threads.text;
+/** The modules with @wait and @enter in the last; a module may not both declare and define a function. */
+const withThreads = (texts: readonly string[], threads: Threads): readonly string[] =>
+  texts.map((text, place) => (place < texts.length - 1 ? text : text.replace('declare void @wait(ptr, i64)\n', '') + threads.text));
 
 const describe = (field: Field): string => `${field.dtype}[${field.shape.join(', ')}]`;
 

@@ -160,7 +160,7 @@ describe.skipIf(nativeProblem !== undefined)(`the native CPU${nativeProblem === 
 
   test('text that is not LLVM is a DeviceError', async () => {
     const session = await openCpuSession({ threads: 1 });
-    await expect(session.load({ name: 'broken', llvm: 'define void @step(', buffers: [], arena: 0, scratch: 0 })).rejects.toThrow('LLVM cannot read the module broken');
+    await expect(session.load({ name: 'broken', llvm: ['define void @step('], buffers: [], arena: 0, scratch: 0 })).rejects.toThrow('LLVM cannot read the module broken');
     session.close();
   });
 });

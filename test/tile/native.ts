@@ -10,8 +10,8 @@ export const nativeProblem: string | undefined = (await describeCpu()).problem;
 
 /** The program as the CPU device takes it. Temporaries must have offsets. */
 export function nativeProgram(program: TileProgram): NativeProgram {
-  const { text, scratch } = emitLlvm(program);
-  return { name: program.name, llvm: text, scratch, arena: program.arena, buffers: program.buffers };
+  const { parts, scratch } = emitLlvm(program);
+  return { name: program.name, llvm: parts, scratch, arena: program.arena, buffers: program.buffers };
 }
 
 export async function loadNative(program: TileProgram, options: CpuOptions = { threads: 1, guard: true }): Promise<{ session: CpuSession; executable: CpuExecutable }> {

@@ -48,8 +48,8 @@ async function openCpuTarget(threads: number): Promise<Target> {
     session,
     load(graph) {
       const { tile } = compile(graph, capabilities);
-      const { text, scratch } = emitLlvm(tile);
-      return session.load({ name: tile.name, llvm: text, scratch, buffers: tile.buffers, arena: tile.arena });
+      const { parts, scratch } = emitLlvm(tile);
+      return session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
     },
   };
 }

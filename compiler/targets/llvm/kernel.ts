@@ -20,8 +20,16 @@ interface Scope {
   written: Map<TileExpression, string>;
 }
 
-/** The function without its name: `define internal void @` must be put before. `shared[i]`: parameter i may overlap another. */
-export function emitKernel(module: ModuleWriter, kernel: TileKernel, shared: readonly boolean[]): string {
+/** A function that still needs a name and a linkage. */
+export interface KernelText {
+  /** The types of its parameters, for a declaration. */
+  readonly types: string;
+  /** From the parameters on. */
+  readonly definition: string;
+}
+
+/** `shared[i]`: parameter i may overlap another. */
+export function emitKernel(module: ModuleWriter, kernel: TileKernel, shared: readonly boolean[]): KernelText {
   if (kernel.workgroup !== 1) throw new Error(`kernel ${kernel.name} has workgroups of ${kernel.workgroup}: the CPU runs workgroups of one`);
   const writer = functionWriter(module);
   const scope: Scope = { writer, registers: new Map(), pointers: new Map(), written: new Map() };
@@ -42,7 +50,10 @@ export function emitKernel(module: ModuleWriter, kernel: TileKernel, shared: rea
   scope.registers.set(kernel.thread, { kind: 'value', text: '0' });
   emitLoop(scope, kernel.item, '%first', '%last', 1, kernel.body);
   writer.line('ret void');
-  return `(${signature.join(', ')}) #0 {\n${writer.body()}\n}`;
+  return {
+    types: signature.map((parameter) => parameter.split(' ')[0]).join(', '),
+    definition: `(${signature.join(', ')}) #0 {\n${writer.body()}\n}`,
+  };
 }
 
 /** for index = from; index < to; index += step — tested once before, then at the end of each round. */

@@ -9,16 +9,29 @@ import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '..
 import { dtypeBytes } from '../../types/dtype.ts';
 import { emitKernel } from './kernel.ts';
 import { waits } from './waits.ts';
-import type { FunctionWriter } from './writer.ts';
+import type { FunctionWriter, ModuleWriter } from './writer.ts';
 import { functionWriter, moduleWriter } from './writer.ts';
 
 /** Where the flag word lies in the memory all threads share; the rest of its 192 bytes belongs to `@wait`. */
 const flagOffset = 128;
 
 export interface LlvmModule {
+  /** The program as one module, for people and tools. */
   readonly text: string;
+  /** The same as modules that can be compiled side by side and linked; the last defines @step. */
+  readonly parts: readonly string[];
   /** Bytes of scratch memory one thread needs; a multiple of 64. */
   readonly scratch: number;
+}
+
+/** Characters of text from which on a part is full: about 60 ms of LLVM's time. */
+const partSize = 128 * 1024;
+
+/** Kernels that are compiled together. */
+interface Part {
+  readonly module: ModuleWriter;
+  readonly functions: string[];
+  size: number;
 }
 
 const scratchAlignment = 64;
@@ -26,21 +39,50 @@ const rounded = (bytes: number): number => Math.ceil(bytes / scratchAlignment) *
 
 /** A Tile program as LLVM text. Where temporaries have their places (`planMemory`), threads wait for each other less often. */
 export function emitLlvm(program: TileProgram): LlvmModule {
-  const module = moduleWriter();
-  const kernels = new Map<string, string>();
-  const functions: string[] = [];
-  const scratch = Math.max(0, ...launches(program.steps).map((launch) => scratchOf(launch.kernel)));
+  const parts: Part[] = [];
+  const names = new Map<string, string>();
+  const declarations: string[] = [];
+  /** The name of a kernel's function; equal kernels share one. */
   const functionFor = (kernel: TileKernel, buffers: readonly string[]): string => {
     const shared = buffers.map((name, place) => buffers.some((other, otherPlace) => other === name && otherPlace !== place));
-    const text = emitKernel(module, kernel, shared);
-    const known = kernels.get(text);
+    let part = parts.at(-1);
+    if (part === undefined || part.size > partSize) {
+      part = { module: moduleWriter(), functions: [], size: 0 };
+      parts.push(part);
+    }
+    const { types, definition } = emitKernel(part.module, kernel, shared);
+    const known = names.get(definition);
     if (known !== undefined) return known;
-    const name = `${identifier(kernel.name)}.${kernels.size}`;
-    kernels.set(text, name);
-    functions.push(`define internal void @${name}${text}`);
+    const name = `${identifier(kernel.name)}.${names.size}`;
+    names.set(definition, name);
+    declarations.push(`declare void @${name}(${types})`);
+    part.functions.push(`void @${name}${definition}`);
+    part.size += definition.length;
     return name;
   };
-  const writer = functionWriter(module);
+  const scratch = Math.max(0, ...launches(program.steps).map((launch) => scratchOf(launch.kernel)));
+  const step = emitStep(program, scratch, functionFor);
+  const common = ['declare void @wait(ptr, i64)', 'attributes #0 = { nounwind }', ''];
+  const header = `; ${identifier(program.name)}`;
+  const whole = moduleWriter();
+  for (const part of parts) whole.include(part.module);
+  const linked = (linkage: string, functions: readonly string[]): string[] => functions.map((text) => `define ${linkage}${text}`);
+  const text = [header, ...parts.flatMap((part) => linked('internal ', part.functions)), step, whole.text(), ...common].join('\n\n');
+  return {
+    scratch,
+    text,
+    parts: parts.length < 2
+      ? [text]
+      : [
+          ...parts.map((part) => [header, ...linked('', part.functions), part.module.text(), ...common].join('\n\n')),
+          [header, declarations.join('\n'), step, ...common].join('\n\n'),
+        ],
+  };
+}
+
+/** The function that every thread runs. */
+function emitStep(program: TileProgram, scratch: number, functionFor: (kernel: TileKernel, buffers: readonly string[]) => string): string {
+  const writer = functionWriter(moduleWriter());
   const places = new Map(program.buffers.map((buffer, place) => [buffer.name, { buffer, place }]));
   const plan = waits(program);
   writer.line(`%flag = getelementptr i8, ptr %sync, i64 ${flagOffset}`);
@@ -54,17 +96,7 @@ export function emitLlvm(program: TileProgram): LlvmModule {
   };
   emitSteps(program.steps);
   writer.line('ret void');
-  const step = `define void @step(i64 %thread, i64 %threads, ptr noalias readonly %buffers, ptr noalias %scratch, ptr %sync) #0 {\n${writer.body()}\n}`;
-  const text = [
-    `; ${identifier(program.name)}`,
-    ...functions,
-    step,
-    'declare void @wait(ptr, i64)',
-    module.text(),
-    'attributes #0 = { nounwind }',
-    '',
-  ].join('\n\n');
-  return { text, scratch };
+  return `define void @step(i64 %thread, i64 %threads, ptr noalias readonly %buffers, ptr noalias %scratch, ptr %sync) #0 {\n${writer.body()}\n}`;
 }
 
 const scratchOf = (kernel: TileKernel): number =>

@@ -51,6 +51,10 @@ export interface ModuleWriter {
   declare(line: string): void;
   /** A helper function, written by `make` at its first use. */
   helper(name: string, make: () => string): void;
+  /** Everything another module has declared and used. */
+  include(other: ModuleWriter): void;
+  readonly declarations: ReadonlySet<string>;
+  readonly helpers: ReadonlyMap<string, string>;
   text(): string;
 }
 
@@ -58,6 +62,12 @@ export function moduleWriter(): ModuleWriter {
   const declarations = new Set<string>();
   const helpers = new Map<string, string>();
   return {
+    declarations,
+    helpers,
+    include(other) {
+      for (const line of other.declarations) declarations.add(line);
+      for (const [name, text] of other.helpers) helpers.set(name, text);
+    },
     declare: (line) => void declarations.add(line),
     helper(name, make) {
       if (helpers.has(name)) return;
