@@ -52,10 +52,10 @@ export const dependsOn = (of: Expression, axes: readonly Axis[]): boolean => axe
 /** The outermost place where everything an expression needs is bound, and a key that says to what. */
 function homeOf(scope: Scope, of: Expression): { place: Place; key: string } {
   const { axes, results, unsafe } = needsOf(of);
-  let place: Place | undefined;
+  let place = scope.floor ?? scope.kernel.root;
   let key = '';
   const deeper = (candidate: Place): void => {
-    if (place === undefined || candidate.depth > place.depth) place = candidate;
+    if (candidate.depth > place.depth) place = candidate;
   };
   for (const axis of axes) {
     const binding = bindingOf(scope, axis);
@@ -72,7 +72,7 @@ function homeOf(scope: Scope, of: Expression): { place: Place; key: string } {
     deeper(scope.condition.place);
     key += `?${scope.condition.id}`;
   }
-  return { place: place ?? scope.kernel.root, key };
+  return { place, key };
 }
 
 /** The value of an expression, computed once per place and binding. */

@@ -5,7 +5,7 @@
  */
 import { axisAt } from '../loop/build.ts';
 import type { Access, Axis, Expression } from '../loop/loop.ts';
-import { add, cast, fma, min, mul, number, splat, sub } from '../tile/build.ts';
+import { add, cast, fma, index, less, lessEqual, min, mul, number, splat, sub } from '../tile/build.ts';
 import type { Register, TileExpression } from '../tile/tile.ts';
 import { isFloat } from '../types/dtype.ts';
 import { costOf, pointsOf } from './cost.ts';
@@ -23,16 +23,18 @@ export function emitBlock(scope: Scope, block: Block): void {
   const cut = tiles.kBlock < total;
   const long = costOf(stores.map((store) => store.value)) * tiles.rows * tiles.vectors > 200;
   if (!cut && !long) return emitRun(scope, block, undefined, undefined);
-  const buffer = scope.kernel.scratch(dtype, [axes.row.size, tiles.nBlock]);
+  // Rows a little apart, so that those of a tile do not fall on the same cache lines.
+  const buffer = scope.kernel.scratch(dtype, [axes.row.size, tiles.nBlock + block.lanes]);
   const sums: Access = { buffer, shape: buffer.shape, index: [axisAt(axes.row), axisAt(axes.column)] };
-  if (cut) {
-    overBlock(scope, block, (vector) => writeValue(vector, sums, number(0, dtype)));
+  if (cut)
     loop(scope, 0, total, tiles.kBlock, (inner, from) => {
-      const length = total % tiles.kBlock === 0 ? number(tiles.kBlock, 'index') : min(sub(number(total, 'index'), from), tiles.kBlock);
-      emitRun(inner, block, { from, length: name(inner.kernel, inner.place, length) }, sums);
+      const keep = (value: TileExpression): TileExpression => name(inner.kernel, inner.place, value);
+      const length = total % tiles.kBlock === 0 ? index(tiles.kBlock) : keep(min(sub(index(total), from), tiles.kBlock));
+      const last = long ? undefined : keep(lessEqual(total - tiles.kBlock, from));
+      emitRun(inner, block, { from, length, resumes: keep(less(0, from)), last }, sums);
     });
-  } else emitRun(scope, block, undefined, sums);
-  overBlock(scope, block, (vector) => epilogue(vector, block, evaluate(vector, { kind: 'load', dtype, access: sums, guard: 'none' })));
+  else emitRun(scope, block, undefined, sums);
+  if (long) overBlock(scope, block, (vector) => epilogue(vector, block, evaluate(vector, { kind: 'load', dtype, access: sums, guard: 'none' })));
 }
 
 /** Every vector of the block, row by row. */
@@ -118,9 +120,12 @@ function emitTile(scope: Scope, block: Block, run: Run | undefined, tile: Tile):
   });
   const points = rows.map((row) => columns.map((column) => adopt(row, column, columnAxes(block))));
   const { sums } = tile;
-  const resumes = sums !== undefined && run !== undefined;
-  const accumulators = points.map((row) => row.map((point) =>
-    variable(scope, resumes ? evaluate(point, { kind: 'load', dtype, access: sums, guard: 'none' }) : number(0, dtype, lanes))));
+  const accumulators = points.map((row) => row.map(() => variable(scope, number(0, dtype, lanes))));
+  const overTile = (body: (point: Scope, accumulator: Register) => void, place: Scope): void =>
+    points.forEach((row, r) => row.forEach((point, c) => body({ ...point, place: place.place, floor: place.floor }, accumulators[r][c])));
+  if (sums !== undefined && run !== undefined)
+    when(scope, run.resumes, (inner) =>
+      overTile((point, accumulator) => assign(point, accumulator, evaluate(point, { kind: 'load', dtype, access: sums, guard: 'none' })), inner));
   overSum([...rows, ...columns], block, run, (inner) => {
     const value = (at: Scope, of: Expression): TileExpression => name(at.kernel, at.place, splat(cast(evaluate(at, of), dtype), lanes));
     const vectors = inner.slice(tile.rows).map((at) => value(at, tile.right));
@@ -132,11 +137,12 @@ function emitTile(scope: Scope, block: Block, run: Run | undefined, tile: Tile):
       });
     });
   });
-  points.forEach((row, r) => row.forEach((point, c) => {
-    const sum = name(scope.kernel, scope.place, read(accumulators[r][c]));
-    if (sums === undefined) epilogue(point, block, sum);
-    else writeValue(point, sums, sum);
-  }));
+  const total = (point: Scope, accumulator: Register): TileExpression => name(point.kernel, point.place, read(accumulator));
+  const keep = (inner: Scope, to: Access): void => overTile((point, accumulator) => writeValue(point, to, total(point, accumulator)), inner);
+  const finish = (inner: Scope): void => overTile((point, accumulator) => epilogue(point, block, total(point, accumulator)), inner);
+  if (sums === undefined) finish(scope);
+  else if (run?.last === undefined) keep(scope, sums);
+  else when(scope, run.last, finish, (inner) => keep(inner, sums));
 }
 
 /** The stores of a contraction on one vector of sums. */

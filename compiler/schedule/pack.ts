@@ -47,7 +47,7 @@ function packRows(scope: Scope, block: Block, run: Run | undefined, last: Axis):
 /** [tile of rows][position][row in tile]. */
 function packTiles(scope: Scope, block: Block, run: Run | undefined, width: number): Expression {
   const { product, tiles, axes, lanes, dtype } = block;
-  const buffer = scope.kernel.scratch(dtype, [axes.row.size * tiles.kBlock]);
+  const buffer = scope.kernel.scratch(dtype, [axes.row.size * (tiles.kBlock + 1)]);
   const access = panelAccess(buffer, axes.rowTile, axes.rowLane, block, run, width);
   forRows(scope, block, (inner, row, rows) => {
     const first = bindRow(inner, block, row);
@@ -65,7 +65,7 @@ export function packRight(scope: Scope, block: Block, run: Run | undefined): Exp
   const { product, tiles, axes, lanes, dtype, ragged } = block;
   const width = tiles.vectors * lanes;
   // Transposing writes whole squares: up to a vector of positions beyond the end of the last panel.
-  const buffer = scope.kernel.scratch(dtype, [tiles.nBlock * tiles.kBlock + lanes * width]);
+  const buffer = scope.kernel.scratch(dtype, [tiles.nBlock * (tiles.kBlock + 1) + lanes * width]);
   const access = panelAccess(buffer, axes.columnTile, axes.columnLane, block, run, width);
   const panel = (inner: Scope, column: TileExpression): Scopes => {
     const first = bindColumn(inner, block, column);
@@ -135,9 +135,9 @@ function transpose(rows: readonly TileExpression[], keep: (value: TileExpression
   return current;
 }
 
-/** tile start · run length + position · width + place in the tile. */
+/** tile start · run length + position · width + place in the tile. One position more, so that panels do not share cache sets. */
 function panelAccess(buffer: Access['buffer'], tile: Axis, lane: Axis, block: Block, run: Run | undefined, width: number): Access {
-  const parts = [{ at: axisAt(tile), scale: block.tiles.kBlock }, { at: positionIn(block, run), scale: width }, { at: axisAt(lane), scale: 1 }];
+  const parts = [{ at: axisAt(tile), scale: block.tiles.kBlock + 1 }, { at: positionIn(block, run), scale: width }, { at: axisAt(lane), scale: 1 }];
   return { buffer, shape: buffer.shape, index: [combine(parts, 0)] };
 }
 

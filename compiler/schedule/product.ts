@@ -68,6 +68,10 @@ export function localAxes(tiles: Tiles): LocalAxes {
 export interface Run {
   readonly from: TileExpression;
   readonly length: TileExpression;
+  /** Not the first run: sums go on from where the one before left them. */
+  readonly resumes: TileExpression;
+  /** The last run, where the epilogue is done on the registers; undefined: it is done later. */
+  readonly last: TileExpression | undefined;
 }
 
 /** Where along the run a point of the sum is. */

@@ -56,6 +56,8 @@ export interface Scope {
   readonly place: Place;
   readonly axes: ReadonlyMap<Axis, Binding>;
   readonly results: ReadonlyMap<Result, Bound>;
+  /** Inside an `if`: nothing is computed before it. */
+  readonly floor?: Place;
   /** Inside a `where`'s side: the condition under which it is chosen. */
   readonly condition?: { readonly place: Place; readonly id: number; readonly value: TileExpression };
 }
@@ -134,15 +136,14 @@ export function loopAxes(scope: Scope, axes: readonly Axis[], body: (inner: Scop
   loop(scope, 0, first.size, 1, (inner, at) => loopAxes(bind(inner, first, at), rest, body));
 }
 
-/** if (condition) body, with its own place. */
-export function when(scope: Scope, condition: TileExpression, body: (inner: Scope) => void): void {
-  if (condition.kind === 'number') {
-    if (condition.value !== 0) body(scope);
-    return;
-  }
-  const place = newPlace(scope.place.depth + 1);
-  body({ ...scope, place });
-  scope.place.statements.push({ kind: 'if', condition, then: place.statements, else: [] });
+/** if (condition) body else otherwise, each with its own place. */
+export function when(scope: Scope, condition: TileExpression, body: (inner: Scope) => void, otherwise: (inner: Scope) => void = () => {}): void {
+  if (condition.kind === 'number') return condition.value !== 0 ? body(scope) : otherwise(scope);
+  const then = newPlace(scope.place.depth + 1);
+  body({ ...scope, place: then, floor: then });
+  const other = newPlace(scope.place.depth + 1);
+  otherwise({ ...scope, place: other, floor: other });
+  scope.place.statements.push({ kind: 'if', condition, then: then.statements, else: other.statements });
 }
 
 /** A variable that loops assign. */
