@@ -7,7 +7,7 @@ import { accessAt, placeOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { rootOperands } from './group.ts';
 import type { Group, Root } from './group.ts';
-import { lowerNode } from './lower.ts';
+import { isPointwise, lowerNode } from './lower.ts';
 import type { Scope } from './lower.ts';
 import { reshapeIndex } from './reshape-index.ts';
 
@@ -95,6 +95,10 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
       if (known === undefined) return undefined;
       const own = reshapeIndex(index, shape, shapeOf(value));
       const here = own !== undefined && !('axis' in own) && sameIndex(own, known.index);
+      if (known.stage?.kind === 'cumulate') {
+        if (!kept.has(value)) throw new MustKeep(value);
+        return undefined;
+      }
       if (known.result !== undefined) {
         if (known.stage !== undefined && known.stage === current) throw new NextStage();
         if (!here) throw new Error('a reduction is read at another point than its own');
@@ -222,8 +226,7 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
 
 const fits = (axes: readonly Axis[], others: readonly Axis[]): boolean => axes.length === others.length && axes.every((axis, at) => axis.size === others[at].size);
 
-export const stageKind = (node: Node): 'reduce' | 'store' | 'cumulate' =>
-  node.op === 'cumulative' ? 'cumulate' : node.op === 'reduce' || node.op === 'argreduce' || (node.op === 'contract' && node.attributes.reduce.some((size) => size !== 1)) ? 'reduce' : 'store';
+export const stageKind = (node: Node): 'reduce' | 'store' | 'cumulate' => (isPointwise(node) ? 'store' : node.op === 'cumulative' ? 'cumulate' : 'reduce');
 
 function monoidOf(node: Node): Monoid | 'argmax' | 'argmin' {
   if (node.op === 'reduce') return node.attributes.monoid;

@@ -73,15 +73,16 @@ export function createGroup(frame: Frame, value: Value): Group {
   const { axes: reduce, index: inner } = axesFor(reducedSizes(node));
   const root: Root = { value, node, axes, index, reduce, inner, reads: [] };
   analyse(frame, root);
-  const along = node.op === 'cumulative' ? root.index[node.attributes.axis] : undefined;
+  const along = node.op === 'cumulative' && !isPointwise(node) ? root.index[node.attributes.axis] : undefined;
   const outer = root.axes.filter((axis) => along === undefined || !along.terms.some((term) => term.axis === axis));
-  return { kind: node.op === 'scatter' ? 'scatter' : isContraction(node) ? 'contraction' : 'region', roots: [root], outer };
+  return { kind: node.op === 'scatter' && !isPointwise(node) ? 'scatter' : isContraction(node) ? 'contraction' : 'region', roots: [root], outer };
 }
 
 function reducedSizes(node: Node): readonly number[] {
+  if (isPointwise(node)) return [];
   if (node.op === 'reduce') return node.attributes.axes.map((axis) => shapeOf(node.inputs[0])[axis]);
   if (node.op === 'argreduce') return [shapeOf(node.inputs[0])[node.attributes.axis]];
-  if (node.op === 'contract' && !isPointwise(node)) return concrete(node.attributes.reduce);
+  if (node.op === 'contract') return concrete(node.attributes.reduce);
   if (node.op === 'scatter') return shapeOf(node.inputs[0]).slice(node.attributes.batch);
   return [];
 }
@@ -143,7 +144,7 @@ function replaceAxis(coordinate: Affine, axis: Axis, by: Affine): Affine {
 /** The expressions a root is made of, at `index` and `inner`: one, or the two sides of a contraction, or a scatter's id and value. */
 export function rootOperands(scope: Scope, frame: Frame, root: Root, index: readonly Affine[], inner: readonly Affine[]): Expression[] {
   const { node, value } = root;
-  switch (node.op) {
+  if (!isPointwise(node)) switch (node.op) {
     case 'reduce':
       return [lower(scope, frame, node.inputs[0], weave(index, inner, node.attributes.axes))];
     case 'argreduce':
@@ -151,7 +152,6 @@ export function rootOperands(scope: Scope, frame: Frame, root: Root, index: read
     case 'cumulative':
       return [lower(scope, frame, node.inputs[0], index)];
     case 'contract':
-      if (isPointwise(node)) break;
       return node.inputs.map((input, at) => viewed(scope, frame, value, input, node.attributes.indices[at], [...index, ...inner]));
     case 'scatter': {
       const [ids, updates] = node.inputs;

@@ -130,7 +130,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     });
     const others = new Set(shared.map((axis) => pairs.get(axis)));
     const fits = (group: Group, kept: ReadonlySet<Axis | undefined>): boolean =>
-      group.roots.every((root) => stageKind(root.node) === 'store' || root.axes.every((axis) => kept.has(axis) || (root.node.op === 'cumulative' && !group.outer.includes(axis))));
+      group.roots.every((root) => stageKind(root.node) === 'store' || root.axes.every((axis) => kept.has(axis) || (stageKind(root.node) === 'cumulate' && !group.outer.includes(axis))));
     const whole = shared.length === first.outer.length && shared.length === second.outer.length;
     const samePoints = whole && storesOnly(first) && storesOnly(second);
     if (siblings && !whole) return undefined;

@@ -22,6 +22,8 @@ const elementwise: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'wh
 export function isPointwise(node: Node): boolean {
   if (elementwise.has(node.op)) return true;
   if (node.op === 'contract') return node.attributes.reduce.every((size) => size === 1);
+  if (node.op === 'cumulative') return shapeOf(node.inputs[0])[node.attributes.axis] === 1;
+  if (node.op === 'scatter') return node.inputs[0].type.shape.length === node.attributes.batch;
   return pointwise.has(node.op);
 }
 const pointwise: ReadonlySet<string> = new Set(['constant', 'iota', 'random', 'cast', 'detach', 'reshape', 'view', 'concat', 'gather']);
@@ -72,7 +74,15 @@ export function lowerNode(scope: Scope, frame: Frame, value: Value, node: Node, 
     case 'cast':
       return cast(operand(0), node.attributes.dtype);
     case 'detach':
+    case 'cumulative':
       return operand(0);
+    case 'scatter': {
+      // Nothing is walked: one update for each row, at one place in it.
+      const { batch } = node.attributes;
+      const id = lower(scope, frame, node.inputs[0], index.slice(0, batch));
+      const update = lower(scope, frame, node.inputs[1], [...index.slice(0, batch), ...index.slice(batch + 1)]);
+      return apply('where', apply('eq', id, coordinateValue(index[batch])), update, number(0, update.dtype));
+    }
     case 'reshape':
       return reshaped(scope, frame, value, node.inputs[0], index);
     case 'view':

@@ -87,6 +87,8 @@ function matchOnce(writer: Group, reader: Group, links: readonly Link[]): Match 
         const last = few[few.length - 1].axis;
         if (last.size > low && last.size % low === 0) return { group, axis: last, inner: low };
       }
+      // Read at a place of its own, or outside: nothing runs along with that.
+      if (terms.length === 0) return undefined;
       for (const { axis } of terms) loose.add(axis);
     }
   }
