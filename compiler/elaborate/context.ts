@@ -55,7 +55,7 @@ export interface Context {
   shape: readonly Dim[] | undefined;
   index: IndexScope | undefined;
   /** Set inside the body of a scan: what its random numbers depend on besides the step; it notes that they were drawn. */
-  loop: { iteration: GraphValue | undefined; drew: boolean } | undefined;
+  loop: LoopBody | undefined;
   /** How many conditions deep that are only known while running. */
   branches: number;
   /** Random draws so far by path, so that each has its own stream. */
@@ -63,6 +63,14 @@ export interface Context {
   /** Instances that nobody named, by name of their layer. */
   readonly anonymous: Map<string, number>;
   readonly constants: Map<ConstantDeclaration, Value | 'busy'>;
+}
+
+/** The body of a scan. */
+export interface LoopBody {
+  /** The number of the iteration (u32), once it is known that the body draws. */
+  readonly iteration: GraphValue | undefined;
+  drew: boolean;
+  readonly outer: LoopBody | undefined;
 }
 
 export interface Frame {

@@ -6,7 +6,7 @@
 import type { Span } from '../base/source.ts';
 import type { Value as GraphValue } from '../graph/graph.ts';
 import type { Dim } from '../types/dim.ts';
-import { atRoot, emit, type Context } from './context.ts';
+import { atRoot, emit, type Context, type LoopBody } from './context.ts';
 
 /** u32 bits of this shape. */
 function bits(context: Context, shape: readonly Dim[], span: Span): GraphValue {
@@ -15,7 +15,7 @@ function bits(context: Context, shape: readonly Dim[], span: Span): GraphValue {
   context.draws.set(place, count + 1);
   const stream = hash(`${place}#${count}`);
   const { seed, step } = driver(context, span);
-  const at = iterationStep(context, step, span);
+  const at = iterationStep(context, context.loop, step, span);
   return emit(context, span, (builder) => builder.random(seed, at, stream, shape));
 }
 
@@ -34,10 +34,10 @@ function driver(context: Context, span: Span): { seed: GraphValue; step: GraphVa
 }
 
 /** Inside a scan every iteration draws anew: its number is mixed into the step (an odd constant spreads the bits). */
-function iterationStep(context: Context, step: GraphValue, span: Span): GraphValue {
-  const { loop } = context;
-  if (loop === undefined) return step;
+function iterationStep(context: Context, loop: LoopBody | undefined, driven: GraphValue, span: Span): GraphValue {
+  if (loop === undefined) return driven;
   loop.drew = true;
+  const step = iterationStep(context, loop.outer, driven, span);
   const { iteration } = loop;
   if (iteration === undefined) return step;
   return emit(context, span, (builder) => {

@@ -11,7 +11,7 @@ import { equal, show, type Dim } from '../types/dim.ts';
 import { constantOf } from './align.ts';
 import { evaluateBlock } from './statements.ts';
 import { capturing } from './capture.ts';
-import { at, emit, emitAll, fail, standing, type Context } from './context.ts';
+import { at, emit, emitAll, fail, standing, type Context, type LoopBody } from './context.ts';
 import { axisOf, bind, createScope, type Binding, type Scope } from './scope.ts';
 import { describe, isNumber, showType, tensor, unknown, type Value } from './value.ts';
 
@@ -42,10 +42,7 @@ export function evaluateScan(context: Context, scope: Scope, node: Scan): Value 
   for (const { value, axis, span } of known.sequences)
     if (!equal(value.type.shape[axis], trips)) fail(context, 'scan-lengths', { first: show(trips), second: show(value.type.shape[axis]) }, [at(span), at(first.span)]);
 
-  const draft = buildLoop(context, scope, node, known.sequences, known.carried, trips, false);
-  // Random numbers in the body depend on the number of the iteration, which is then walked along as one more sequence.
-  const loop = draft !== undefined && draft.drew ? buildLoop(context, scope, node, known.sequences, known.carried, trips, true) : draft;
-  return loop === undefined ? unknown : loop.result;
+  return buildLoop(context, scope, node, known.sequences, known.carried, trips, false);
 }
 
 function sequenceOf(context: Context, scope: Scope, node: Scan, name: string, span: Span, over: Value): Sequence | undefined {
@@ -74,14 +71,9 @@ function carriedOf(context: Context, name: string, value: Value, span: Span): Ca
   return fail(context, 'wrong-kind', { what: `\`${name}\``, wanted: 'a tensor or a number', found: describe(value) }, [at(span)]);
 }
 
-interface Built {
-  readonly result: Value;
-  readonly drew: boolean;
-}
-
 function buildLoop(
   context: Context, scope: Scope, node: Scan, sequences: readonly Sequence[], carried: readonly Carried[], trips: Dim, withIteration: boolean,
-): Built | undefined {
+): Value {
   const nested = context.builder.nested('scan');
   const { builder, captured } = capturing(nested);
   const inner = createScope(scope);
@@ -95,7 +87,8 @@ function buildLoop(
     bind(inner, name, tensor(builder.input(name, 'batch', { dtype: value.type.dtype, shape })));
   }
   const iteration = withIteration ? builder.input('iteration', 'batch', { dtype: 'u32', shape: [] }) : undefined;
-  const loop = { iteration, drew: false };
+  const loop: LoopBody = { iteration, drew: false, outer: context.loop };
+  const draws = new Map(context.draws);
   const yielded: { value: Value; span: Span }[] = [];
   const { next, outputs } = standing(context, { builder, loop, index: undefined }, () => {
     evaluateBlock(context, inner, node.body, { effects: true, onYield: (value, span) => yielded.push({ value, span }) });
@@ -104,7 +97,13 @@ function buildLoop(
       outputs: yielded.flatMap(({ value, span }) => yieldedTensors(context, value, span)),
     };
   });
-  if (yielded.some(({ value }) => value.kind === 'unknown') || next.includes(undefined)) return undefined;
+  // Random numbers in the body depend on the number of the iteration, which is then walked along as one more sequence.
+  if (loop.drew && !withIteration) {
+    context.draws.clear();
+    for (const [place, count] of draws) context.draws.set(place, count);
+    return buildLoop(context, scope, node, sequences, carried, trips, true);
+  }
+  if (yielded.some(({ value }) => value.kind === 'unknown') || next.includes(undefined)) return unknown;
   next.forEach((value, place) => value !== undefined && builder.output(carried[place].name, 'result', value));
   outputs.forEach((value, place) => builder.output(`yield.${place}`, 'result', value));
   if (outputs.length === 0 && carried.length === 0) return fail(context, 'scan-empty', {}, [at(node.span)]);
@@ -116,7 +115,7 @@ function buildLoop(
   const results = emitAll(context, node.span, (outside) => outside.loop([...carried.map(({ value }) => value), ...walked, ...captured], attributes));
   const stacked = results.slice(carried.length).map((value) => tensor(restoreAxis(context, value, sequences[0].axis, node.span)));
   const values: readonly Value[] = stacked.length > 0 ? stacked : results.map(tensor);
-  return { result: values.length === 1 ? values[0] : { kind: 'tuple', elements: values }, drew: loop.drew };
+  return values.length === 1 ? values[0] : { kind: 'tuple', elements: values };
 }
 
 /** The next value of what is carried: of the type it began with. */
