@@ -224,7 +224,9 @@ export abstract class ExpressionParser extends TypeParser {
     return this.ACTION((): Expression => {
       const span = this.spanFrom(start);
       const [only] = elements;
-      return only !== undefined && elements.length === 1 && !isTuple ? { ...only, span } : { kind: 'tuple', elements, span };
+      if (only === undefined || elements.length > 1 || isTuple) return { kind: 'tuple', elements, span };
+      // The brackets belong to what an error points at; a string's place stays its own text's.
+      return only.kind === 'string' ? only : { ...only, span };
     });
   });
 
@@ -371,21 +373,24 @@ export abstract class ExpressionParser extends TypeParser {
     return { kind: 'scan', sequences, over, reverse, carried, body, span: this.spanFrom(start) };
   });
 
-  /** `sequences = name | "(" name { "," name } ")" ;` */
-  private readonly sequences: Rule<Identifier[]> = this.rule('sequences', () => {
-    const names: Identifier[] = [];
+  /** `sequences = name | names ;` */
+  private readonly sequences: Rule<Identifier[]> = this.rule('sequences', () =>
     this.choose(0, [
-      { ALT: () => names.push(this.identifier(this.consume(0, Name))) },
-      { ALT: () => {
-        this.consume(0, ParenOpen);
-        names.push(this.identifier(this.consume(1, Name)));
-        this.many(0, () => {
-          this.consume(0, Comma);
-          names.push(this.identifier(this.consume(2, Name)));
-        });
-        this.consume(0, ParenClose);
-      } },
-    ]);
+      { ALT: () => [this.identifier(this.consume(0, Name))] },
+      { ALT: () => this.subrule(0, this.names) },
+    ]),
+  );
+
+  /** `names = "(" name { "," name } [ "," ] ")" ;` */
+  protected readonly names: Rule<Identifier[]> = this.rule('names', () => {
+    this.consume(0, ParenOpen);
+    const names = [this.identifier(this.consume(0, Name))];
+    this.many(0, { GATE: () => this.hasMoreItems(), DEF: () => {
+      this.consume(0, Comma);
+      names.push(this.identifier(this.consume(1, Name)));
+    } });
+    this.option(0, () => this.consume(1, Comma));
+    this.consume(0, ParenClose);
     return names;
   });
 

@@ -1,11 +1,11 @@
 /** The grammar of blocks and statements. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
-import type { Block, Expect, Expression, GradCheck, Identifier, Let, Statement, TrainStatement, TypeExpression, Yield } from './ast.ts';
+import type { Block, Expect, Expression, GradCheck, Let, Statement, TrainStatement, TypeExpression, Yield } from './ast.ts';
 import { ExpressionParser } from './expression-parser.ts';
 import type { Rule } from './parser-base.ts';
 import { nearest, syntaxError } from './syntax-error.ts';
 import {
   At, BatchesWord, BatchWord, BraceClose, BraceOpen, Comma, Equal, Expect as ExpectToken, For, GradCheck as GradCheckToken, Into,
-  Let as LetToken, Name, Nearly, On, ParenClose, ParenOpen, StepsWord, StepWord, TrainWord, Within, Yield as YieldToken,
+  Let as LetToken, Name, Nearly, On, StepsWord, StepWord, TrainWord, Within, Yield as YieldToken,
 } from './tokens.ts';
 
 /** `let a = 1, b = 2` is two statements; a value stands alone and is the block's result. */
@@ -70,25 +70,16 @@ export abstract class StatementParser extends ExpressionParser {
     return bindings;
   });
 
-  /** `binding = ( name [ indices ] | "(" name { "," name } ")" ) "=" expression ;` */
+  /** `binding = ( name [ indices ] | names ) "=" expression ;` */
   private readonly binding: Rule<Let> = this.rule('binding', () => {
     const start = this.start();
-    const names: Identifier[] = [];
-    const indices = this.choose(0, [
+    const { names, indices } = this.choose<Pick<Let, 'names' | 'indices'>>(0, [
       { ALT: () => {
-        names.push(this.identifier(this.consume(0, Name)));
-        return this.option(0, () => this.subrule(0, this.indices));
+        const name = this.identifier(this.consume(0, Name));
+        const indices = this.option(0, () => this.subrule(0, this.indices));
+        return { names: [name], ...(indices && { indices }) };
       } },
-      { ALT: () => {
-        this.consume(0, ParenOpen);
-        names.push(this.identifier(this.consume(1, Name)));
-        this.many(0, () => {
-          this.consume(0, Comma);
-          names.push(this.identifier(this.consume(2, Name)));
-        });
-        this.consume(0, ParenClose);
-        return undefined;
-      } },
+      { ALT: () => ({ names: this.subrule(0, this.names) }) },
     ]);
     this.consume(0, Equal);
     const value = this.subrule(0, this.expression);
