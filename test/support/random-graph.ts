@@ -97,6 +97,19 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
       return shapeOf(a)[0] === 3 ? build.scatter(ids, a, 0, 4) : undefined;
     },
     () => recurrence(),
+    () => build.cast(build.cast(float(), pick(['i32', 'f64', 'u8', 'f32'] as const)), 'f32'),
+    () => build.detach(float()),
+    () => {
+      const a = float();
+      const b = build.unary('neg', a);
+      return build.where(build.unary('not', build.binary('lt', a, b)), build.binary(pick(['sub', 'add', 'mul'] as const), b, a), a);
+    },
+    () => {
+      // One row chosen per leading coordinate, as a loss chooses the logit of the target.
+      const a = float();
+      const [rows, columns] = shapeOf(a);
+      return rows !== 3 || columns === undefined || columns < 3 ? undefined : build.gather(a, ids, 1);
+    },
   ];
 
   function elementwise(): Value {
@@ -111,7 +124,7 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
 
   /** One summed axis, read plainly or as a window, and the axes of both operands kept or shared. */
   function contraction(): Value {
-    const [a, b] = [tame(float()), tame(float())];
+    const [a, b] = [float(), float()];
     const shape: number[] = [];
     const reduce: number[] = [];
     const plan: { operand: number; size: number; reduced: boolean; place: number }[] = [];
@@ -127,8 +140,11 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     read(1, b);
     const axis = ({ reduced, place }: (typeof plan)[number]): number => (reduced ? shape.length + place : place);
     const indices = [0, 1].map((operand) => plan.filter((one) => one.operand === operand).map((one) => (next() < 0.15 && shape.length > 0 ? { terms: [{ axis: axis(one), scale: 1 }, { axis: below(shape.length), scale: 1 }], offset: -1, divisor: 1 } : at(axis(one)))));
-    return tame(build.contract([a, b], indices, shape, reduce));
+    return tame(build.contract([a, b].map((value) => (isMoved(value) ? value : tame(value))), indices, shape, reduce));
   }
+
+  /** Contractions should sometimes read views and constants directly: the laws are about those. */
+  const isMoved = (value: Value): boolean => ['view', 'reshape', 'concat', undefined].includes(build.producer(value)?.op);
 
   /** h ← tanh(h·w + x_t), yields h² for each row of a value. */
   function recurrence(): Value | undefined {
