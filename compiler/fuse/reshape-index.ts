@@ -7,6 +7,9 @@ import type { Axis, Coordinate } from '../loop/loop.ts';
 export type Reshaped = readonly Coordinate[] | { readonly axis: Axis; readonly inner: number } | undefined;
 
 export function reshapeIndex(index: readonly Coordinate[], from: readonly number[], to: readonly number[]): Reshaped {
+  if (from.length === to.length && from.every((size, axis) => size === to[axis])) return index;
+  // A coordinate of an axis of size 1 that may leave it says where zeros are read: no other shape can say that.
+  if (index.some((at, axis) => from[axis] === 1 && !(at.kind === 'affine' && at.terms.length === 0 && at.offset === 0))) return undefined;
   if (sizeOf(from) === 0) return to.map(() => constantAt(0));
   const result: Coordinate[] = [];
   for (const block of blocks(from, to)) {
