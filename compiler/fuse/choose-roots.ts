@@ -23,11 +23,11 @@ interface Cost {
 
 /** Fills `frame.roots`. */
 export function chooseRoots(frame: Frame): void {
-  let costs = measure(frame, new Set());
   // The first round overestimates: it does not know yet which operands will be read instead of computed.
-  for (let round = 0; round < 2; round++) {
-    decide(frame, costs);
-    costs = measure(frame, frame.roots);
+  let before: ReadonlySet<Value> = new Set();
+  for (let round = 0; round < 3; round++) {
+    decide(frame, measure(frame, before), before);
+    before = new Set(frame.roots);
   }
 }
 
@@ -59,7 +59,7 @@ const none: ReadonlySet<Value> = new Set();
 const moves: ReadonlySet<string> = new Set(['constant', 'reshape', 'view', 'detach', 'cast', 'iota']);
 const aliases: ReadonlySet<string> = new Set(['reshape', 'view', 'detach']);
 
-function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>): void {
+function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlySet<Value>): void {
   const { roots } = frame;
   roots.clear();
   for (const value of frame.forced) roots.add(value);
@@ -82,7 +82,7 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>): void {
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
       if (wanted === undefined) continue;
-      if (isWorthKeeping(frame, node, value, wanted, costs)) roots.add(value);
+      if (isWorthKeeping(frame, node, value, wanted, costs, before)) roots.add(value);
     }
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
@@ -122,24 +122,24 @@ function keepUnlessMoved(frame: Frame, value: Value, views: boolean): void {
   else if (!views || node.op !== 'constant') frame.roots.add(value);
 }
 
-function isWorthKeeping(frame: Frame, node: Node, value: Value, wanted: { readonly by: ReadonlySet<Value>; readonly size: number }, costs: ReadonlyMap<Value, Cost>): boolean {
+function isWorthKeeping(frame: Frame, node: Node, value: Value, wanted: { readonly by: ReadonlySet<Value>; readonly size: number }, costs: ReadonlyMap<Value, Cost>, before: ReadonlySet<Value>): boolean {
   if (aliases.has(node.op)) return false;
   const cost = costs.get(value);
   if (cost === undefined || cost.flops === 0) return false;
   const uses = wanted.by.size;
   if (wanted.size >= 2 * elements(value) && cost.flops > 2) return true;
   if (uses < 2) return false;
-  if (isEpilogue(frame, node)) return true;
+  if (isEpilogue(frame, node, before)) return true;
   if (cost.reads.size <= 1) return cost.flops * (uses - 1) > cheapFlops;
   return cost.reads.size > 2 || uses > 2 || cost.flops > 2;
 }
 
 /** Would the value be computed on the way out of a contraction, whose own sum then never reaches memory? */
-function isEpilogue(frame: Frame, node: Node): boolean {
+function isEpilogue(frame: Frame, node: Node, before: ReadonlySet<Value>): boolean {
   const size = elements(node.outputs[0]);
   return node.inputs.some((input) => {
     const producer = frame.producers.get(input);
-    if (producer === undefined || elements(input) !== size || frame.updates.some(({ value }) => value === input)) return false;
-    return isContraction(producer) || (isPointwise(producer) && !frame.roots.has(input) && isEpilogue(frame, producer));
+    if (producer === undefined || elements(input) !== size) return false;
+    return isContraction(producer) || (isPointwise(producer) && !frame.roots.has(input) && !before.has(input) && isEpilogue(frame, producer, before));
   });
 }

@@ -140,7 +140,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       return undefined;
     }
     const total = Math.max(points(first), points(second));
-    const worthwhile = whole || total <= smallPoints || (axesSize(shared) >= enoughRows && runsAlongRows(first, new Set(shared)) && runsAlongRows(second, others));
+    const worthwhile = whole || (shared.length > 0 && total <= smallPoints) || (axesSize(shared) >= enoughRows && runsAlongRows(first, new Set(shared)) && runsAlongRows(second, others));
     if (!worthwhile) {
       tell(first, second, false, axesSize(shared) >= enoughRows ? 'rows are not contiguous there' : 'too few rows to share the work');
       return undefined;
@@ -151,7 +151,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     }
     const kept = new Map([...pairs].filter(([axis]) => shared.includes(axis) || (samePoints && first.outer.includes(axis))));
     unify(first, kept);
-    tell(first, second, true, siblings ? 'both read the same memory' : shared.length === 0 ? 'small' : 'same rows');
+    tell(first, second, true, siblings ? 'both read the same memory' : 'same rows');
     return merge(first, second, 'region', shared.map((axis) => kept.get(axis) ?? axis));
   }
 

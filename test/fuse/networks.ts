@@ -100,3 +100,39 @@ export function mlp(batch: number, sizes: readonly number[]): Graph {
   adam(build, parameters, crossEntropy(h, y));
   return build.finish();
 }
+
+/** A GPT with pre-norm blocks, learned positions and an untied head, trained with Adam. */
+export function gpt(layers: number, batch: number, time: number, width: number, heads: number, vocabulary: number): Graph {
+  const build = createBuilder('gpt');
+  const { add, scale, softmax, layerNorm, gelu, crossEntropy } = shorthand(build);
+  const parameters = new Map<string, Value>();
+  const param = (name: string, ...shape: number[]): Value => {
+    const value = build.input(name, 'param', f32(...shape));
+    parameters.set(name, value);
+    return value;
+  };
+  const linear = (x: Value, name: string, from: number, to: number): Value => add(build.matmul(x, param(`${name}.w`, from, to)), param(`${name}.b`, to));
+  const per = width / heads;
+  const split = (x: Value): Value => build.transpose(build.reshape(x, [batch, time, heads, per]), [0, 2, 1, 3]);
+  const ids = build.input('ids', 'batch', { dtype: 'i32', shape: [batch, time] });
+  const targets = build.input('targets', 'batch', { dtype: 'i32', shape: [batch, time] });
+  let x = add(build.gather(param('tokens', vocabulary, width), ids, 0), param('positions', time, width));
+  for (let layer = 0; layer < layers; layer++) {
+    build.origin = { path: `blocks.${layer}` };
+    const name = `blocks.${layer}`;
+    const norm = (h: Value, which: string): Value => layerNorm(h, param(`${name}.${which}.g`, width), param(`${name}.${which}.b`, width));
+    const qkv = linear(norm(x, 'ln1'), `${name}.qkv`, width, 3 * width);
+    const [q, k, v] = [0, 1, 2].map((part) => split(build.slice(qkv, 2, part * width, width)));
+    const scores = scale(build.matmul(q, build.transpose(k, [0, 1, 3, 2])), 1 / Math.sqrt(per));
+    const shape = [batch, heads, time, time];
+    const masked = build.where(build.binary('le', build.iota(shape, 3), build.iota(shape, 2)), scores, build.constant(-Infinity, 'f32', shape));
+    const mixed = build.reshape(build.transpose(build.matmul(softmax(masked), v), [0, 2, 1, 3]), [batch, time, width]);
+    x = build.binary('add', x, linear(mixed, `${name}.proj`, width, width));
+    x = build.binary('add', x, linear(gelu(linear(norm(x, 'ln2'), `${name}.up`, width, 4 * width)), `${name}.down`, 4 * width, width));
+  }
+  build.origin = {};
+  const last = layerNorm(x, param('ln.g', width), param('ln.b', width));
+  const logits = build.reshape(linear(last, 'head', width, vocabulary), [batch * time, vocabulary]);
+  adam(build, parameters, crossEntropy(logits, build.reshape(targets, [batch * time])));
+  return build.finish();
+}
