@@ -10,10 +10,9 @@ import { binaryOps, unaryOps } from '../../compiler/graph/graph.ts';
 import { roundTo } from '../../compiler/ops/numeric.ts';
 import type { Dtype } from '../../compiler/types/dtype.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
-import type { TypedArray } from '../../runtime/program.ts';
 import { nativeProblem, runNative } from './native.ts';
 import { elementwise, together } from './programs.ts';
-import { fromBits, toBits } from './halves.ts';
+import { typed, untyped } from './values.ts';
 
 const size = 64;
 const interesting = [0, -0, 1, -1, 2, 3, -7, 0.5, -2.5, 1.5, 100.25, -1000, 65504, 1e-5, 3e38, -3e38, Infinity, -Infinity, NaN, 255, 256, 4294967295, 2147483647, -2147483648, 7, 31, 33, 1e-40, 0.1, -0.3, 12.75, 5];
@@ -24,21 +23,6 @@ function values(dtype: Dtype, turn: number): Float64Array {
     const value = interesting[(i * (2 * turn + 1) + turn * 5) % interesting.length];
     return roundTo(dtype, isFloat(dtype) ? value : Number.isFinite(value) ? Math.trunc(value) : 0);
   });
-}
-
-function typed(dtype: Dtype, data: Float64Array): TypedArray {
-  switch (dtype) {
-    case 'f32': return Float32Array.from(data);
-    case 'f64': return Float64Array.from(data);
-    case 'f16': case 'bf16': return Uint16Array.from(data, (value) => toBits(dtype, value));
-    case 'i32': return Int32Array.from(data);
-    case 'u32': return Uint32Array.from(data);
-    default: return Uint8Array.from(data);
-  }
-}
-
-function untyped(dtype: Dtype, data: TypedArray): Float64Array {
-  return Float64Array.from(data, (value) => (dtype === 'f16' || dtype === 'bf16' ? fromBits(dtype, value) : value));
 }
 
 interface Case {

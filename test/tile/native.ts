@@ -19,11 +19,13 @@ export async function loadNative(program: TileProgram, options: CpuOptions = { t
   return { session, executable: await session.load(nativeProgram(program)) };
 }
 
-/** Inputs by name in, results by name out, everything closed again. */
+/** Inputs, params and states by name in, results by name out, everything closed again. */
 export async function runNative(program: TileProgram, inputs: Readonly<Record<string, TypedArray>>, options?: CpuOptions): Promise<ReadonlyMap<string, TypedArray>> {
   const { session, executable } = await loadNative(program, options);
   try {
-    return await executable.run(new Map(Object.entries(inputs)));
+    const given = Object.entries(inputs);
+    for (const [name, data] of given) if (session.fields.has(name)) session.write(name, data);
+    return await executable.run(new Map(given));
   } finally {
     session.close();
   }

@@ -1,6 +1,7 @@
 /** Small Tile programs for tests. */
 import { add, block, load, mul, parameter, read, register } from '../../compiler/tile/build.ts';
-import type { TileExpression, TileProgram } from '../../compiler/tile/tile.ts';
+import { planMemory } from '../../compiler/tile/plan-memory.ts';
+import type { TileExpression, TileKernel, TileProgram, TileStep } from '../../compiler/tile/tile.ts';
 import type { Dtype } from '../../compiler/types/dtype.ts';
 
 /** y[i] = value(x₀[i], x₁[i], …) over `size` elements, `lanes` at a time, on a grid of `items`. */
@@ -35,12 +36,19 @@ export function elementwise(
 
 /** Several programs as one, to be compiled once: the buffers of the second are named `1.x0`, `1.y` and so on. */
 export function together(programs: readonly TileProgram[]): TileProgram {
-  return {
+  return planMemory({
     name: 'together', arena: 0,
-    buffers: programs.flatMap((program, place) => program.buffers.map((buffer) => ({ ...buffer, name: `${place}.${buffer.name}` }))),
-    steps: programs.flatMap((program, place) => program.steps.map((step) => {
-      if (step.kind !== 'launch') throw new Error('only launches are put together');
-      return { ...step, kernel: { ...step.kernel, name: `${step.kernel.name}${place}` }, buffers: step.buffers.map((name) => `${place}.${name}`) };
-    })),
-  };
+    buffers: programs.flatMap(({ buffers }, place) => buffers.map(({ offset: _, ...buffer }) => ({ ...buffer, name: `${place}.${buffer.name}` }))),
+    steps: programs.flatMap(({ steps }, place) => {
+      const kernels = new Map<TileKernel, TileKernel>();
+      return steps.map((step) => renamed(step, place, kernels));
+    }),
+  });
+}
+
+function renamed(step: TileStep, place: number, kernels: Map<TileKernel, TileKernel>): TileStep {
+  if (step.kind === 'repeat') return { ...step, body: step.body.map((inner) => renamed(inner, place, kernels)) };
+  const kernel = kernels.get(step.kernel) ?? { ...step.kernel, name: `${step.kernel.name}${place}` };
+  kernels.set(step.kernel, kernel);
+  return { ...step, kernel, buffers: step.buffers.map((name) => `${place}.${name}`) };
 }
