@@ -4,13 +4,14 @@ import { verifyGraph } from '../graph/verify.ts';
 import { foldConstants } from './fold-constants.ts';
 import { hoistFromLoops } from './hoist-from-loops.ts';
 import { mergeCommon } from './merge-common.ts';
+import { narrowContractions } from './narrow-contractions.ts';
 import type { Pass } from './pass.ts';
 import { removeDead } from './remove-dead.ts';
 import { simplify } from './simplify.ts';
 
 export type { Pass } from './pass.ts';
 
-export const passes: readonly Pass[] = [simplify, hoistFromLoops, foldConstants, mergeCommon, removeDead];
+export const passes: readonly Pass[] = [simplify, hoistFromLoops, foldConstants, mergeCommon, removeDead, narrowContractions];
 
 export interface OptimizeOptions {
   /** Check the graph after every pass; a violation is a bug of the pass, which the error names. */

@@ -156,6 +156,22 @@ export const movementLaws: readonly Law[] = [
     },
   }),
   rule({
+    says: 'a gather at 0, 1, 2, … is a slice', op: 'gather',
+    to([x, ids], { batch }, build) {
+      const shape = [...ids.type.shape, ...x.type.shape.slice(1)];
+      const index = x.type.shape.map((_, axis) => at(axis));
+      return batch === 0 && isCounting(ids, build) && allInside(index, shape, x.type.shape) ? build.view(x, shape, index) : undefined;
+    },
+  }),
+  rule({
+    says: 'a scatter to 0, 1, 2, … is what it scatters, then zeros', op: 'scatter',
+    to([ids, updates], { batch, size }, build) {
+      const [rows, ...rest] = updates.type.shape;
+      const fits = equal(rows, size) || (typeof rows === 'number' && typeof size === 'number' && rows <= size);
+      return batch === 0 && isCounting(ids, build) && fits ? build.view(updates, [size, ...rest], updates.type.shape.map((_, axis) => at(axis))) : undefined;
+    },
+  }),
+  rule({
     says: 'a scatter of one row per batch is a selection (the gather it is the adjoint of has checked the positions)', op: 'scatter',
     to([ids, updates], { batch, size }, build) {
       if (ids.type.shape.length !== batch) return undefined;
@@ -176,6 +192,9 @@ export const movementLaws: readonly Law[] = [
     },
   }),
 ];
+
+/** Is it the vector 0, 1, 2, …? */
+const isCounting = (ids: Value, build: Builder): boolean => ids.type.shape.length === 1 && build.producer(ids)?.op === 'iota';
 
 /** The axis itself; anything that is always 0 will do for an axis of size 1. */
 const isSelf = (coordinate: AffineIndex, axis: number, shape: readonly Dim[]): boolean => {
