@@ -3,6 +3,7 @@ import type { Monoid, Node, Origin, Value } from '../graph/graph.ts';
 import { affine, sameIndex } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type { Axis, Contraction, Expression, Kernel, Region, Result, Scatter, Segment, Stage, Store } from '../loop/loop.ts';
+import { coalesceAxes } from './coalesce-axes.ts';
 import { accessAt, placeOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { rootOperands } from './group.ts';
@@ -27,7 +28,7 @@ export function emitKernel(around: Surroundings, groups: readonly Group[], name:
       const attempt = new Set(names);
       const emitter = createEmitter(around, group, kept, attempt);
       try {
-        segments.push(emitter());
+        segments.push(coalesceAxes(emitter()));
       } catch (error) {
         if (!(error instanceof MustKeep)) throw error;
         kept.add(error.value);
