@@ -33,34 +33,32 @@ export function chooseRoots(frame: Frame): void {
 
 function measure(frame: Frame, roots: ReadonlySet<Value>): Map<Value, Cost> {
   const costs = new Map<Value, Cost>();
-  const costOf = (value: Value, reader: number): Cost => {
+  const costOf = (value: Value): Cost => {
     const known = costs.get(value);
-    if (known !== undefined && !roots.has(value)) return known;
-    return { flops: 0, reads: elements(value) * 8 > reader ? new Set([value]) : none };
+    return known !== undefined && !roots.has(value) ? known : { flops: 0, reads: new Set([value]) };
   };
   for (const node of frame.nodes) {
     if (!isPointwise(node)) continue;
     const [value] = node.outputs;
     const size = elements(value);
     let flops = moves.has(node.op) ? 0 : (expensive[node.op] ?? 1);
-    let reads: ReadonlySet<Value> = none;
+    const reads = new Set<Value>();
     for (const input of node.inputs) {
-      const cost = costOf(input, size);
+      const cost = costOf(input);
       flops += cost.flops;
-      if (reads.size === 0) reads = cost.reads;
-      else if (cost.reads.size > 0) reads = new Set([...reads, ...cost.reads]);
+      for (const read of cost.reads) if (elements(read) * 8 > size) reads.add(read);
     }
     costs.set(value, { flops, reads });
   }
   return costs;
 }
 
-const none: ReadonlySet<Value> = new Set();
 const moves: ReadonlySet<string> = new Set(['constant', 'reshape', 'view', 'detach', 'cast', 'iota']);
 const aliases: ReadonlySet<string> = new Set(['reshape', 'view', 'detach']);
 
 function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlySet<Value>): void {
   const { roots } = frame;
+  const readers = countReaders(frame);
   roots.clear();
   for (const value of frame.forced) roots.add(value);
   for (const { value } of frame.updates) if (frame.producers.has(value)) roots.add(value);
@@ -82,7 +80,7 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
       if (wanted === undefined) continue;
-      if (isWorthKeeping(frame, node, value, wanted, costs, before)) roots.add(value);
+      if (isWorthKeeping(frame, node, value, wanted, costs, (input) => readers.get(input) === 1 && !before.has(input))) roots.add(value);
     }
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
@@ -122,24 +120,44 @@ function keepUnlessMoved(frame: Frame, value: Value, views: boolean): void {
   else if (!views || node.op !== 'constant') frame.roots.add(value);
 }
 
-function isWorthKeeping(frame: Frame, node: Node, value: Value, wanted: { readonly by: ReadonlySet<Value>; readonly size: number }, costs: ReadonlyMap<Value, Cost>, before: ReadonlySet<Value>): boolean {
-  if (aliases.has(node.op)) return false;
+function isWorthKeeping(frame: Frame, node: Node, value: Value, wanted: { readonly by: ReadonlySet<Value>; readonly size: number }, costs: ReadonlyMap<Value, Cost>, isOnTheWay: (value: Value) => boolean): boolean {
+  if (aliases.has(node.op)) return isPermutedSum(frame, node, isOnTheWay);
   const cost = costs.get(value);
   if (cost === undefined || cost.flops === 0) return false;
   const uses = wanted.by.size;
   if (wanted.size >= 2 * elements(value) && cost.flops > 2) return true;
   if (uses < 2) return false;
-  if (isEpilogue(frame, node, before)) return true;
+  if (isEpilogue(frame, node, isOnTheWay)) return true;
   if (cost.reads.size <= 1) return cost.flops * (uses - 1) > cheapFlops;
   return cost.reads.size > 2 || uses > 2 || cost.flops > 2;
 }
 
+/** How many nodes read each value; an output is read once more. */
+function countReaders(frame: Frame): Map<Value, number> {
+  const readers = new Map<Value, number>();
+  const count = (value: Value): void => void readers.set(value, (readers.get(value) ?? 0) + 1);
+  for (const node of frame.nodes) new Set(node.inputs).forEach(count);
+  for (const { value } of frame.updates) count(value);
+  return readers;
+}
+
 /** Would the value be computed on the way out of a contraction, whose own sum then never reaches memory? */
-function isEpilogue(frame: Frame, node: Node, before: ReadonlySet<Value>): boolean {
+function isEpilogue(frame: Frame, node: Node, isOnTheWay: (value: Value) => boolean): boolean {
   const size = elements(node.outputs[0]);
   return node.inputs.some((input) => {
     const producer = frame.producers.get(input);
-    if (producer === undefined || elements(input) !== size) return false;
-    return isContraction(producer) || (isPointwise(producer) && !frame.roots.has(input) && !before.has(input) && isEpilogue(frame, producer, before));
+    if (producer === undefined || elements(input) !== size || !isOnTheWay(input)) return false;
+    return isContraction(producer) || (isPointwise(producer) && isEpilogue(frame, producer, isOnTheWay));
   });
+}
+
+/** A contraction's sum with its axes in another order, and nobody wants it in its own: the sum can be written that way. */
+function isPermutedSum(frame: Frame, node: Node, isOnTheWay: (value: Value) => boolean): boolean {
+  const [input] = node.inputs;
+  if (node.op !== 'view' || elements(input) !== elements(node.outputs[0])) return false;
+  const axes = node.attributes.index.map(({ terms, offset, divisor }) => (terms.length === 1 && terms[0].scale === 1 && offset === 0 && divisor === 1 ? terms[0].axis : -1));
+  const sizes = node.attributes.shape;
+  if (axes.includes(-1) || new Set(axes).size < axes.length || axes.length < sizes.filter((size) => size !== 1).length) return false;
+  const producer = frame.producers.get(input);
+  return producer !== undefined && isOnTheWay(input) && (isContraction(producer) || (isPointwise(producer) && isEpilogue(frame, producer, isOnTheWay)));
 }
