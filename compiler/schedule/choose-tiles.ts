@@ -22,6 +22,10 @@ export interface Operand {
   readonly plain: boolean;
   /** Which way the elements lie side by side. */
   readonly contiguous: 'along' | 'sum' | 'neither';
+  /** Bytes from one of its rows (or columns, as it lies) to the next. */
+  readonly apart: number;
+  /** Bytes of all of it that one outer point needs. */
+  readonly size: number;
   /** Cycles to evaluate one vector of it. */
   readonly cycles: number;
 }
@@ -56,12 +60,11 @@ export function chooseTiles(problem: Problem, capabilities: Capabilities): Tiles
       const items = problem.outer * mPart.parts * nPart.parts;
       if (mPart.parts * nPart.parts > 1 && items > 64) break;
       const mBlock = mPart.tiles * shape.rows;
-      if (mPart.parts < mTiles && mBlock * kBlock * 4 > capabilities.cache / 2) continue;
-      const tiles = { ...shape, mBlock, nBlock: nPart.tiles * width, kBlock, ...packing(problem, mPart.tiles, nPart.tiles) };
+      const tiles = { ...shape, mBlock, nBlock: nPart.tiles * width, kBlock, ...packing(problem, mPart.tiles, nPart.tiles, capabilities.cache) };
       const cycles = itemCycles(problem, tiles, mPart.tiles, nPart.tiles, lanes);
-      // Time on 1, 2, 8 and 16 threads, each against a perfect division; no item below a few microseconds.
+      // Time on one thread, on the machine's and on more, each against a perfect division; no item below a few microseconds.
       let score = cycles < 15_000 && items > 1 ? 15_000 / cycles : 0;
-      for (const [threads, weight] of [[1, 1], [2, 2], [8, 0.5], [16, 0.25]])
+      for (const [threads, weight] of [[1, 1], [capabilities.units, 2], [4 * capabilities.units, 0.2]])
         score += (weight * Math.ceil(items / threads) * cycles) / (total / Math.min(threads, Math.max(1, Math.ceil(total / 15_000))));
       if (score >= bestScore) continue;
       bestScore = score;
@@ -69,7 +72,7 @@ export function chooseTiles(problem: Problem, capabilities: Capabilities): Tiles
     }
   }
   if (best === undefined) {
-    const tiles = { ...shape, mBlock: mTiles * shape.rows, nBlock: nTiles * width, kBlock, ...packing(problem, mTiles, nTiles) };
+    const tiles = { ...shape, mBlock: mTiles * shape.rows, nBlock: nTiles * width, kBlock, ...packing(problem, mTiles, nTiles, capabilities.cache) };
     return { ...tiles, cycles: itemCycles(problem, tiles, mTiles, nTiles, lanes) * problem.outer };
   }
   return best;
@@ -87,11 +90,12 @@ function blockCounts(tiles: number): { readonly parts: number; readonly tiles: n
 }
 
 /**
- * Cycles of one step of the sum. One vector multiply-add a cycle (two on wider cores, which keep the proportions);
- * small tiles wait for their loads, or for the four cycles an addition takes.
+ * Cycles of one step of the sum. One vector multiply-add a cycle (two on wider cores, which keep the proportions); small
+ * tiles wait for their loads, or for the four cycles an addition takes. The operands come from the second-level cache,
+ * 32 bytes a cycle, mostly beside the arithmetic: square tiles need fewer of them.
  */
 function microCycles(rows: number, vectors: number): number {
-  return Math.max(rows * vectors, 0.7 * (rows + vectors) + 1, 5) + 0.05 * (rows + vectors);
+  return Math.max(rows * vectors, vectors + 0.8 * rows + 1, 5) + 0.7 * vectors + 0.1 * rows;
 }
 
 /** Rows × vectors with the least work for this shape, edges included, that fits the registers. */
@@ -116,28 +120,36 @@ function chooseShape(problem: Problem, lanes: number, registers: number): { rows
   return best;
 }
 
-/** Equal runs of about 384: a panel of the right operand stays in the first-level cache's reach. */
+/** Equal runs of at most 1024: a panel of the right operand stays in the second-level cache beside the rows it meets. */
 function chooseRun({ k, cuttable }: Problem): number {
-  if (!cuttable || k <= 512) return k;
-  const runs = Math.ceil(k / 512);
+  if (!cuttable || k <= 1024) return k;
+  const runs = Math.ceil(k / 1024);
   for (let count = runs; count < runs * 2; count++) if (k % count === 0) return k / count;
   return Math.ceil(Math.ceil(k / runs) / 4) * 4;
 }
 
-/** Packing pays when the panel is read often enough, sooner where reading it in place is slow. */
-function packing({ left, right }: Problem, mTiles: number, nTiles: number): { packLeft: boolean; packRight: boolean } {
+/**
+ * Packing pays when a panel is read often enough, unless the operand is small and lies well as it is. Rows a multiple of
+ * 2 or 4 KiB apart fall on the same few cache lines: those are packed soon.
+ */
+function packing({ left, right }: Problem, mTiles: number, nTiles: number, cache: number): { packLeft: boolean; packRight: boolean } {
+  const fits = (of: Operand, collides: number): boolean => of.plain && of.size <= cache / 3 && of.apart % collides !== 0;
   return {
-    packLeft: nTiles >= (left.plain ? 3 : 2),
-    packRight: right.contiguous === 'sum' || mTiles >= (right.contiguous !== 'along' || !right.plain ? 2 : 4),
+    packLeft: nTiles >= 2 && !fits(left, 2048) && (nTiles >= 3 || !left.plain),
+    packRight: right.contiguous === 'sum' || (mTiles >= 2 && !(right.contiguous === 'along' && fits(right, 4096)) && (mTiles >= 4 || right.contiguous !== 'along' || !right.plain)),
   };
 }
+
+/** Cycles one element takes to come from memory or from the cache all cores share. */
+const fetch = 0.4;
 
 /** Cycles of one item. */
 function itemCycles({ k, left, right }: Problem, tiles: Omit<Tiles, 'cycles'>, mTiles: number, nTiles: number, lanes: number): number {
   const compute = mTiles * nTiles * k * microCycles(tiles.rows, tiles.vectors);
-  const copy = (of: Operand, elements: number): number => (elements * (of.contiguous === 'neither' ? 24 + of.cycles : 3 + of.cycles)) / lanes;
-  const packLeft = tiles.packLeft ? copy(left, tiles.mBlock * k) : 0;
-  const packRight = tiles.packRight ? copy(right, tiles.nBlock * k) * (right.contiguous === 'sum' ? 2 : 1) : 0;
+  const copy = (of: Operand, packed: boolean): number =>
+    fetch + (!packed ? 0 : of.contiguous === 'neither' ? 1.5 + of.cycles / lanes : (3 + of.cycles) / lanes);
+  const lefts = tiles.mBlock * k * copy(left, tiles.packLeft);
+  const rights = tiles.nBlock * k * copy(right, tiles.packRight) * (right.contiguous === 'sum' ? 1.6 : 1);
   const again = Math.ceil(k / tiles.kBlock) - 1;
-  return compute + packLeft + packRight + (again * 3 * tiles.mBlock * tiles.nBlock) / lanes + 500;
+  return compute + lefts + rights + (again * 4 * tiles.mBlock * tiles.nBlock) / lanes + 500;
 }

@@ -87,11 +87,20 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
   return { outer, m, n, k, left, right, contraction };
 }
 
+/** Bytes between the rows of an operand that lies along one of the two axes. */
+function apartOf(of: Expression, along: Axis, last: Axis): number {
+  if (of.kind !== 'load') return 0;
+  const strides = [along, last].map((axis) => Math.abs(strideAlong(of.access, axis) ?? 0));
+  return 4 * Math.max(...strides);
+}
+
 function problemOf({ outer, m, n, k, left, right }: Product, lanes: number): Problem {
   const last = k[k.length - 1];
   const operand = (of: Expression, along: Axis): Operand => ({
     plain: of.kind === 'load' && of.guard === 'none',
     contiguous: lanes === 1 || contiguousAlong(of, along) ? 'along' : contiguousAlong(of, last) ? 'sum' : 'neither',
+    apart: apartOf(of, along, last),
+    size: 4 * pointsOf([along, ...k].filter((axis) => dependsOn(of, [axis]))),
     cycles: costOf([of]),
   });
   return { outer: pointsOf(outer), m: m.size, n: n.size, k: pointsOf(k), cuttable: k.length === 1, left: operand(left, m), right: operand(right, n) };

@@ -17,39 +17,30 @@ import { adopt, assign, bind, bindResult, firstLanes, loop, name, type Scope, sh
 
 /** Computes one block of the result. */
 export function emitBlock(scope: Scope, block: Block): void {
-  const { tiles, product, axes, dtype } = block;
-  const { stores } = product.contraction;
+  const { tiles, product, axes, lanes, dtype } = block;
+  const long = costOf(product.contraction.stores.map((store) => store.value)) * tiles.rows * tiles.vectors > 200;
+  const tileSums = long ? sumsIn(axes.rowLane, axes.columnLane, tiles.rows, tiles.vectors * lanes) : undefined;
   const total = pointsOf(product.k);
-  const cut = tiles.kBlock < total;
-  const long = costOf(stores.map((store) => store.value)) * tiles.rows * tiles.vectors > 200;
-  if (!cut && !long) return emitRun(scope, block, undefined, undefined);
+  if (tiles.kBlock >= total) return emitRun(scope, block, undefined, { tile: tileSums });
   // Rows a little apart, so that those of a tile do not fall on the same cache lines.
-  const buffer = scope.kernel.scratch(dtype, [axes.row.size, tiles.nBlock + block.lanes]);
-  const sums: Access = { buffer, shape: buffer.shape, index: [axisAt(axes.row), axisAt(axes.column)] };
-  if (cut)
-    loop(scope, 0, total, tiles.kBlock, (inner, from) => {
-      const keep = (value: TileExpression): TileExpression => name(inner.kernel, inner.place, value);
-      const length = total % tiles.kBlock === 0 ? index(tiles.kBlock) : keep(min(sub(index(total), from), tiles.kBlock));
-      const last = long ? undefined : keep(lessEqual(total - tiles.kBlock, from));
-      emitRun(inner, block, { from, length, resumes: keep(less(0, from)), last }, sums);
-    });
-  else emitRun(scope, block, undefined, sums);
-  if (long) overBlock(scope, block, (vector) => epilogue(vector, block, evaluate(vector, { kind: 'load', dtype, access: sums, guard: 'none' })));
+  const blockSums = sumsIn(axes.row, axes.column, axes.row.size, tiles.nBlock + lanes);
+  loop(scope, 0, total, tiles.kBlock, (inner, from) => {
+    const keep = (value: TileExpression): TileExpression => name(inner.kernel, inner.place, value);
+    const length = total % tiles.kBlock === 0 ? index(tiles.kBlock) : keep(min(sub(index(total), from), tiles.kBlock));
+    const run: Run = { from, length, resumes: keep(less(0, from)), last: keep(lessEqual(total - tiles.kBlock, from)) };
+    emitRun(inner, block, run, { tile: tileSums, block: blockSums });
+  });
+
+  function sumsIn(row: Axis, column: Axis, rows: number, columns: number): Access {
+    const buffer = scope.kernel.scratch(dtype, [rows, columns]);
+    return { buffer, shape: buffer.shape, index: [axisAt(row), axisAt(column)] };
+  }
 }
 
-/** Every vector of the block, row by row. */
-function overBlock(scope: Scope, block: Block, body: (vector: Scope) => void): void {
-  const { lanes, ragged } = block;
-  loop(scope, 0, block.wholeRows, 1, (inner, row) => columns(inner, row));
-  if (block.restRows > 0)
-    when(scope, block.hasRest, (inner) => loop(inner, 0, block.restRows, 1, (deep, row) => columns(deep, add(block.wholeRows, row))));
-  function columns(inner: Scope, row: TileExpression): void {
-    const bound = bindRow(inner, block, row);
-    loop(bound, 0, block.columns, lanes, (deep, column) => {
-      const mask = ragged ? name(deep.kernel, deep.place, firstLanes(sub(block.columns, column), lanes)) : undefined;
-      body(bindColumn(deep, block, column, mask));
-    });
-  }
+/** Where sums wait: those of one tile before a long epilogue, those of the block between runs. */
+interface Sums {
+  readonly tile: Access | undefined;
+  readonly block?: Access;
 }
 
 /** m and the local row axes. */
@@ -75,8 +66,8 @@ export function shiftColumn(scope: Scope, { product, axes, lanes }: Block, vecto
 
 const columnAxes = ({ product, axes }: Block): readonly Axis[] => [product.n, axes.column, axes.columnTile, axes.columnLane];
 
-/** Packs the operands for one run of the sum and multiplies them, into `sums` or through the epilogue. */
-function emitRun(scope: Scope, block: Block, run: Run | undefined, sums: Access | undefined): void {
+/** Packs the operands for one run of the sum and multiplies them. */
+function emitRun(scope: Scope, block: Block, run: Run | undefined, sums: Sums): void {
   const right = block.tiles.packRight ? packRight(scope, block, run) : block.product.right;
   const left = block.tiles.packLeft ? packLeft(scope, block, run) : block.product.left;
   const width = block.tiles.vectors * block.lanes;
@@ -104,7 +95,7 @@ interface Tile {
   readonly row: TileExpression;
   readonly column: TileExpression;
   readonly rows: number;
-  readonly sums: Access | undefined;
+  readonly sums: Sums;
 }
 
 const read = (register: Register): TileExpression => ({ kind: 'register', type: register.type, register });
@@ -123,9 +114,10 @@ function emitTile(scope: Scope, block: Block, run: Run | undefined, tile: Tile):
   const accumulators = points.map((row) => row.map(() => variable(scope, number(0, dtype, lanes))));
   const overTile = (body: (point: Scope, accumulator: Register) => void, place: Scope): void =>
     points.forEach((row, r) => row.forEach((point, c) => body({ ...point, place: place.place, floor: place.floor }, accumulators[r][c])));
-  if (sums !== undefined && run !== undefined)
+  const waiting = sums.block;
+  if (waiting !== undefined && run !== undefined)
     when(scope, run.resumes, (inner) =>
-      overTile((point, accumulator) => assign(point, accumulator, evaluate(point, { kind: 'load', dtype, access: sums, guard: 'none' })), inner));
+      overTile((point, accumulator) => assign(point, accumulator, evaluate(point, { kind: 'load', dtype, access: waiting, guard: 'none' })), inner));
   overSum([...rows, ...columns], block, run, (inner) => {
     const value = (at: Scope, of: Expression): TileExpression => name(at.kernel, at.place, splat(cast(evaluate(at, of), dtype), lanes));
     const vectors = inner.slice(tile.rows).map((at) => value(at, tile.right));
@@ -139,10 +131,27 @@ function emitTile(scope: Scope, block: Block, run: Run | undefined, tile: Tile):
   });
   const total = (point: Scope, accumulator: Register): TileExpression => name(point.kernel, point.place, read(accumulator));
   const keep = (inner: Scope, to: Access): void => overTile((point, accumulator) => writeValue(point, to, total(point, accumulator)), inner);
-  const finish = (inner: Scope): void => overTile((point, accumulator) => epilogue(point, block, total(point, accumulator)), inner);
-  if (sums === undefined) finish(scope);
-  else if (run?.last === undefined) keep(scope, sums);
-  else when(scope, run.last, finish, (inner) => keep(inner, sums));
+  const finish = (inner: Scope): void => {
+    if (sums.tile === undefined) return overTile((point, accumulator) => epilogue(point, block, total(point, accumulator)), inner);
+    keep(inner, sums.tile);
+    finishTile(inner, block, tile, sums.tile);
+  };
+  if (run === undefined || waiting === undefined) finish(scope);
+  else when(scope, run.last, finish, (inner) => keep(inner, waiting));
+}
+
+/** A long epilogue is written once and loops over the tile, instead of once for each accumulator. */
+function finishTile(scope: Scope, block: Block, tile: Tile, sums: Access): void {
+  const { tiles, lanes, axes, dtype, ragged } = block;
+  loop(scope, 0, tile.rows, 1, (inner, row) => {
+    const bound = bind(bindRow(inner, block, name(inner.kernel, inner.place, add(tile.row, row))), axes.rowLane, row);
+    loop(bound, 0, tiles.vectors * lanes, lanes, (deep, vector) => {
+      const column = name(deep.kernel, deep.place, add(tile.column, vector));
+      const mask = ragged ? name(deep.kernel, deep.place, firstLanes(sub(block.columns, column), lanes)) : undefined;
+      const point = bind(bindColumn(deep, block, column, mask), axes.columnLane, vector, { lanes, mask });
+      epilogue(point, block, evaluate(point, { kind: 'load', dtype, access: sums, guard: 'none' }));
+    });
+  });
 }
 
 /** The stores of a contraction on one vector of sums. */

@@ -70,8 +70,8 @@ export interface Run {
   readonly length: TileExpression;
   /** Not the first run: sums go on from where the one before left them. */
   readonly resumes: TileExpression;
-  /** The last run, where the epilogue is done on the registers; undefined: it is done later. */
-  readonly last: TileExpression | undefined;
+  /** The last run: the epilogue follows. */
+  readonly last: TileExpression;
 }
 
 /** Where along the run a point of the sum is. */
