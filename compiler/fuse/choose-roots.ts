@@ -80,7 +80,7 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
       if (wanted === undefined) continue;
-      if (isWorthKeeping(frame, node, value, wanted, costs, (input) => readers.get(input) === 1 && !before.has(input))) roots.add(value);
+      if (isWorthKeeping(frame, node, value, wanted, costs, (input) => readers.get(input) === 1 && (!before.has(input) || isContraction(producerOf(frame, input))))) roots.add(value);
     }
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);

@@ -7,7 +7,7 @@
  *   law 3  what loses parallel points, or would run along memory the wrong way, is joined only when it is small
  */
 import { sizeOf } from '../loop/build.ts';
-import type { Axis } from '../loop/loop.ts';
+import type { Axis, Coordinate } from '../loop/loop.ts';
 import { dtypeBytes } from '../types/dtype.ts';
 import type { FusionDecision } from './decision.ts';
 import { stageKind } from './emit.ts';
@@ -224,9 +224,8 @@ function runsAlongRows(group: Group, shared: ReadonlySet<Axis | undefined>): boo
     const own = new Set([...root.axes, ...root.reduce].filter((axis) => !shared.has(axis)));
     if (own.size === 0) return true;
     return root.reads.every(({ index, shape }) => {
-      if (sizeOf(shape) <= smallPoints) return true;
-      const last = index.findLast((_, dim) => shape[dim] !== 1);
-      return last === undefined || last.kind !== 'affine' || last.terms.length === 0 || last.terms.some(({ axis }) => own.has(axis));
+      const walks = (at: Coordinate | undefined): boolean => at?.kind === 'affine' && at.terms.some(({ axis }) => own.has(axis));
+      return sizeOf(shape) <= smallPoints || !index.some(walks) || walks(index.findLast((_, dim) => shape[dim] !== 1));
     });
   };
   return group.roots.every(endsInside);
