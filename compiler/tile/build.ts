@@ -11,7 +11,11 @@ export type TileDtype = TileType['dtype'];
 export const tileType = (dtype: TileDtype, lanes = 1): TileType => ({ dtype, lanes });
 
 /** A constant; the same in every lane. */
-export const number = (value: number, dtype: TileDtype = 'f32', lanes = 1): TileExpression => ({ kind: 'number', type: { dtype, lanes }, value });
+export const number = (value: number, dtype: TileDtype = 'f32', lanes = 1): TileExpression => ({
+  kind: 'number',
+  type: { dtype, lanes },
+  value,
+});
 
 /** An index constant. */
 export const index = (value: number): TileExpression => number(value, 'index');
@@ -24,7 +28,8 @@ export const read = (of: Register): TileExpression => ({ kind: 'register', type:
 /** A number stands for an index constant wherever an expression is expected. */
 export type Operand = TileExpression | number;
 
-export const expression = (operand: Operand): TileExpression => (typeof operand === 'number' ? index(operand) : operand);
+export const expression = (operand: Operand): TileExpression =>
+  typeof operand === 'number' ? index(operand) : operand;
 
 /** One scalar in every lane; a constant stays a constant. */
 export function splat(operand: Operand, lanes: number): TileExpression {
@@ -32,7 +37,9 @@ export function splat(operand: Operand, lanes: number): TileExpression {
   if (scalar.type.lanes === lanes) return scalar;
   if (scalar.type.lanes !== 1) throw new Error(`splat of ${scalar.type.lanes} lanes to ${lanes}`);
   const type = { dtype: scalar.type.dtype, lanes };
-  return scalar.kind === 'number' ? { kind: 'number', type, value: scalar.value } : { kind: 'splat', type, operand: scalar };
+  return scalar.kind === 'number'
+    ? { kind: 'number', type, value: scalar.value }
+    : { kind: 'splat', type, operand: scalar };
 }
 
 const comparisons: ReadonlySet<TileOp> = new Set<TileOp>(['eq', 'ne', 'lt', 'le']);
@@ -54,7 +61,15 @@ export function apply(op: TileOp, ...operands: readonly Operand[]): TileExpressi
   const folded = foldIndex(op, given);
   if (folded !== undefined) return folded;
   const level = given.map((operand) => splat(operand, lanes));
-  return { kind: 'apply', type: resultType(op, level.map((operand) => operand.type)), op, operands: level };
+  return {
+    kind: 'apply',
+    type: resultType(
+      op,
+      level.map((operand) => operand.type),
+    ),
+    op,
+    operands: level,
+  };
 }
 
 export const add = (a: Operand, b: Operand): TileExpression => apply('add', a, b);
@@ -78,7 +93,12 @@ export function cast(operand: Operand, dtype: TileDtype): TileExpression {
   const from = expression(operand);
   if (from.type.dtype === dtype) return from;
   const type = { dtype, lanes: from.type.lanes };
-  const exact = from.kind === 'number' && from.type.dtype === 'index' && (dtype === 'f64' || (dtype === 'f32' && Math.fround(from.value) === from.value) || (dtype === 'i32' && (from.value | 0) === from.value));
+  const exact =
+    from.kind === 'number' &&
+    from.type.dtype === 'index' &&
+    (dtype === 'f64' ||
+      (dtype === 'f32' && Math.fround(from.value) === from.value) ||
+      (dtype === 'i32' && (from.value | 0) === from.value));
   return exact ? { kind: 'number', type, value: from.value } : { kind: 'cast', type, operand: from };
 }
 
@@ -87,11 +107,16 @@ export const ramp = (dtype: TileDtype, lanes: number): TileExpression => ({ kind
 
 /** All lanes into one scalar; a scalar stays itself. */
 export const combine = (monoid: Monoid, operand: TileExpression): TileExpression =>
-  operand.type.lanes === 1 ? operand : { kind: 'combine', type: { dtype: operand.type.dtype, lanes: 1 }, monoid, operand };
+  operand.type.lanes === 1
+    ? operand
+    : { kind: 'combine', type: { dtype: operand.type.dtype, lanes: 1 }, monoid, operand };
 
 /** Lane i is lane picks[i] of a's and b's lanes one after the other. */
 export const shuffle = (a: TileExpression, b: TileExpression, picks: readonly number[]): TileExpression => ({
-  kind: 'shuffle', type: { dtype: a.type.dtype, lanes: picks.length }, picks, operands: [a, b],
+  kind: 'shuffle',
+  type: { dtype: a.type.dtype, lanes: picks.length },
+  picks,
+  operands: [a, b],
 });
 
 export interface AccessOptions {
@@ -105,7 +130,14 @@ export interface AccessOptions {
 export function load(memory: Memory, offset: Operand, lanes = 1, options: AccessOptions = {}): TileExpression {
   const at = expression(offset);
   const type = { dtype: memory.dtype, lanes: at.type.lanes > 1 ? at.type.lanes : lanes };
-  return { kind: 'load', type, memory, offset: at, stride: options.stride ?? 1, ...(options.mask && { mask: options.mask }) };
+  return {
+    kind: 'load',
+    type,
+    memory,
+    offset: at,
+    stride: options.stride ?? 1,
+    ...(options.mask && { mask: options.mask }),
+  };
 }
 
 /** Collects statements; `for` and `if` run their callback with the inner body as the place to add to. */
@@ -152,7 +184,14 @@ export function block(): Block {
       current.push({ kind: 'assign', register: target, value });
     },
     store(memory, offset, value, options = {}) {
-      current.push({ kind: 'store', memory, offset: expression(offset), stride: options.stride ?? 1, value, ...(options.mask && { mask: options.mask }) });
+      current.push({
+        kind: 'store',
+        memory,
+        offset: expression(offset),
+        stride: options.stride ?? 1,
+        value,
+        ...(options.mask && { mask: options.mask }),
+      });
     },
     for(name, from, to, step, body) {
       const start = expression(from);
@@ -162,7 +201,14 @@ export function block(): Block {
         if (start.value + step >= end.value) return body(start);
       }
       const counter = register(name, 'index');
-      current.push({ kind: 'for', index: counter, from: start, to: end, step, body: inside(() => body(read(counter))) });
+      current.push({
+        kind: 'for',
+        index: counter,
+        from: start,
+        to: end,
+        step,
+        body: inside(() => body(read(counter))),
+      });
     },
     if(condition, then, otherwise = () => {}) {
       if (condition.kind === 'number') return condition.value !== 0 ? then() : otherwise();
@@ -180,14 +226,27 @@ export function block(): Block {
   };
 }
 
-export const parameter = (name: string, dtype: Dtype, size: number, access: Memory['access']): Memory => ({ name, space: 'global', dtype, size, access });
-export const scratch = (name: string, dtype: Dtype, size: number): Memory => ({ name, space: 'private', dtype, size, access: 'read-write' });
+export const parameter = (name: string, dtype: Dtype, size: number, access: Memory['access']): Memory => ({
+  name,
+  space: 'global',
+  dtype,
+  size,
+  access,
+});
+export const scratch = (name: string, dtype: Dtype, size: number): Memory => ({
+  name,
+  space: 'private',
+  dtype,
+  size,
+  access: 'read-write',
+});
 
 /** Simplifies one application of index arithmetic; undefined where there is nothing to gain. */
 function foldIndex(op: TileOp, operands: readonly TileExpression[]): TileExpression | undefined {
   const [a, b] = operands;
   if (a === undefined || b === undefined || operands.length !== 2) return undefined;
-  if (a.type.dtype !== 'index' || b.type.dtype !== 'index' || a.type.lanes !== 1 || b.type.lanes !== 1) return undefined;
+  if (a.type.dtype !== 'index' || b.type.dtype !== 'index' || a.type.lanes !== 1 || b.type.lanes !== 1)
+    return undefined;
   if (a.kind === 'number' && b.kind === 'number') return foldNumbers(op, a.value, b.value);
   if (a.kind === 'number' && (op === 'add' || op === 'mul')) return apply(op, b, a);
   if (b.kind !== 'number') {
@@ -195,7 +254,8 @@ function foldIndex(op: TileOp, operands: readonly TileExpression[]): TileExpress
     if (op === 'add') {
       const left = constantTerm(a);
       const right = constantTerm(b);
-      if (left.constant !== 0 || right.constant !== 0) return add(add(left.rest, right.rest), left.constant + right.constant);
+      if (left.constant !== 0 || right.constant !== 0)
+        return add(add(left.rest, right.rest), left.constant + right.constant);
     }
     return undefined;
   }
@@ -233,18 +293,30 @@ function foldIndex(op: TileOp, operands: readonly TileExpression[]): TileExpress
 
 function foldNumbers(op: TileOp, a: number, b: number): TileExpression | undefined {
   switch (op) {
-    case 'add': return index(a + b);
-    case 'sub': return index(a - b);
-    case 'mul': return index(a * b);
-    case 'div': return b === 0 ? undefined : index(Math.trunc(a / b) + 0);
-    case 'rem': return b === 0 ? undefined : index((a % b) + 0);
-    case 'min': return index(Math.min(a, b));
-    case 'max': return index(Math.max(a, b));
-    case 'eq': return number(a === b ? 1 : 0, 'bool');
-    case 'ne': return number(a !== b ? 1 : 0, 'bool');
-    case 'lt': return number(a < b ? 1 : 0, 'bool');
-    case 'le': return number(a <= b ? 1 : 0, 'bool');
-    default: return undefined;
+    case 'add':
+      return index(a + b);
+    case 'sub':
+      return index(a - b);
+    case 'mul':
+      return index(a * b);
+    case 'div':
+      return b === 0 ? undefined : index(Math.trunc(a / b) + 0);
+    case 'rem':
+      return b === 0 ? undefined : index((a % b) + 0);
+    case 'min':
+      return index(Math.min(a, b));
+    case 'max':
+      return index(Math.max(a, b));
+    case 'eq':
+      return number(a === b ? 1 : 0, 'bool');
+    case 'ne':
+      return number(a !== b ? 1 : 0, 'bool');
+    case 'lt':
+      return number(a < b ? 1 : 0, 'bool');
+    case 'le':
+      return number(a <= b ? 1 : 0, 'bool');
+    default:
+      return undefined;
   }
 }
 

@@ -23,7 +23,8 @@ export interface TileRun {
 }
 
 /** What unwritten memory holds: NaN, or an integer nobody would compute. */
-const unwritten = (dtype: Dtype): number => (isFloat(dtype) ? NaN : dtype === 'u8' ? 205 : dtype === 'bool' ? 1 : 1_234_567_890);
+const unwritten = (dtype: Dtype): number =>
+  isFloat(dtype) ? NaN : dtype === 'u8' ? 205 : dtype === 'bool' ? 1 : 1_234_567_890;
 
 export const elementCount = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
@@ -32,8 +33,10 @@ export function interpretTile(program: TileProgram, memories: TileMemories): Til
   for (const buffer of program.buffers) {
     const size = elementCount(buffer.shape);
     if (buffer.role === 'temporary') memories.set(buffer.name, new Float64Array(size).fill(unwritten(buffer.dtype)));
-    else if (!memories.has(buffer.name)) memories.set(buffer.name, buffer.data === undefined ? new Float64Array(size) : Float64Array.from(buffer.data));
-    if (memories.get(buffer.name)?.length !== size) throw new Error(`${program.name}: buffer ${buffer.name} needs ${size} elements`);
+    else if (!memories.has(buffer.name))
+      memories.set(buffer.name, buffer.data === undefined ? new Float64Array(size) : Float64Array.from(buffer.data));
+    if (memories.get(buffer.name)?.length !== size)
+      throw new Error(`${program.name}: buffer ${buffer.name} needs ${size} elements`);
   }
   const state = { flagged: false };
   const compiled = new Map<TileKernel, Runner>();
@@ -52,12 +55,16 @@ export function interpretTile(program: TileProgram, memories: TileMemories): Til
       compiled.set(kernel, runner);
       const places = step.buffers.map((name) => {
         const place = memories.get(name);
-        if (place === undefined) throw new Error(`${program.name}: kernel ${kernel.name} is launched on an unknown buffer ${name}`);
+        if (place === undefined)
+          throw new Error(`${program.name}: kernel ${kernel.name} is launched on an unknown buffer ${name}`);
         return place;
       });
       const values = step.arguments.map((argument) => {
         const value = indices.get(argument);
-        if (value === undefined) throw new Error(`${program.name}: kernel ${kernel.name} is given ${argument.name}, which is no axis of a repeat around it`);
+        if (value === undefined)
+          throw new Error(
+            `${program.name}: kernel ${kernel.name} is given ${argument.name}, which is no axis of a repeat around it`,
+          );
         return value;
       });
       runner(places, values);
@@ -87,19 +94,27 @@ interface Context {
 }
 
 function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner {
-  if (kernel.workgroup !== 1) throw new Error(`kernel ${kernel.name}: the interpreter runs workgroups of one, not of ${kernel.workgroup}`);
+  if (kernel.workgroup !== 1)
+    throw new Error(`kernel ${kernel.name}: the interpreter runs workgroups of one, not of ${kernel.workgroup}`);
   const context: Context = { kernel, state, registers: new Map(), memories: new Map(), item: 0 };
-  for (const memory of [...kernel.parameters, ...kernel.scratch]) context.memories.set(memory, { data: new Float64Array(0) });
+  for (const memory of [...kernel.parameters, ...kernel.scratch])
+    context.memories.set(memory, { data: new Float64Array(0) });
   const body = compileBody(context, kernel.body);
   return (places, values) => {
     const marks = new Map<Float64Array, { readers: Int32Array; writers: Int32Array }>();
     kernel.parameters.forEach((memory, place) => {
       const data = places[place];
       const bound = context.memories.get(memory);
-      if (data === undefined || bound === undefined || data.length < memory.size) throw new Error(`kernel ${kernel.name}: ${memory.name} is launched with a buffer of ${data?.length ?? 0} elements, but may touch ${memory.size}`);
+      if (data === undefined || bound === undefined || data.length < memory.size)
+        throw new Error(
+          `kernel ${kernel.name}: ${memory.name} is launched with a buffer of ${data?.length ?? 0} elements, but may touch ${memory.size}`,
+        );
       bound.data = data;
       if (kernel.grid === 1) return;
-      const mark = marks.get(data) ?? { readers: new Int32Array(data.length).fill(-1), writers: new Int32Array(data.length).fill(-1) };
+      const mark = marks.get(data) ?? {
+        readers: new Int32Array(data.length).fill(-1),
+        writers: new Int32Array(data.length).fill(-1),
+      };
       marks.set(data, mark);
       Object.assign(bound, mark);
     });
@@ -181,10 +196,15 @@ const laneOf = (value: Value, lane: number): number => (typeof value === 'number
 type Access = Pick<Extract<TileExpression, { kind: 'load' }>, 'memory' | 'offset' | 'stride' | 'mask'>;
 
 /** Visits the elements of an access that its mask leaves, checking each. */
-function compileAccess(context: Context, access: Access, lanes: number): (visit: (bound: Bound, at: number, lane: number) => void) => void {
+function compileAccess(
+  context: Context,
+  access: Access,
+  lanes: number,
+): (visit: (bound: Bound, at: number, lane: number) => void) => void {
   const { memory, stride } = access;
   const bound = context.memories.get(memory);
-  if (bound === undefined) throw new Error(`kernel ${context.kernel.name}: memory ${memory.name} is neither a parameter nor scratch`);
+  if (bound === undefined)
+    throw new Error(`kernel ${context.kernel.name}: memory ${memory.name} is neither a parameter nor scratch`);
   const offset = compile(context, access.offset);
   const mask = access.mask === undefined ? undefined : compile(context, access.mask);
   const gathered = access.offset.type.lanes > 1;
@@ -195,7 +215,9 @@ function compileAccess(context: Context, access: Access, lanes: number): (visit:
       if (chosen !== undefined && laneOf(chosen, lane) === 0) continue;
       const at = gathered ? laneOf(start, lane) : laneOf(start, 0) + lane * stride;
       if (!Number.isInteger(at) || at < 0 || at >= memory.size) {
-        throw new Error(`kernel ${context.kernel.name}, item ${context.item}: ${memory.name}[${at}] is outside its ${memory.size} elements`);
+        throw new Error(
+          `kernel ${context.kernel.name}, item ${context.item}: ${memory.name}[${at}] is outside its ${memory.size} elements`,
+        );
       }
       visit(bound, at, lane);
     }
@@ -209,7 +231,9 @@ function mark(context: Context, { readers, writers }: Bound, memory: Memory, at:
   const writer = writers[at] ?? -1;
   const reader = readers[at] ?? -1;
   if ((writer !== -1 && writer !== item) || (writes && reader !== -1 && reader !== item)) {
-    throw new Error(`kernel ${context.kernel.name}: work items ${writer !== -1 && writer !== item ? writer : reader} and ${item} meet at ${memory.name}[${at}], which one of them writes`);
+    throw new Error(
+      `kernel ${context.kernel.name}: work items ${writer !== -1 && writer !== item ? writer : reader} and ${item} meet at ${memory.name}[${at}], which one of them writes`,
+    );
   }
   if (writes) writers[at] = item;
   else if (reader === -1) readers[at] = item;
@@ -217,11 +241,13 @@ function mark(context: Context, { readers, writers }: Bound, memory: Memory, at:
 }
 
 /** Rounds to the register type; index arithmetic stays whole. */
-const rounding = (dtype: TileDtype): ((value: number) => number) => (dtype === 'index' ? (value) => value + 0 : (value) => roundTo(dtype, value));
+const rounding = (dtype: TileDtype): ((value: number) => number) =>
+  dtype === 'index' ? (value) => value + 0 : (value) => roundTo(dtype, value);
 
 /** One lane of an op, on numbers of the operands' dtype. */
 function scalarOp(op: TileOp, dtype: TileDtype): (a: number, b: number, c: number) => number {
-  if (op === 'fma') return dtype === 'index' || isFloat(dtype) ? (a, b, c) => a * b + c : (a, b, c) => Math.imul(a, b) + c;
+  if (op === 'fma')
+    return dtype === 'index' || isFloat(dtype) ? (a, b, c) => a * b + c : (a, b, c) => Math.imul(a, b) + c;
   if (op === 'where') return (a, b, c) => (a !== 0 ? b : c);
   if (dtype === 'index' && op === 'div') return (a, b) => (b === 0 ? 0 : Math.trunc(a / b));
   if (dtype === 'index' && op === 'rem') return (a, b) => (b === 0 ? 0 : a % b);
@@ -248,7 +274,10 @@ function compile(context: Context, expression: TileExpression): Run {
     case 'register':
       return () => {
         const value = context.registers.get(expression.register);
-        if (value === undefined) throw new Error(`kernel ${context.kernel.name}: register ${expression.register.name} is read before it is set`);
+        if (value === undefined)
+          throw new Error(
+            `kernel ${context.kernel.name}: register ${expression.register.name} is read before it is set`,
+          );
         return value;
       };
     case 'apply':
@@ -273,7 +302,8 @@ function compile(context: Context, expression: TileExpression): Run {
         const value = operand();
         const parts = Array.from({ length: expression.operand.type.lanes }, (_, lane) => laneOf(value, lane));
         for (let width = parts.length / 2; width >= 1; width /= 2) {
-          for (let lane = 0; lane < width; lane++) parts[lane] = round(op(parts[lane] ?? NaN, parts[lane + width] ?? NaN, 0));
+          for (let lane = 0; lane < width; lane++)
+            parts[lane] = round(op(parts[lane] ?? NaN, parts[lane + width] ?? NaN, 0));
         }
         return parts[0] ?? NaN;
       };
@@ -283,10 +313,14 @@ function compile(context: Context, expression: TileExpression): Run {
       const given = expression.operands[0].type.lanes;
       return () => {
         const [first, second] = [a(), b()];
-        return eachLane(lanes, (lane) => {
-          const pick = expression.picks[lane] ?? 0;
-          return pick < given ? laneOf(first, pick) : laneOf(second, pick - given);
-        }, 0);
+        return eachLane(
+          lanes,
+          (lane) => {
+            const pick = expression.picks[lane] ?? 0;
+            return pick < given ? laneOf(first, pick) : laneOf(second, pick - given);
+          },
+          0,
+        );
       };
     }
     case 'load': {
@@ -310,10 +344,14 @@ function compileApply(context: Context, expression: Extract<TileExpression, { ki
   if (expression.op === 'philox') {
     return () => {
       const values = operands.map((operand) => operand());
-      return eachLane(lanes, (lane) => {
-        const [index = 0, stream = 0, step = 0, key0 = 0, key1 = 0] = values.map((value) => laneOf(value, lane));
-        return philox([index, stream, step, 0], [key0, key1])[0];
-      }, 0);
+      return eachLane(
+        lanes,
+        (lane) => {
+          const [index = 0, stream = 0, step = 0, key0 = 0, key1 = 0] = values.map((value) => laneOf(value, lane));
+          return philox([index, stream, step, 0], [key0, key1])[0];
+        },
+        0,
+      );
     };
   }
   const op = scalarOp(expression.op, expression.operands[0]?.type.dtype ?? dtype);
@@ -329,8 +367,10 @@ function eachLane(lanes: number, of: (lane: number, given: Value) => number, giv
 }
 
 function conversion(from: TileDtype, to: TileDtype): (value: number) => number {
-  if (to === 'index') return from !== 'index' && isFloat(from) ? (value) => (Number.isNaN(value) ? 0 : Math.trunc(value)) : (value) => value;
+  if (to === 'index')
+    return from !== 'index' && isFloat(from)
+      ? (value) => (Number.isNaN(value) ? 0 : Math.trunc(value))
+      : (value) => value;
   if (from === 'index') return to === 'bool' ? (value) => (value === 0 ? 0 : 1) : (value) => value;
   return castScalar(from, to);
 }
-

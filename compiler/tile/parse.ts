@@ -6,12 +6,24 @@ import { dtypes } from '../types/dtype.ts';
 import type { TileDtype } from './build.ts';
 import { resultType, shuffle } from './build.ts';
 import { precedence } from './text.ts';
-import type { Memory, Register, Statement, TileBuffer, TileExpression, TileKernel, TileOp, TileProgram, TileStep, TileType } from './tile.ts';
+import type {
+  Memory,
+  Register,
+  Statement,
+  TileBuffer,
+  TileExpression,
+  TileKernel,
+  TileOp,
+  TileProgram,
+  TileStep,
+  TileType,
+} from './tile.ts';
 
 /** A text is not Tile IR; the message says the line. */
 export class TileSyntaxError extends Error {}
 
-const tokenPattern = /\s+|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_][A-Za-z0-9_.]*|<<|>>|==|!=|<=|.)/uy;
+const tokenPattern =
+  /\s+|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_][A-Za-z0-9_.]*|<<|>>|==|!=|<=|.)/uy;
 const signs = new Map(Object.entries(infix).map(([op, sign]) => [sign, op]));
 const ops: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'where', 'fma', 'philox']);
 const roles: readonly TileBuffer['role'][] = ['batch', 'scalar', 'param', 'state', 'constant', 'result', 'temporary'];
@@ -115,7 +127,8 @@ class Parser {
     } else thread = this.define('thread', { dtype: 'index', lanes: 1 });
     this.expect('{');
     const scratch: Memory[] = [];
-    while (this.accept('scratch')) scratch.push(this.memory(() => ({ space: this.oneOf(spaces), access: 'read-write' })));
+    while (this.accept('scratch'))
+      scratch.push(this.memory(() => ({ space: this.oneOf(spaces), access: 'read-write' })));
     return { name, parameters, arguments: given, scratch, grid, item, workgroup, thread, body: this.body() };
   }
 
@@ -217,7 +230,15 @@ class Parser {
   private apply(op: string, operands: readonly TileExpression[]): TileExpression {
     if (!ops.has(op) || operands.length === 0) return this.fail(`${op} is no operation`, -1);
     const known = op as TileOp;
-    return { kind: 'apply', type: resultType(known, operands.map((operand) => operand.type)), op: known, operands };
+    return {
+      kind: 'apply',
+      type: resultType(
+        known,
+        operands.map((operand) => operand.type),
+      ),
+      op: known,
+      operands,
+    };
   }
 
   private operand(): TileExpression {
@@ -251,10 +272,13 @@ class Parser {
     const operands = this.list('(', ')', () => this.expression());
     const [first, second] = operands;
     if (first === undefined) return this.fail('an operand was expected', -1);
-    if (name === 'splat' && second?.kind === 'number') return { kind: 'splat', type: { dtype: first.type.dtype, lanes: second.value }, operand: first };
+    if (name === 'splat' && second?.kind === 'number')
+      return { kind: 'splat', type: { dtype: first.type.dtype, lanes: second.value }, operand: first };
     const monoid = monoids.find((known) => name === `combine.${known}`);
-    if (monoid !== undefined) return { kind: 'combine', type: { dtype: first.type.dtype, lanes: 1 }, monoid, operand: first };
-    if (name.startsWith('shuffle.') && second !== undefined) return shuffle(first, second, name.split('.').slice(1).map(Number));
+    if (monoid !== undefined)
+      return { kind: 'combine', type: { dtype: first.type.dtype, lanes: 1 }, monoid, operand: first };
+    if (name.startsWith('shuffle.') && second !== undefined)
+      return shuffle(first, second, name.split('.').slice(1).map(Number));
     const dtype = tileDtypes.find((known) => known === name);
     if (dtype !== undefined) return { kind: 'cast', type: { dtype, lanes: first.type.lanes }, operand: first };
     return this.apply(name, operands);

@@ -26,11 +26,15 @@ export function planMemory(program: TileProgram): TileProgram {
   const placed: { readonly start: number; readonly end: number; readonly life: Life }[] = [];
   let arena = 0;
   // The largest first: small ones fit into the gaps they leave.
-  const bySize = [...temporaries].sort((a, b) => bytesOf(b) - bytesOf(a) || (lives.get(a.name)?.first ?? 0) - (lives.get(b.name)?.first ?? 0));
+  const bySize = [...temporaries].sort(
+    (a, b) => bytesOf(b) - bytesOf(a) || (lives.get(a.name)?.first ?? 0) - (lives.get(b.name)?.first ?? 0),
+  );
   for (const buffer of bySize) {
     const size = Math.max(alignment, Math.ceil(bytesOf(buffer) / alignment) * alignment);
     const life = lives.get(buffer.name) ?? { first: 0, last: 0 };
-    const meeting = placed.filter((other) => other.life.first <= life.last && life.first <= other.life.last).sort((a, b) => a.start - b.start);
+    const meeting = placed
+      .filter((other) => other.life.first <= life.last && life.first <= other.life.last)
+      .sort((a, b) => a.start - b.start);
     let start = 0;
     for (const other of meeting) {
       if (start + size <= other.start) break;
@@ -47,7 +51,8 @@ export function planMemory(program: TileProgram): TileProgram {
   return { ...program, buffers, arena };
 }
 
-export const bytesOf = (buffer: TileBuffer): number => buffer.shape.reduce((product, size) => product * size, dtypeBytes[buffer.dtype]);
+export const bytesOf = (buffer: TileBuffer): number =>
+  buffer.shape.reduce((product, size) => product * size, dtypeBytes[buffer.dtype]);
 
 /** When each buffer is in use. */
 export function livesOf(program: TileProgram): ReadonlyMap<string, Life> {
@@ -82,7 +87,10 @@ export function livesOf(program: TileProgram): ReadonlyMap<string, Life> {
 }
 
 /** Buffers used by the steps, and those whose first use may read what was there before. */
-function usesIn(steps: readonly TileStep[], without?: TileStep): { readonly names: ReadonlySet<string>; readonly carried: ReadonlySet<string> } {
+function usesIn(
+  steps: readonly TileStep[],
+  without?: TileStep,
+): { readonly names: ReadonlySet<string>; readonly carried: ReadonlySet<string> } {
   const names = new Set<string>();
   const carried = new Set<string>();
   const walk = (inner: readonly TileStep[]): void => {

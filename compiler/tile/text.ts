@@ -22,11 +22,33 @@
  * `shuffle.0.4.1.5(x, y)`.
  */
 import { infix } from '../loop/text.ts';
-import type { Memory, Register, Statement, TileExpression, TileKernel, TileProgram, TileStep, TileType } from './tile.ts';
+import type {
+  Memory,
+  Register,
+  Statement,
+  TileExpression,
+  TileKernel,
+  TileProgram,
+  TileStep,
+  TileType,
+} from './tile.ts';
 
 /** How tightly infix ops bind; more is tighter. */
 export const precedence: Readonly<Record<string, number>> = {
-  or: 1, xor: 2, and: 3, eq: 4, ne: 4, lt: 4, le: 4, shl: 5, shr: 5, add: 6, sub: 6, mul: 7, div: 7, rem: 7,
+  or: 1,
+  xor: 2,
+  and: 3,
+  eq: 4,
+  ne: 4,
+  lt: 4,
+  le: 4,
+  shl: 5,
+  shr: 5,
+  add: 6,
+  sub: 6,
+  mul: 7,
+  div: 7,
+  rem: 7,
 };
 const primary = 9;
 
@@ -34,11 +56,41 @@ type Naming = (of: Register | Memory) => string;
 
 const printType = ({ dtype, lanes }: TileType): string => (lanes === 1 ? dtype : `${dtype}x${lanes}`);
 const printNumber = (value: number): string =>
-  Number.isNaN(value) ? 'nan' : value === Infinity ? 'inf' : value === -Infinity ? '-inf' : Object.is(value, -0) ? '-0' : String(value);
-const printName = (name: string): string => (/^[A-Za-z_][A-Za-z0-9_.]*$/.test(name) && !keywords.has(name) ? name : JSON.stringify(name));
+  Number.isNaN(value)
+    ? 'nan'
+    : value === Infinity
+      ? 'inf'
+      : value === -Infinity
+        ? '-inf'
+        : Object.is(value, -0)
+          ? '-0'
+          : String(value);
+const printName = (name: string): string =>
+  /^[A-Za-z_][A-Za-z0-9_.]*$/.test(name) && !keywords.has(name) ? name : JSON.stringify(name);
 
 /** Words that would be misread as something else at the start of a statement or of an expression. */
-export const keywords: ReadonlySet<string> = new Set(['let', 'var', 'for', 'if', 'else', 'prefetch', 'barrier', 'flag', 'scratch', 'by', 'to', 'step', 'inf', 'nan', 'splat', 'ramp', 'launch', 'repeat', 'kernel', 'buffer']);
+export const keywords: ReadonlySet<string> = new Set([
+  'let',
+  'var',
+  'for',
+  'if',
+  'else',
+  'prefetch',
+  'barrier',
+  'flag',
+  'scratch',
+  'by',
+  'to',
+  'step',
+  'inf',
+  'nan',
+  'splat',
+  'ramp',
+  'launch',
+  'repeat',
+  'kernel',
+  'buffer',
+]);
 
 /** One expression, with the names as they are: for messages. */
 export const printExpression = (expression: TileExpression): string => print(expression, (of) => printName(of.name));
@@ -48,7 +100,9 @@ export function printTile(program: TileProgram): string {
   for (const buffer of program.buffers) {
     const place = buffer.offset === undefined ? '' : ` @ ${buffer.offset}`;
     const data = buffer.data === undefined ? '' : ` = [${buffer.data.map(printNumber).join(', ')}]`;
-    lines.push(`  buffer ${printName(buffer.name)}: ${buffer.dtype}[${buffer.shape.join(', ')}] ${buffer.role}${place}${data}`);
+    lines.push(
+      `  buffer ${printName(buffer.name)}: ${buffer.dtype}[${buffer.shape.join(', ')}] ${buffer.role}${place}${data}`,
+    );
   }
   const kernels = distinctKernels(program.steps);
   const kernelNames = uniqueNames(kernels);
@@ -77,7 +131,8 @@ export function distinctKernels(steps: readonly TileStep[]): TileKernel[] {
   return [...new Set(steps.flatMap((step) => (step.kind === 'launch' ? [step.kernel] : distinctKernels(step.body))))];
 }
 
-const repeatAxes = (steps: readonly TileStep[]): Register[] => steps.flatMap((step) => (step.kind === 'repeat' ? [step.index, ...repeatAxes(step.body)] : []));
+const repeatAxes = (steps: readonly TileStep[]): Register[] =>
+  steps.flatMap((step) => (step.kind === 'repeat' ? [step.index, ...repeatAxes(step.body)] : []));
 
 /** Names that are different for different things: the second `v` is v.2. */
 function uniqueNames<T extends { readonly name: string }>(things: Iterable<T>): (of: T) => string {
@@ -94,10 +149,22 @@ function uniqueNames<T extends { readonly name: string }>(things: Iterable<T>): 
 }
 
 function printKernel(kernel: TileKernel, name: string): string[] {
-  const naming: Naming = uniqueNames<Register | Memory>([...kernel.parameters, ...kernel.scratch, ...kernel.arguments, kernel.item, kernel.thread, ...definedRegisters(kernel.body)]);
-  const parameters = kernel.parameters.map((memory) => `${naming(memory)}: ${memory.dtype}[${memory.size}] ${memory.access}`);
+  const naming: Naming = uniqueNames<Register | Memory>([
+    ...kernel.parameters,
+    ...kernel.scratch,
+    ...kernel.arguments,
+    kernel.item,
+    kernel.thread,
+    ...definedRegisters(kernel.body),
+  ]);
+  const parameters = kernel.parameters.map(
+    (memory) => `${naming(memory)}: ${memory.dtype}[${memory.size}] ${memory.access}`,
+  );
   const given = kernel.arguments.length === 0 ? '' : ` given (${kernel.arguments.map(naming).join(', ')})`;
-  const workgroup = kernel.workgroup === 1 && naming(kernel.thread) === 'thread' ? '' : ` workgroup ${naming(kernel.thread)} in ${kernel.workgroup}`;
+  const workgroup =
+    kernel.workgroup === 1 && naming(kernel.thread) === 'thread'
+      ? ''
+      : ` workgroup ${naming(kernel.thread)} in ${kernel.workgroup}`;
   return [
     `kernel ${name}(${parameters.join(', ')})${given} grid ${naming(kernel.item)} in ${kernel.grid}${workgroup} {`,
     ...kernel.scratch.map((memory) => `  scratch ${naming(memory)}: ${memory.dtype}[${memory.size}] ${memory.space}`),
@@ -123,7 +190,8 @@ const definedRegisters = (body: readonly Statement[]): Register[] =>
 
 function printStatement(statement: Statement, naming: Naming): string[] {
   const show = (expression: TileExpression): string => print(expression, naming);
-  const nested = (body: readonly Statement[]): string[] => body.flatMap((inner) => printStatement(inner, naming)).map((line) => `  ${line}`);
+  const nested = (body: readonly Statement[]): string[] =>
+    body.flatMap((inner) => printStatement(inner, naming)).map((line) => `  ${line}`);
   switch (statement.kind) {
     case 'let':
     case 'var':
@@ -133,9 +201,18 @@ function printStatement(statement: Statement, naming: Naming): string[] {
     case 'store':
       return [`${naming(statement.memory)}[${printPlace(statement, 1, naming)}] = ${show(statement.value)}`];
     case 'for':
-      return [`for ${naming(statement.index)} = ${show(statement.from)} to ${show(statement.to)} step ${statement.step} {`, ...nested(statement.body), '}'];
+      return [
+        `for ${naming(statement.index)} = ${show(statement.from)} to ${show(statement.to)} step ${statement.step} {`,
+        ...nested(statement.body),
+        '}',
+      ];
     case 'if':
-      return [`if ${show(statement.condition)} {`, ...nested(statement.then), ...(statement.else.length === 0 ? [] : ['} else {', ...nested(statement.else)]), '}'];
+      return [
+        `if ${show(statement.condition)} {`,
+        ...nested(statement.then),
+        ...(statement.else.length === 0 ? [] : ['} else {', ...nested(statement.else)]),
+        '}',
+      ];
     case 'prefetch':
       return [`prefetch ${naming(statement.memory)}[${show(statement.offset)}]`];
     case 'barrier':
@@ -186,7 +263,8 @@ function printBound(expression: TileExpression, naming: Naming, least: number): 
       const [a, b] = expression.operands;
       const sign = infix[expression.op];
       const bound = precedence[expression.op] ?? primary;
-      if (sign === undefined || a === undefined || b === undefined) return `${expression.op}(${expression.operands.map(show).join(', ')})`;
+      if (sign === undefined || a === undefined || b === undefined)
+        return `${expression.op}(${expression.operands.map(show).join(', ')})`;
       const text = `${printBound(a, naming, bound)} ${sign} ${printBound(b, naming, bound + 1)}`;
       return bound < least ? `(${text})` : text;
     }

@@ -34,7 +34,12 @@ export type TileExpression =
   | { readonly kind: 'number'; readonly type: TileType; readonly value: number }
   | { readonly kind: 'register'; readonly type: TileType; readonly register: Register }
   /** Operands have the same lanes; `where`'s condition is bool. Integer division of `index` rounds toward zero. */
-  | { readonly kind: 'apply'; readonly type: TileType; readonly op: TileOp; readonly operands: readonly TileExpression[] }
+  | {
+      readonly kind: 'apply';
+      readonly type: TileType;
+      readonly op: TileOp;
+      readonly operands: readonly TileExpression[];
+    }
   | { readonly kind: 'cast'; readonly type: TileType; readonly operand: TileExpression }
   /** One scalar in every lane. */
   | { readonly kind: 'splat'; readonly type: TileType; readonly operand: TileExpression }
@@ -43,21 +48,52 @@ export type TileExpression =
   /** All lanes combined into one scalar, pairwise, in a fixed order. */
   | { readonly kind: 'combine'; readonly type: TileType; readonly monoid: Monoid; readonly operand: TileExpression }
   /** Lane i is lane picks[i] of the two operands' lanes one after the other. */
-  | { readonly kind: 'shuffle'; readonly type: TileType; readonly picks: readonly number[]; readonly operands: readonly [TileExpression, TileExpression] }
+  | {
+      readonly kind: 'shuffle';
+      readonly type: TileType;
+      readonly picks: readonly number[];
+      readonly operands: readonly [TileExpression, TileExpression];
+    }
   /**
    * memory[offset], or memory[offset + lane·stride]; masked-off lanes are not read and give 0. A vector offset (lanes of
    * index) reads each lane at its own place.
    */
-  | { readonly kind: 'load'; readonly type: TileType; readonly memory: Memory; readonly offset: TileExpression; readonly stride: number; readonly mask?: TileExpression };
+  | {
+      readonly kind: 'load';
+      readonly type: TileType;
+      readonly memory: Memory;
+      readonly offset: TileExpression;
+      readonly stride: number;
+      readonly mask?: TileExpression;
+    };
 
 export type Statement =
   | { readonly kind: 'let'; readonly register: Register; readonly value: TileExpression }
   | { readonly kind: 'var'; readonly register: Register; readonly value: TileExpression }
   | { readonly kind: 'assign'; readonly register: Register; readonly value: TileExpression }
-  | { readonly kind: 'store'; readonly memory: Memory; readonly offset: TileExpression; readonly stride: number; readonly value: TileExpression; readonly mask?: TileExpression }
+  | {
+      readonly kind: 'store';
+      readonly memory: Memory;
+      readonly offset: TileExpression;
+      readonly stride: number;
+      readonly value: TileExpression;
+      readonly mask?: TileExpression;
+    }
   /** for index = from; index < to; index += step */
-  | { readonly kind: 'for'; readonly index: Register; readonly from: TileExpression; readonly to: TileExpression; readonly step: number; readonly body: readonly Statement[] }
-  | { readonly kind: 'if'; readonly condition: TileExpression; readonly then: readonly Statement[]; readonly else: readonly Statement[] }
+  | {
+      readonly kind: 'for';
+      readonly index: Register;
+      readonly from: TileExpression;
+      readonly to: TileExpression;
+      readonly step: number;
+      readonly body: readonly Statement[];
+    }
+  | {
+      readonly kind: 'if';
+      readonly condition: TileExpression;
+      readonly then: readonly Statement[];
+      readonly else: readonly Statement[];
+    }
   /** Asks for the cache line at memory[offset]; may do nothing. */
   | { readonly kind: 'prefetch'; readonly memory: Memory; readonly offset: TileExpression }
   /** All threads of a workgroup arrive before one goes on. */
@@ -82,8 +118,19 @@ export interface TileKernel {
 
 /** Launches in order; inside a repeat, kernels get its axis as an argument. */
 export type TileStep =
-  | { readonly kind: 'launch'; readonly kernel: TileKernel; readonly buffers: readonly string[]; readonly arguments: readonly Register[] }
-  | { readonly kind: 'repeat'; readonly index: Register; readonly trips: number; readonly reverse: boolean; readonly body: readonly TileStep[] };
+  | {
+      readonly kind: 'launch';
+      readonly kernel: TileKernel;
+      readonly buffers: readonly string[];
+      readonly arguments: readonly Register[];
+    }
+  | {
+      readonly kind: 'repeat';
+      readonly index: Register;
+      readonly trips: number;
+      readonly reverse: boolean;
+      readonly body: readonly TileStep[];
+    };
 
 /** A place in memory: `arena` temporaries share one allocation by the memory plan; everything else has its own. */
 export interface TileBuffer {

@@ -9,7 +9,18 @@ import type { TileDtype } from './build.ts';
 import { resultType } from './build.ts';
 import { elementCount } from './interpret.ts';
 import { printExpression } from './text.ts';
-import type { Memory, Register, Statement, TileBuffer, TileExpression, TileKernel, TileOp, TileProgram, TileStep, TileType } from './tile.ts';
+import type {
+  Memory,
+  Register,
+  Statement,
+  TileBuffer,
+  TileExpression,
+  TileKernel,
+  TileOp,
+  TileProgram,
+  TileStep,
+  TileType,
+} from './tile.ts';
 
 /** Sentences, one per fault; none for a good program. */
 export function verifyTile(program: TileProgram): string[] {
@@ -21,9 +32,15 @@ export function verifyTile(program: TileProgram): string[] {
     buffers.set(buffer.name, buffer);
     const size = elementCount(buffer.shape);
     if (!Number.isSafeInteger(size) || size < 0) report(`its size is ${size}`);
-    if (buffer.role === 'constant' && buffer.data?.length !== size) report(`has ${buffer.data?.length ?? 0} of its ${size} elements`);
-    if (buffer.role !== 'temporary' && buffer.offset !== undefined) report('has a place in the arena but is no temporary');
-    if (buffer.offset !== undefined && (buffer.offset % 64 !== 0 || buffer.offset + size * dtypeBytes[buffer.dtype] > program.arena)) report(`lies at ${buffer.offset}, in an arena of ${program.arena} bytes`);
+    if (buffer.role === 'constant' && buffer.data?.length !== size)
+      report(`has ${buffer.data?.length ?? 0} of its ${size} elements`);
+    if (buffer.role !== 'temporary' && buffer.offset !== undefined)
+      report('has a place in the arena but is no temporary');
+    if (
+      buffer.offset !== undefined &&
+      (buffer.offset % 64 !== 0 || buffer.offset + size * dtypeBytes[buffer.dtype] > program.arena)
+    )
+      report(`lies at ${buffer.offset}, in an arena of ${program.arena} bytes`);
   }
   const known = new Set<TileKernel>();
   verifySteps(program.steps, new Set(), buffers, known, faults);
@@ -36,26 +53,37 @@ export function verifyTile(program: TileProgram): string[] {
   return faults;
 }
 
-function verifySteps(steps: readonly TileStep[], axes: ReadonlySet<Register>, buffers: ReadonlyMap<string, TileBuffer>, known: Set<TileKernel>, faults: string[]): void {
+function verifySteps(
+  steps: readonly TileStep[],
+  axes: ReadonlySet<Register>,
+  buffers: ReadonlyMap<string, TileBuffer>,
+  known: Set<TileKernel>,
+  faults: string[],
+): void {
   for (const step of steps) {
     if (step.kind === 'repeat') {
-      if (step.trips < 0 || !Number.isInteger(step.trips)) faults.push(`repeat ${step.index.name}: ${step.trips} trips`);
+      if (step.trips < 0 || !Number.isInteger(step.trips))
+        faults.push(`repeat ${step.index.name}: ${step.trips} trips`);
       verifySteps(step.body, new Set([...axes, step.index]), buffers, known, faults);
       continue;
     }
     const { kernel } = step;
     known.add(kernel);
     const report = (what: string): void => void faults.push(`launch of ${kernel.name}: ${what}`);
-    if (step.buffers.length !== kernel.parameters.length) report(`${step.buffers.length} buffers for ${kernel.parameters.length} parameters`);
-    if (step.arguments.length !== kernel.arguments.length) report(`${step.arguments.length} values for ${kernel.arguments.length} arguments`);
-    for (const argument of step.arguments) if (!axes.has(argument)) report(`${argument.name} is no axis of a repeat around it`);
+    if (step.buffers.length !== kernel.parameters.length)
+      report(`${step.buffers.length} buffers for ${kernel.parameters.length} parameters`);
+    if (step.arguments.length !== kernel.arguments.length)
+      report(`${step.arguments.length} values for ${kernel.arguments.length} arguments`);
+    for (const argument of step.arguments)
+      if (!axes.has(argument)) report(`${argument.name} is no axis of a repeat around it`);
     step.buffers.forEach((name, place) => {
       const buffer = buffers.get(name);
       const memory = kernel.parameters[place];
       if (buffer === undefined) return report(`no buffer ${name}`);
       if (memory === undefined) return;
       if (buffer.dtype !== memory.dtype) report(`${name} is ${buffer.dtype}, parameter ${memory.name} ${memory.dtype}`);
-      if (elementCount(buffer.shape) < memory.size) report(`${name} has ${elementCount(buffer.shape)} elements, parameter ${memory.name} may touch ${memory.size}`);
+      if (elementCount(buffer.shape) < memory.size)
+        report(`${name} has ${elementCount(buffer.shape)} elements, parameter ${memory.name} may touch ${memory.size}`);
       if (buffer.role === 'constant' && memory.access !== 'read') report(`writes the constant ${name}`);
     });
   }
@@ -75,11 +103,18 @@ export function verifyKernel(kernel: TileKernel): string[] {
   const report = (fault: string): void => void faults.push(fault);
   if (!Number.isInteger(kernel.grid) || kernel.grid < 0) report(`its grid is ${kernel.grid}`);
   if (!Number.isInteger(kernel.workgroup) || kernel.workgroup < 1) report(`its workgroup is ${kernel.workgroup}`);
-  for (const memory of kernel.parameters) if (memory.space !== 'global') report(`parameter ${memory.name} is ${memory.space} memory`);
+  for (const memory of kernel.parameters)
+    if (memory.space !== 'global') report(`parameter ${memory.name} is ${memory.space} memory`);
   for (const memory of kernel.scratch) if (memory.space === 'global') report(`scratch ${memory.name} is global memory`);
   const given = [...kernel.arguments, kernel.item, kernel.thread];
-  for (const register of given) if (register.type.dtype !== 'index' || register.type.lanes !== 1) report(`${register.name} must be one index`);
-  const scope: Scope = { memories: new Set([...kernel.parameters, ...kernel.scratch]), registers: new Map(given.map((register) => [register, false])), seen: new Set(), report };
+  for (const register of given)
+    if (register.type.dtype !== 'index' || register.type.lanes !== 1) report(`${register.name} must be one index`);
+  const scope: Scope = {
+    memories: new Set([...kernel.parameters, ...kernel.scratch]),
+    registers: new Map(given.map((register) => [register, false])),
+    seen: new Set(),
+    report,
+  };
   verifyBody(kernel.body, scope);
   return faults;
 }
@@ -88,7 +123,8 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
   const scope: Scope = { ...outer, registers: new Map(outer.registers) };
   const { report, registers } = scope;
   const scalarIndex = (expression: TileExpression, what: string): void => {
-    if (expression.type.dtype !== 'index' || expression.type.lanes !== 1) report(`${what} is ${showType(expression.type)}, not one index`);
+    if (expression.type.dtype !== 'index' || expression.type.lanes !== 1)
+      report(`${what} is ${showType(expression.type)}, not one index`);
   };
   for (const statement of body) {
     scope.seen.clear();
@@ -96,14 +132,21 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
       case 'let':
       case 'var':
         verifyExpression(statement.value, scope);
-        if (!sameType(statement.value.type, statement.register.type)) report(`${statement.register.name} is ${showType(statement.register.type)} but is set to ${showType(statement.value.type)}`);
+        if (!sameType(statement.value.type, statement.register.type))
+          report(
+            `${statement.register.name} is ${showType(statement.register.type)} but is set to ${showType(statement.value.type)}`,
+          );
         if (registers.has(statement.register)) report(`${statement.register.name} is defined twice`);
         registers.set(statement.register, statement.kind === 'var');
         break;
       case 'assign':
         verifyExpression(statement.value, scope);
-        if (registers.get(statement.register) !== true) report(`${statement.register.name} is assigned but is no variable in reach`);
-        if (!sameType(statement.value.type, statement.register.type)) report(`${statement.register.name} is ${showType(statement.register.type)} but is assigned ${showType(statement.value.type)}`);
+        if (registers.get(statement.register) !== true)
+          report(`${statement.register.name} is assigned but is no variable in reach`);
+        if (!sameType(statement.value.type, statement.register.type))
+          report(
+            `${statement.register.name} is ${showType(statement.register.type)} but is assigned ${showType(statement.value.type)}`,
+          );
         break;
       case 'store':
         verifyExpression(statement.value, scope);
@@ -119,13 +162,16 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
         verifyExpression(statement.to, scope);
         scalarIndex(statement.from, 'the start of a loop');
         scalarIndex(statement.to, 'the end of a loop');
-        if (!Number.isInteger(statement.step) || statement.step < 1) report(`loop ${statement.index.name} steps by ${statement.step}`);
-        if (statement.index.type.dtype !== 'index' || statement.index.type.lanes !== 1) report(`loop counter ${statement.index.name} must be one index`);
+        if (!Number.isInteger(statement.step) || statement.step < 1)
+          report(`loop ${statement.index.name} steps by ${statement.step}`);
+        if (statement.index.type.dtype !== 'index' || statement.index.type.lanes !== 1)
+          report(`loop counter ${statement.index.name} must be one index`);
         verifyBody(statement.body, { ...scope, registers: new Map([...registers, [statement.index, false]]) });
         break;
       case 'if':
         verifyExpression(statement.condition, scope);
-        if (statement.condition.type.dtype !== 'bool' || statement.condition.type.lanes !== 1) report(`an if asks ${showType(statement.condition.type)}`);
+        if (statement.condition.type.dtype !== 'bool' || statement.condition.type.lanes !== 1)
+          report(`an if asks ${showType(statement.condition.type)}`);
         verifyBody(statement.then, scope);
         verifyBody(statement.else, scope);
         break;
@@ -146,18 +192,23 @@ type Access = Pick<Extract<TileExpression, { kind: 'load' }>, 'memory' | 'offset
 
 function verifyAccess(access: Access, type: TileType, direction: 'load' | 'store', scope: Scope): void {
   const { memory, offset, stride, mask } = access;
-  const report = (what: string): void => scope.report(`${direction} of ${memory.name}[${printExpression(offset)}]: ${what}`);
+  const report = (what: string): void =>
+    scope.report(`${direction} of ${memory.name}[${printExpression(offset)}]: ${what}`);
   verifyExpression(offset, scope);
-  if (!scope.memories.has(memory)) report('the memory is not this kernel\'s');
-  if (direction === 'load' ? memory.access === 'write' : memory.access === 'read') report(`the memory may only be ${memory.access === 'read' ? 'read' : 'written'}`);
+  if (!scope.memories.has(memory)) report("the memory is not this kernel's");
+  if (direction === 'load' ? memory.access === 'write' : memory.access === 'read')
+    report(`the memory may only be ${memory.access === 'read' ? 'read' : 'written'}`);
   if (type.dtype !== memory.dtype) report(`${showType(type)} in memory of ${memory.dtype}`);
   if (offset.type.dtype !== 'index') report(`the offset is ${showType(offset.type)}`);
-  if (offset.type.lanes !== 1 && offset.type.lanes !== type.lanes) report(`${offset.type.lanes} offsets for ${type.lanes} lanes`);
+  if (offset.type.lanes !== 1 && offset.type.lanes !== type.lanes)
+    report(`${offset.type.lanes} offsets for ${type.lanes} lanes`);
   if (!Number.isInteger(stride)) report(`a stride of ${stride}`);
-  if (direction === 'store' && type.lanes > 1 && offset.type.lanes === 1 && stride === 0) report('all lanes go to one place');
+  if (direction === 'store' && type.lanes > 1 && offset.type.lanes === 1 && stride === 0)
+    report('all lanes go to one place');
   if (mask === undefined) return;
   verifyExpression(mask, scope);
-  if (mask.type.dtype !== 'bool' || mask.type.lanes !== type.lanes) report(`a mask of ${showType(mask.type)} for ${showType(type)}`);
+  if (mask.type.dtype !== 'bool' || mask.type.lanes !== type.lanes)
+    report(`a mask of ${showType(mask.type)} for ${showType(type)}`);
 }
 
 function verifyExpression(expression: TileExpression, scope: Scope): void {
@@ -166,14 +217,16 @@ function verifyExpression(expression: TileExpression, scope: Scope): void {
   const { lanes } = type;
   if (scope.seen.has(expression)) return;
   scope.seen.add(expression);
-  if (!Number.isInteger(lanes) || lanes < 1 || (lanes & (lanes - 1)) !== 0) report(`${lanes} lanes are not a power of two`);
+  if (!Number.isInteger(lanes) || lanes < 1 || (lanes & (lanes - 1)) !== 0)
+    report(`${lanes} lanes are not a power of two`);
   switch (expression.kind) {
     case 'number':
     case 'ramp':
       return;
     case 'register':
       if (!scope.registers.has(expression.register)) report('used where it is not defined');
-      if (!sameType(expression.register.type, type)) report(`read as ${showType(type)} but is ${showType(expression.register.type)}`);
+      if (!sameType(expression.register.type, type))
+        report(`read as ${showType(type)} but is ${showType(expression.register.type)}`);
       return;
     case 'cast':
       verifyExpression(expression.operand, scope);
@@ -181,17 +234,26 @@ function verifyExpression(expression: TileExpression, scope: Scope): void {
       return;
     case 'splat':
       verifyExpression(expression.operand, scope);
-      if (expression.operand.type.lanes !== 1 || expression.operand.type.dtype !== type.dtype) report(`splat of ${showType(expression.operand.type)} to ${showType(type)}`);
+      if (expression.operand.type.lanes !== 1 || expression.operand.type.dtype !== type.dtype)
+        report(`splat of ${showType(expression.operand.type)} to ${showType(type)}`);
       return;
     case 'combine':
       verifyExpression(expression.operand, scope);
-      if (lanes !== 1 || expression.operand.type.dtype !== type.dtype) report(`combines ${showType(expression.operand.type)} to ${showType(type)}`);
+      if (lanes !== 1 || expression.operand.type.dtype !== type.dtype)
+        report(`combines ${showType(expression.operand.type)} to ${showType(type)}`);
       return;
     case 'shuffle': {
       expression.operands.forEach((operand) => verifyExpression(operand, scope));
       const given = expression.operands.reduce((count, operand) => count + operand.type.lanes, 0);
-      if (expression.operands.some((operand) => operand.type.dtype !== type.dtype || operand.type.lanes * 2 !== given)) report(`shuffles ${expression.operands.map((operand) => showType(operand.type)).join(' and ')} to ${showType(type)}`);
-      if (expression.picks.length !== lanes || expression.picks.some((pick) => !Number.isInteger(pick) || pick < 0 || pick >= given)) report(`picks lanes ${expression.picks.join(', ')} of ${given}`);
+      if (expression.operands.some((operand) => operand.type.dtype !== type.dtype || operand.type.lanes * 2 !== given))
+        report(
+          `shuffles ${expression.operands.map((operand) => showType(operand.type)).join(' and ')} to ${showType(type)}`,
+        );
+      if (
+        expression.picks.length !== lanes ||
+        expression.picks.some((pick) => !Number.isInteger(pick) || pick < 0 || pick >= given)
+      )
+        report(`picks lanes ${expression.picks.join(', ')} of ${given}`);
       return;
     }
     case 'load':
@@ -199,23 +261,49 @@ function verifyExpression(expression: TileExpression, scope: Scope): void {
       return;
     case 'apply': {
       expression.operands.forEach((operand) => verifyExpression(operand, scope));
-      const fault = applyFault(expression.op, expression.operands.map((operand) => operand.type), type);
+      const fault = applyFault(
+        expression.op,
+        expression.operands.map((operand) => operand.type),
+        type,
+      );
       if (fault !== undefined) report(fault);
     }
   }
 }
 
 const logical: ReadonlySet<TileOp> = new Set<TileOp>(['not', 'and', 'or', 'xor']);
-const floatOnly: ReadonlySet<TileOp> = new Set<TileOp>(['exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'sqrt', 'rsqrt', 'floor', 'ceil', 'round', 'pow']);
+const floatOnly: ReadonlySet<TileOp> = new Set<TileOp>([
+  'exp',
+  'log',
+  'sin',
+  'cos',
+  'tanh',
+  'erf',
+  'sqrt',
+  'rsqrt',
+  'floor',
+  'ceil',
+  'round',
+  'pow',
+]);
 const arity = (op: TileOp): number =>
-  op === 'philox' ? 5 : op === 'where' || op === 'fma' ? 3 : (unaryOps as readonly string[]).includes(op) ? 1 : (binaryOps as readonly string[]).includes(op) ? 2 : 0;
+  op === 'philox'
+    ? 5
+    : op === 'where' || op === 'fma'
+      ? 3
+      : (unaryOps as readonly string[]).includes(op)
+        ? 1
+        : (binaryOps as readonly string[]).includes(op)
+          ? 2
+          : 0;
 
 function applyFault(op: TileOp, operands: readonly TileType[], type: TileType): string | undefined {
   if (operands.length !== arity(op)) return `${op} takes ${arity(op)} operands`;
   if (operands.some((operand) => operand.lanes !== type.lanes)) return 'operands with different lanes';
   const values = op === 'where' ? operands.slice(1) : operands;
   const dtype: TileDtype | undefined = values[0]?.dtype;
-  if (dtype === undefined || values.some((operand) => operand.dtype !== dtype)) return `operands of different types: ${operands.map(showType).join(', ')}`;
+  if (dtype === undefined || values.some((operand) => operand.dtype !== dtype))
+    return `operands of different types: ${operands.map(showType).join(', ')}`;
   const float = dtype !== 'index' && isFloat(dtype);
   if (op === 'where' && operands[0]?.dtype !== 'bool') return 'a choice without a bool';
   if (op === 'philox' && dtype !== 'u32') return `random bits of ${dtype}`;
@@ -223,5 +311,7 @@ function applyFault(op: TileOp, operands: readonly TileType[], type: TileType): 
   if (logical.has(op) && float) return `${op} of ${dtype}`;
   if ((op === 'shl' || op === 'shr') && (float || dtype === 'bool')) return `${op} of ${dtype}`;
   if (dtype === 'bool' && !logical.has(op) && op !== 'where' && op !== 'eq' && op !== 'ne') return `${op} of bool`;
-  return sameType(resultType(op, operands), type) ? undefined : `gives ${showType(resultType(op, operands))}, not ${showType(type)}`;
+  return sameType(resultType(op, operands), type)
+    ? undefined
+    : `gives ${showType(resultType(op, operands))}, not ${showType(type)}`;
 }

@@ -37,18 +37,22 @@ export function barrier(architecture: 'x86_64' | 'aarch64', linux: boolean): str
   const call = (word: string, operation: number, value: string): string =>
     `call i64 (i64, ...) @syscall(i64 ${futex}, ptr ${word}, i32 ${operation}, i32 ${value}, ptr null, ptr null, i32 0)`;
   // FUTEX_WAIT and FUTEX_WAKE, private to this process. The kernel compares the word again before it lets a thread sleep.
-  const sleep = linux ? `
+  const sleep = linux
+    ? `
   %more.sleepers = atomicrmw add ptr %sleepers, i32 1 seq_cst
   %slept = ${call('%turn', 128, '%now')}
-  %fewer.sleepers = atomicrmw sub ptr %sleepers, i32 1 seq_cst` : `
+  %fewer.sleepers = atomicrmw sub ptr %sleepers, i32 1 seq_cst`
+    : `
   %slept = call i32 @sched_yield()`;
-  const wake = linux ? `
+  const wake = linux
+    ? `
   %asleep = load atomic i32, ptr %sleepers seq_cst, align 4
   %any = icmp ne i32 %asleep, 0
   br i1 %any, label %wake, label %done
 wake:
   %woken = ${call('%turn', 129, '2147483647')}
-  br label %done` : `
+  br label %done`
+    : `
   br label %done`;
   return `
 ${pause[0]}

@@ -17,7 +17,9 @@ export async function loadKoffi(): Promise<Koffi> {
     const module = (await import('koffi')) as Koffi & { readonly default?: Koffi };
     loaded = module.default ?? module;
   } catch {
-    throw new DeviceError('The cpu target needs the package koffi, which is not installed here: run `npm install koffi`, or use `--target reference`.');
+    throw new DeviceError(
+      'The cpu target needs the package koffi, which is not installed here: run `npm install koffi`, or use `--target reference`.',
+    );
   }
   // Native calls run on stacks of koffi's making; LLVM recurses deeper than its defaults allow.
   loaded.config({ ...loaded.config(), sync_stack_size: nativeStack, async_stack_size: nativeStack });
@@ -31,7 +33,12 @@ const nativeStack = 16 * 2 ** 20;
 const llvmVersions = [19, 18, 17, 16, 15, 14];
 
 const libraryFolders = [
-  '/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/lib', '/usr/local/lib', '/opt/homebrew/lib',
+  '/usr/lib/x86_64-linux-gnu',
+  '/usr/lib/aarch64-linux-gnu',
+  '/usr/lib64',
+  '/usr/lib',
+  '/usr/local/lib',
+  '/opt/homebrew/lib',
 ];
 
 export interface FoundLlvm {
@@ -39,7 +46,8 @@ export interface FoundLlvm {
   readonly version: number;
 }
 
-export const llvmHint = 'install it (Debian and Ubuntu: `apt install libllvm14`; Fedora: `dnf install llvm-libs`; macOS: `brew install llvm@19`) or set NACRE_LIBLLVM to the path of libLLVM 14 to 19';
+export const llvmHint =
+  'install it (Debian and Ubuntu: `apt install libllvm14`; Fedora: `dnf install llvm-libs`; macOS: `brew install llvm@19`) or set NACRE_LIBLLVM to the path of libLLVM 14 to 19';
 
 /** Where libLLVM is; NACRE_LIBLLVM names one and rules out the others. */
 export function findLlvm(): FoundLlvm | undefined {
@@ -50,8 +58,12 @@ export function findLlvm(): FoundLlvm | undefined {
   }
   for (const version of llvmVersions) {
     const folders = [
-      ...libraryFolders, `/usr/lib/llvm-${version}/lib`, `/usr/lib/llvm${version}/lib`, `/usr/lib64/llvm${version}/lib`,
-      `/opt/homebrew/opt/llvm@${version}/lib`, `/usr/local/opt/llvm@${version}/lib`,
+      ...libraryFolders,
+      `/usr/lib/llvm-${version}/lib`,
+      `/usr/lib/llvm${version}/lib`,
+      `/usr/lib64/llvm${version}/lib`,
+      `/opt/homebrew/opt/llvm@${version}/lib`,
+      `/usr/local/opt/llvm@${version}/lib`,
     ];
     for (const folder of folders) {
       const name = entries(folder).find((entry) => isLlvm(entry, version));
@@ -63,7 +75,9 @@ export function findLlvm(): FoundLlvm | undefined {
 
 /** libLLVM-14.so, libLLVM-14.so.1, libLLVM.so.18.1, libLLVM-17.dylib; a bare libLLVM.dylib in a folder of that version. */
 function isLlvm(name: string, version: number): boolean {
-  return new RegExp(`^libLLVM(-${version}(\\.\\d+)*\\.so(\\.\\d+)*|\\.so\\.${version}(\\.\\d+)*|-${version}\\.dylib|\\.dylib\\.${version})$`).test(name);
+  return new RegExp(
+    `^libLLVM(-${version}(\\.\\d+)*\\.so(\\.\\d+)*|\\.so\\.${version}(\\.\\d+)*|-${version}\\.dylib|\\.dylib\\.${version})$`,
+  ).test(name);
 }
 
 /** From the file's name or its folder's; a version nobody tried is refused by being unknown. */
@@ -83,7 +97,12 @@ const entries = (folder: string): readonly string[] => {
 
 /** The OpenMP runtime whose thread team runs the steps: GNU's, else LLVM's. */
 export function findOpenMp(): { readonly path: string; readonly kind: 'gomp' | 'omp' } | undefined {
-  const folders = [...libraryFolders, ...llvmVersions.map((version) => `/usr/lib/llvm-${version}/lib`), '/opt/homebrew/opt/libomp/lib', '/usr/local/opt/libomp/lib'];
+  const folders = [
+    ...libraryFolders,
+    ...llvmVersions.map((version) => `/usr/lib/llvm-${version}/lib`),
+    '/opt/homebrew/opt/libomp/lib',
+    '/usr/local/opt/libomp/lib',
+  ];
   const candidates = [
     { kind: 'gomp', pattern: /^libgomp\.so\.1$/ },
     { kind: 'omp', pattern: /^libomp\.(so\.5|so|dylib)$/ },

@@ -10,7 +10,10 @@ type NativeFunction = Native & { readonly async: Native };
 
 /** The same call on a worker thread, while this one goes on. */
 const later = (native: NativeFunction, ...values: readonly unknown[]): Promise<unknown> =>
-  new Promise((resolve, reject) => void native.async(...values, (error: unknown, result: unknown) => (error ? reject(error) : resolve(result))));
+  new Promise(
+    (resolve, reject) =>
+      void native.async(...values, (error: unknown, result: unknown) => (error ? reject(error) : resolve(result))),
+  );
 
 /** A pointer as koffi hands it over; null where LLVM says so. */
 type Pointer = bigint | null;
@@ -42,7 +45,8 @@ export interface CompiledModule {
  * The text has its vectors and loop structure already, so a few passes do: inline the math helpers, registers out of
  * stack slots, common values, simple loops. Measured here against default<O2>: same speed, a third of the time.
  */
-const passes = 'always-inline,function(sroa,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse,instcombine,simplifycfg)';
+const passes =
+  'always-inline,function(sroa,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse,instcombine,simplifycfg)';
 
 /** Names of the JIT's parts by machine. */
 const backends = { x86_64: 'X86', aarch64: 'AArch64' } as const;
@@ -54,21 +58,31 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   try {
     library = koffi.load(found.path);
   } catch (error) {
-    throw new DeviceError(`libLLVM at ${found.path} cannot be loaded: ${error instanceof Error ? error.message : String(error)}.`);
+    throw new DeviceError(
+      `libLLVM at ${found.path} cannot be loaded: ${error instanceof Error ? error.message : String(error)}.`,
+    );
   }
   const native = (definition: string): NativeFunction => library.func(definition);
   const architecture = process.arch === 'x64' ? 'x86_64' : process.arch === 'arm64' ? 'aarch64' : undefined;
-  if (architecture === undefined) throw new DeviceError(`The cpu target knows x86-64 and ARM64 processors, not ${process.arch}.`);
+  if (architecture === undefined)
+    throw new DeviceError(`The cpu target knows x86-64 and ARM64 processors, not ${process.arch}.`);
   const backend = backends[architecture];
-  for (const part of ['TargetInfo', 'Target', 'TargetMC', 'AsmPrinter']) native(`void LLVMInitialize${backend}${part}()`)();
+  for (const part of ['TargetInfo', 'Target', 'TargetMC', 'AsmPrinter'])
+    native(`void LLVMInitialize${backend}${part}()`)();
   if (found.version === 14) {
-    native('void LLVMParseCommandLineOptions(int count, const char **words, const char *overview)')(2, ['nacre', '-opaque-pointers'], '');
+    native('void LLVMParseCommandLineOptions(int count, const char **words, const char *overview)')(
+      2,
+      ['nacre', '-opaque-pointers'],
+      '',
+    );
   }
   const c = {
     contextCreate: native('void *LLVMOrcCreateNewThreadSafeContext()'),
     contextOf: native('void *LLVMOrcThreadSafeContextGetContext(void *context)'),
     contextDispose: native('void LLVMOrcDisposeThreadSafeContext(void *context)'),
-    bufferCopy: native('void *LLVMCreateMemoryBufferWithMemoryRangeCopy(const char *data, size_t size, const char *name)'),
+    bufferCopy: native(
+      'void *LLVMCreateMemoryBufferWithMemoryRangeCopy(const char *data, size_t size, const char *name)',
+    ),
     parse: native('int LLVMParseIRInContext(void *context, void *buffer, _Out_ void **module, _Out_ void **message)'),
     setTarget: native('void LLVMSetTarget(void *module, const char *triple)'),
     setLayout: native('void LLVMSetModuleDataLayout(void *module, void *layout)'),
@@ -81,14 +95,18 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
     hostName: native('void *LLVMGetHostCPUName()'),
     hostFeatures: native('void *LLVMGetHostCPUFeatures()'),
     targetOf: native('int LLVMGetTargetFromTriple(const char *triple, _Out_ void **target, _Out_ void **message)'),
-    machineCreate: native('void *LLVMCreateTargetMachine(void *target, const char *triple, const char *cpu, const char *features, int level, int reloc, int model)'),
+    machineCreate: native(
+      'void *LLVMCreateTargetMachine(void *target, const char *triple, const char *cpu, const char *features, int level, int reloc, int model)',
+    ),
     machineDispose: native('void LLVMDisposeTargetMachine(void *machine)'),
     layoutOf: native('void *LLVMCreateTargetDataLayout(void *machine)'),
     layoutDispose: native('void LLVMDisposeTargetData(void *layout)'),
     optionsCreate: native('void *LLVMCreatePassBuilderOptions()'),
     optionsDispose: native('void LLVMDisposePassBuilderOptions(void *options)'),
     runPasses: native('void *LLVMRunPasses(void *module, const char *passes, void *machine, void *options)'),
-    emit: native('int LLVMTargetMachineEmitToMemoryBuffer(void *machine, void *module, int kind, _Out_ void **message, _Out_ void **buffer)'),
+    emit: native(
+      'int LLVMTargetMachineEmitToMemoryBuffer(void *machine, void *module, int kind, _Out_ void **message, _Out_ void **buffer)',
+    ),
     bufferStart: native('void *LLVMGetBufferStart(void *buffer)'),
     bufferSize: native('size_t LLVMGetBufferSize(void *buffer)'),
     bufferDispose: native('void LLVMDisposeMemoryBuffer(void *buffer)'),
@@ -96,7 +114,9 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
     jitDispose: native('void *LLVMOrcDisposeLLJIT(void *jit)'),
     jitLibrary: native('void *LLVMOrcLLJITGetMainJITDylib(void *jit)'),
     jitPrefix: native('int LLVMOrcLLJITGetGlobalPrefix(void *jit)'),
-    processSymbols: native('void *LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(_Out_ void **generator, char prefix, void *filter, void *context)'),
+    processSymbols: native(
+      'void *LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(_Out_ void **generator, char prefix, void *filter, void *context)',
+    ),
     addGenerator: native('void LLVMOrcJITDylibAddGenerator(void *library, void *generator)'),
     addObject: native('void *LLVMOrcLLJITAddObjectFile(void *jit, void *library, void *buffer)'),
     lookup: native('void *LLVMOrcLLJITLookup(void *jit, _Out_ uint64_t *address, const char *name)'),
@@ -121,9 +141,18 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   const createMachine = (): unknown => {
     const target: [Pointer] = [null];
     const message: [Pointer] = [null];
-    if (c.targetOf(triple, target, message) !== 0) throw new DeviceError(`LLVM knows no machine for ${triple}: ${owned(message[0])}`);
+    if (c.targetOf(triple, target, message) !== 0)
+      throw new DeviceError(`LLVM knows no machine for ${triple}: ${owned(message[0])}`);
     // An LLVM older than the processor does not know its name and says "generic"; the features tell it the rest.
-    return c.machineCreate(target[0], triple, host.cpu, host.features, codegen.default, codegen.pic, codegen.smallModel);
+    return c.machineCreate(
+      target[0],
+      triple,
+      host.cpu,
+      host.features,
+      codegen.default,
+      codegen.pic,
+      codegen.smallModel,
+    );
   };
 
   /** A module of a context from its text, for a machine. */
@@ -133,7 +162,8 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
     const message: [Pointer] = [null];
     // The parser takes the buffer over.
     const buffer = c.bufferCopy(bytes, bytes.length, name);
-    if ((await later(c.parse, c.contextOf(context), buffer, module, message)) !== 0) throw new DeviceError(`LLVM cannot read the module ${name}: ${owned(message[0])}`);
+    if ((await later(c.parse, c.contextOf(context), buffer, module, message)) !== 0)
+      throw new DeviceError(`LLVM cannot read the module ${name}: ${owned(message[0])}`);
     const layout = c.layoutOf(machine);
     c.setTarget(module[0], triple);
     c.setLayout(module[0], layout);
@@ -151,12 +181,17 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   const emit = async (module: unknown, machine: unknown, kind: number): Promise<unknown> => {
     const message: [Pointer] = [null];
     const buffer: [Pointer] = [null];
-    if ((await later(c.emit, machine, module, kind, message, buffer)) !== 0) throw new DeviceError(`LLVM could not generate code: ${owned(message[0])}`);
+    if ((await later(c.emit, machine, module, kind, message, buffer)) !== 0)
+      throw new DeviceError(`LLVM could not generate code: ${owned(message[0])}`);
     return buffer[0];
   };
 
   /** Parses and optimizes, and lets `work` use the module until it is done. */
-  const withModule = async <T>(source: string, name: string, work: (module: unknown, machine: unknown) => Promise<T>): Promise<T> => {
+  const withModule = async <T>(
+    source: string,
+    name: string,
+    work: (module: unknown, machine: unknown) => Promise<T>,
+  ): Promise<T> => {
     const context = c.contextCreate();
     const machine = createMachine();
     let module: unknown;
@@ -188,7 +223,9 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
     host,
     async compile(texts, name) {
       const start = performance.now();
-      const objects = await Promise.all(texts.map((text) => withModule(text, name, (module, machine) => emit(module, machine, codegen.object))));
+      const objects = await Promise.all(
+        texts.map((text) => withModule(text, name, (module, machine) => emit(module, machine, codegen.object))),
+      );
       const milliseconds = performance.now() - start;
       const { jit } = link(objects);
       let open = true;

@@ -48,7 +48,16 @@ const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, lengt
   bool: (buffer, offset, length) => new Uint8Array(buffer, offset, length),
 };
 
-export const elementBytes: Record<ElementType, number> = { f32: 4, f64: 8, f16: 2, bf16: 2, i32: 4, u32: 4, u8: 1, bool: 1 };
+export const elementBytes: Record<ElementType, number> = {
+  f32: 4,
+  f64: 8,
+  f16: 2,
+  bf16: 2,
+  i32: 4,
+  u32: 4,
+  u8: 1,
+  bool: 1,
+};
 
 /** The memory as elements. */
 export const viewAs = (memory: NativeMemory, dtype: ElementType): TypedArray =>

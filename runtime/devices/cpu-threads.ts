@@ -22,7 +22,10 @@ export interface Threads {
 const word = (name: string, place: number, type: string): string =>
   `  %${name}.at = getelementptr i64, ptr %team, i64 ${place}\n  %${name} = load ${type}, ptr %${name}.at, align 8\n`;
 
-const loads = word('buffers', teamWords.buffers, 'ptr') + word('scratch', teamWords.scratch, 'ptr') + word('sync', teamWords.sync, 'ptr');
+const loads =
+  word('buffers', teamWords.buffers, 'ptr') +
+  word('scratch', teamWords.scratch, 'ptr') +
+  word('sync', teamWords.sync, 'ptr');
 
 const oneThread = `
 define void @enter(ptr %team) nounwind {
@@ -114,7 +117,12 @@ end:
 const yields = '\ndeclare i32 @sched_yield()\n';
 
 /** `kind` forces one way, for tests; otherwise the best there is. */
-export function openThreads(koffi: Koffi, architecture: 'x86_64' | 'aarch64', count: number, kind?: Threads['kind']): Threads {
+export function openThreads(
+  koffi: Koffi,
+  architecture: 'x86_64' | 'aarch64',
+  count: number,
+  kind?: Threads['kind'],
+): Threads {
   const type = koffi.proto('void', ['void *']);
   const direct = (enter: bigint, team: bigint): void => void koffi.call(enter, type, team);
   if (count === 1 || kind === 'one') return { kind: 'one', count: 1, text: noBarrier + oneThread, run: direct };
@@ -124,8 +132,15 @@ export function openThreads(koffi: Koffi, architecture: 'x86_64' | 'aarch64', co
     try {
       // Global, so that the compiled text finds omp_get_thread_num in this process.
       const library = koffi.load(found.path, { global: true });
-      const parallel: (...values: readonly unknown[]) => unknown = library.func('void GOMP_parallel(void *enter, void *team, unsigned count, unsigned flags)');
-      return { kind: 'openmp', count, text: wait + yields + openMp, run: (enter, team) => void parallel(enter, team, count, 0) };
+      const parallel: (...values: readonly unknown[]) => unknown = library.func(
+        'void GOMP_parallel(void *enter, void *team, unsigned count, unsigned flags)',
+      );
+      return {
+        kind: 'openmp',
+        count,
+        text: wait + yields + openMp,
+        run: (enter, team) => void parallel(enter, team, count, 0),
+      };
     } catch {
       // An OpenMP runtime without GNU's entry point (macOS): threads of our own.
     }

@@ -74,8 +74,12 @@ export async function openCpu(): Promise<{ readonly koffi: Koffi; readonly llvm:
   const found = findLlvm();
   if (found === undefined) {
     const named = process.env['NACRE_LIBLLVM'];
-    const why = named ? `NACRE_LIBLLVM names ${named}, which is not a libLLVM 14 to 19` : 'no libLLVM was found on this machine';
-    throw new DeviceError(`The cpu target needs LLVM's library, but ${why}: ${llvmHint}, or use \`--target reference\`.`);
+    const why = named
+      ? `NACRE_LIBLLVM names ${named}, which is not a libLLVM 14 to 19`
+      : 'no libLLVM was found on this machine';
+    throw new DeviceError(
+      `The cpu target needs LLVM's library, but ${why}: ${llvmHint}, or use \`--target reference\`.`,
+    );
   }
   if (opened === undefined || opened.llvm.path !== found.path) {
     const koffi = await loadKoffi();
@@ -123,7 +127,9 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     const known = fields.get(buffer.name);
     const memory = shared.get(buffer.name) ?? newMemory(size, purpose);
     if (known !== undefined && (known.dtype !== buffer.dtype || known.shape.join() !== buffer.shape.join())) {
-      throw new DeviceError(`${buffer.name} is ${describe(known)} in one program and ${describe(buffer)} in ${program.name}.`);
+      throw new DeviceError(
+        `${buffer.name} is ${describe(known)} in one program and ${describe(buffer)} in ${program.name}.`,
+      );
     }
     shared.set(buffer.name, memory);
     fields.set(buffer.name, { name: buffer.name, dtype: buffer.dtype, shape: buffer.shape });
@@ -136,7 +142,8 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     modules.push(module);
     const enter = module.addressOf('enter');
     if (arena.bytes.length < program.arena) arena = newMemory(program.arena, `the temporaries of ${program.name}`);
-    if (scratch.bytes.length < program.scratch * count) scratch = newMemory(program.scratch * count, `the scratch memory of ${program.name}`);
+    if (scratch.bytes.length < program.scratch * count)
+      scratch = newMemory(program.scratch * count, `the scratch memory of ${program.name}`);
     const memories = new Map<string, NativeMemory>();
     for (const buffer of program.buffers) {
       if (buffer.role === 'temporary') continue;
@@ -145,7 +152,10 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
       if (buffer.data !== undefined) writeConstant(buffer, viewAs(memory, buffer.dtype));
     }
     const addressesOf = (): BigUint64Array =>
-      BigUint64Array.from(program.buffers, (buffer) => memories.get(buffer.name)?.address ?? arena.address + BigInt(placeOf(program, buffer)));
+      BigUint64Array.from(
+        program.buffers,
+        (buffer) => memories.get(buffer.name)?.address ?? arena.address + BigInt(placeOf(program, buffer)),
+      );
     const table = newMemory(Math.max(8, 8 * program.buffers.length), `the buffer table of ${program.name}`);
     const team = newMemory(64, `the team of ${program.name}`);
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
@@ -166,7 +176,9 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     let bound: NativeMemory | undefined;
     let boundScratch: NativeMemory | undefined;
     return {
-      inputs, results, compileTime: module.milliseconds,
+      inputs,
+      results,
+      compileTime: module.milliseconds,
       async run(given) {
         if (closed) throw new DeviceError('The session is closed.');
         if (bound !== arena || boundScratch !== scratch) {
@@ -181,7 +193,9 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
         }
         if (sync.bytes[syncLayout.flag] !== 0) {
           sync.bytes[syncLayout.flag] = 0;
-          throw new DeviceError(`An index was out of range in ${program.name}: a label, token or gathered position is negative or not below the size of its axis.`);
+          throw new DeviceError(
+            `An index was out of range in ${program.name}: a label, token or gathered position is negative or not below the size of its axis.`,
+          );
         }
         return new Map(results.map((result) => [result.name, view(result).slice()]));
       },
@@ -191,7 +205,8 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   const field = (name: string): TypedArray => {
     const memory = shared.get(name);
     const known = fields.get(name);
-    if (memory === undefined || known === undefined) throw new DeviceError(`No loaded program has a param or state ${name}.`);
+    if (memory === undefined || known === undefined)
+      throw new DeviceError(`No loaded program has a param or state ${name}.`);
     return viewAs(memory, known.dtype);
   };
 
@@ -215,24 +230,30 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
 
 /** The modules with @wait and @enter in the last; a module may not both declare and define a function. */
 const withThreads = (texts: readonly string[], threads: Threads): readonly string[] =>
-  texts.map((text, place) => (place < texts.length - 1 ? text : text.replace('declare void @wait(ptr, i64)\n', '') + threads.text));
+  texts.map((text, place) =>
+    place < texts.length - 1 ? text : text.replace('declare void @wait(ptr, i64)\n', '') + threads.text,
+  );
 
 const describe = (field: Field): string => `${field.dtype}[${field.shape.join(', ')}]`;
 
 function placeOf(program: NativeProgram, buffer: NativeBuffer): number {
-  if (buffer.offset === undefined) throw new Error(`temporary ${buffer.name} of ${program.name} has no place in the arena`);
+  if (buffer.offset === undefined)
+    throw new Error(`temporary ${buffer.name} of ${program.name} has no place in the arena`);
   return buffer.offset;
 }
 
 function writeConstant(buffer: NativeBuffer, view: TypedArray): void {
-  if (buffer.data === undefined || buffer.data.length !== view.length) throw new Error(`constant ${buffer.name} has ${buffer.data?.length ?? 0} elements, not ${view.length}`);
+  if (buffer.data === undefined || buffer.data.length !== view.length)
+    throw new Error(`constant ${buffer.name} has ${buffer.data?.length ?? 0} elements, not ${view.length}`);
   const { dtype } = buffer;
   view.set(dtype === 'f16' || dtype === 'bf16' ? buffer.data.map((value) => halfBits(dtype, value)) : buffer.data);
 }
 
 function assertFits(name: string, target: TypedArray, data: TypedArray): void {
   if (data.constructor !== target.constructor || data.length !== target.length) {
-    throw new DeviceError(`${name} needs ${target.constructor.name} of ${target.length} elements, but was given ${data.constructor.name} of ${data.length}.`);
+    throw new DeviceError(
+      `${name} needs ${target.constructor.name} of ${target.length} elements, but was given ${data.constructor.name} of ${data.length}.`,
+    );
   }
 }
 

@@ -40,21 +40,25 @@ test.runIf(bindings === undefined)('without llvm-bindings there is a sentence', 
   await expect(writeBitcode('', join(folder, 'no.bc'))).rejects.toThrow('npm install llvm-bindings@0.4.2');
 });
 
-describe.skipIf(bindings === undefined)(`llvm-bindings${bindings === undefined ? ' (skipped: not installed)' : ''}`, () => {
-  test('verifies and writes every op', async () => {
-    const capabilities = capabilitiesOf({ architecture: 'x86_64', features: '+avx512f,+avx512bw,+avx512vl' }, 2);
-    const tiles: TileProgram[] = [];
-    eachSample((op, sample) => {
-      if (sample.inputs.every(({ dtype }) => dtype !== 'f64')) tiles.push(compile(graphOf(op, sample), capabilities).tile);
+describe.skipIf(bindings === undefined)(
+  `llvm-bindings${bindings === undefined ? ' (skipped: not installed)' : ''}`,
+  () => {
+    test('verifies and writes every op', async () => {
+      const capabilities = capabilitiesOf({ architecture: 'x86_64', features: '+avx512f,+avx512bw,+avx512vl' }, 2);
+      const tiles: TileProgram[] = [];
+      eachSample((op, sample) => {
+        if (sample.inputs.every(({ dtype }) => dtype !== 'f64'))
+          tiles.push(compile(graphOf(op, sample), capabilities).tile);
+      });
+      const path = join(folder, 'all.bc');
+      await writeBitcode(emitLlvm(together(tiles)).text, path);
+      expect([...readFileSync(path).subarray(0, 4)]).toEqual([0x42, 0x43, 0xc0, 0xde]);
     });
-    const path = join(folder, 'all.bc');
-    await writeBitcode(emitLlvm(together(tiles)).text, path);
-    expect([...readFileSync(path).subarray(0, 4)]).toEqual([0x42, 0x43, 0xc0, 0xde]);
-  });
 
-  test('does not believe an empty module', async () => {
-    const path = join(folder, 'broken.bc');
-    await expect(writeBitcode('define void @step(', path)).rejects.toThrow('llvm-bindings cannot read the module');
-    expect(existsSync(path)).toBe(false);
-  });
-});
+    test('does not believe an empty module', async () => {
+      const path = join(folder, 'broken.bc');
+      await expect(writeBitcode('define void @step(', path)).rejects.toThrow('llvm-bindings cannot read the module');
+      expect(existsSync(path)).toBe(false);
+    });
+  },
+);

@@ -14,7 +14,14 @@ import { loadNative, nativeProblem, nativeProgram } from '../tile/native.ts';
 const size = 256;
 
 /** out[i] = value(in[i], i) over a grid of `items`. */
-function map(name: string, from: string, to: string, items: number, value: (x: TileExpression, i: TileExpression, given: readonly Register[]) => TileExpression, given: readonly Register[] = []): TileStep {
+function map(
+  name: string,
+  from: string,
+  to: string,
+  items: number,
+  value: (x: TileExpression, i: TileExpression, given: readonly Register[]) => TileExpression,
+  given: readonly Register[] = [],
+): TileStep {
   const input = parameter('in', 'f32', size, 'read');
   const output = parameter('out', 'f32', size, 'write');
   const item = register('item', 'index');
@@ -25,8 +32,20 @@ function map(name: string, from: string, to: string, items: number, value: (x: T
     code.store(output, at, value(load(input, at), at, inner));
   });
   return {
-    kind: 'launch', buffers: [from, to], arguments: given,
-    kernel: { name, parameters: [input, output], arguments: inner, scratch: [], grid: items, item, workgroup: 1, thread: register('thread', 'index'), body: code.statements },
+    kind: 'launch',
+    buffers: [from, to],
+    arguments: given,
+    kernel: {
+      name,
+      parameters: [input, output],
+      arguments: inner,
+      scratch: [],
+      grid: items,
+      item,
+      workgroup: 1,
+      thread: register('thread', 'index'),
+      body: code.statements,
+    },
   };
 }
 
@@ -35,7 +54,13 @@ const buffer = (name: string, role: TileBuffer['role']): TileBuffer => ({ name, 
 /** Each trip adds 1 to the element to the right, in two launches with a wait between. */
 function rotating(trips: number): TileProgram {
   const index = register('t', 'index');
-  const next = (load0: Memory, at: TileExpression): TileExpression => load(load0, { kind: 'apply', type: { dtype: 'index', lanes: 1 }, op: 'rem', operands: [add(at, 1), number(size, 'index')] });
+  const next = (load0: Memory, at: TileExpression): TileExpression =>
+    load(load0, {
+      kind: 'apply',
+      type: { dtype: 'index', lanes: 1 },
+      op: 'rem',
+      operands: [add(at, 1), number(size, 'index')],
+    });
   const shift = (from: string, to: string): TileStep => {
     const input = parameter('in', 'f32', size, 'read');
     const output = parameter('out', 'f32', size, 'write');
@@ -45,11 +70,32 @@ function rotating(trips: number): TileProgram {
       const at = code.let('at', add(mul(read(item), size / 8), i));
       code.store(output, at, add(next(input, at), number(1)));
     });
-    return { kind: 'launch', buffers: [from, to], arguments: [], kernel: { name: `shift_${from}`, parameters: [input, output], arguments: [], scratch: [], grid: 8, item, workgroup: 1, thread: register('thread', 'index'), body: code.statements } };
+    return {
+      kind: 'launch',
+      buffers: [from, to],
+      arguments: [],
+      kernel: {
+        name: `shift_${from}`,
+        parameters: [input, output],
+        arguments: [],
+        scratch: [],
+        grid: 8,
+        item,
+        workgroup: 1,
+        thread: register('thread', 'index'),
+        body: code.statements,
+      },
+    };
   };
   return planMemory({
-    name: 'rotating', arena: 0, buffers: [buffer('x', 'batch'), buffer('a', 'temporary'), buffer('b', 'temporary'), buffer('y', 'result')],
-    steps: [map('copy', 'x', 'a', 4, (x) => x), { kind: 'repeat', index, trips, reverse: false, body: [shift('a', 'b'), shift('b', 'a')] }, map('out', 'a', 'y', 1, (x) => x)],
+    name: 'rotating',
+    arena: 0,
+    buffers: [buffer('x', 'batch'), buffer('a', 'temporary'), buffer('b', 'temporary'), buffer('y', 'result')],
+    steps: [
+      map('copy', 'x', 'a', 4, (x) => x),
+      { kind: 'repeat', index, trips, reverse: false, body: [shift('a', 'b'), shift('b', 'a')] },
+      map('out', 'a', 'y', 1, (x) => x),
+    ],
   });
 }
 
@@ -57,7 +103,9 @@ afterEach(() => void delete process.env['NACRE_LIBLLVM']);
 
 test('without a libLLVM there is a sentence, and doctor does not throw', async () => {
   process.env['NACRE_LIBLLVM'] = '/nowhere/libLLVM-14.so';
-  await expect(openCpuSession({ threads: 1 })).rejects.toThrow(/needs LLVM's library, but NACRE_LIBLLVM names \/nowhere\/libLLVM-14.so.*apt install libllvm14.*--target reference/s);
+  await expect(openCpuSession({ threads: 1 })).rejects.toThrow(
+    /needs LLVM's library, but NACRE_LIBLLVM names \/nowhere\/libLLVM-14.so.*apt install libllvm14.*--target reference/s,
+  );
   await expect(openCpuSession({ threads: 1 })).rejects.toBeInstanceOf(DeviceError);
   const description = await describeCpu();
   expect(description.problem).toContain('NACRE_LIBLLVM');
@@ -67,15 +115,41 @@ test('without a libLLVM there is a sentence, and doctor does not throw', async (
 
 test('capabilities follow the features', () => {
   const host = { architecture: 'x86_64', l1: 49152 } as const;
-  expect(capabilitiesOf({ ...host, features: '+avx2,+fma,+avx512f,+avx512bw,+avx512vl' }, 2)).toMatchObject({ vectorLanes: 16, vectorRegisters: 32, units: 2, nearMemory: 49152, cache: 1048576 });
-  expect(capabilitiesOf({ ...host, features: '+avx2,+fma,-avx512f' }, 2)).toMatchObject({ vectorLanes: 8, vectorRegisters: 16 });
-  expect(capabilitiesOf({ ...host, features: '+sse4.2,-avx2' }, 2)).toMatchObject({ vectorLanes: 4, vectorRegisters: 16 });
-  expect(capabilitiesOf({ ...host, architecture: 'aarch64', features: '+neon' }, 2)).toMatchObject({ vectorLanes: 4, vectorRegisters: 32 });
+  expect(capabilitiesOf({ ...host, features: '+avx2,+fma,+avx512f,+avx512bw,+avx512vl' }, 2)).toMatchObject({
+    vectorLanes: 16,
+    vectorRegisters: 32,
+    units: 2,
+    nearMemory: 49152,
+    cache: 1048576,
+  });
+  expect(capabilitiesOf({ ...host, features: '+avx2,+fma,-avx512f' }, 2)).toMatchObject({
+    vectorLanes: 8,
+    vectorRegisters: 16,
+  });
+  expect(capabilitiesOf({ ...host, features: '+sse4.2,-avx2' }, 2)).toMatchObject({
+    vectorLanes: 4,
+    vectorRegisters: 16,
+  });
+  expect(capabilitiesOf({ ...host, architecture: 'aarch64', features: '+neon' }, 2)).toMatchObject({
+    vectorLanes: 4,
+    vectorRegisters: 32,
+  });
 });
 
 test('threads wait only where memory is handed over', () => {
-  const steps = [map('one', 'x', 'a', 4, (x) => x), map('two', 'x', 'b', 4, (x) => x), map('three', 'a', 'c', 4, (x) => x), map('four', 'c', 'd', 1, (x) => x), map('five', 'd', 'y', 1, (x) => x)];
-  const program: TileProgram = { name: 'p', arena: 0, buffers: ['x', 'a', 'b', 'c', 'd', 'y'].map((name) => buffer(name, 'state')), steps };
+  const steps = [
+    map('one', 'x', 'a', 4, (x) => x),
+    map('two', 'x', 'b', 4, (x) => x),
+    map('three', 'a', 'c', 4, (x) => x),
+    map('four', 'c', 'd', 1, (x) => x),
+    map('five', 'd', 'y', 1, (x) => x),
+  ];
+  const program: TileProgram = {
+    name: 'p',
+    arena: 0,
+    buffers: ['x', 'a', 'b', 'c', 'd', 'y'].map((name) => buffer(name, 'state')),
+    steps,
+  };
   expect(steps.map((step) => waits(program).before.has(step))).toEqual([false, false, true, true, false]);
 });
 
@@ -86,81 +160,167 @@ test('half-precision constants are rounded to nearest even', () => {
       if (!Number.isNaN(value) && halfBits(dtype, value) !== bits) throw new Error(`${dtype} ${value}`);
     }
   }
-  expect([1 + 2 ** -11, 1 + 3 * 2 ** -11, 65519, 65520, 2 ** -25, 3 * 2 ** -25].map((value) => fromBits('f16', halfBits('f16', value)))).toEqual([1, 1 + 2 ** -9, 65504, Infinity, 0, 2 ** -23]);
+  expect(
+    [1 + 2 ** -11, 1 + 3 * 2 ** -11, 65519, 65520, 2 ** -25, 3 * 2 ** -25].map((value) =>
+      fromBits('f16', halfBits('f16', value)),
+    ),
+  ).toEqual([1, 1 + 2 ** -9, 65504, Infinity, 0, 2 ** -23]);
 });
 
-describe.skipIf(nativeProblem !== undefined)(`the native CPU${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`, () => {
-  test.each([['openmp', 2, 1000], ['openmp', 3, 100], ['pthreads', 2, 100], ['pthreads', 3, 100], ['one', 1, 100]] as const)('waits hand memory over: %s, %d threads, %d steps', async (threading, threads, steps) => {
-    const trips = 10;
-    const { session, executable } = await loadNative(rotating(trips), { threads, threading, guard: true });
-    const x = Float32Array.from({ length: size }, (_, i) => i * i);
-    const want = Float32Array.from({ length: size }, (_, i) => x[(i + 2 * trips) % size] + 2 * trips);
-    for (let step = 0; step < steps; step++) {
-      const result = await executable.run(new Map([['x', x]]));
-      const y = result.get('y');
-      if (y === undefined || want.some((value, i) => y[i] !== value)) throw new Error(`step ${step} is wrong`);
-    }
-    session.close();
-    await expect(executable.run(new Map([['x', x]]))).rejects.toThrow('closed');
-  });
+describe.skipIf(nativeProblem !== undefined)(
+  `the native CPU${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`,
+  () => {
+    test.each([
+      ['openmp', 2, 1000],
+      ['openmp', 3, 100],
+      ['pthreads', 2, 100],
+      ['pthreads', 3, 100],
+      ['one', 1, 100],
+    ] as const)('waits hand memory over: %s, %d threads, %d steps', async (threading, threads, steps) => {
+      const trips = 10;
+      const { session, executable } = await loadNative(rotating(trips), { threads, threading, guard: true });
+      const x = Float32Array.from({ length: size }, (_, i) => i * i);
+      const want = Float32Array.from({ length: size }, (_, i) => x[(i + 2 * trips) % size] + 2 * trips);
+      for (let step = 0; step < steps; step++) {
+        const result = await executable.run(new Map([['x', x]]));
+        const y = result.get('y');
+        if (y === undefined || want.some((value, i) => y[i] !== value)) throw new Error(`step ${step} is wrong`);
+      }
+      session.close();
+      await expect(executable.run(new Map([['x', x]]))).rejects.toThrow('closed');
+    });
 
-  test('programs of a session share params by name; the axis of a repeat reaches its kernels, also in reverse', async () => {
-    const session = await openCpuSession({ threads: 2, guard: true });
-    const index = register('t', 'index');
-    const body = [map('last', 'w', 'y', 2, (_x, _i, [t]) => ({ kind: 'cast', type: { dtype: 'f32', lanes: 1 }, operand: read(t) }), [index])];
-    const bump = await session.load(nativeProgram({ name: 'bump', arena: 0, buffers: [buffer('w', 'param'), buffer('v', 'state')], steps: [map('copy', 'w', 'v', 2, (x) => add(x, number(1)))] }));
-    const show = await session.load(nativeProgram({ name: 'show', arena: 0, buffers: [buffer('v', 'state'), buffer('y', 'result')], steps: [map('copy', 'v', 'y', 2, (x) => mul(x, number(2)))] }));
-    const last = await session.load(nativeProgram({ name: 'last', arena: 0, buffers: [buffer('w', 'param'), buffer('y', 'result')], steps: [{ kind: 'repeat', index, trips: 5, reverse: true, body }] }));
-    session.write('w', new Float32Array(size).fill(20));
-    await bump.run(new Map());
-    expect((await show.run(new Map())).get('y')).toEqual(new Float32Array(size).fill(42));
-    expect(session.read('v')[7]).toBe(21);
-    expect((await last.run(new Map())).get('y')?.[3]).toBe(0);
-    expect([...session.fields.keys()].sort()).toEqual(['v', 'w']);
-    expect(() => session.write('w', new Float32Array(3))).toThrow('w needs Float32Array of 256 elements');
-    expect(() => session.read('nobody')).toThrow('nobody');
-    await expect(session.load(nativeProgram({ name: 'other', arena: 0, buffers: [{ ...buffer('w', 'param'), shape: [2, 128] }], steps: [] }))).rejects.toThrow('w is f32[256] in one program and f32[2, 128] in other');
-    session.close();
-  });
+    test('programs of a session share params by name; the axis of a repeat reaches its kernels, also in reverse', async () => {
+      const session = await openCpuSession({ threads: 2, guard: true });
+      const index = register('t', 'index');
+      const body = [
+        map(
+          'last',
+          'w',
+          'y',
+          2,
+          (_x, _i, [t]) => ({ kind: 'cast', type: { dtype: 'f32', lanes: 1 }, operand: read(t) }),
+          [index],
+        ),
+      ];
+      const bump = await session.load(
+        nativeProgram({
+          name: 'bump',
+          arena: 0,
+          buffers: [buffer('w', 'param'), buffer('v', 'state')],
+          steps: [map('copy', 'w', 'v', 2, (x) => add(x, number(1)))],
+        }),
+      );
+      const show = await session.load(
+        nativeProgram({
+          name: 'show',
+          arena: 0,
+          buffers: [buffer('v', 'state'), buffer('y', 'result')],
+          steps: [map('copy', 'v', 'y', 2, (x) => mul(x, number(2)))],
+        }),
+      );
+      const last = await session.load(
+        nativeProgram({
+          name: 'last',
+          arena: 0,
+          buffers: [buffer('w', 'param'), buffer('y', 'result')],
+          steps: [{ kind: 'repeat', index, trips: 5, reverse: true, body }],
+        }),
+      );
+      session.write('w', new Float32Array(size).fill(20));
+      await bump.run(new Map());
+      expect((await show.run(new Map())).get('y')).toEqual(new Float32Array(size).fill(42));
+      expect(session.read('v')[7]).toBe(21);
+      expect((await last.run(new Map())).get('y')?.[3]).toBe(0);
+      expect([...session.fields.keys()].sort()).toEqual(['v', 'w']);
+      expect(() => session.write('w', new Float32Array(3))).toThrow('w needs Float32Array of 256 elements');
+      expect(() => session.read('nobody')).toThrow('nobody');
+      await expect(
+        session.load(
+          nativeProgram({
+            name: 'other',
+            arena: 0,
+            buffers: [{ ...buffer('w', 'param'), shape: [2, 128] }],
+            steps: [],
+          }),
+        ),
+      ).rejects.toThrow('w is f32[256] in one program and f32[2, 128] in other');
+      session.close();
+    });
 
-  test('a raised flag is an error of the run, and only of that run', async () => {
-    const x = parameter('x', 'f32', size, 'read');
-    const y = parameter('y', 'f32', size, 'write');
-    const item = register('item', 'index');
-    const code = block();
-    const v = code.let('v', load(x, mul(read(item), 16), 16));
-    code.flag(less(v, number(0)));
-    code.store(y, mul(read(item), 16), v);
-    const program: TileProgram = {
-      name: 'lookup', arena: 0, buffers: [buffer('x', 'batch'), buffer('y', 'result')],
-      steps: [{ kind: 'launch', buffers: ['x', 'y'], arguments: [], kernel: { name: 'check', parameters: [x, y], arguments: [], scratch: [], grid: size / 16, item, workgroup: 1, thread: register('thread', 'index'), body: code.statements } }],
-    };
-    const { session, executable } = await loadNative(program, { threads: 2, guard: true });
-    const good = new Float32Array(size).fill(1);
-    const bad = good.slice();
-    bad[201] = -1;
-    await executable.run(new Map([['x', good]]));
-    await expect(executable.run(new Map([['x', bad]]))).rejects.toThrow('An index was out of range in lookup');
-    await executable.run(new Map([['x', good]]));
-    await expect(executable.run(new Map())).rejects.toThrow('lookup needs the input x');
-    await expect(executable.run(new Map([['x', new Float32Array(3)]]))).rejects.toThrow('Float32Array of 256 elements');
-    session.close();
-  });
+    test('a raised flag is an error of the run, and only of that run', async () => {
+      const x = parameter('x', 'f32', size, 'read');
+      const y = parameter('y', 'f32', size, 'write');
+      const item = register('item', 'index');
+      const code = block();
+      const v = code.let('v', load(x, mul(read(item), 16), 16));
+      code.flag(less(v, number(0)));
+      code.store(y, mul(read(item), 16), v);
+      const program: TileProgram = {
+        name: 'lookup',
+        arena: 0,
+        buffers: [buffer('x', 'batch'), buffer('y', 'result')],
+        steps: [
+          {
+            kind: 'launch',
+            buffers: ['x', 'y'],
+            arguments: [],
+            kernel: {
+              name: 'check',
+              parameters: [x, y],
+              arguments: [],
+              scratch: [],
+              grid: size / 16,
+              item,
+              workgroup: 1,
+              thread: register('thread', 'index'),
+              body: code.statements,
+            },
+          },
+        ],
+      };
+      const { session, executable } = await loadNative(program, { threads: 2, guard: true });
+      const good = new Float32Array(size).fill(1);
+      const bad = good.slice();
+      bad[201] = -1;
+      await executable.run(new Map([['x', good]]));
+      await expect(executable.run(new Map([['x', bad]]))).rejects.toThrow('An index was out of range in lookup');
+      await executable.run(new Map([['x', good]]));
+      await expect(executable.run(new Map())).rejects.toThrow('lookup needs the input x');
+      await expect(executable.run(new Map([['x', new Float32Array(3)]]))).rejects.toThrow(
+        'Float32Array of 256 elements',
+      );
+      session.close();
+    });
 
-  test('a kernel that writes outside its buffer is caught by the guards', async () => {
-    const program: TileProgram = { name: 'wild', arena: 0, buffers: [buffer('x', 'batch'), buffer('y', 'result')], steps: [] };
-    const step = map('wild', 'x', 'y', 1, (x) => x);
-    if (step.kind !== 'launch') throw new Error('a launch');
-    const output = step.kernel.parameters[1];
-    const wild: TileStep = { ...step, kernel: { ...step.kernel, body: [{ kind: 'store', memory: output, offset: number(size, 'index'), stride: 1, value: number(1) }] } };
-    const { session, executable } = await loadNative({ ...program, steps: [wild] }, { threads: 1, guard: true });
-    await expect(executable.run(new Map([['x', new Float32Array(size)]]))).rejects.toThrow('wild wrote outside y');
-    session.close();
-  });
+    test('a kernel that writes outside its buffer is caught by the guards', async () => {
+      const program: TileProgram = {
+        name: 'wild',
+        arena: 0,
+        buffers: [buffer('x', 'batch'), buffer('y', 'result')],
+        steps: [],
+      };
+      const step = map('wild', 'x', 'y', 1, (x) => x);
+      if (step.kind !== 'launch') throw new Error('a launch');
+      const output = step.kernel.parameters[1];
+      const wild: TileStep = {
+        ...step,
+        kernel: {
+          ...step.kernel,
+          body: [{ kind: 'store', memory: output, offset: number(size, 'index'), stride: 1, value: number(1) }],
+        },
+      };
+      const { session, executable } = await loadNative({ ...program, steps: [wild] }, { threads: 1, guard: true });
+      await expect(executable.run(new Map([['x', new Float32Array(size)]]))).rejects.toThrow('wild wrote outside y');
+      session.close();
+    });
 
-  test('text that is not LLVM is a DeviceError', async () => {
-    const session = await openCpuSession({ threads: 1 });
-    await expect(session.load({ name: 'broken', llvm: ['define void @step('], buffers: [], arena: 0, scratch: 0 })).rejects.toThrow('LLVM cannot read the module broken');
-    session.close();
-  });
-});
+    test('text that is not LLVM is a DeviceError', async () => {
+      const session = await openCpuSession({ threads: 1 });
+      await expect(
+        session.load({ name: 'broken', llvm: ['define void @step('], buffers: [], arena: 0, scratch: 0 }),
+      ).rejects.toThrow('LLVM cannot read the module broken');
+      session.close();
+    });
+  },
+);

@@ -19,7 +19,38 @@ function stratified(): Float32Array {
   });
 }
 
-const special = [0, -0, Infinity, -Infinity, NaN, 1, -1, 0.5, -0.5, 2, -2, 3, 1e-45, -1e-45, 1.17549435e-38, 3.4028234e38, -3.4028234e38, 88.72, 88.73, -103.9, -104, 16777216, 16777217, 33554433, Math.PI, 2 ** 30, 2 ** 29, 1e10, 9.1, 4];
+const special = [
+  0,
+  -0,
+  Infinity,
+  -Infinity,
+  NaN,
+  1,
+  -1,
+  0.5,
+  -0.5,
+  2,
+  -2,
+  3,
+  1e-45,
+  -1e-45,
+  1.17549435e-38,
+  3.4028234e38,
+  -3.4028234e38,
+  88.72,
+  88.73,
+  -103.9,
+  -104,
+  16777216,
+  16777217,
+  33554433,
+  Math.PI,
+  2 ** 30,
+  2 ** 29,
+  1e10,
+  9.1,
+  4,
+];
 
 /** The distance between neighbours of a float of this size. */
 function unit(value: number): number {
@@ -30,8 +61,10 @@ function unit(value: number): number {
 function error(got: number, want: number): number {
   const rounded = Math.fround(want);
   if (Number.isNaN(want) || Number.isNaN(got)) return Number.isNaN(want) === Number.isNaN(got) ? 0 : Infinity;
-  if (got === rounded) return want === 0 && !Object.is(Math.sign(got), Math.sign(want)) && !Object.is(got, want) ? Infinity : 0;
-  if (!Number.isFinite(rounded) && Number.isFinite(got)) return Math.abs(got - 2 ** 128 * Math.sign(rounded)) / 2 ** 104;
+  if (got === rounded)
+    return want === 0 && !Object.is(Math.sign(got), Math.sign(want)) && !Object.is(got, want) ? Infinity : 0;
+  if (!Number.isFinite(rounded) && Number.isFinite(got))
+    return Math.abs(got - 2 ** 128 * Math.sign(rounded)) / 2 ** 104;
   return Math.abs(got - want) / unit(want);
 }
 
@@ -44,10 +77,22 @@ const functions: readonly { readonly op: TileOp; readonly of: (x: number) => num
   { op: 'erf', of: erf, most: 3 },
 ];
 
-async function worst(op: TileOp, inputs: readonly Float32Array[], of: (...values: number[]) => number, lanes = 16): Promise<{ ulp: number; at: number[]; got: number; want: number }> {
+async function worst(
+  op: TileOp,
+  inputs: readonly Float32Array[],
+  of: (...values: number[]) => number,
+  lanes = 16,
+): Promise<{ ulp: number; at: number[]; got: number; want: number }> {
   const size = inputs[0].length;
-  const program = elementwise(inputs.map(() => 'f32'), size, lanes, (...operands) => apply(op, ...operands));
-  const results = await runNative(program, Object.fromEntries(inputs.map((input, place) => [`x${place}`, input])), { threads: 1 });
+  const program = elementwise(
+    inputs.map(() => 'f32'),
+    size,
+    lanes,
+    (...operands) => apply(op, ...operands),
+  );
+  const results = await runNative(program, Object.fromEntries(inputs.map((input, place) => [`x${place}`, input])), {
+    threads: 1,
+  });
   const got = results.get('y') ?? new Float32Array(0);
   let found = { ulp: -1, at: [0], got: 0, want: 0 };
   for (let i = 0; i < size; i++) {
@@ -60,32 +105,39 @@ async function worst(op: TileOp, inputs: readonly Float32Array[], of: (...values
   return found;
 }
 
-describe.skipIf(nativeProblem !== undefined)(`math functions natively${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`, () => {
-  test.each(functions)('$op is within $most ulp everywhere', async ({ op, of, most }) => {
-    expect((await worst(op, [stratified()], of)).ulp).toBeLessThanOrEqual(most);
-    // Where networks live: between -16 and 16, evenly.
-    expect((await worst(op, [Float32Array.from({ length: count }, (_, i) => (i / count - 0.5) * 32)], of)).ulp).toBeLessThanOrEqual(most);
-    for (const lanes of [1, 8]) {
-      const padded = Float32Array.from({ length: 32 }, (_, i) => special[i % special.length]);
-      expect((await worst(op, [padded], of, lanes)).ulp).toBeLessThanOrEqual(most);
-    }
-  });
-
-  test('pow is within 2 ulp, with the special cases of Math.pow', async () => {
-    const [x, y]: number[][] = [[], []];
-    for (const a of special) {
-      for (const b of special) {
-        x.push(a);
-        y.push(b);
+describe.skipIf(nativeProblem !== undefined)(
+  `math functions natively${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`,
+  () => {
+    test.each(functions)('$op is within $most ulp everywhere', async ({ op, of, most }) => {
+      expect((await worst(op, [stratified()], of)).ulp).toBeLessThanOrEqual(most);
+      // Where networks live: between -16 and 16, evenly.
+      expect(
+        (await worst(op, [Float32Array.from({ length: count }, (_, i) => (i / count - 0.5) * 32)], of)).ulp,
+      ).toBeLessThanOrEqual(most);
+      for (const lanes of [1, 8]) {
+        const padded = Float32Array.from({ length: 32 }, (_, i) => special[i % special.length]);
+        expect((await worst(op, [padded], of, lanes)).ulp).toBeLessThanOrEqual(most);
       }
-    }
-    while (x.length % 16 !== 0) {
-      x.push(1);
-      y.push(1);
-    }
-    expect((await worst('pow', [Float32Array.from(x), Float32Array.from(y)], Math.pow)).ulp).toBeLessThanOrEqual(2);
-    const bases = stratified().map((value) => Math.abs(value));
-    const exponents = bases.map((value, i) => Math.fround(((((i * 7919) % 2000) / 1000 - 1) * 100) / Math.max(1, Math.abs(Math.log2(value)))));
-    expect((await worst('pow', [bases, exponents], Math.pow)).ulp).toBeLessThanOrEqual(2);
-  });
-});
+    });
+
+    test('pow is within 2 ulp, with the special cases of Math.pow', async () => {
+      const [x, y]: number[][] = [[], []];
+      for (const a of special) {
+        for (const b of special) {
+          x.push(a);
+          y.push(b);
+        }
+      }
+      while (x.length % 16 !== 0) {
+        x.push(1);
+        y.push(1);
+      }
+      expect((await worst('pow', [Float32Array.from(x), Float32Array.from(y)], Math.pow)).ulp).toBeLessThanOrEqual(2);
+      const bases = stratified().map((value) => Math.abs(value));
+      const exponents = bases.map((value, i) =>
+        Math.fround(((((i * 7919) % 2000) / 1000 - 1) * 100) / Math.max(1, Math.abs(Math.log2(value)))),
+      );
+      expect((await worst('pow', [bases, exponents], Math.pow)).ulp).toBeLessThanOrEqual(2);
+    });
+  },
+);

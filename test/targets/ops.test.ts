@@ -28,7 +28,16 @@ interface Proof {
 }
 
 /** How far results may be apart: relative to their size, with some room where terms cancel. */
-const tolerances: Record<Dtype, number> = { f32: 2e-5, f16: 4e-3, bf16: 3e-2, f64: 1e-12, i32: 0, u32: 0, u8: 0, bool: 0 };
+const tolerances: Record<Dtype, number> = {
+  f32: 2e-5,
+  f16: 4e-3,
+  bf16: 3e-2,
+  f64: 1e-12,
+  i32: 0,
+  u32: 0,
+  u8: 0,
+  bool: 0,
+};
 
 /** Compiles and runs the graphs natively, as one program, and compares every result with the reference's. */
 async function prove(proofs: readonly Proof[]): Promise<void> {
@@ -36,11 +45,15 @@ async function prove(proofs: readonly Proof[]): Promise<void> {
     const next = numbers(says.length);
     return new Map(graph.inputs.map((input): [string, Tensor] => [input.name, draw(input.value.type, next, ranges)]));
   });
-  const tiles = proofs.map(({ graph }) => compile(graph, capabilitiesOf({ architecture, features }, 2), { verify: true }).tile);
-  const given = tiles.flatMap(({ buffers }, place) => buffers.flatMap(({ name }): [string, TypedArray][] => {
-    const tensor = inputs[place].get(name);
-    return tensor === undefined ? [] : [[`${place}.${name}`, typed(tensor.type.dtype, tensor.data)]];
-  }));
+  const tiles = proofs.map(
+    ({ graph }) => compile(graph, capabilitiesOf({ architecture, features }, 2), { verify: true }).tile,
+  );
+  const given = tiles.flatMap(({ buffers }, place) =>
+    buffers.flatMap(({ name }): [string, TypedArray][] => {
+      const tensor = inputs[place].get(name);
+      return tensor === undefined ? [] : [[`${place}.${name}`, typed(tensor.type.dtype, tensor.data)]];
+    }),
+  );
   const got = await runNative(together(tiles), Object.fromEntries(given), { threads: 2, guard: true });
   for (const [place, { says, graph }] of proofs.entries()) {
     const want = interpretGraph(graph, inputs[place], { precision: 'as-written' });
@@ -50,30 +63,47 @@ async function prove(proofs: readonly Proof[]): Promise<void> {
       const result = untyped(dtype, got.get(`${place}.${name}`) ?? new Float32Array(0));
       const wanted = want.get(name)?.data ?? new Float64Array(0);
       expect(result.length).toBe(elementCount(concrete(shape)));
-      const scale = isFloat(dtype) ? wanted.reduce((most, element) => (Number.isFinite(element) ? Math.max(most, Math.abs(element)) : most), 0) : 0;
+      const scale = isFloat(dtype)
+        ? wanted.reduce((most, element) => (Number.isFinite(element) ? Math.max(most, Math.abs(element)) : most), 0)
+        : 0;
       wanted.forEach((element, at) => {
-        const near = Object.is(result[at], element) || result[at] === element || Math.abs(result[at] - element) <= tolerances[dtype] * (Math.abs(element) + 0.1 * scale);
-        if (!near) throw new Error(`${says}: ${name}[${at}] is ${result[at]} on the cpu and ${element} on the reference`);
+        const near =
+          Object.is(result[at], element) ||
+          result[at] === element ||
+          Math.abs(result[at] - element) <= tolerances[dtype] * (Math.abs(element) + 0.1 * scale);
+        if (!near)
+          throw new Error(`${says}: ${name}[${at}] is ${result[at]} on the cpu and ${element} on the reference`);
       });
     }
   }
 }
 
-describe.skipIf(cpu.problem !== undefined)(`cpu against reference${cpu.problem === undefined ? '' : ` (skipped: ${cpu.problem})`}`, () => {
-  const proofs = new Map<OpName, Proof[]>(opNames.map((op) => [op, []]));
-  eachSample((op, sample, place) => {
-    const types = sample.inputs.map(({ dtype, shape }) => `${dtype}[${concrete(shape).join(', ')}]`).join(', ');
-    proofs.get(op)?.push({ says: `${op} ${place}: ${types}`, graph: graphOf(op, sample), ranges: sample });
-  });
-  test.each(opNames)('%s', async (op) => {
-    const native = (proofs.get(op) ?? []).filter(({ graph }) => graph.inputs.every(({ value }) => value.type.dtype !== 'f64'));
-    expect(native.length).toBeGreaterThan(0);
-    await prove(native);
-  });
+describe.skipIf(cpu.problem !== undefined)(
+  `cpu against reference${cpu.problem === undefined ? '' : ` (skipped: ${cpu.problem})`}`,
+  () => {
+    const proofs = new Map<OpName, Proof[]>(opNames.map((op) => [op, []]));
+    eachSample((op, sample, place) => {
+      const types = sample.inputs.map(({ dtype, shape }) => `${dtype}[${concrete(shape).join(', ')}]`).join(', ');
+      proofs.get(op)?.push({ says: `${op} ${place}: ${types}`, graph: graphOf(op, sample), ranges: sample });
+    });
+    test.each(opNames)('%s', async (op) => {
+      const native = (proofs.get(op) ?? []).filter(({ graph }) =>
+        graph.inputs.every(({ value }) => value.type.dtype !== 'f64'),
+      );
+      expect(native.length).toBeGreaterThan(0);
+      await prove(native);
+    });
 
-  test('random graphs with their gradients', async () => {
-    for (let start = 1; start <= 40; start += 10) {
-      await prove(Array.from({ length: 10 }, (_, i) => ({ says: `random graph ${start + i}`, graph: randomGraph(start + i), ranges: {} })));
-    }
-  });
-});
+    test('random graphs with their gradients', async () => {
+      for (let start = 1; start <= 40; start += 10) {
+        await prove(
+          Array.from({ length: 10 }, (_, i) => ({
+            says: `random graph ${start + i}`,
+            graph: randomGraph(start + i),
+            ranges: {},
+          })),
+        );
+      }
+    });
+  },
+);

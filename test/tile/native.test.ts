@@ -1,6 +1,24 @@
 /** Native code against the interpreter, bit by bit where arithmetic is exact: every op, dtype, width, access and mask. */
 import { describe, expect, test } from 'vitest';
-import { add, apply, block, cast, combine, fma, less, load, mul, number, parameter, ramp, read, register, scratch, splat, where } from '../../compiler/tile/build.ts';
+import {
+  add,
+  apply,
+  block,
+  cast,
+  combine,
+  fma,
+  less,
+  load,
+  mul,
+  number,
+  parameter,
+  ramp,
+  read,
+  register,
+  scratch,
+  splat,
+  where,
+} from '../../compiler/tile/build.ts';
 import { interpretTile } from '../../compiler/tile/interpret.ts';
 import { parseTile } from '../../compiler/tile/parse.ts';
 import { printTile } from '../../compiler/tile/text.ts';
@@ -15,7 +33,40 @@ import { elementwise, together } from './programs.ts';
 import { typed, untyped } from './values.ts';
 
 const size = 64;
-const interesting = [0, -0, 1, -1, 2, 3, -7, 0.5, -2.5, 1.5, 100.25, -1000, 65504, 1e-5, 3e38, -3e38, Infinity, -Infinity, NaN, 255, 256, 4294967295, 2147483647, -2147483648, 7, 31, 33, 1e-40, 0.1, -0.3, 12.75, 5];
+const interesting = [
+  0,
+  -0,
+  1,
+  -1,
+  2,
+  3,
+  -7,
+  0.5,
+  -2.5,
+  1.5,
+  100.25,
+  -1000,
+  65504,
+  1e-5,
+  3e38,
+  -3e38,
+  Infinity,
+  -Infinity,
+  NaN,
+  255,
+  256,
+  4294967295,
+  2147483647,
+  -2147483648,
+  7,
+  31,
+  33,
+  1e-40,
+  0.1,
+  -0.3,
+  12.75,
+  5,
+];
 
 /** Values of a dtype in an order that depends on `turn`, so that two operands meet in all ways. */
 function values(dtype: Dtype, turn: number): Float64Array {
@@ -39,28 +90,49 @@ async function compare(cases: readonly Case[]): Promise<void> {
   expect(verifyTile(program)).toEqual([]);
   const text = printTile(program);
   expect(printTile(parseTile(text))).toBe(text);
-  const inputs = new Map(cases.flatMap((one, place) => Object.entries(one.inputs).map(([name, data]) => [`${place}.${name}`, data] as const)));
+  const inputs = new Map(
+    cases.flatMap((one, place) =>
+      Object.entries(one.inputs).map(([name, data]) => [`${place}.${name}`, data] as const),
+    ),
+  );
   const memories = new Map([...inputs].map(([name, data]) => [name, data.slice()]));
   interpretTile(parseTile(text), memories);
   const dtypeOf = new Map(program.buffers.map((buffer) => [buffer.name, buffer.dtype]));
-  const results = await runNative(program, Object.fromEntries([...inputs].map(([name, data]) => [name, typed(dtypeOf.get(name) ?? 'f32', data)])));
+  const results = await runNative(
+    program,
+    Object.fromEntries([...inputs].map(([name, data]) => [name, typed(dtypeOf.get(name) ?? 'f32', data)])),
+  );
   expect(results.size).toBeGreaterThanOrEqual(cases.length);
   for (const [name, data] of results) {
     const { says, ulps = 0, inputs: own } = cases[Number(name.split('.')[0])];
     const got = untyped(dtypeOf.get(name) ?? 'f32', data);
     const want = memories.get(name) ?? new Float64Array(0);
     for (let i = 0; i < want.length; i++) {
-      const near = got[i] === want[i] || (Number.isNaN(got[i]) && Number.isNaN(want[i])) || Math.abs(got[i] - want[i]) <= ulps * 2 ** -23 * Math.max(2 ** -126, Math.abs(want[i]));
-      if (!near) throw new Error(`${says}: ${name}[${i}] is ${got[i]} natively and ${want[i]} interpreted (inputs ${Object.values(own).map((values) => values[i]).join(', ')})`);
+      const near =
+        got[i] === want[i] ||
+        (Number.isNaN(got[i]) && Number.isNaN(want[i])) ||
+        Math.abs(got[i] - want[i]) <= ulps * 2 ** -23 * Math.max(2 ** -126, Math.abs(want[i]));
+      if (!near)
+        throw new Error(
+          `${says}: ${name}[${i}] is ${got[i]} natively and ${want[i]} interpreted (inputs ${Object.values(own)
+            .map((values) => values[i])
+            .join(', ')})`,
+        );
     }
   }
 }
 
 const accepts = (op: TileOp, dtype: Dtype): boolean => {
-  const program = elementwise(op === 'where' ? ['bool', dtype, dtype] : [dtype, dtype, dtype].slice(0, arity(op)), size, 1, (...operands) => apply(op, ...operands));
+  const program = elementwise(
+    op === 'where' ? ['bool', dtype, dtype] : [dtype, dtype, dtype].slice(0, arity(op)),
+    size,
+    1,
+    (...operands) => apply(op, ...operands),
+  );
   return verifyTile(program).length === 0;
 };
-const arity = (op: TileOp): number => ((unaryOps as readonly string[]).includes(op) ? 1 : (binaryOps as readonly string[]).includes(op) ? 2 : 3);
+const arity = (op: TileOp): number =>
+  (unaryOps as readonly string[]).includes(op) ? 1 : (binaryOps as readonly string[]).includes(op) ? 2 : 3;
 const transcendental: ReadonlySet<TileOp> = new Set<TileOp>(['exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'pow']);
 
 /** The interpreter computes in double and rounds once more; a half-precision result may fall on the other side of a tie. */
@@ -74,56 +146,96 @@ function tolerance(op: TileOp, dtype: Dtype): number {
 const allOps: readonly TileOp[] = [...unaryOps, ...binaryOps, 'where', 'fma'];
 const storable: readonly Dtype[] = ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'u8', 'bool'];
 
-describe.skipIf(nativeProblem !== undefined)(`native code${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`, () => {
-  for (const dtype of storable) {
-    test(`every op of ${dtype}`, async () => {
-      await compare(allOps.filter((op) => accepts(op, dtype) && !(dtype === 'f64' && transcendental.has(op))).flatMap((op) => {
-        const dtypes: Dtype[] = op === 'where' ? ['bool', dtype, dtype] : [dtype, dtype, dtype].slice(0, arity(op));
-        const inputs = Object.fromEntries(dtypes.map((of, place) => [`x${place}`, values(of, place)]));
-        return [1, 2, 16].map((lanes): Case => ({
-          says: `${op} of ${dtype} in ${lanes} lanes`, inputs, ulps: tolerance(op, dtype),
-          program: elementwise(dtypes, size, lanes, (...operands) => apply(op, ...operands)),
-        }));
-      }));
+describe.skipIf(nativeProblem !== undefined)(
+  `native code${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`,
+  () => {
+    for (const dtype of storable) {
+      test(`every op of ${dtype}`, async () => {
+        await compare(
+          allOps
+            .filter((op) => accepts(op, dtype) && !(dtype === 'f64' && transcendental.has(op)))
+            .flatMap((op) => {
+              const dtypes: Dtype[] =
+                op === 'where' ? ['bool', dtype, dtype] : [dtype, dtype, dtype].slice(0, arity(op));
+              const inputs = Object.fromEntries(dtypes.map((of, place) => [`x${place}`, values(of, place)]));
+              return [1, 2, 16].map((lanes): Case => ({
+                says: `${op} of ${dtype} in ${lanes} lanes`,
+                inputs,
+                ulps: tolerance(op, dtype),
+                program: elementwise(dtypes, size, lanes, (...operands) => apply(op, ...operands)),
+              }));
+            }),
+        );
+      });
+    }
+
+    test('every cast', async () => {
+      await compare(
+        storable.flatMap((from) =>
+          storable.flatMap((to) =>
+            [1, 16].map((lanes): Case => ({
+              says: `${from} to ${to} in ${lanes} lanes`,
+              inputs: { x0: values(from, 1) },
+              program: elementwise([from], size, lanes, (x) => cast(x, to)),
+            })),
+          ),
+        ),
+      );
     });
-  }
 
-  test('every cast', async () => {
-    await compare(storable.flatMap((from) => storable.flatMap((to) => [1, 16].map((lanes): Case => ({
-      says: `${from} to ${to} in ${lanes} lanes`, inputs: { x0: values(from, 1) }, program: elementwise([from], size, lanes, (x) => cast(x, to)),
-    })))));
-  });
+    test('random bits are those of Philox4x32-10', async () => {
+      const words = (turn: number): Float64Array =>
+        Float64Array.from({ length: size }, (_, i) => Math.imul(i + 1, 0x9e3779b1 + turn * 7919) >>> 0);
+      const inputs = Object.fromEntries([0, 1, 2, 3, 4].map((place) => [`x${place}`, words(place)]));
+      const program = (lanes: number): TileProgram =>
+        elementwise(['u32', 'u32', 'u32', 'u32', 'u32'], size, lanes, (...operands) => apply('philox', ...operands));
+      await compare([1, 16].map((lanes) => ({ says: `philox in ${lanes} lanes`, inputs, program: program(lanes) })));
+      // The published vector for counter 0, key 0.
+      const zeros = Object.fromEntries(Object.keys(inputs).map((name) => [name, new Uint32Array(size)]));
+      expect((await runNative(program(16), zeros)).get('y')?.[3]).toBe(0x6627e8d5);
+    });
 
-  test('random bits are those of Philox4x32-10', async () => {
-    const words = (turn: number): Float64Array => Float64Array.from({ length: size }, (_, i) => Math.imul(i + 1, 0x9e3779b1 + turn * 7919) >>> 0);
-    const inputs = Object.fromEntries([0, 1, 2, 3, 4].map((place) => [`x${place}`, words(place)]));
-    const program = (lanes: number): TileProgram => elementwise(['u32', 'u32', 'u32', 'u32', 'u32'], size, lanes, (...operands) => apply('philox', ...operands));
-    await compare([1, 16].map((lanes) => ({ says: `philox in ${lanes} lanes`, inputs, program: program(lanes) })));
-    // The published vector for counter 0, key 0.
-    const zeros = Object.fromEntries(Object.keys(inputs).map((name) => [name, new Uint32Array(size)]));
-    expect((await runNative(program(16), zeros)).get('y')?.[3]).toBe(0x6627e8d5);
-  });
+    test('combine, ramp, splat and where of vectors', async () => {
+      const combined = (['sum', 'prod', 'max', 'min'] as const).flatMap((monoid) =>
+        (['f32', 'i32', 'u32', 'bf16'] as const).map((dtype): Case => ({
+          says: `${monoid} of ${dtype}`,
+          program: elementwise([dtype], size, 16, (x) => splat(combine(monoid, x), 16)),
+          inputs: { x0: Float64Array.from({ length: size }, (_, i) => roundTo(dtype, (i % 5) + 0.25 * (i % 3))) },
+        })),
+      );
+      const chosen = elementwise(['i32'], size, 8, (x) =>
+        where(less(x, ramp('i32', 8)), x, splat(number(9, 'i32'), 8)),
+      );
+      await compare([...combined, { says: 'where', program: chosen, inputs: { x0: values('i32', 1) } }]);
+    });
 
-  test('combine, ramp, splat and where of vectors', async () => {
-    const combined = (['sum', 'prod', 'max', 'min'] as const).flatMap((monoid) => (['f32', 'i32', 'u32', 'bf16'] as const).map((dtype): Case => ({
-      says: `${monoid} of ${dtype}`, program: elementwise([dtype], size, 16, (x) => splat(combine(monoid, x), 16)),
-      inputs: { x0: Float64Array.from({ length: size }, (_, i) => roundTo(dtype, (i % 5) + 0.25 * (i % 3))) },
-    })));
-    const chosen = elementwise(['i32'], size, 8, (x) => where(less(x, ramp('i32', 8)), x, splat(number(9, 'i32'), 8)));
-    await compare([...combined, { says: 'where', program: chosen, inputs: { x0: values('i32', 1) } }]);
-  });
+    test('masks, strides, gathers and scatters', async () => {
+      await compare(
+        storable.flatMap((dtype) =>
+          [1, 4, 16].map((lanes): Case => ({
+            says: `accesses of ${dtype} in ${lanes} lanes`,
+            program: accessProgram(dtype, lanes),
+            inputs: {
+              x: values(dtype, 2),
+              choose: values('bool', 1),
+              where: Float64Array.from({ length: size }, (_, i) => (i * 37) % size),
+            },
+          })),
+        ),
+      );
+    });
 
-  test('masks, strides, gathers and scatters', async () => {
-    await compare(storable.flatMap((dtype) => [1, 4, 16].map((lanes): Case => ({
-      says: `accesses of ${dtype} in ${lanes} lanes`, program: accessProgram(dtype, lanes),
-      inputs: { x: values(dtype, 2), choose: values('bool', 1), where: Float64Array.from({ length: size }, (_, i) => (i * 37) % size) },
-    }))));
-  });
-
-  test('loops, branches, variables and scratch', async () => {
-    await compare([{ says: 'control', program: controlProgram(), inputs: { x: Float64Array.from({ length: size }, (_, i) => i - 20) } }]);
-  });
-});
+    test('loops, branches, variables and scratch', async () => {
+      await compare([
+        {
+          says: 'control',
+          program: controlProgram(),
+          inputs: { x: Float64Array.from({ length: size }, (_, i) => i - 20) },
+        },
+      ]);
+    });
+  },
+);
 
 /** Each kind of access once: masked load and store, stride 0, 2 and -1, gathered load and scattered store. */
 function accessProgram(dtype: Dtype, lanes: number): TileProgram {
@@ -145,22 +257,47 @@ function accessProgram(dtype: Dtype, lanes: number): TileProgram {
     code.store(out('spread'), mul(i, 2), plain, { stride: 2, mask });
     code.store(out('gathered'), i, load(x, place, lanes, { mask }));
     code.store(out('scattered'), place, plain);
-    code.store(out('guarded'), place, load(x, mul(i, 2), lanes, { stride: 2, mask: mask && andInside(i, lanes) }), { mask });
+    code.store(out('guarded'), place, load(x, mul(i, 2), lanes, { stride: 2, mask: mask && andInside(i, lanes) }), {
+      mask,
+    });
   });
   const parameters = [x, choose, places, ...outs.values()];
   return {
-    name: 'access', arena: 0,
-    buffers: parameters.map((memory) => ({ name: memory.name, role: memory.access === 'read' ? 'batch' : 'result', dtype: memory.dtype, shape: [memory.size] })),
-    steps: [{
-      kind: 'launch', buffers: parameters.map((memory) => memory.name), arguments: [],
-      kernel: { name: 'access', parameters, arguments: [], scratch: [], grid: 1, item: register('item', 'index'), workgroup: 1, thread: register('thread', 'index'), body: code.statements },
-    }],
+    name: 'access',
+    arena: 0,
+    buffers: parameters.map((memory) => ({
+      name: memory.name,
+      role: memory.access === 'read' ? 'batch' : 'result',
+      dtype: memory.dtype,
+      shape: [memory.size],
+    })),
+    steps: [
+      {
+        kind: 'launch',
+        buffers: parameters.map((memory) => memory.name),
+        arguments: [],
+        kernel: {
+          name: 'access',
+          parameters,
+          arguments: [],
+          scratch: [],
+          grid: 1,
+          item: register('item', 'index'),
+          workgroup: 1,
+          thread: register('thread', 'index'),
+          body: code.statements,
+        },
+      },
+    ],
   };
 }
 
 /** Lanes whose place 2·(i + lane) is inside. */
 function andInside(i: TileExpression, lanes: number): TileExpression {
-  return less(add(splat(mul(i, 2), lanes), mul(lanes === 1 ? number(0, 'index') : ramp('index', lanes), number(2, 'index'))), number(size, 'index', lanes));
+  return less(
+    add(splat(mul(i, 2), lanes), mul(lanes === 1 ? number(0, 'index') : ramp('index', lanes), number(2, 'index'))),
+    number(size, 'index', lanes),
+  );
 }
 
 /** A small matrix-vector product through scratch, with a branch, run over a grid. */
@@ -179,17 +316,39 @@ function controlProgram(): TileProgram {
     code.assign(sum, fma(load(panel, mul(j, 2), 4), splat(cast(j, 'f32'), 4), read(sum)));
     code.prefetch(x, j);
   });
-  code.if(less(load(other, 1), number(20, 'i32')), () => {
-    code.for('i', 0, 16, 4, (i) => code.store(y, add(start, i), read(sum)));
-  }, () => {
-    code.for('i', 0, 16, 1, (i) => code.store(y, add(start, i), add(combine('sum', read(sum)), load(panel, i))));
-  });
+  code.if(
+    less(load(other, 1), number(20, 'i32')),
+    () => {
+      code.for('i', 0, 16, 4, (i) => code.store(y, add(start, i), read(sum)));
+    },
+    () => {
+      code.for('i', 0, 16, 1, (i) => code.store(y, add(start, i), add(combine('sum', read(sum)), load(panel, i))));
+    },
+  );
   return {
-    name: 'control', arena: 0,
-    buffers: [{ name: 'x', role: 'batch', dtype: 'f32', shape: [size] }, { name: 'y', role: 'result', dtype: 'f32', shape: [size] }],
-    steps: [{
-      kind: 'launch', buffers: ['x', 'y'], arguments: [],
-      kernel: { name: 'control', parameters: [x, y], arguments: [], scratch: [panel, other], grid: 4, item, workgroup: 1, thread: register('thread', 'index'), body: code.statements },
-    }],
+    name: 'control',
+    arena: 0,
+    buffers: [
+      { name: 'x', role: 'batch', dtype: 'f32', shape: [size] },
+      { name: 'y', role: 'result', dtype: 'f32', shape: [size] },
+    ],
+    steps: [
+      {
+        kind: 'launch',
+        buffers: ['x', 'y'],
+        arguments: [],
+        kernel: {
+          name: 'control',
+          parameters: [x, y],
+          arguments: [],
+          scratch: [panel, other],
+          grid: 4,
+          item,
+          workgroup: 1,
+          thread: register('thread', 'index'),
+          body: code.statements,
+        },
+      },
+    ],
   };
 }

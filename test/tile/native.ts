@@ -14,13 +14,20 @@ export function nativeProgram(program: TileProgram): NativeProgram {
   return { name: program.name, llvm: parts, scratch, arena: program.arena, buffers: program.buffers };
 }
 
-export async function loadNative(program: TileProgram, options: CpuOptions = { threads: 1, guard: true }): Promise<{ session: CpuSession; executable: CpuExecutable }> {
+export async function loadNative(
+  program: TileProgram,
+  options: CpuOptions = { threads: 1, guard: true },
+): Promise<{ session: CpuSession; executable: CpuExecutable }> {
   const session = await openCpuSession(options);
   return { session, executable: await session.load(nativeProgram(program)) };
 }
 
 /** Inputs, params and states by name in, results by name out, everything closed again. */
-export async function runNative(program: TileProgram, inputs: Readonly<Record<string, TypedArray>>, options?: CpuOptions): Promise<ReadonlyMap<string, TypedArray>> {
+export async function runNative(
+  program: TileProgram,
+  inputs: Readonly<Record<string, TypedArray>>,
+  options?: CpuOptions,
+): Promise<ReadonlyMap<string, TypedArray>> {
   const { session, executable } = await loadNative(program, options);
   try {
     const given = Object.entries(inputs);

@@ -6,7 +6,11 @@ import type { Dtype } from '../../compiler/types/dtype.ts';
 
 /** y[i] = value(x₀[i], x₁[i], …) over `size` elements, `lanes` at a time, on a grid of `items`. */
 export function elementwise(
-  dtypes: readonly Dtype[], size: number, lanes: number, value: (...operands: readonly TileExpression[]) => TileExpression, items = 1,
+  dtypes: readonly Dtype[],
+  size: number,
+  lanes: number,
+  value: (...operands: readonly TileExpression[]) => TileExpression,
+  items = 1,
 ): TileProgram {
   const inputs = dtypes.map((dtype, place) => parameter(`x${place}`, dtype, size, 'read'));
   const item = register('item', 'index');
@@ -22,23 +26,41 @@ export function elementwise(
     code.store(out, at, result);
   });
   return {
-    name: 'elementwise', arena: 0,
+    name: 'elementwise',
+    arena: 0,
     buffers: [
       ...inputs.map((input) => ({ name: input.name, role: 'batch' as const, dtype: input.dtype, shape: [size] })),
       { name: 'y', role: 'result', dtype: out.dtype, shape: [size] },
     ],
-    steps: [{
-      kind: 'launch', buffers: [...inputs.map((input) => input.name), 'y'], arguments: [],
-      kernel: { name: 'elementwise', parameters: [...inputs, out], arguments: [], scratch: [], grid: items, item, workgroup: 1, thread: register('thread', 'index'), body: code.statements },
-    }],
+    steps: [
+      {
+        kind: 'launch',
+        buffers: [...inputs.map((input) => input.name), 'y'],
+        arguments: [],
+        kernel: {
+          name: 'elementwise',
+          parameters: [...inputs, out],
+          arguments: [],
+          scratch: [],
+          grid: items,
+          item,
+          workgroup: 1,
+          thread: register('thread', 'index'),
+          body: code.statements,
+        },
+      },
+    ],
   };
 }
 
 /** Several programs as one, to be compiled once: the buffers of the second are named `1.x0`, `1.y` and so on. */
 export function together(programs: readonly TileProgram[]): TileProgram {
   return planMemory({
-    name: 'together', arena: 0,
-    buffers: programs.flatMap(({ buffers }, place) => buffers.map(({ offset: _, ...buffer }) => ({ ...buffer, name: `${place}.${buffer.name}` }))),
+    name: 'together',
+    arena: 0,
+    buffers: programs.flatMap(({ buffers }, place) =>
+      buffers.map(({ offset: _, ...buffer }) => ({ ...buffer, name: `${place}.${buffer.name}` })),
+    ),
     steps: programs.flatMap(({ steps }, place) => {
       const kernels = new Map<TileKernel, TileKernel>();
       return steps.map((step) => renamed(step, place, kernels));

@@ -5,12 +5,19 @@ import { fromBits, toBits } from './halves.ts';
 
 export function typed(dtype: Dtype, data: Float64Array): TypedArray {
   switch (dtype) {
-    case 'f32': return Float32Array.from(data);
-    case 'f64': return Float64Array.from(data);
-    case 'f16': case 'bf16': return Uint16Array.from(data, (value) => toBits(dtype, value));
-    case 'i32': return Int32Array.from(data);
-    case 'u32': return Uint32Array.from(data);
-    default: return Uint8Array.from(data);
+    case 'f32':
+      return Float32Array.from(data);
+    case 'f64':
+      return Float64Array.from(data);
+    case 'f16':
+    case 'bf16':
+      return Uint16Array.from(data, (value) => toBits(dtype, value));
+    case 'i32':
+      return Int32Array.from(data);
+    case 'u32':
+      return Uint32Array.from(data);
+    default:
+      return Uint8Array.from(data);
   }
 }
 

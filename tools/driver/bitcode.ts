@@ -36,7 +36,9 @@ export async function loadBindings(): Promise<Bindings | undefined> {
 export async function writeBitcode(text: string, path: string): Promise<void> {
   const bindings = await loadBindings();
   if (bindings === undefined) {
-    throw new DeviceError('Writing bitcode needs the package llvm-bindings, which is not installed here: install LLVM 14 and cmake (Debian: `apt install llvm-14-dev cmake`), then run `npm install llvm-bindings@0.4.2` (it compiles for a few minutes).');
+    throw new DeviceError(
+      'Writing bitcode needs the package llvm-bindings, which is not installed here: install LLVM 14 and cmake (Debian: `apt install llvm-14-dev cmake`), then run `npm install llvm-bindings@0.4.2` (it compiles for a few minutes).',
+    );
   }
   const folder = mkdtempSync(join(tmpdir(), 'nacre-bitcode-'));
   try {
@@ -44,7 +46,8 @@ export async function writeBitcode(text: string, path: string): Promise<void> {
     writeFileSync(source, withTypedPointers(text));
     const module = bindings.parseIRFile(source, new bindings.SMDiagnostic(), new bindings.LLVMContext());
     if (module.getFunction('step') === null) throw new DeviceError('llvm-bindings cannot read the module.');
-    if (bindings.verifyModule(module)) throw new DeviceError('LLVM finds a fault in the module; it was written to the error output.');
+    if (bindings.verifyModule(module))
+      throw new DeviceError('LLVM finds a fault in the module; it was written to the error output.');
     bindings.WriteBitcodeToFile(module, path);
   } finally {
     rmSync(folder, { recursive: true });

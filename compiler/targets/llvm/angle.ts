@@ -38,7 +38,11 @@ function toNumber(fixed: bigint): number {
 }
 
 function table(writer: FunctionWriter, name: string, values: readonly number[]): string {
-  writer.module.helper(name, () => `@${name} = private unnamed_addr constant [${values.length} x double] [${values.map((value) => `double ${literal('double', 1, value)}`).join(', ')}]`);
+  writer.module.helper(
+    name,
+    () =>
+      `@${name} = private unnamed_addr constant [${values.length} x double] [${values.map((value) => `double ${literal('double', 1, value)}`).join(', ')}]`,
+  );
   return `@${name}`;
 }
 
@@ -48,7 +52,10 @@ export function reduceAngle(writer: FunctionWriter, lanes: number, x: string): {
   const wide = widen(writer, lanes, x);
   const zero = d.f(0);
   const huge = v.is('oge', v.abs(x), v.f(2 ** 30));
-  const any = lanes === 1 ? huge : writer.intrinsic(`llvm.vector.reduce.or.${mangled('i1', lanes)}`, 'i1', [vectorOf('i1', lanes)], [huge]);
+  const any =
+    lanes === 1
+      ? huge
+      : writer.intrinsic(`llvm.vector.reduce.or.${mangled('i1', lanes)}`, 'i1', [vectorOf('i1', lanes)], [huge]);
   const [before, far, on] = [writer.current(), writer.label('far'), writer.label('on')];
   writer.line(`br i1 ${any}, label %${far}, label %${on}`);
   writer.begin(far);
@@ -67,7 +74,13 @@ export function reduceAngle(writer: FunctionWriter, lanes: number, x: string): {
 }
 
 /** The lanes that are huge as head + tail of moderate size; the others as they are. */
-function largeAngle(writer: FunctionWriter, lanes: number, x: string, wide: string, huge: string): { head: string; tail: string } {
+function largeAngle(
+  writer: FunctionWriter,
+  lanes: number,
+  x: string,
+  wide: string,
+  huge: string,
+): { head: string; tail: string } {
   const v = vector(writer, 'float', lanes);
   const d = vector(writer, 'double', lanes);
   const { high, low } = tables();
@@ -79,14 +92,21 @@ function largeAngle(writer: FunctionWriter, lanes: number, x: string, wide: stri
   const last = lastExponent - firstExponent;
   const raw = v.int('sub', biased, 150 + firstExponent);
   const above = writer.define(`icmp sgt ${integers} ${raw}, ${literal('i32', lanes, last)}`);
-  const capped = writer.define(`select ${mask} ${above}, ${integers} ${literal('i32', lanes, last)}, ${integers} ${raw}`);
+  const capped = writer.define(
+    `select ${mask} ${above}, ${integers} ${literal('i32', lanes, last)}, ${integers} ${raw}`,
+  );
   const place = writer.define(`select ${mask} ${huge}, ${integers} ${capped}, ${integers} ${literal('i32', lanes, 0)}`);
   const offset = writer.define(`sext ${integers} ${place} to ${vectorOf('i64', lanes)}`);
   const lookUp = (name: string): string => {
     const pointers = writer.define(`getelementptr inbounds double, ptr ${name}, ${vectorOf('i64', lanes)} ${offset}`);
     if (lanes === 1) return writer.define(`load double, ptr ${pointers}, align 8`);
     const type = vectorOf('double', lanes);
-    return writer.intrinsic(`llvm.masked.gather.${mangled('double', lanes)}.${mangled('ptr', lanes)}`, type, [`<${lanes} x ptr>`, 'i32 immarg', mask, type], [pointers, '8', literal('i1', lanes, 1), 'zeroinitializer']);
+    return writer.intrinsic(
+      `llvm.masked.gather.${mangled('double', lanes)}.${mangled('ptr', lanes)}`,
+      type,
+      [`<${lanes} x ptr>`, 'i32 immarg', mask, type],
+      [pointers, '8', literal('i1', lanes, 1), 'zeroinitializer'],
+    );
   };
   // The significand as a whole number with the sign of x.
   const significand = v.int('or', v.int('and', bits, 0x7fffff), 0x800000);

@@ -6,7 +6,8 @@ import type { TileDtype } from '../../tile/build.ts';
 import type { FunctionWriter } from './writer.ts';
 import { literal, llvmType, vectorOf } from './writer.ts';
 
-const isFloat = (dtype: TileDtype): boolean => dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f64';
+const isFloat = (dtype: TileDtype): boolean =>
+  dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f64';
 const isUnsigned = (dtype: TileDtype): boolean => dtype === 'u32' || dtype === 'u8' || dtype === 'bool';
 const integerBits: Partial<Record<TileDtype, number>> = { bool: 1, u8: 8, i32: 32, u32: 32, index: 64 };
 
@@ -24,7 +25,9 @@ export function halfBits(writer: FunctionWriter, dtype: 'f16' | 'bf16', lanes: n
   const upper = writer.define(`lshr ${word} ${raw}, ${literal('i32', lanes, 16)}`);
   const odd = writer.define(`and ${word} ${upper}, ${literal('i32', lanes, 1)}`);
   const bias = writer.define(`add ${word} ${odd}, ${literal('i32', lanes, 0x7fff)}`);
-  const rounded = writer.define(`lshr ${word} ${writer.define(`add ${word} ${raw}, ${bias}`)}, ${literal('i32', lanes, 16)}`);
+  const rounded = writer.define(
+    `lshr ${word} ${writer.define(`add ${word} ${raw}, ${bias}`)}, ${literal('i32', lanes, 16)}`,
+  );
   const quiet = writer.define(`or ${word} ${upper}, ${literal('i32', lanes, 0x40)}`);
   const unordered = writer.define(`fcmp uno ${float} ${value}, ${value}`);
   const chosen = writer.define(`select ${vectorOf('i1', lanes)} ${unordered}, ${word} ${quiet}, ${word} ${rounded}`);
@@ -41,7 +44,9 @@ export function fromHalfBits(writer: FunctionWriter, dtype: 'f16' | 'bf16', lane
   }
   const word = vectorOf('i32', lanes);
   const wide = writer.define(`zext ${short} ${value} to ${word}`);
-  return writer.define(`bitcast ${word} ${writer.define(`shl ${word} ${wide}, ${literal('i32', lanes, 16)}`)} to ${float}`);
+  return writer.define(
+    `bitcast ${word} ${writer.define(`shl ${word} ${wide}, ${literal('i32', lanes, 16)}`)} to ${float}`,
+  );
 }
 
 /** A float value rounded to what the dtype can hold; other dtypes as they are. */
@@ -84,12 +89,15 @@ function floatToInteger(writer: FunctionWriter, from: TileDtype, to: TileDtype, 
   const largest = unsigned ? 2n ** BigInt(size) - 1n : 2n ** BigInt(size - 1) - 1n;
   // The conversion itself is undefined outside the range: give it 0 there and choose the bound afterwards.
   const above = writer.define(`fcmp oge ${source} ${value}, ${literal(element, lanes, top)}`);
-  const inside = writer.define(`and ${mask} ${writer.define(`fcmp olt ${source} ${value}, ${literal(element, lanes, top)}`)}, ${writer.define(`fcmp oge ${source} ${value}, ${literal(element, lanes, low)}`)}`);
+  const inside = writer.define(
+    `and ${mask} ${writer.define(`fcmp olt ${source} ${value}, ${literal(element, lanes, top)}`)}, ${writer.define(`fcmp oge ${source} ${value}, ${literal(element, lanes, low)}`)}`,
+  );
   const below = writer.define(`fcmp olt ${source} ${value}, ${literal(element, lanes, low)}`);
   const safe = writer.define(`select ${mask} ${inside}, ${source} ${value}, ${source} ${literal(element, lanes, 0)}`);
   const converted = writer.define(`${unsigned ? 'fptoui' : 'fptosi'} ${source} ${safe} to ${target}`);
   const integer = llvmType(to, 1);
-  const bound = (limit: bigint): string => (lanes === 1 ? `${limit}` : `<${new Array<string>(lanes).fill(`${integer} ${limit}`).join(', ')}>`);
+  const bound = (limit: bigint): string =>
+    lanes === 1 ? `${limit}` : `<${new Array<string>(lanes).fill(`${integer} ${limit}`).join(', ')}>`;
   const capped = writer.define(`select ${mask} ${above}, ${target} ${bound(largest)}, ${target} ${converted}`);
   if (unsigned) return capped;
   return writer.define(`select ${mask} ${below}, ${target} ${bound(-(2n ** BigInt(size - 1)))}, ${target} ${capped}`);

@@ -19,12 +19,20 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
   const features = new Set(host.features.split(','));
   const { lanes, registers } = vectors(host.architecture, (name) => features.has(`+${name}`));
   return {
-    vectorLanes: lanes, vectorRegisters: registers, workgroupThreads: 1,
-    nearMemory: host.l1 ?? 32 * 1024, cache: host.l2 ?? 1024 * 1024, units: threads, dtypes: nativeDtypes,
+    vectorLanes: lanes,
+    vectorRegisters: registers,
+    workgroupThreads: 1,
+    nearMemory: host.l1 ?? 32 * 1024,
+    cache: host.l2 ?? 1024 * 1024,
+    units: threads,
+    dtypes: nativeDtypes,
   };
 }
 
-function vectors(architecture: CpuHost['architecture'], has: (feature: string) => boolean): { lanes: number; registers: number } {
+function vectors(
+  architecture: CpuHost['architecture'],
+  has: (feature: string) => boolean,
+): { lanes: number; registers: number } {
   if (architecture === 'aarch64') return { lanes: 4, registers: 32 };
   if (has('avx512f') && has('avx512bw') && has('avx512vl')) return { lanes: 16, registers: 32 };
   return has('avx2') && has('fma') ? { lanes: 8, registers: 16 } : { lanes: 4, registers: 16 };

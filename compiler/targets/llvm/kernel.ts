@@ -30,7 +30,8 @@ export interface KernelText {
 
 /** `shared[i]`: parameter i may overlap another. */
 export function emitKernel(module: ModuleWriter, kernel: TileKernel, shared: readonly boolean[]): KernelText {
-  if (kernel.workgroup !== 1) throw new Error(`kernel ${kernel.name} has workgroups of ${kernel.workgroup}: the CPU runs workgroups of one`);
+  if (kernel.workgroup !== 1)
+    throw new Error(`kernel ${kernel.name} has workgroups of ${kernel.workgroup}: the CPU runs workgroups of one`);
   const writer = functionWriter(module);
   const scope: Scope = { writer, registers: new Map(), pointers: new Map(), written: new Map() };
   const signature = ['i64 %first', 'i64 %last'];
@@ -39,7 +40,9 @@ export function emitKernel(module: ModuleWriter, kernel: TileKernel, shared: rea
     scope.registers.set(argument, { kind: 'value', text: `%g${place}` });
   });
   kernel.parameters.forEach((memory, place) => {
-    signature.push(`ptr ${shared[place] === true ? '' : 'noalias '}nocapture ${memory.access === 'read' ? 'readonly ' : ''}align 64 %p${place}`);
+    signature.push(
+      `ptr ${shared[place] === true ? '' : 'noalias '}nocapture ${memory.access === 'read' ? 'readonly ' : ''}align 64 %p${place}`,
+    );
     scope.pointers.set(memory, `%p${place}`);
   });
   kernel.scratch.forEach((memory, place) => {
@@ -57,7 +60,14 @@ export function emitKernel(module: ModuleWriter, kernel: TileKernel, shared: rea
 }
 
 /** for index = from; index < to; index += step — tested once before, then at the end of each round. */
-function emitLoop(scope: Scope, index: Register, from: string, to: string, step: number, body: readonly Statement[]): void {
+function emitLoop(
+  scope: Scope,
+  index: Register,
+  from: string,
+  to: string,
+  step: number,
+  body: readonly Statement[],
+): void {
   const { writer } = scope;
   const round = writer.label('loop');
   const done = writer.label('done');
@@ -98,7 +108,8 @@ function emitStatement(scope: Scope, statement: Statement): void {
     }
     case 'assign': {
       const target = scope.registers.get(statement.register);
-      if (target?.kind !== 'slot') throw new Error(`register ${statement.register.name} is assigned but is not a variable`);
+      if (target?.kind !== 'slot')
+        throw new Error(`register ${statement.register.name} is assigned but is not a variable`);
       const { type } = statement.register;
       writer.line(`store ${llvmType(type.dtype, type.lanes)} ${emit(scope, statement.value)}, ptr ${target.text}`);
       return;
@@ -107,7 +118,14 @@ function emitStatement(scope: Scope, statement: Statement): void {
       emitStore(writer, place(scope, statement, statement.value.type.lanes), emit(scope, statement.value));
       return;
     case 'for':
-      emitLoop(scope, statement.index, emit(scope, statement.from), emit(scope, statement.to), statement.step, statement.body);
+      emitLoop(
+        scope,
+        statement.index,
+        emit(scope, statement.from),
+        emit(scope, statement.to),
+        statement.step,
+        statement.body,
+      );
       return;
     case 'if':
       return emitIf(scope, emit(scope, statement.condition), statement.then, statement.else);
@@ -118,7 +136,10 @@ function emitStatement(scope: Scope, statement: Statement): void {
     case 'flag': {
       const { lanes } = statement.condition.type;
       const raised = emit(scope, statement.condition);
-      const any = lanes === 1 ? raised : writer.intrinsic(`llvm.vector.reduce.or.${mangled('i1', lanes)}`, 'i1', [vectorOf('i1', lanes)], [raised]);
+      const any =
+        lanes === 1
+          ? raised
+          : writer.intrinsic(`llvm.vector.reduce.or.${mangled('i1', lanes)}`, 'i1', [vectorOf('i1', lanes)], [raised]);
       const raise = writer.label('raise');
       const on = writer.label('on');
       writer.line(`br i1 ${any}, label %${raise}, label %${on}`);
@@ -151,10 +172,19 @@ type Access = Pick<Extract<TileExpression, { kind: 'load' }>, 'memory' | 'offset
 
 function place(scope: Scope, access: Access, lanes: number): Place {
   const pointer = scope.pointers.get(access.memory);
-  if (pointer === undefined) throw new Error(`memory ${access.memory.name} is neither a parameter nor scratch of its kernel`);
+  if (pointer === undefined)
+    throw new Error(`memory ${access.memory.name} is neither a parameter nor scratch of its kernel`);
   const offset = emit(scope, access.offset);
   const mask = access.mask === undefined ? {} : { mask: emit(scope, access.mask) };
-  return { memory: access.memory, pointer, offset, offsetLanes: access.offset.type.lanes, stride: access.stride, lanes, ...mask };
+  return {
+    memory: access.memory,
+    pointer,
+    offset,
+    offsetLanes: access.offset.type.lanes,
+    stride: access.stride,
+    lanes,
+    ...mask,
+  };
 }
 
 function emit(scope: Scope, expression: TileExpression): string {
@@ -187,7 +217,10 @@ function emitNew(scope: Scope, expression: TileExpression): string {
     case 'splat':
       return emitSplat(writer, element, lanes, emit(scope, expression.operand));
     case 'ramp': {
-      const values = Array.from({ length: lanes }, (_, lane) => (lanes === 1 ? '' : `${element} `) + literal(element, 1, lane));
+      const values = Array.from(
+        { length: lanes },
+        (_, lane) => (lanes === 1 ? '' : `${element} `) + literal(element, 1, lane),
+      );
       return lanes === 1 ? values.join('') : `<${values.join(', ')}>`;
     }
     case 'combine': {
@@ -210,7 +243,9 @@ function emitNew(scope: Scope, expression: TileExpression): string {
       const [a, b] = expression.operands;
       const type = vectorOf(element, a.type.lanes);
       const picks = expression.picks.map((pick) => `i32 ${pick}`).join(', ');
-      return writer.define(`shufflevector ${type} ${emit(scope, a)}, ${type} ${emit(scope, b)}, <${lanes} x i32> <${picks}>`);
+      return writer.define(
+        `shufflevector ${type} ${emit(scope, a)}, ${type} ${emit(scope, b)}, <${lanes} x i32> <${picks}>`,
+      );
     }
     case 'load':
       return emitLoad(writer, place(scope, expression, lanes));

@@ -27,7 +27,9 @@ export function callMath(writer: FunctionWriter, name: MathFunction, lanes: numb
     const result = bodies[name](inner, lanes, names);
     return [
       `define internal ${type} @${helper}(${names.map((parameter) => `${type} ${parameter}`).join(', ')}) alwaysinline nounwind {`,
-      inner.body(), `  ret ${type} ${result}`, '}',
+      inner.body(),
+      `  ret ${type} ${result}`,
+      '}',
     ].join('\n');
   });
   return writer.define(`call ${type} @${helper}(${values.map((value) => `${type} ${value}`).join(', ')})`);
@@ -45,7 +47,10 @@ function exponential(writer: FunctionWriter, lanes: number, x: string): string {
   const shifted = v.fma(held, v.f(Math.LOG2E), v.f(shifter));
   const n = v.sub(shifted, v.f(shifter));
   const r = v.fma(n, v.f(1.9046542121259336e-9), v.fma(n, v.f(-0.6931471824645996), held));
-  const tail = v.polynomial(r, [0.5, 0.16666576266288757, 0.04166637361049652, 0.00836323481053114, 0.0013941217912361026]);
+  const tail = v.polynomial(
+    r,
+    [0.5, 0.16666576266288757, 0.04166637361049652, 0.00836323481053114, 0.0013941217912361026],
+  );
   const power = v.add(v.fma(tail, v.mul(r, r), r), v.f(1));
   const count = v.int('sub', v.bits(shifted), shifterBits);
   const half = v.int('ashr', count, 1);
@@ -61,12 +66,20 @@ function logarithm(writer: FunctionWriter, lanes: number, x: string): string {
   // Counting from the bits of √½ puts m into its range.
   const offset = v.int('sub', v.bits(normal), 0x3f3504f3);
   const m = v.fromBits(v.int('add', v.int('and', offset, 0x007fffff), 0x3f3504f3));
-  const counted = writer.define(`sitofp ${vectorOf('i32', lanes)} ${v.int('ashr', offset, 23)} to ${vectorOf('float', lanes)}`);
+  const counted = writer.define(
+    `sitofp ${vectorOf('i32', lanes)} ${v.int('ashr', offset, 23)} to ${vectorOf('float', lanes)}`,
+  );
   const e = v.select(subnormal, v.sub(counted, v.f(23)), counted);
   const f = v.sub(m, v.f(1));
   const square = v.mul(f, f);
-  const tail = v.polynomial(f, [0.3333333134651184, -0.2500081956386566, 0.20001226663589478, -0.16623356938362122, 0.14201758801937103, -0.13160182535648346, 0.12761574983596802, -0.07634493708610535]);
-  const small = v.fma(e, v.f(-2.12194440e-4), v.mul(v.mul(tail, f), square));
+  const tail = v.polynomial(
+    f,
+    [
+      0.3333333134651184, -0.2500081956386566, 0.20001226663589478, -0.16623356938362122, 0.14201758801937103,
+      -0.13160182535648346, 0.12761574983596802, -0.07634493708610535,
+    ],
+  );
+  const small = v.fma(e, v.f(-2.1219444e-4), v.mul(v.mul(tail, f), square));
   const sum = v.add(f, v.fma(square, v.f(-0.5), small));
   const finite = v.fma(e, v.f(0.693359375), sum);
   const zero = v.select(v.is('oeq', x, v.f(0)), v.f(-Infinity), finite);
@@ -79,7 +92,10 @@ function hyperbolicTangent(writer: FunctionWriter, lanes: number, x: string): st
   const v = vector(writer, 'float', lanes);
   const size = v.abs(x);
   const square = v.mul(size, size);
-  const tail = v.polynomial(square, [-0.3333328366279602, 0.13331490755081177, -0.05374349653720856, 0.02065058797597885, -0.005717045161873102]);
+  const tail = v.polynomial(
+    square,
+    [-0.3333328366279602, 0.13331490755081177, -0.05374349653720856, 0.02065058797597885, -0.005717045161873102],
+  );
   const small = v.fma(v.mul(tail, square), size, size);
   const grown = v.add(exponential(writer, lanes, v.add(size, size)), v.f(1));
   const large = v.sub(v.f(1), v.div(v.f(2), grown));
@@ -91,10 +107,22 @@ function errorFunction(writer: FunctionWriter, lanes: number, x: string): string
   const v = vector(writer, 'float', lanes);
   const size = v.abs(x);
   const square = v.mul(x, x);
-  const tail = v.polynomial(square, [0.12837916612625122, -0.37612634897232056, 0.11283719539642334, -0.026860753074288368, 0.005204435903578997, -0.0008181927842088044, 0.00008538841939298436]);
+  const tail = v.polynomial(
+    square,
+    [
+      0.12837916612625122, -0.37612634897232056, 0.11283719539642334, -0.026860753074288368, 0.005204435903578997,
+      -0.0008181927842088044, 0.00008538841939298436,
+    ],
+  );
   const small = v.fma(tail, x, x);
   const held = v.select(v.is('ogt', size, v.f(4)), v.f(4), size);
-  const complement = v.polynomial(held, [-0.00017749672406353056, -1.1277495622634888, -0.63705974817276, -0.104037344455719, 0.02227707952260971, -0.003055605571717024, 0.0001971815072465688]);
+  const complement = v.polynomial(
+    held,
+    [
+      -0.00017749672406353056, -1.1277495622634888, -0.63705974817276, -0.104037344455719, 0.02227707952260971,
+      -0.003055605571717024, 0.0001971815072465688,
+    ],
+  );
   const large = v.copysign(v.sub(v.f(1), exponential(writer, lanes, complement)), x);
   return v.select(v.is('olt', size, v.f(0.9)), small, large);
 }
@@ -130,9 +158,17 @@ const power: Body = (writer, lanes, [x = '', y = '']) => {
   const halfBits = literalBits(lanes, half);
   const offset = d.int('sub', d.bits(wide), halfBits);
   const m = d.fromBits(d.int('add', d.int('and', offset, literalBits(lanes, 2 ** 52, -1n)), halfBits));
-  const e = writer.define(`sitofp ${vectorOf('i64', lanes)} ${d.int('ashr', offset, 52)} to ${vectorOf('double', lanes)}`);
+  const e = writer.define(
+    `sitofp ${vectorOf('i64', lanes)} ${d.int('ashr', offset, 52)} to ${vectorOf('double', lanes)}`,
+  );
   const s = d.div(d.sub(m, d.f(1)), d.add(m, d.f(1)));
-  const series = d.polynomial(d.mul(s, s), [2.8853900817778504, 0.9617966941127059, 0.5770779424976084, 0.41220924514271967, 0.31990576686050654, 0.28290201102102963]);
+  const series = d.polynomial(
+    d.mul(s, s),
+    [
+      2.8853900817778504, 0.9617966941127059, 0.5770779424976084, 0.41220924514271967, 0.31990576686050654,
+      0.28290201102102963,
+    ],
+  );
   const finite = d.fma(series, s, e);
   const zero = d.select(d.is('oeq', wide, d.f(0)), d.f(-Infinity), finite);
   const log = d.select(d.is('ueq', wide, d.f(Infinity)), wide, zero);
@@ -141,7 +177,13 @@ const power: Body = (writer, lanes, [x = '', y = '']) => {
   const held = d.select(d.is('ogt', low, d.f(200)), d.f(200), low);
   const shifted = d.add(held, d.f(1.5 * 2 ** 52));
   const rest = d.sub(held, d.sub(shifted, d.f(1.5 * 2 ** 52)));
-  const root = d.polynomial(rest, [1.0000000000000273, 0.6931471805459333, 0.24022650695463674, 0.055504109412075765, 0.009618129229355996, 0.0013333450564108004, 0.00015403411094002225, 0.00001531008077174448, 0.0000013264170705810318]);
+  const root = d.polynomial(
+    rest,
+    [
+      1.0000000000000273, 0.6931471805459333, 0.24022650695463674, 0.055504109412075765, 0.009618129229355996,
+      0.0013333450564108004, 0.00015403411094002225, 0.00001531008077174448, 0.0000013264170705810318,
+    ],
+  );
   // The low bits of the shifted number are n; moved into the exponent's place they scale by 2^n.
   const scaled = d.fromBits(d.int('add', d.bits(root), d.int('shl', d.bits(shifted), 52)));
   const bare = d.select(d.is('uno', product, product), product, scaled);

@@ -22,7 +22,10 @@ const address = (writer: FunctionWriter, place: Place, offset: string): string =
 /** One pointer per lane. */
 function addresses(writer: FunctionWriter, place: Place): string {
   const element = storageTypes[place.memory.dtype];
-  if (place.offsetLanes > 1) return writer.define(`getelementptr inbounds ${element}, ptr ${place.pointer}, <${place.lanes} x i64> ${place.offset}`);
+  if (place.offsetLanes > 1)
+    return writer.define(
+      `getelementptr inbounds ${element}, ptr ${place.pointer}, <${place.lanes} x i64> ${place.offset}`,
+    );
   const base = address(writer, place, place.offset);
   const steps = Array.from({ length: place.lanes }, (_, lane) => `i64 ${lane * place.stride}`).join(', ');
   return writer.define(`getelementptr ${element}, ptr ${base}, <${place.lanes} x i64> <${steps}>`);
@@ -31,7 +34,11 @@ function addresses(writer: FunctionWriter, place: Place): string {
 const scattered = (place: Place): boolean => place.lanes > 1 && (place.offsetLanes > 1 || place.stride !== 1);
 
 /** Runs `inside` only where the scalar condition holds. */
-function guarded(writer: FunctionWriter, condition: string, inside: () => string): { value: string; from: string; before: string; after: string } {
+function guarded(
+  writer: FunctionWriter,
+  condition: string,
+  inside: () => string,
+): { value: string; from: string; before: string; after: string } {
   const before = writer.current();
   const yes = writer.label('read');
   const after = writer.label('on');
@@ -69,7 +76,12 @@ function loadStorage(writer: FunctionWriter, place: Place): string {
     return writer.define(`phi ${type} [ ${value}, %${from} ], [ ${literal(element, 1, 0)}, %${before} ]`);
   }
   const name = `llvm.masked.load.${mangled(element, lanes)}.p0`;
-  return writer.intrinsic(name, type, ['ptr', 'i32 immarg', `<${lanes} x i1>`, type], [address(writer, place, place.offset), String(align), mask, 'zeroinitializer']);
+  return writer.intrinsic(
+    name,
+    type,
+    ['ptr', 'i32 immarg', `<${lanes} x i1>`, type],
+    [address(writer, place, place.offset), String(align), mask, 'zeroinitializer'],
+  );
 }
 
 /** One value in every lane. */
@@ -87,7 +99,12 @@ export function emitStore(writer: FunctionWriter, place: Place, value: string): 
   const stored = toStorage(writer, place, value);
   if (scattered(place)) {
     const name = `llvm.masked.scatter.${mangled(element, lanes)}.${mangled('ptr', lanes)}`;
-    writer.intrinsic(name, 'void', [type, `<${lanes} x ptr>`, 'i32 immarg', `<${lanes} x i1>`], [stored, addresses(writer, place), String(align), mask ?? literal('i1', lanes, 1)]);
+    writer.intrinsic(
+      name,
+      'void',
+      [type, `<${lanes} x ptr>`, 'i32 immarg', `<${lanes} x i1>`],
+      [stored, addresses(writer, place), String(align), mask ?? literal('i1', lanes, 1)],
+    );
     return;
   }
   const store = (): string => {
@@ -98,12 +115,19 @@ export function emitStore(writer: FunctionWriter, place: Place, value: string): 
   else if (lanes === 1) guarded(writer, mask, store);
   else {
     const name = `llvm.masked.store.${mangled(element, lanes)}.p0`;
-    writer.intrinsic(name, 'void', [type, 'ptr', 'i32 immarg', `<${lanes} x i1>`], [stored, address(writer, place, place.offset), String(align), mask]);
+    writer.intrinsic(
+      name,
+      'void',
+      [type, 'ptr', 'i32 immarg', `<${lanes} x i1>`],
+      [stored, address(writer, place, place.offset), String(align), mask],
+    );
   }
 }
 
 export function emitPrefetch(writer: FunctionWriter, place: Place): void {
-  const at = writer.define(`getelementptr ${storageTypes[place.memory.dtype]}, ptr ${place.pointer}, i64 ${place.offset}`);
+  const at = writer.define(
+    `getelementptr ${storageTypes[place.memory.dtype]}, ptr ${place.pointer}, i64 ${place.offset}`,
+  );
   writer.intrinsic('llvm.prefetch.p0', 'void', ['ptr', 'i32 immarg', 'i32 immarg', 'i32 immarg'], [at, '0', '3', '1']);
 }
 
@@ -111,7 +135,9 @@ function fromStorage(writer: FunctionWriter, place: Place, value: string): strin
   const { lanes } = place;
   const { dtype } = place.memory;
   if (dtype === 'f16' || dtype === 'bf16') return fromHalfBits(writer, dtype, lanes, value);
-  return dtype === 'bool' ? writer.define(`icmp ne ${vectorOf('i8', lanes)} ${value}, ${literal('i8', lanes, 0)}`) : value;
+  return dtype === 'bool'
+    ? writer.define(`icmp ne ${vectorOf('i8', lanes)} ${value}, ${literal('i8', lanes, 0)}`)
+    : value;
 }
 
 function toStorage(writer: FunctionWriter, place: Place, value: string): string {

@@ -18,11 +18,15 @@ export function philox(writer: FunctionWriter, lanes: number, values: readonly s
   const xor = (a: string, b: string): string => writer.define(`xor ${word} ${a}, ${b}`);
   const multiply = (value: string, by: number): { high: string; low: string } => {
     const product = writer.define(`mul ${wide} ${widen(value)}, ${literal('i64', lanes, by)}`);
-    return { low: narrow(product), high: narrow(writer.define(`lshr ${wide} ${product}, ${literal('i64', lanes, 32)}`)) };
+    return {
+      low: narrow(product),
+      high: narrow(writer.define(`lshr ${wide} ${product}, ${literal('i64', lanes, 32)}`)),
+    };
   };
   let [x0, x1, x2, k0, k1] = values;
   let x3 = literal('i32', lanes, 0);
-  if (x0 === undefined || x1 === undefined || x2 === undefined || k0 === undefined || k1 === undefined) throw new Error('philox takes five operands');
+  if (x0 === undefined || x1 === undefined || x2 === undefined || k0 === undefined || k1 === undefined)
+    throw new Error('philox takes five operands');
   for (let round = 0; round < 10; round++) {
     const first = multiply(x0, multiplier0);
     const second = multiply(x2, multiplier1);

@@ -30,51 +30,69 @@ type Binary = (site: Site, a: string, b: string) => string;
 const constant = (site: Site, value: number): string => literal(site.element, site.lanes, value);
 const define = (site: Site, instruction: string): string => site.writer.define(instruction);
 /** Index arithmetic never overflows: addresses are far smaller. Other integers wrap. */
-const simple = (float: string, integer: string): Binary => (site, a, b) =>
-  define(site, `${site.float ? float : site.dtype === 'index' ? `${integer} nsw` : integer} ${site.type} ${a}, ${b}`);
+const simple =
+  (float: string, integer: string): Binary =>
+  (site, a, b) =>
+    define(site, `${site.float ? float : site.dtype === 'index' ? `${integer} nsw` : integer} ${site.type} ${a}, ${b}`);
 const select = (site: Site, condition: string, a: string, b: string): string =>
   define(site, `select ${vectorOf('i1', site.lanes)} ${condition}, ${site.type} ${a}, ${site.type} ${b}`);
 const compare = (site: Site, float: string, signed: string, a: string, b: string): string => {
   if (site.float) return define(site, `fcmp ${float} ${site.type} ${a}, ${b}`);
   return define(site, `icmp ${site.unsigned ? signed.replace(/^s/, 'u') : signed} ${site.type} ${a}, ${b}`);
 };
-const intrinsic = (name: string): Unary => (site, a) =>
-  site.writer.intrinsic(`llvm.${name}.${mangled(site.element, site.lanes)}`, site.type, [site.type], [a]);
-const wholeNumber = (name: string): Unary => (site, a) => (site.float ? intrinsic(name)(site, a) : a);
+const intrinsic =
+  (name: string): Unary =>
+  (site, a) =>
+    site.writer.intrinsic(`llvm.${name}.${mangled(site.element, site.lanes)}`, site.type, [site.type], [a]);
+const wholeNumber =
+  (name: string): Unary =>
+  (site, a) =>
+    site.float ? intrinsic(name)(site, a) : a;
 
 /** A function of `math.ts`: floats only, in single precision. */
-const math = (name: 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'erf'): Unary => (site, a) => {
-  if (site.element !== 'float') throw new Error(`${name} of ${site.dtype} has no native code: only single precision has`);
-  return callMath(site.writer, name, site.lanes, [a]);
-};
+const math =
+  (name: 'exp' | 'log' | 'sin' | 'cos' | 'tanh' | 'erf'): Unary =>
+  (site, a) => {
+    if (site.element !== 'float')
+      throw new Error(`${name} of ${site.dtype} has no native code: only single precision has`);
+    return callMath(site.writer, name, site.lanes, [a]);
+  };
 
 const isLiteral = (value: string): boolean => !value.startsWith('%');
 
 const isOrdinary = (value: string): boolean => isLiteral(value) && !value.includes('0x7FF8');
 
 /** NaN if either is: the comparison picks `b` when unordered, so only `a` needs another look, unless it is a constant. */
-const extreme = (order: 'gt' | 'lt'): Binary => (site, a, b) => {
-  if (!site.float) return select(site, compare(site, '', `s${order}`, a, b), a, b);
-  if (isOrdinary(b) && !isOrdinary(a)) return extreme(order)(site, b, a);
-  const picked = select(site, define(site, `fcmp o${order} ${site.type} ${a}, ${b}`), a, b);
-  return isOrdinary(a) ? picked : select(site, define(site, `fcmp uno ${site.type} ${a}, ${a}`), a, picked);
-};
+const extreme =
+  (order: 'gt' | 'lt'): Binary =>
+  (site, a, b) => {
+    if (!site.float) return select(site, compare(site, '', `s${order}`, a, b), a, b);
+    if (isOrdinary(b) && !isOrdinary(a)) return extreme(order)(site, b, a);
+    const picked = select(site, define(site, `fcmp o${order} ${site.type} ${a}, ${b}`), a, b);
+    return isOrdinary(a) ? picked : select(site, define(site, `fcmp uno ${site.type} ${a}, ${a}`), a, picked);
+  };
 
 /** Division toward zero; by 0 gives 0, and the smallest number by -1 gives itself. */
-const integerDivision = (instruction: 'div' | 'rem'): Binary => (site, a, b) => {
-  if (site.unsigned) {
-    const isZero = define(site, `icmp eq ${site.type} ${b}, ${constant(site, 0)}`);
-    const safe = select(site, isZero, constant(site, 1), b);
-    return select(site, isZero, constant(site, 0), define(site, `u${instruction} ${site.type} ${a}, ${safe}`));
-  }
-  if (isLiteral(b) && !/(^|\s)(0|-1|zeroinitializer)\b/.test(b)) return define(site, `s${instruction} ${site.type} ${a}, ${b}`);
-  // -1, 0 and 1 as divisors: (b + 1) unsigned below 3.
-  const near = define(site, `icmp ult ${site.type} ${define(site, `add ${site.type} ${b}, ${constant(site, 1)}`)}, ${constant(site, 3)}`);
-  const safe = select(site, near, constant(site, 1), b);
-  const result = define(site, `s${instruction} ${site.type} ${a}, ${safe}`);
-  const special = instruction === 'div' ? define(site, `mul ${site.type} ${a}, ${b}`) : constant(site, 0);
-  return select(site, near, special, result);
-};
+const integerDivision =
+  (instruction: 'div' | 'rem'): Binary =>
+  (site, a, b) => {
+    if (site.unsigned) {
+      const isZero = define(site, `icmp eq ${site.type} ${b}, ${constant(site, 0)}`);
+      const safe = select(site, isZero, constant(site, 1), b);
+      return select(site, isZero, constant(site, 0), define(site, `u${instruction} ${site.type} ${a}, ${safe}`));
+    }
+    if (isLiteral(b) && !/(^|\s)(0|-1|zeroinitializer)\b/.test(b))
+      return define(site, `s${instruction} ${site.type} ${a}, ${b}`);
+    // -1, 0 and 1 as divisors: (b + 1) unsigned below 3.
+    const near = define(
+      site,
+      `icmp ult ${site.type} ${define(site, `add ${site.type} ${b}, ${constant(site, 1)}`)}, ${constant(site, 3)}`,
+    );
+    const safe = select(site, near, constant(site, 1), b);
+    const result = define(site, `s${instruction} ${site.type} ${a}, ${safe}`);
+    const special = instruction === 'div' ? define(site, `mul ${site.type} ${a}, ${b}`) : constant(site, 0);
+    return select(site, near, special, result);
+  };
 
 /**
  * |a| - |b|·trunc(|a| / |b|) in double precision, twice, so that large quotients come out exact too; then the sign of a.
@@ -93,23 +111,34 @@ const floatRemainder: Binary = (site, a, b) => {
     rest = d.select(d.is('olt', left, d.f(0)), d.add(left, divisor), left);
   }
   // A finite number by an infinite one is itself.
-  const keep = define(site, `and ${vectorOf('i1', lanes)} ${d.is('oeq', divisor, d.f(Infinity))}, ${d.is('olt', size, d.f(Infinity))}`);
+  const keep = define(
+    site,
+    `and ${vectorOf('i1', lanes)} ${d.is('oeq', divisor, d.f(Infinity))}, ${d.is('olt', size, d.f(Infinity))}`,
+  );
   const signed = d.copysign(d.select(keep, size, rest), dividend);
   return site.element === 'double' ? signed : narrow(writer, lanes, signed);
 };
 
-const shift = (signed: string, unsigned: string): Binary => (site, a, b) => {
-  const width = site.element === 'i64' ? 63 : site.element === 'i8' ? 7 : 31;
-  const amount = define(site, `and ${site.type} ${b}, ${constant(site, width)}`);
-  return define(site, `${site.unsigned ? unsigned : signed} ${site.type} ${a}, ${amount}`);
-};
+const shift =
+  (signed: string, unsigned: string): Binary =>
+  (site, a, b) => {
+    const width = site.element === 'i64' ? 63 : site.element === 'i8' ? 7 : 31;
+    const amount = define(site, `and ${site.type} ${b}, ${constant(site, width)}`);
+    return define(site, `${site.unsigned ? unsigned : signed} ${site.type} ${a}, ${amount}`);
+  };
 
 const unary: Record<UnaryOp, Unary> = {
-  neg: (site, a) => (site.float ? define(site, `fneg ${site.type} ${a}`) : define(site, `sub ${site.type} ${constant(site, 0)}, ${a}`)),
+  neg: (site, a) =>
+    site.float ? define(site, `fneg ${site.type} ${a}`) : define(site, `sub ${site.type} ${constant(site, 0)}, ${a}`),
   abs: (site, a) => {
     if (site.float) return intrinsic('fabs')(site, a);
     if (site.unsigned) return a;
-    return select(site, define(site, `icmp slt ${site.type} ${a}, ${constant(site, 0)}`), define(site, `sub ${site.type} ${constant(site, 0)}, ${a}`), a);
+    return select(
+      site,
+      define(site, `icmp slt ${site.type} ${a}, ${constant(site, 0)}`),
+      define(site, `sub ${site.type} ${constant(site, 0)}, ${a}`),
+      a,
+    );
   },
   sign: (site, a) => {
     const zero = constant(site, 0);
@@ -128,7 +157,8 @@ const unary: Record<UnaryOp, Unary> = {
   ceil: wholeNumber('ceil'),
   // To nearest, ties to even: the rounding mode of the machine, which nothing here changes.
   round: wholeNumber('nearbyint'),
-  not: (site, a) => define(site, `xor ${site.type} ${a}, ${site.dtype === 'bool' ? literal('i1', site.lanes, 1) : constant(site, -1)}`),
+  not: (site, a) =>
+    define(site, `xor ${site.type} ${a}, ${site.dtype === 'bool' ? literal('i1', site.lanes, 1) : constant(site, -1)}`),
 };
 
 const binary: Record<BinaryOp, Binary> = {
@@ -155,16 +185,41 @@ const binary: Record<BinaryOp, Binary> = {
 };
 
 /** Ops whose result needs no rounding to a half precision: it is exact, or not a float. */
-const exact: ReadonlySet<TileOp> = new Set<TileOp>(['neg', 'abs', 'sign', 'floor', 'ceil', 'round', 'max', 'min', 'eq', 'ne', 'lt', 'le', 'where']);
+const exact: ReadonlySet<TileOp> = new Set<TileOp>([
+  'neg',
+  'abs',
+  'sign',
+  'floor',
+  'ceil',
+  'round',
+  'max',
+  'min',
+  'eq',
+  'ne',
+  'lt',
+  'le',
+  'where',
+]);
 
 /**
  * Writes one op. `dtype` is that of the first operand (of the second for `where`).
  */
-export function emitOp(writer: FunctionWriter, op: TileOp, dtype: TileDtype, lanes: number, values: readonly string[]): string {
+export function emitOp(
+  writer: FunctionWriter,
+  op: TileOp,
+  dtype: TileDtype,
+  lanes: number,
+  values: readonly string[],
+): string {
   const element = llvmType(dtype, 1);
   const site: Site = {
-    writer, dtype, lanes, element, type: vectorOf(element, lanes),
-    float: element === 'float' || element === 'double', unsigned: dtype === 'u32' || dtype === 'u8' || dtype === 'bool',
+    writer,
+    dtype,
+    lanes,
+    element,
+    type: vectorOf(element, lanes),
+    float: element === 'float' || element === 'double',
+    unsigned: dtype === 'u32' || dtype === 'u8' || dtype === 'bool',
   };
   const result = spell(site, op, values);
   return exact.has(op) ? result : roundTo(writer, dtype, lanes, result);
@@ -180,6 +235,10 @@ function spell(site: Site, op: TileOp, values: readonly string[]): string {
   if (c === undefined) throw new Error(`${op} needs three operands`);
   if (op === 'where') return select(site, a, b, c);
   if (!site.float) return define(site, `add ${site.type} ${define(site, `mul ${site.type} ${a}, ${b}`)}, ${c}`);
-  return site.writer.intrinsic(`llvm.fma.${mangled(site.element, site.lanes)}`, site.type, [site.type, site.type, site.type], [a, b, c]);
+  return site.writer.intrinsic(
+    `llvm.fma.${mangled(site.element, site.lanes)}`,
+    site.type,
+    [site.type, site.type, site.type],
+    [a, b, c],
+  );
 }
-

@@ -44,7 +44,9 @@ export function emitLlvm(program: TileProgram): LlvmModule {
   const declarations: string[] = [];
   /** The name of a kernel's function; equal kernels share one. */
   const functionFor = (kernel: TileKernel, buffers: readonly string[]): string => {
-    const shared = buffers.map((name, place) => buffers.some((other, otherPlace) => other === name && otherPlace !== place));
+    const shared = buffers.map((name, place) =>
+      buffers.some((other, otherPlace) => other === name && otherPlace !== place),
+    );
     let part = parts.at(-1);
     if (part === undefined || part.size > partSize) {
       part = { module: moduleWriter(), functions: [], size: 0 };
@@ -66,22 +68,34 @@ export function emitLlvm(program: TileProgram): LlvmModule {
   const header = `; ${identifier(program.name)}`;
   const whole = moduleWriter();
   for (const part of parts) whole.include(part.module);
-  const linked = (linkage: string, functions: readonly string[]): string[] => functions.map((text) => `define ${linkage}${text}`);
-  const text = [header, ...parts.flatMap((part) => linked('internal ', part.functions)), step, whole.text(), ...common].join('\n\n');
+  const linked = (linkage: string, functions: readonly string[]): string[] =>
+    functions.map((text) => `define ${linkage}${text}`);
+  const text = [
+    header,
+    ...parts.flatMap((part) => linked('internal ', part.functions)),
+    step,
+    whole.text(),
+    ...common,
+  ].join('\n\n');
   return {
     scratch,
     text,
-    parts: parts.length < 2
-      ? [text]
-      : [
-          ...parts.map((part) => [header, ...linked('', part.functions), part.module.text(), ...common].join('\n\n')),
-          [header, declarations.join('\n'), step, ...common].join('\n\n'),
-        ],
+    parts:
+      parts.length < 2
+        ? [text]
+        : [
+            ...parts.map((part) => [header, ...linked('', part.functions), part.module.text(), ...common].join('\n\n')),
+            [header, declarations.join('\n'), step, ...common].join('\n\n'),
+          ],
   };
 }
 
 /** The function that every thread runs. */
-function emitStep(program: TileProgram, scratch: number, functionFor: (kernel: TileKernel, buffers: readonly string[]) => string): string {
+function emitStep(
+  program: TileProgram,
+  scratch: number,
+  functionFor: (kernel: TileKernel, buffers: readonly string[]) => string,
+): string {
   const writer = functionWriter(moduleWriter());
   const places = new Map(program.buffers.map((buffer, place) => [buffer.name, { buffer, place }]));
   const plan = waits(program);
@@ -90,7 +104,8 @@ function emitStep(program: TileProgram, scratch: number, functionFor: (kernel: T
   const emitSteps = (steps: readonly TileStep[]): void => {
     for (const step of steps) {
       if (plan.before.has(step)) writer.line('call void @wait(ptr %sync, i64 %threads)');
-      if (step.kind === 'launch') emitLaunch(writer, step, functionFor(step.kernel, step.buffers), scratch, places, indices);
+      if (step.kind === 'launch')
+        emitLaunch(writer, step, functionFor(step.kernel, step.buffers), scratch, places, indices);
       else emitRepeat(writer, step, indices, () => emitSteps(step.body), plan.after.has(step));
     }
   };
@@ -109,8 +124,12 @@ const launches = (steps: readonly TileStep[]): Extract<TileStep, { kind: 'launch
 const identifier = (name: string): string => `k_${name.replace(/[^A-Za-z0-9_]+/g, '_')}`;
 
 function emitLaunch(
-  writer: FunctionWriter, launch: Extract<TileStep, { kind: 'launch' }>, name: string, scratch: number,
-  places: ReadonlyMap<string, { readonly buffer: TileBuffer; readonly place: number }>, indices: ReadonlyMap<Register, string>,
+  writer: FunctionWriter,
+  launch: Extract<TileStep, { kind: 'launch' }>,
+  name: string,
+  scratch: number,
+  places: ReadonlyMap<string, { readonly buffer: TileBuffer; readonly place: number }>,
+  indices: ReadonlyMap<Register, string>,
 ): void {
   const { kernel } = launch;
   if (kernel.grid === 0) return;
@@ -118,7 +137,8 @@ function emitLaunch(
     const values = [`i64 ${first}`, `i64 ${last}`];
     for (const argument of launch.arguments) {
       const index = indices.get(argument);
-      if (index === undefined) throw new Error(`launch of ${kernel.name}: ${argument.name} is not the axis of a repeat around it`);
+      if (index === undefined)
+        throw new Error(`launch of ${kernel.name}: ${argument.name} is not the axis of a repeat around it`);
       values.push(`i64 ${index}`);
     }
     for (const buffer of launch.buffers) {
@@ -146,12 +166,19 @@ function emitLaunch(
     writer.begin(on);
     return;
   }
-  const bound = (thread: string): string => writer.define(`udiv i64 ${writer.define(`mul i64 ${thread}, ${kernel.grid}`)}, %threads`);
+  const bound = (thread: string): string =>
+    writer.define(`udiv i64 ${writer.define(`mul i64 ${thread}, ${kernel.grid}`)}, %threads`);
   const first = bound('%thread');
   call(first, bound(writer.define('add i64 %thread, 1')));
 }
 
-function emitRepeat(writer: FunctionWriter, repeat: Extract<TileStep, { kind: 'repeat' }>, indices: Map<Register, string>, body: () => void, wait: boolean): void {
+function emitRepeat(
+  writer: FunctionWriter,
+  repeat: Extract<TileStep, { kind: 'repeat' }>,
+  indices: Map<Register, string>,
+  body: () => void,
+  wait: boolean,
+): void {
   if (repeat.trips === 0) return;
   const round = writer.label('repeat');
   const latch = writer.label('latch');

@@ -8,9 +8,17 @@
  *            %v2 = load float, float* %c0, align 4
  */
 export function withTypedPointers(text: string): string {
-  const tables = new Map([...text.matchAll(/^(@\S+) = private unnamed_addr constant (\[\d+ x \w+\])/gm)].map(([, name = '', type = '']) => [name, type]));
+  const tables = new Map(
+    [...text.matchAll(/^(@\S+) = private unnamed_addr constant (\[\d+ x \w+\])/gm)].map(([, name = '', type = '']) => [
+      name,
+      type,
+    ]),
+  );
   let count = 0;
-  return text.split('\n').flatMap((line) => rewrite(line, tables, () => `%c${count++}`)).join('\n');
+  return text
+    .split('\n')
+    .flatMap((line) => rewrite(line, tables, () => `%c${count++}`))
+    .join('\n');
 }
 
 /** The same type with plain pointers typed. */
@@ -59,14 +67,21 @@ function rewrite(line: string, tables: ReadonlyMap<string, string>, fresh: () =>
 /** Masked intrinsics say the type pointed to in their names and parameters. */
 function intrinsic(line: string, fresh: () => string): string[] {
   if (line.includes('@llvm.prefetch')) return [typed(line.replace('llvm.prefetch.p0', 'llvm.prefetch.p0i8'))];
-  const [, kind = '', lanes = '', short = ''] = /@llvm\.masked\.(load|store|gather|scatter)\.v(\d+)(\w+?)\./.exec(line) ?? [];
+  const [, kind = '', lanes = '', short = ''] =
+    /@llvm\.masked\.(load|store|gather|scatter)\.v(\d+)(\w+?)\./.exec(line) ?? [];
   const element = short === 'f32' ? 'float' : short === 'f64' ? 'double' : short;
   const whole = kind === 'load' || kind === 'store';
   const pointer = whole ? `<${lanes} x ${element}>*` : `<${lanes} x ${element}*>`;
   const plain = whole ? 'ptr' : `<${lanes} x ptr>`;
-  const named = line.replace(whole ? /\.p0\(/ : /\.v\d+p0\(/, whole ? `.p0v${lanes}${short}(` : `.v${lanes}p0${short}(`);
+  const named = line.replace(
+    whole ? /\.p0\(/ : /\.v\d+p0\(/,
+    whole ? `.p0v${lanes}${short}(` : `.v${lanes}p0${short}(`,
+  );
   if (line.startsWith('declare')) return [named.replace(plain, pointer)];
   const value = new RegExp(`${plain} (%\\S+?)(?=[,)])`).exec(named)?.[1] ?? '';
   const name = fresh();
-  return [`  ${name} = bitcast ${typed(plain)} ${value} to ${pointer}`, named.replace(`${plain} ${value}`, `${pointer} ${name}`)];
+  return [
+    `  ${name} = bitcast ${typed(plain)} ${value} to ${pointer}`,
+    named.replace(`${plain} ${value}`, `${pointer} ${name}`),
+  ];
 }

@@ -38,7 +38,13 @@ export function vector(writer: FunctionWriter, element: 'float' | 'double', lane
   const integers = vectorOf(integer, lanes);
   const suffix = mangled(element, lanes);
   const define = (text: string): string => writer.define(text);
-  const intrinsic = (name: string, ...values: string[]): string => writer.intrinsic(`llvm.${name}.${suffix}`, type, values.map(() => type), values);
+  const intrinsic = (name: string, ...values: string[]): string =>
+    writer.intrinsic(
+      `llvm.${name}.${suffix}`,
+      type,
+      values.map(() => type),
+      values,
+    );
   const constant = (value: number): string => literal(element, lanes, value);
   const fma = (a: string, b: string, c: string): string => intrinsic('fma', a, b, c);
   return {
@@ -59,7 +65,8 @@ export function vector(writer: FunctionWriter, element: 'float' | 'double', lane
       const [last = 0, ...rest] = [...coefficients].reverse();
       return rest.reduce((sum, coefficient) => fma(sum, x, constant(coefficient)), constant(last));
     },
-    int: (instruction, a, b) => define(`${instruction} ${integers} ${a}, ${typeof b === 'number' ? literal(integer, lanes, b) : b}`),
+    int: (instruction, a, b) =>
+      define(`${instruction} ${integers} ${a}, ${typeof b === 'number' ? literal(integer, lanes, b) : b}`),
     bits: (a) => define(`bitcast ${type} ${a} to ${integers}`),
     fromBits: (a) => define(`bitcast ${integers} ${a} to ${type}`),
     nonzero: (a) => define(`icmp ne ${integers} ${a}, ${literal(integer, lanes, 0)}`),

@@ -16,7 +16,10 @@ interface Touch {
  * Steps that must wait for the other threads first, and repeats whose body must end with a wait. A repeat is entered
  * and left with nothing pending unless its body never waits and all of it runs on thread 0.
  */
-export function waits(program: TileProgram): { readonly before: ReadonlySet<TileStep>; readonly after: ReadonlySet<TileStep> } {
+export function waits(program: TileProgram): {
+  readonly before: ReadonlySet<TileStep>;
+  readonly after: ReadonlySet<TileStep>;
+} {
   const before = new Set<TileStep>();
   const after = new Set<TileStep>();
   const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
@@ -26,8 +29,14 @@ export function waits(program: TileProgram): { readonly before: ReadonlySet<Tile
     for (const step of steps) {
       if (step.kind === 'launch') {
         const touches = touchesOf(step);
-        const clash = touches.some((touch) => open.some((earlier) =>
-          (touch.writes || earlier.writes) && !(touch.alone && earlier.alone) && overlap(touch.buffer, earlier.buffer)));
+        const clash = touches.some((touch) =>
+          open.some(
+            (earlier) =>
+              (touch.writes || earlier.writes) &&
+              !(touch.alone && earlier.alone) &&
+              overlap(touch.buffer, earlier.buffer),
+          ),
+        );
         if (clash) {
           before.add(step);
           open = [];
@@ -36,7 +45,11 @@ export function waits(program: TileProgram): { readonly before: ReadonlySet<Tile
       } else if (everyLaunch(step.body, (launch) => launch.kernel.grid <= 1)) {
         // Runs on thread 0 from beginning to end: to the others it is one launch.
         const touches = everyTouch(step.body);
-        const clash = touches.some((touch) => open.some((earlier) => (touch.writes || earlier.writes) && !earlier.alone && overlap(touch.buffer, earlier.buffer)));
+        const clash = touches.some((touch) =>
+          open.some(
+            (earlier) => (touch.writes || earlier.writes) && !earlier.alone && overlap(touch.buffer, earlier.buffer),
+          ),
+        );
         if (clash) {
           before.add(step);
           open = [];
@@ -56,13 +69,20 @@ export function waits(program: TileProgram): { readonly before: ReadonlySet<Tile
 
 function touchesOf(launch: Extract<TileStep, { kind: 'launch' }>): Touch[] {
   const alone = launch.kernel.grid <= 1;
-  return launch.buffers.map((buffer, place) => ({ buffer, alone, writes: launch.kernel.parameters[place]?.access !== 'read' }));
+  return launch.buffers.map((buffer, place) => ({
+    buffer,
+    alone,
+    writes: launch.kernel.parameters[place]?.access !== 'read',
+  }));
 }
 
-const everyLaunch = (steps: readonly TileStep[], holds: (launch: Extract<TileStep, { kind: 'launch' }>) => boolean): boolean =>
-  steps.every((step) => (step.kind === 'launch' ? holds(step) : everyLaunch(step.body, holds)));
+const everyLaunch = (
+  steps: readonly TileStep[],
+  holds: (launch: Extract<TileStep, { kind: 'launch' }>) => boolean,
+): boolean => steps.every((step) => (step.kind === 'launch' ? holds(step) : everyLaunch(step.body, holds)));
 
-const everyTouch = (steps: readonly TileStep[]): Touch[] => steps.flatMap((step) => (step.kind === 'launch' ? touchesOf(step) : everyTouch(step.body)));
+const everyTouch = (steps: readonly TileStep[]): Touch[] =>
+  steps.flatMap((step) => (step.kind === 'launch' ? touchesOf(step) : everyTouch(step.body)));
 
 /** Two temporaries in the same place of the arena; without places, any two. */
 function overlapping(a: TileBuffer | undefined, b: TileBuffer | undefined): boolean {

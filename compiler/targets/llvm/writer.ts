@@ -6,12 +6,27 @@ import type { TileDtype } from '../../tile/build.ts';
 
 /** How registers of a dtype are held. f16 and bf16 compute as float and are rounded after every operation. */
 const elementTypes: Record<TileDtype, string> = {
-  f32: 'float', f16: 'float', bf16: 'float', f64: 'double', i32: 'i32', u32: 'i32', u8: 'i8', bool: 'i1', index: 'i64',
+  f32: 'float',
+  f16: 'float',
+  bf16: 'float',
+  f64: 'double',
+  i32: 'i32',
+  u32: 'i32',
+  u8: 'i8',
+  bool: 'i1',
+  index: 'i64',
 };
 
 /** How elements of a dtype lie in memory. */
 export const storageTypes: Record<Exclude<TileDtype, 'index'>, string> = {
-  f32: 'float', f16: 'i16', bf16: 'i16', f64: 'double', i32: 'i32', u32: 'i32', u8: 'i8', bool: 'i8',
+  f32: 'float',
+  f16: 'i16',
+  bf16: 'i16',
+  f64: 'double',
+  i32: 'i32',
+  u32: 'i32',
+  u8: 'i8',
+  bool: 'i8',
 };
 
 export const vectorOf = (element: string, lanes: number): string => (lanes === 1 ? element : `<${lanes} x ${element}>`);
