@@ -222,6 +222,7 @@ export type LoadRule =
 /** `freeze model.encoder.*` (parameters that are not trained). */
 export interface TrainFreeze extends Base {
   readonly kind: 'freeze';
+  /** None: all. */
   readonly selectors: readonly Selector[];
   /** `freeze all except model.head.*` */
   readonly except: readonly Selector[];

@@ -1,8 +1,9 @@
 /** Turns what chevrotain noticed into sentences. */
 import { EOF, tokenMatcher } from 'chevrotain';
 import type { IParserErrorMessageProvider, IRecognitionException, IToken, TokenType } from 'chevrotain';
+import { nearest } from '../compiler/base/diagnostics.ts';
 import type { Source } from '../compiler/base/source.ts';
-import { nearest, syntaxError } from './syntax-error.ts';
+import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';
 import { declarationWords, Dot, Name, NumberToken, Semicolon, Text, TextHead, TextMiddle, TextTail } from './tokens.ts';
 

@@ -7,7 +7,6 @@ import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';
 
 export type { SyntaxError, SyntaxErrorCode } from './syntax-error.ts';
-export { nearest } from './syntax-error.ts';
 
 let parser: ModelParser | undefined;
 

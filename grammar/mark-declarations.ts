@@ -6,8 +6,9 @@
  */
 import { tokenMatcher } from 'chevrotain';
 import type { IToken } from 'chevrotain';
+import { nearest } from '../compiler/base/diagnostics.ts';
 import type { Source } from '../compiler/base/source.ts';
-import { nearest, syntaxError } from './syntax-error.ts';
+import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';
 import {
   BraceClose, declarationWords, False, Name, NumberToken, ParenClose, retype, SquareClose, Text, TextHead, TextTail, True,

@@ -1,8 +1,9 @@
 /** The grammar of blocks and statements. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
+import { nearest } from '../compiler/base/diagnostics.ts';
 import type { Block, Expect, Expression, GradCheck, Let, Statement, TrainStatement, TypeExpression, Yield } from './ast.ts';
 import { ExpressionParser } from './expression-parser.ts';
 import type { Rule } from './parser-base.ts';
-import { nearest, syntaxError } from './syntax-error.ts';
+import { syntaxError } from './syntax-error.ts';
 import {
   At, BatchesWord, BatchWord, BraceClose, BraceOpen, Comma, Equal, Expect as ExpectToken, For, GradCheck as GradCheckToken, Into,
   Let as LetToken, Name, Nearly, On, StepsWord, StepWord, TrainWord, Within, Yield as YieldToken,

@@ -209,14 +209,13 @@ export abstract class TrainParser extends StatementParser {
   private readonly freeze: Rule<TrainFreeze> = this.rule('freeze', () => {
     const start = this.start();
     this.consume(0, Freeze);
-    const begin = this.start();
     const selectors = this.choose(0, [
       {
         GATE: () => !this.isNext(2, Dot),
         IGNORE_AMBIGUITIES: true,
         ALT: (): Selector[] => {
           this.consume(0, All);
-          return [{ kind: 'path', text: '*', span: this.spanFrom(begin) }];
+          return [];
         },
       },
       { ALT: (): Selector[] => this.subrule(0, this.selectors) },

@@ -120,9 +120,8 @@ export class ModelPrinter extends ExpressionPrinter {
           return ['load ', this.expression(node.path), rules.length === 0 ? '' : [' ', this.braces(node, rules, node.path.span.end)]];
         }
         case 'freeze': {
-          const isAll = node.selectors.every((one) => one.kind === 'path' && one.text === '*');
           const except = node.except.length === 0 ? '' : [' except ', this.selectors(node.except)];
-          return ['freeze ', isAll ? join(', ', node.selectors.map((one) => this.with(one, () => 'all'))) : this.selectors(node.selectors), except];
+          return ['freeze ', node.selectors.length === 0 ? 'all' : this.selectors(node.selectors), except];
         }
         case 'clip':
           return ['clip ', node.by, ' ', this.expression(node.limit)];

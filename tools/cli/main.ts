@@ -1,0 +1,180 @@
+/**
+ * `nacre`: reads the command line and hands over to one file per command, loaded only when it is asked for, so that
+ * `nacre check` opens no native library and `nacre --help` opens nothing.
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { DeviceError } from '../../runtime/program.ts';
+import { UserError } from '../../runtime/errors.ts';
+import { targets } from '../driver/target.ts';
+import { exit, printDiagnostics, printError, type Terminal } from './terminal.ts';
+
+export { systemTerminal } from './terminal.ts';
+
+/** Errors that say the command was wrong, not the file. */
+const misuses = new Set(['no-file', 'no-train', 'which-train', 'unknown-train', 'unknown-set', 'unknown-pass', 'exists', 'bad-name']);
+
+/** Runs one command line (without `node` and the script); gives the exit code. Never throws. */
+export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
+  let code: number = exit.ok;
+  const program = createProgram(terminal, (result) => (code = result));
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exit.ok : exit.misuse;
+    const json = argv.includes('--json');
+    const { Diagnosed } = await import('../driver/project.ts');
+    if (error instanceof Diagnosed) {
+      printDiagnostics(terminal, error.diagnostics, json);
+      return exit.failed;
+    }
+    if (error instanceof UserError) {
+      printError(terminal, error.message, error.hint);
+      return misuses.has(error.code) ? exit.misuse : exit.failed;
+    }
+    if (error instanceof DeviceError) {
+      printError(terminal, error.message, '`nacre doctor` says what this machine has and what is missing.');
+      return exit.failed;
+    }
+    const message = error instanceof Error ? error.message : String(error);
+    printError(terminal, `Nacre made a mistake of its own: ${message}`, 'Please report it. NACRE_DEBUG=1 shows where it happened.');
+    if ((process.env['NACRE_DEBUG'] ?? '') !== '' && error instanceof Error) terminal.err(`${error.stack ?? ''}\n`);
+    return exit.failed;
+  }
+}
+
+function createProgram(terminal: Terminal, finish: (code: number) => void): Command {
+  const program = new Command('nacre')
+    .description('A language for neural networks: check, train and test `.model` files.')
+    .version('0.1.0', '-V, --version')
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+    .addHelpText('after', '\nExit codes: 0 done, 1 something failed, 2 the command itself was wrong, 130 stopped with Ctrl-C.');
+
+  const target = (): Option => new Option('-t, --target <target>', 'what to run on').choices([...targets]).default('auto');
+  const threads = (): Option => new Option('--threads <n>', 'CPU threads (all there are)').argParser(whole(1));
+  const data = (): Option => new Option('--data <folder>', 'a folder that may be read, besides the file\'s own; may be repeated').argParser(gather).default([], 'none');
+  const set = (): Option => new Option('--set <path=value>', 'another value for a setting or a hyperparameter, as model.hidden=256; may be repeated').argParser(gather).default([], 'none');
+  const json = (): Option => new Option('--json', 'results as JSON lines on stdout');
+
+  program
+    .command('check').description('Say what is wrong in files, without running them.')
+    .argument('<files...>')
+    .addOption(json())
+    .action(async (files: string[], options: { json?: boolean }) => {
+      const { check } = await import('./check.ts');
+      finish(await check(files, { json: options.json === true }, terminal));
+    });
+  program
+    .command('fmt').description('Write files in the one format. `-` reads stdin and writes stdout; a folder means its .model files.')
+    .argument('<files...>')
+    .option('--check', 'only say which files would change; exit 1 if any')
+    .action(async (files: string[], options: { check?: boolean }) => {
+      const { fmt } = await import('./fmt.ts');
+      finish(await fmt(files, { check: options.check === true }, terminal));
+    });
+  program
+    .command('test').description('Run the tests in files.')
+    .argument('<files...>')
+    .addOption(target())
+    .addOption(data())
+    .addOption(json())
+    .action(async (files: string[], options: CommonOptions) => {
+      const { test } = await import('./test.ts');
+      finish(await test(files, { target: options.target, data: options.data, json: options.json === true }, terminal));
+    });
+  program
+    .command('train').description('Train what a train block says; continue a run with --resume.')
+    .argument('<file>')
+    .argument('[name]', 'the train block, where there are several')
+    .addOption(target())
+    .option('--epochs <n>', 'instead of the block\'s own', whole(1))
+    .option('--steps <n>', 'instead of the block\'s own', whole(1))
+    .addOption(set())
+    .addOption(data())
+    .option('--out <folder>', 'where runs are kept', 'runs')
+    .option('--seed <n>', 'of everything random', whole(0))
+    .addOption(threads())
+    .option('--resume <run>', 'continue this run folder, with its own settings')
+    .addOption(json())
+    .action(async (file: string, name: string | undefined, options: TrainFlags) => {
+      const { train } = await import('./train.ts');
+      finish(await train(file, name, { ...options, json: options.json === true }, terminal));
+    });
+  program
+    .command('eval').description('Measure a run again with the eval lines of its train block.')
+    .argument('<file>')
+    .argument('<run>')
+    .addOption(target())
+    .addOption(threads())
+    .addOption(data())
+    .addOption(json())
+    .action(async (file: string, run: string, options: CommonOptions & { threads?: number }) => {
+      const { evaluate } = await import('./eval.ts');
+      finish(await evaluate(file, run, { ...options, json: options.json === true }, terminal));
+    });
+  program
+    .command('ir').description('Show what the compiler makes of a train block, or of the text of a graph, loop or tile program.')
+    .argument('<file>')
+    .argument('[name]', 'the train block, where there are several')
+    .addOption(new Option('--stage <stage>', 'which level').choices(['model', 'tensor', 'loop', 'tile', 'llvm']).default('tensor'))
+    .option('--after <pass>', 'the Tensor IR after this pass; `--after none` before all of them')
+    .addOption(new Option('--program <program>', 'which program').choices(['step', 'init', 'eval']).default('step'))
+    .addOption(set())
+    .addOption(data())
+    .action(async (file: string, name: string | undefined, options: IrFlags) => {
+      const { ir } = await import('./ir.ts');
+      finish(await ir(file, name, options, terminal));
+    });
+  program
+    .command('doctor').description('Say what this machine has, and for what is missing the command that gives it.')
+    .addOption(json())
+    .action(async (options: { json?: boolean }) => {
+      const { doctor } = await import('./doctor.ts');
+      finish(await doctor({ json: options.json === true }, terminal));
+    });
+  program
+    .command('new').description('Write a small project that trains at once into a new folder.')
+    .argument('<folder>')
+    .action(async (folder: string) => {
+      const { createProject } = await import('./new.ts');
+      finish(await createProject(folder, terminal));
+    });
+  for (const command of program.commands) command.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.err });
+  return program;
+}
+
+interface CommonOptions {
+  readonly target: (typeof targets)[number];
+  readonly data: readonly string[];
+  readonly json?: boolean;
+}
+
+interface TrainFlags extends CommonOptions {
+  readonly epochs?: number;
+  readonly steps?: number;
+  readonly set: readonly string[];
+  readonly out: string;
+  readonly seed?: number;
+  readonly threads?: number;
+  readonly resume?: string;
+}
+
+interface IrFlags {
+  readonly stage: 'model' | 'tensor' | 'loop' | 'tile' | 'llvm';
+  readonly after?: string;
+  readonly program: 'step' | 'init' | 'eval';
+  readonly set: readonly string[];
+  readonly data: readonly string[];
+}
+
+const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
+const whole = (least: number) => (value: string): number => {
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(number) || number < least) {
+    throw new InvalidArgumentError(`It has to be a whole number, at least ${least}.`);
+  }
+  return number;
+};

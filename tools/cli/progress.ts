@@ -1,0 +1,102 @@
+/**
+ * How a training run looks on stderr: one line that is redrawn where stderr is a screen, else a plain line at most every ten
+ * seconds and at the end of each epoch.
+ */
+import type { TrainEvent } from '../../runtime/train-options.ts';
+import { count, type Terminal } from './terminal.ts';
+
+const redrawEvery = 100;
+const plainEvery = 10_000;
+
+export class Progress {
+  private readonly terminal: Terminal;
+  private readonly now: () => number;
+  private start: Extract<TrainEvent, { event: 'start' }> | undefined;
+  private begun = 0;
+  private shown = -Infinity;
+  private isDrawn = false;
+
+  constructor(terminal: Terminal, now: () => number = () => performance.now()) {
+    this.terminal = terminal;
+    this.now = now;
+  }
+
+  show(event: TrainEvent): void {
+    switch (event.event) {
+      case 'start': {
+        this.start = event;
+        this.begun = this.now();
+        const frozen = event.frozen === 0 ? '' : `, ${group(event.frozen)} frozen`;
+        const from = event.resumed ? `, going on after step ${event.step}` : '';
+        this.line(`${group(event.trained)} parameters${frozen}; ${count(event.samples, 'sample')}, ${count(event.batches, 'batch', 'batches')} an epoch${from}`);
+        this.line(`run: ${event.run}`);
+        if (!this.terminal.isInteractive) this.shown = this.now();
+        return;
+      }
+      case 'step': {
+        const due = this.now() - this.shown >= (this.terminal.isInteractive ? redrawEvery : plainEvery);
+        if (due) this.step(event);
+        return;
+      }
+      case 'eval': {
+        const metrics = Object.entries(event).filter(([key]) => !['event', 'step', 'epoch', 'data'].includes(key));
+        this.line(`epoch ${event.epoch}  ${metrics.map(([name, value]) => `${name} ${number(value)}`).join('  ')}`);
+        return;
+      }
+      case 'epoch':
+        this.line(`epoch ${event.epoch}  loss ${number(event.loss)}  ${duration(event.seconds)}`);
+        return;
+      case 'save':
+        return;
+      case 'done':
+        this.clear();
+        return;
+    }
+  }
+
+  /** Writes a line of its own, above what is being redrawn. */
+  line(text: string): void {
+    this.clear();
+    this.terminal.err(`${text}\n`);
+  }
+
+  /** Takes the redrawn line away. */
+  clear(): void {
+    if (this.isDrawn) this.terminal.err('\r\u001b[K');
+    this.isDrawn = false;
+  }
+
+  private step(event: Extract<TrainEvent, { event: 'step' }>): void {
+    const { start } = this;
+    if (start === undefined) return;
+    this.shown = this.now();
+    const elapsed = (this.now() - this.begun) / 1000;
+    const rate = (event.step - start.step) / Math.max(elapsed, 1e-3);
+    const left = Number.isFinite(start.steps) ? `  ${duration((start.steps - event.step) / rate)} left` : '';
+    const samples = rate * (start.samples / start.batches);
+    const text = `epoch ${event.epoch}/${start.epochs}  step ${event.step}/${start.steps}  loss ${number(event.loss)}  ${rate.toFixed(rate < 10 ? 1 : 0)} steps/s  ${group(Math.round(samples))} samples/s${left}`;
+    if (!this.terminal.isInteractive) {
+      this.terminal.err(`${text}\n`);
+      return;
+    }
+    const width = 16;
+    const full = Math.round((event.step / start.steps) * width);
+    const bar = `${'█'.repeat(full)}${'░'.repeat(Math.max(0, width - full))} `;
+    this.terminal.err(`\r${`${bar}${text}`.slice(0, this.terminal.columns - 1)}\u001b[K`);
+    this.isDrawn = true;
+  }
+}
+
+const group = (value: number): string => value.toLocaleString('en-US');
+
+export const number = (value: number | string): string =>
+  typeof value === 'string' ? value : Number.isFinite(value) ? value.toPrecision(4) : String(value);
+
+/** `45 s`, `3 min 5 s`, `2 h 10 min` */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '? s';
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}

@@ -1,0 +1,29 @@
+/** Ctrl-C: the first asks to stop after the step, the second stops at once. */
+import { exit } from './terminal.ts';
+
+export interface Stop {
+  readonly signal: AbortSignal;
+  /** What the process should exit with when it was asked to stop. */
+  readonly code: () => number;
+  readonly release: () => void;
+}
+
+export function listenForStop(tell: (text: string) => void): Stop {
+  const controller = new AbortController();
+  let code: number = exit.interrupted;
+  const asked = (signal: 'SIGINT' | 'SIGTERM') => (): void => {
+    code = signal === 'SIGINT' ? exit.interrupted : exit.terminated;
+    if (controller.signal.aborted) process.exit(code);
+    tell('stopping after this step; once more stops at once');
+    controller.abort();
+  };
+  const listeners = [['SIGINT', asked('SIGINT')], ['SIGTERM', asked('SIGTERM')]] as const;
+  for (const [name, listener] of listeners) process.on(name, listener);
+  return {
+    signal: controller.signal,
+    code: () => code,
+    release: () => {
+      for (const [name, listener] of listeners) process.off(name, listener);
+    },
+  };
+}
