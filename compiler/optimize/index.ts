@@ -22,6 +22,7 @@ export interface OptimizeOptions {
 
 /** The graph after all passes, or after the one named. Gradients have to be taken before. */
 export function optimize(graph: Graph, { verify = false, after }: OptimizeOptions = {}): Graph {
+  if (after !== undefined && !passes.some(({ name }) => name === after)) throw new Error(`no pass is called ${after}`);
   let current = graph;
   for (const pass of passes) {
     current = pass.run(current);

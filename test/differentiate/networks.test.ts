@@ -4,9 +4,13 @@ import { differentiate } from '../../compiler/differentiate/differentiate.ts';
 import type { Graph, Value } from '../../compiler/graph/graph.ts';
 import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
+import { at, pair } from '../../compiler/ops/affine.ts';
 import { verifyGraph } from '../../compiler/graph/verify.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { optimize } from '../../compiler/optimize/index.ts';
+import { showType } from '../../compiler/ops/rules.ts';
+import type { Dim } from '../../compiler/types/dim.ts';
+import { multiply, subtract, symbol } from '../../compiler/types/dim.ts';
 import { networks } from '../support/networks.ts';
 import { draw, numbers } from '../support/samples.ts';
 
@@ -111,4 +115,20 @@ test('what the loss does not depend on has a gradient of zeros, integers and det
   const results = interpretGraph(build.finish(), new Map([['x', tensor], ['other', tensor]]), oracle);
   expect([...(results.get('d0')?.data ?? [])]).toEqual([2, 3]);
   expect([...(results.get('d1')?.data ?? [])]).toEqual([0, 0]);
+});
+
+test('gradients have the types of what they are gradients of while sizes are still unknown', () => {
+  const [B, H, K] = ['B', 'H', 'K'].map(symbol);
+  const build = createBuilder('generic');
+  const f32 = (...shape: Dim[]) => ({ dtype: 'f32', shape }) as const;
+  const x = build.input('x', 'batch', f32(B, H, 3));
+  const w = build.input('w', 'param', f32(K, 3, 4));
+  const b = build.input('b', 'param', f32(4));
+  const rows = subtract(H, subtract(K, 1));
+  const convolved = build.contract([x, w], [[at(0), pair(1, 1, 3, 1), at(4)], [at(3), at(4), at(2)]], [B, rows, 4], [K, 3]);
+  const h = build.binary('add', convolved, build.broadcast(b, [B, rows, 4]));
+  const flat = build.reshape(build.slice(h, 1, 0, 2), [multiply(B, 2), 4]);
+  const top = build.reduce('max', build.concat([flat, flat], 0), [0]);
+  const gradients = differentiate(build, build.reduce('sum', top, [0]), [x, w, b]);
+  expect(gradients.map(({ type }) => showType(type))).toEqual(['f32[B, H, 3]', 'f32[K, 3, 4]', 'f32[4]']);
 });
