@@ -129,6 +129,8 @@ export function openThreads(
   const wait = barrier(architecture, process.platform === 'linux');
   const found = kind === 'pthreads' ? undefined : findOpenMp();
   if (found !== undefined) {
+    // Between steps the pool spins about a third of a millisecond for the next, then sleeps; its own default is ten times that.
+    if (process.env['OMP_WAIT_POLICY'] === undefined) process.env['GOMP_SPINCOUNT'] ??= '20000';
     try {
       // Global, so that the compiled text finds omp_get_thread_num in this process.
       const library = koffi.load(found.path, { global: true });

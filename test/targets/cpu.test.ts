@@ -177,7 +177,7 @@ describe.skipIf(nativeProblem !== undefined)(
       ['pthreads', 3, 100],
       ['one', 1, 100],
     ] as const)('waits hand memory over: %s, %d threads, %d steps', async (threading, threads, steps) => {
-      const trips = 10;
+      const trips = 2;
       const { session, executable } = await loadNative(rotating(trips), { threads, threading, guard: true });
       const x = Float32Array.from({ length: size }, (_, i) => i * i);
       const want = Float32Array.from({ length: size }, (_, i) => x[(i + 2 * trips) % size] + 2 * trips);
