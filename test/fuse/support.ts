@@ -7,6 +7,7 @@ import type { Tensor } from '../../compiler/graph/op.ts';
 import { interpretLoop } from '../../compiler/loop/interpret.ts';
 import type { LoopProgram, Step } from '../../compiler/loop/loop.ts';
 import { parseLoop } from '../../compiler/loop/parse.ts';
+import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
 import { elements } from '../../compiler/ops/numeric.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
@@ -39,6 +40,7 @@ export function expectSame(graph: Graph, inputs: ReadonlyMap<string, Tensor>, to
   const wanted = interpretGraph(graph, inputs, { precision: 'as-written' });
   const { program } = fuse(graph);
   const text = printLoop(program);
+  expect(verifyLoop(program)).toEqual([]);
   const again = parseLoop(text);
   expect(printLoop(again)).toBe(text);
   for (const candidate of [program, again]) {

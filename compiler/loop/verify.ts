@@ -1,0 +1,181 @@
+/** What every Loop program obeys. A violation is a bug of the pass that made it, never of a user. */
+import { comparisons, isInside } from './build.ts';
+import type { Access, Axis, Coordinate, Expression, Kernel, LoopProgram, Result, Segment, Stage, Step, Store } from './loop.ts';
+
+/** Sentences, one per violation; empty for a program that is well formed. */
+export function verifyLoop(program: LoopProgram): string[] {
+  const checker = new Checker(program);
+  for (const step of program.steps) checker.step(step, []);
+  return checker.violations;
+}
+
+class Checker {
+  readonly violations: string[] = [];
+  private where = '';
+  private readonly program: LoopProgram;
+
+  constructor(program: LoopProgram) {
+    this.program = program;
+    const names = new Set<string>();
+    for (const { name, data, shape, role } of program.buffers) {
+      if (names.has(name)) this.say(`two buffers are called '${name}'`);
+      names.add(name);
+      if ((data !== undefined) !== (role === 'constant')) this.say(`buffer '${name}': constants, and only they, have data`);
+      if (data !== undefined && data.length !== shape.reduce((a, b) => a * b, 1)) this.say(`buffer '${name}' has ${data.length} elements of data`);
+    }
+  }
+
+  private say(message: string): void {
+    this.violations.push(this.where === '' ? message : `${this.where}: ${message}`);
+  }
+
+  step(step: Step, around: readonly Axis[]): void {
+    if (step.kind === 'repeat') for (const inner of step.body) this.step(inner, [...around, step.axis]);
+    else this.kernel(step, around);
+  }
+
+  private kernel(kernel: Kernel, around: readonly Axis[]): void {
+    this.where = `kernel ${kernel.name}`;
+    const written = kernel.segments.map((segment) => writes(segment));
+    kernel.segments.forEach((segment, at) => {
+      this.segment(segment, around);
+      const read = reads(segment);
+      written.forEach((others, other) => {
+        if (other === at) return;
+        for (const access of read) if (others.some((store) => mayMeet(store, access))) this.say(`segment ${at} reads '${access.buffer.name}', which segment ${other} writes`);
+      });
+    });
+    this.where = '';
+  }
+
+  private segment(segment: Segment, around: readonly Axis[]): void {
+    if (segment.kind === 'scatter') {
+      const axes = new Set([...around, ...segment.batch, ...segment.walk]);
+      if (segment.id.dtype !== 'i32') this.say('ids are i32');
+      this.expression(segment.id, axes, new Set());
+      this.expression(segment.value, new Set([...axes, ...segment.rest]), new Set());
+      return;
+    }
+    if (segment.kind === 'contraction') {
+      const axes = new Set([...around, ...segment.axes]);
+      const inner = new Set([...axes, ...segment.reduce]);
+      this.expression(segment.left, inner, new Set());
+      this.expression(segment.right, inner, new Set());
+      segment.stores.forEach((store) => this.store(store, axes, new Set([segment.result])));
+      return;
+    }
+    const results = new Set<Result>();
+    for (const stage of segment.stages) this.stage(stage, new Set([...around, ...segment.axes]), results);
+  }
+
+  private stage(stage: Stage, axes: ReadonlySet<Axis>, results: Set<Result>): void {
+    if (stage.kind === 'cumulate') {
+      const inner = new Set([...axes, stage.axis]);
+      this.expression(stage.value, inner, results);
+      stage.stores.forEach((store) => this.store(store, inner, new Set([...results, stage.result])));
+      return;
+    }
+    const inner = new Set([...axes, ...stage.axes]);
+    if (stage.kind === 'store') stage.stores.forEach((store) => this.store(store, inner, results));
+    else {
+      for (const { value } of stage.results) this.expression(value, inner, results);
+      for (const { result } of stage.results) results.add(result);
+    }
+  }
+
+  private store({ access, value }: Store, axes: ReadonlySet<Axis>, results: ReadonlySet<Result>): void {
+    this.expression(value, axes, results);
+    this.access(access, 'none', axes, results);
+    if (access.buffer.dtype !== value.dtype) this.say(`a ${value.dtype} is stored to '${access.buffer.name}', which holds ${access.buffer.dtype}`);
+    if (access.buffer.role === 'batch' || access.buffer.role === 'scalar' || access.buffer.role === 'constant') this.say(`'${access.buffer.name}' is only read`);
+  }
+
+  private access({ buffer, shape, index }: Access, guard: 'none' | 'zero' | 'check', axes: ReadonlySet<Axis>, results: ReadonlySet<Result>): void {
+    if (!this.program.buffers.includes(buffer)) this.say(`'${buffer.name}' is not a buffer of the program`);
+    const size = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
+    if (size(shape) !== size(buffer.shape)) this.say(`'${buffer.name}' has ${size(buffer.shape)} elements, seen as ${size(shape)}`);
+    if (index.length !== shape.length) this.say(`'${buffer.name}' is read with ${index.length} coordinates of ${shape.length}`);
+    index.forEach((at, dim) => {
+      this.coordinate(at, axes, results);
+      const empty = at.kind === 'affine' && at.terms.some(({ axis }) => axis.size === 0);
+      if (guard === 'none' && !empty && (at.kind === 'computed' || !isInside(at, shape[dim])) && ![...axes].some((axis) => axis.size === 0)) this.say(`coordinate ${dim} of '${buffer.name}' may be outside, and nothing guards it`);
+    });
+  }
+
+  private coordinate(at: Coordinate, axes: ReadonlySet<Axis>, results: ReadonlySet<Result>): void {
+    if (at.kind === 'computed') {
+      if (at.value.dtype !== 'i32') this.say('a computed coordinate is i32');
+      this.expression(at.value, axes, results);
+      return;
+    }
+    for (const { axis } of at.terms) if (!axes.has(axis)) this.say(`axis '${axis.name}' is used outside its loop`);
+  }
+
+  private expression(root: Expression, axes: ReadonlySet<Axis>, results: ReadonlySet<Result>): void {
+    const seen = new Set<Expression>();
+    const visit = (expression: Expression): void => {
+      if (seen.has(expression)) return;
+      seen.add(expression);
+      if (expression.kind === 'coordinate') this.coordinate(expression.value, axes, results);
+      else if (expression.kind === 'result') {
+        if (!results.has(expression.of)) this.say(`result '${expression.of.name}' is used before it is there`);
+      } else if (expression.kind === 'load') {
+        if (expression.dtype !== expression.access.buffer.dtype) this.say(`'${expression.access.buffer.name}' holds ${expression.access.buffer.dtype}, read as ${expression.dtype}`);
+        this.access(expression.access, expression.guard, axes, results);
+      } else if (expression.kind === 'apply') {
+        this.operands(expression);
+        expression.operands.forEach(visit);
+      }
+    };
+    visit(root);
+  }
+
+  private operands({ op, operands, dtype }: Extract<Expression, { kind: 'apply' }>): void {
+    if (op === 'cast' || op === 'philox') return;
+    const [a, b] = op === 'where' ? operands.slice(1) : operands;
+    if (op === 'where' && operands[0].dtype !== 'bool') this.say('a condition is bool');
+    if (b !== undefined && a.dtype !== b.dtype) this.say(`${op} of ${a.dtype} and ${b.dtype}`);
+    if (dtype !== (comparisons.has(op) ? 'bool' : a.dtype)) this.say(`${op} of ${a.dtype} does not give ${dtype}`);
+  }
+}
+
+/** Can two accesses hit one element? Not where a coordinate is always the same distance apart: a loop reads one slot and writes the next. */
+function mayMeet(a: Access, b: Access): boolean {
+  if (a.buffer !== b.buffer) return false;
+  const [first, second] = [a.index[0], b.index[0]];
+  if (first?.kind !== 'affine' || second?.kind !== 'affine' || a.shape[0] !== b.shape[0]) return true;
+  const sameTerms = first.terms.length === second.terms.length && first.terms.every((term) => second.terms.some((other) => other.axis === term.axis && other.scale === term.scale));
+  return !sameTerms || first.offset === second.offset || first.divisor !== second.divisor;
+}
+
+function writes(segment: Segment): Access[] {
+  if (segment.kind === 'scatter') return [{ buffer: segment.target, shape: segment.shape, index: [] }];
+  if (segment.kind === 'contraction') return segment.stores.map(({ access }) => access);
+  return segment.stages.flatMap((stage) => (stage.kind === 'reduce' ? [] : stage.stores.map(({ access }) => access)));
+}
+
+function reads(segment: Segment): Access[] {
+  const found: Access[] = [];
+  const seen = new Set<Expression>();
+  const visit = (expression: Expression): void => {
+    if (seen.has(expression)) return;
+    seen.add(expression);
+    if (expression.kind === 'load') {
+      found.push(expression.access);
+      for (const at of expression.access.index) if (at.kind === 'computed') visit(at.value);
+    } else if (expression.kind === 'coordinate' && expression.value.kind === 'computed') visit(expression.value.value);
+    else if (expression.kind === 'apply') expression.operands.forEach(visit);
+  };
+  const stores = (list: readonly Store[]): void => list.forEach(({ value }) => visit(value));
+  if (segment.kind === 'scatter') [segment.id, segment.value].forEach(visit);
+  else if (segment.kind === 'contraction') {
+    [segment.left, segment.right].forEach(visit);
+    stores(segment.stores);
+  } else
+    for (const stage of segment.stages) {
+      if (stage.kind === 'reduce') stage.results.forEach(({ value }) => visit(value));
+      else stores(stage.stores);
+      if (stage.kind === 'cumulate') visit(stage.value);
+    }
+  return found;
+}
