@@ -48,6 +48,12 @@ export class Problem extends Error {
   }
 }
 
+/**
+ * The code of what is no mistake: something depends on a value that is not known here — in a generic check, or because of a
+ * mistake that was reported already. It ends the evaluation that needs the value and is never shown.
+ */
+export const undecided = 'undecided';
+
 /** More than this many errors help nobody. */
 const limit = 50;
 
@@ -57,6 +63,7 @@ export class Diagnostics {
   private readonly seen = new Set<string>();
 
   report(diagnostic: Diagnostic): void {
+    if (diagnostic.code === undecided) return;
     const at = diagnostic.labels[0]?.span;
     const key = `${diagnostic.code}|${at === undefined ? '' : `${at.source.name}:${at.start}-${at.end}`}`;
     if (this.seen.has(key) || this.all.length >= limit) return;

@@ -118,7 +118,7 @@ function foldSizes(operator: BinaryOperator, a: Dim, b: Dim): Value {
     case '*': return int(multiply(a, b));
     case '/': return int(divideExactly(a, b) ?? divide(a, b));
     case '%': return divideExactly(a, b) === undefined ? int(opaque('%', a, b)) : int(0);
-    case '^': return typeof b === 'number' && b >= 0 && b <= 4 ? int(Array.from({ length: b }, () => a).reduce(multiply, 1)) : float(undefined);
+    case '^': return typeof b === 'number' && b >= 0 && b <= 4 ? int(Array.from({ length: b }, () => a).reduce(multiply, 1)) : int(opaque('^', a, b));
     default: break;
   }
   const difference = subtract(a, b);

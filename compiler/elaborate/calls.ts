@@ -152,6 +152,7 @@ function applyBuiltin(context: Context, callee: BuiltinValue, given: readonly Gi
   const { builtin, shape } = callee;
   if (builtin.shaped !== undefined && shape === undefined)
     return fail(context, 'missing-shape', { name: builtin.name, signature: builtin.signature }, [at(span)]);
+  if (builtin.open !== true && given.some(({ value }) => value.kind === 'unknown')) return unknown;
   const positional = given.filter(({ name }) => name === undefined).slice(0, builtin.parameters.length);
   const known = new Set(builtin.parameters.map(({ name }) => name));
   const taken = builtin.open === true ? [...positional, ...given.filter(({ name }) => name !== undefined && known.has(name))] : given;
@@ -176,6 +177,8 @@ function applyInstance(context: Context, instance: InstanceValue, given: readonl
 function applyList(context: Context, layers: Extract<Value, { kind: 'list' }>, given: readonly Given[], span: Span): Value {
   const [first] = given;
   if (given.length !== 1) return fail(context, 'too-many-arguments', { callee: 'a list of layers', takes: 1, given: given.length }, [at(span)]);
+  // Layers that differ from each other cannot be checked by looking at one of them.
+  if (layers.varies === true) return unknown;
   let value = first.value;
   for (const layer of layers.elements) value = apply(context, layer, [{ value, span: first.span }], span);
   if (typeof layers.length !== 'number' && value.kind === 'tensor' && first.value.kind === 'tensor') {

@@ -2,7 +2,7 @@
  * Where evaluation happens: the graph that is being built, its mode, and what was collected on the way.
  */
 import type { ConstantDeclaration, Expression } from '../../grammar/ast.ts';
-import { diagnose, Diagnostics, Problem, type Extra, type Label } from '../base/diagnostics.ts';
+import { diagnose, Diagnostics, Problem, undecided, type Extra, type Label } from '../base/diagnostics.ts';
 import type { Code, Holes } from '../base/messages.ts';
 import { showPlace, type Span } from '../base/source.ts';
 import type { Builder } from '../graph/build.ts';
@@ -102,6 +102,11 @@ export function createContextWith(evaluator: Evaluator, builder: Builder, diagno
 /** Stops here with a diagnostic. The nearest statement, member or declaration collects it. */
 export function fail<C extends Code>(context: Context, code: C, holes: Holes<C>, labels: readonly Label[], extra: Extra = {}): never {
   throw new Problem(diagnose(code, holes, labels, { ...extra, notes: [...(extra.notes ?? []), ...callNotes(context, labels[0]?.span)] }));
+}
+
+/** Stops here without a word: this depends on what is not known. */
+export function giveUp(): never {
+  throw new Problem({ code: undecided, severity: 'error', message: 'This depends on something that is not known here.', labels: [], notes: [] });
 }
 
 /** A label without words of its own. */

@@ -4,6 +4,7 @@
  */
 import type { Argument, Call, Comprehension, Expression, Identifier, Member, Pipe, StringLiteral } from '../../grammar/ast.ts';
 import { didYouMean, type Diagnostics } from '../base/diagnostics.ts';
+import { some } from '../check/walk.ts';
 import type { Span } from '../base/source.ts';
 import type { Builder } from '../graph/build.ts';
 import { show, subtract, symbol } from '../types/dim.ts';
@@ -163,12 +164,13 @@ function evaluateComprehension(context: Context, scope: Scope, node: Comprehensi
         return list(Array.from({ length: Math.max(0, length) }, (_, place) => each(int(start + place))).filter((element) => element !== undefined));
       }
       const element = each(int(symbol(name)));
-      return { kind: 'list', elements: element === undefined ? [] : [element], length: typeof length === 'number' ? symbol(`${name}s`) : length };
+      const varies = some(node.element, (part) => part.kind === 'identifier' && part.name === name);
+      return { kind: 'list', elements: element === undefined ? [] : [element], length: typeof length === 'number' ? symbol(`${name}s`) : length, varies };
     }
     case 'list':
     case 'tuple': {
       const elements = over.elements.map(each).filter((element) => element !== undefined);
-      return over.kind === 'list' && typeof over.length !== 'number' ? { kind: 'list', elements, length: over.length } : list(elements);
+      return over.kind === 'list' && typeof over.length !== 'number' ? { ...over, elements } : list(elements);
     }
     default: return fail(context, 'wrong-kind', { what: 'What a list is made over', wanted: 'a range or a list', found: describe(over) }, [at(node.over.span)]);
   }

@@ -20,23 +20,34 @@ import { bool, float, int, string, tensor, unknown, type OptimizerValue, type Va
 
 /** Checks every definition of a module. Train blocks and tests are checked where they are elaborated. */
 export function checkModule(module: ProgramModule, diagnostics: Diagnostics): void {
-  for (const declaration of module.loaded.tree.declarations) {
-    const context = createContext(createBuilder('check'), diagnostics, { symbolic: true });
-    attempt(context, () => {
-      checkDeclaration(context, module.scope, declaration);
-      return unknown;
-    });
-  }
+  for (const declaration of module.loaded.tree.declarations)
+    for (const chosen of choices(declaration)) {
+      const context = createContext(createBuilder('check'), diagnostics, { symbolic: true });
+      attempt(context, () => {
+        checkDeclaration(context, module.scope, declaration, chosen);
+        return unknown;
+      });
+    }
 }
 
-function checkDeclaration(context: Context, scope: Scope, declaration: Declaration): void {
+/** A choice (`"train" | "test"`) for each parameter that has some: each of them comes by once. */
+type Chosen = ReadonlyMap<Parameter, string>;
+
+function choices(declaration: Declaration): Chosen[] {
+  const parameters = 'hyper' in declaration ? declaration.hyper : declaration.kind === 'data' ? declaration.parameters : [];
+  const open = parameters.flatMap((parameter) => (parameter.type?.kind === 'choice-type' ? [{ parameter, choices: parameter.type.choices }] : []));
+  const count = Math.max(1, ...open.map((choice) => choice.choices.length));
+  return Array.from({ length: count }, (_, round) => new Map(open.map(({ parameter, choices: texts }) => [parameter, texts[Math.min(round, texts.length - 1)]])));
+}
+
+function checkDeclaration(context: Context, scope: Scope, declaration: Declaration, chosen: Chosen): void {
   switch (declaration.kind) {
     case 'constant': context.evaluator.evaluate(context, scope, declaration.name); return;
-    case 'function': return checkFunction(context, scope, declaration);
-    case 'layer': return checkLayer(context, scope, declaration);
-    case 'optimizer': return checkOptimizer(context, { kind: 'optimizer', declaration, scope, hyper: new Map(), span: declaration.name.span });
+    case 'function': return checkFunction(context, scope, declaration, chosen);
+    case 'layer': return checkLayer(context, scope, declaration, chosen);
+    case 'optimizer': return checkOptimizer(context, { kind: 'optimizer', declaration, scope, hyper: new Map(), span: declaration.name.span }, chosen);
     case 'data': {
-      const given = declaration.parameters.map((parameter): Given => ({ value: openValue(context, scope, parameter), span: parameter.span }));
+      const given = declaration.parameters.map((parameter): Given => ({ value: openValue(context, scope, parameter, chosen), span: parameter.span }));
       context.evaluator.apply(context, { kind: 'data-function', declaration, scope }, given, declaration.name.span);
       return;
     }
@@ -46,10 +57,10 @@ function checkDeclaration(context: Context, scope: Scope, declaration: Declarati
 }
 
 /** A value that a hyperparameter's type allows. */
-function openValue(context: Context, scope: Scope, parameter: Parameter): Value {
+function openValue(context: Context, scope: Scope, parameter: Parameter, chosen: Chosen): Value {
   const { name, type, default: otherwise } = parameter;
   const usual = (): Value => (otherwise === undefined ? unknown : context.evaluator.evaluate(context, scope, otherwise));
-  if (type?.kind === 'choice-type') return string(type.choices[0] ?? '');
+  if (type?.kind === 'choice-type') return string(chosen.get(parameter) ?? type.choices[0] ?? '');
   if (type?.kind === 'tensor-type') return openTensor(context, scope, createSizes(), type, name.name, parameter.span);
   if (type?.kind !== 'named-type') return usual();
   switch (type.name.name) {
@@ -74,15 +85,15 @@ function openArguments(context: Context, scope: Scope, signature: Signature, rol
     const { type, name, span } = parameter;
     if (type?.kind === 'tensor-type') return { name: name.name, value: openTensor(context, scope, sizes, type, name.name, span), span };
     if (role === 'schedule') return { name: name.name, value: tensor(emit(context, span, (builder) => builder.input(name.name, 'scalar', { dtype: 'f32', shape: [] }))), span };
-    return { name: name.name, value: openValue(context, scope, parameter), span };
+    return { name: name.name, value: openValue(context, scope, parameter, new Map()), span };
   });
 }
 
-function checkFunction(context: Context, outer: Scope, declaration: FunctionDeclaration): void {
+function checkFunction(context: Context, outer: Scope, declaration: FunctionDeclaration, chosen: Chosen): void {
   const name = declaration.name.name;
   const span = declaration.name.span;
   const scope = createScope(outer);
-  bindHyper(context, name, declaration.hyper, new Map(), scope, span, (parameter) => openValue(context, scope, parameter));
+  bindHyper(context, name, declaration.hyper, new Map(), scope, span, (parameter) => openValue(context, scope, parameter, chosen));
   const given = openArguments(context, scope, declaration.signature, declaration.role);
   if (declaration.role !== 'init') {
     context.frames.push({ name, span, kind: 'function', declaration });
@@ -94,9 +105,9 @@ function checkFunction(context: Context, outer: Scope, declaration: FunctionDecl
   initialTensor(context, made, [symbol('n'), symbol('m')], span);
 }
 
-function checkLayer(context: Context, scope: Scope, declaration: LayerDeclaration): void {
+function checkLayer(context: Context, scope: Scope, declaration: LayerDeclaration, chosen: Chosen): void {
   const { span } = declaration.name;
-  const instance = instantiate(context, { kind: 'layer', declaration, scope }, [], span, (parameter) => openValue(context, scope, parameter));
+  const instance = instantiate(context, { kind: 'layer', declaration, scope }, [], span, (parameter) => openValue(context, scope, parameter, chosen));
   instance.name = declaration.name.name;
   for (const slot of instance.slots)
     attempt(context, () => {
@@ -111,8 +122,8 @@ function checkLayer(context: Context, scope: Scope, declaration: LayerDeclaratio
   evaluateBody(context, declaration, instance.scope, application.signature, application.body, given, span, instance.name);
 }
 
-function checkOptimizer(context: Context, optimizer: OptimizerValue): void {
-  const open = new Map(optimizer.declaration.hyper.map((parameter) => [parameter.name.name, { value: openValue(context, optimizer.scope, parameter), span: parameter.span }]));
+function checkOptimizer(context: Context, optimizer: OptimizerValue, chosen: Chosen): void {
+  const open = new Map(optimizer.declaration.hyper.map((parameter) => [parameter.name.name, { value: openValue(context, optimizer.scope, parameter, chosen), span: parameter.span }]));
   const value: OptimizerValue = { ...optimizer, hyper: open };
   const type = { dtype: 'f32', shape: [symbol('n'), symbol('m')] } as const;
   const states = new Map(optimizerStates(context, value, type).map(({ name, initial }) => [name, initial]));

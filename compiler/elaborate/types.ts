@@ -10,7 +10,7 @@ import { dtypes, type Dtype } from '../types/dtype.ts';
 import type { TensorType } from '../types/tensor.ts';
 import { constantOf } from './align.ts';
 import type { Builtin } from './builtins/builtin.ts';
-import { at, emit, fail, type Context } from './context.ts';
+import { at, emit, fail, giveUp, type Context } from './context.ts';
 import { toIndexed } from './indexed.ts';
 import { find, type Scope } from './scope.ts';
 import { describe, float, showType, tensor, type Value } from './value.ts';
@@ -228,6 +228,7 @@ export function evaluateDim(context: Context, scope: Scope, sizes: Sizes, expres
       const known = sizes.named.get(expression.name);
       if (known !== undefined) return known.dim;
       const binding = find(scope, expression.name);
+      if (binding?.kind === 'value' && binding.value.kind === 'unknown') return giveUp();
       return binding?.kind === 'value' && binding.value.kind === 'int' ? binding.value.value : constantDim(context, scope, expression);
     }
     case 'unary': {
@@ -246,6 +247,7 @@ export function evaluateDim(context: Context, scope: Scope, sizes: Sizes, expres
     default: break;
   }
   const value = context.evaluator.evaluate(context, scope, expression);
+  if (value.kind === 'unknown') return giveUp();
   return value.kind === 'int' ? value.value : fail(context, 'not-a-size', { found: describe(value) }, [at(expression.span)]);
 }
 

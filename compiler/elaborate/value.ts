@@ -66,11 +66,15 @@ export interface StringValue {
   readonly value: string;
 }
 
-/** `length` is symbolic when a definition is checked for any number of elements; then there is one element for all. */
+/**
+ * `length` is symbolic when a definition is checked for any number of elements; then there is one element for all, and
+ * `varies` tells whether it depends on its place.
+ */
 export interface ListValue {
   readonly kind: 'list';
   readonly elements: readonly Value[];
   readonly length: Dim;
+  readonly varies?: boolean;
 }
 
 export interface TupleValue {

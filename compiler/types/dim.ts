@@ -36,7 +36,8 @@ export function add(a: Dim, b: Dim): Dim {
 }
 
 export function multiply(a: Dim, b: Dim): Dim {
-  if (typeof a === 'number' && typeof b === 'number') return a * b;
+  // + 0 turns −0 into 0.
+  if (typeof a === 'number' && typeof b === 'number') return a * b + 0;
   const terms = new Map<string, Term>();
   let constant = 0;
   let cancelled: Dim = 0;
@@ -80,6 +81,11 @@ export function floorDivide(a: Dim, b: Dim): Dim {
     rest = add(rest, subtract(own, multiply(multiple, b)));
   }
   if (typeof rest === 'number' && typeof b === 'number') return add(whole, Math.floor(rest / b));
+  // (a//b + k)//c is (a + k·b)//(b·c)
+  const [term, ...more] = termsOf(rest).values();
+  const [inner, ...others] = term?.atoms ?? [];
+  if (more.length === 0 && others.length === 0 && inner?.kind === 'quotient' && !inner.exact && term.coefficient === 1)
+    return add(whole, floorDivide(add(inner.dividend, multiply(constantOf(rest), inner.divisor)), multiply(inner.divisor, b)));
   return add(whole, quotient(rest, b, false));
 }
 

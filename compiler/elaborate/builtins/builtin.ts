@@ -6,7 +6,7 @@ import type { Span } from '../../base/source.ts';
 import { show, type Dim } from '../../types/dim.ts';
 import type { Value as GraphValue } from '../../graph/graph.ts';
 import type { Operand } from '../align.ts';
-import { at, emit, fail, type Context, type Given } from '../context.ts';
+import { at, emit, fail, giveUp, type Context, type Given } from '../context.ts';
 import { describe, numberOf, showType, tensor, type Value } from '../value.ts';
 
 export interface Builtin {
@@ -87,6 +87,7 @@ export function sizeArgument(call: BuiltinCall, name: string, otherwise?: Dim): 
 
 /** An axis, counted from the end when negative. */
 export function axisFrom(call: BuiltinCall, x: GraphValue, value: Value, span: Span, rank = x.type.shape.length): number {
+  if (value.kind === 'unknown' || (value.kind === 'int' && typeof value.value !== 'number')) return giveUp();
   if (value.kind !== 'int' || typeof value.value !== 'number')
     return fail(call.context, 'wrong-kind', { what: 'An axis', wanted: 'a whole number', found: describe(value) }, [at(span)]);
   const axis = value.value < 0 ? value.value + rank : value.value;

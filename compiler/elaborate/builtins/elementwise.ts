@@ -1,7 +1,7 @@
 /** Builtins that work on each element: functions, casts, choices, bits. Compile-time numbers fold. */
 import type { BinaryOp, UnaryOp } from '../../graph/graph.ts';
 import { dtypes, type Dtype } from '../../types/dtype.ts';
-import { show } from '../../types/dim.ts';
+import { show, symbol } from '../../types/dim.ts';
 import { align } from '../align.ts';
 import { opaque } from '../arithmetic.ts';
 import { emit } from '../context.ts';
@@ -17,8 +17,10 @@ function unaryFunction(name: string, op: UnaryOp, doc: string, fold: (x: number)
       if (isNumber(x.value)) {
         const number = numberOf(x.value);
         if (x.value.kind === 'int' && whole) return number === undefined && op !== 'abs' ? x.value : int(number === undefined ? opaque(name, x.value.value) : fold(number));
-        if (number === undefined) return float(undefined);
-        return whole && (op === 'floor' || op === 'ceil' || op === 'round') ? int(fold(number)) : float(fold(number));
+        const rounds = op === 'floor' || op === 'ceil' || op === 'round';
+        // Not known, but a whole number all the same: the same one wherever this is written.
+        if (number === undefined) return rounds ? int(symbol(call.span.source.text.slice(call.span.start, call.span.end))) : float(undefined);
+        return rounds ? int(fold(number)) : float(fold(number));
       }
       const aligned = align(call.context, name, [x], call.span);
       return aligned === undefined ? unknown : aligned.wrap(emit(call.context, call.span, (builder) => builder.unary(op, aligned.values[0])));

@@ -2,7 +2,7 @@
 import type { Value as GraphValue } from '../../graph/graph.ts';
 import { add, divide, divideExactly, equal, multiply, product, show, subtract, type Dim } from '../../types/dim.ts';
 import { align } from '../align.ts';
-import { at, emit, fail } from '../context.ts';
+import { at, emit, fail, giveUp } from '../context.ts';
 import { sizeFrom } from '../indexing.ts';
 import { describe, int, isNumber, list, numberOf, showType, tensor, unknown, type Value } from '../value.ts';
 import {
@@ -61,6 +61,14 @@ function join(call: BuiltinCall, stacked: boolean): Value {
   if (tensors.length === 0) return fail(context, 'wrong-kind', { what: `\`${call.builtin.name}\``, wanted: 'given at least one tensor', found: 'an empty list' }, [at(place)]);
   const [first] = tensors;
   const axis = axisArgument(call, 'axis', first, 0, first.type.shape.length + (stacked ? 1 : 0));
+  const { value: given } = argument(call, 'xs');
+  if (given.kind === 'list' && typeof given.length !== 'number') {
+    // One element stands for any number of them; the graph of a generic check is thrown away.
+    const { shape, dtype } = first.type;
+    const { length } = given;
+    const joined = stacked ? [...shape.slice(0, axis), length, ...shape.slice(axis)] : shape.map((size, place) => (place === axis ? multiply(size, length) : size));
+    return added(call, (builder) => builder.constant(0, dtype, joined));
+  }
   const parts = stacked
     ? tensors.map((x) => emit(context, span, (builder) => builder.reshape(x, [...x.type.shape.slice(0, axis), 1, ...x.type.shape.slice(axis)])))
     : tensors;
@@ -82,7 +90,7 @@ function split(call: BuiltinCall, x: GraphValue): Value {
       fail(context, 'split-mismatch', { type: showType(x.type), axis, size: show(whole), parts: `sizes that add up to ${show(total)}` }, [at(place), at(argument(call, 'x').span, `this is ${showType(x.type)}`)]);
   } else {
     const count = sizeFrom(context, parts, place);
-    if (typeof count !== 'number') return fail(context, 'not-a-size', { found: `${show(count)}, which is not known here` }, [at(place)]);
+    if (typeof count !== 'number') return giveUp();
     const each = count === 0 ? undefined : (divideExactly(whole, count) ?? (typeof whole === 'number' ? undefined : divide(whole, count)));
     if (each === undefined)
       return fail(context, 'split-mismatch', { type: showType(x.type), axis, size: show(whole), parts: `${count} equal parts` }, [at(place), at(argument(call, 'x').span, `this is ${showType(x.type)}`)]);
