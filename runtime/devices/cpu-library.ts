@@ -2,7 +2,7 @@
  * Finding the native libraries the CPU device uses. Nothing here throws at import: a missing library is a sentence in
  * the answer, so that a machine without one loses a feature and not the program.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeviceError } from '../program.ts';
 
@@ -53,8 +53,9 @@ export const llvmHint =
 export function findLlvm(): FoundLlvm | undefined {
   const named = process.env['NACRE_LIBLLVM'];
   if (named !== undefined && named !== '') {
-    const version = versionIn(named);
-    return existsSync(named) && version !== undefined ? { path: named, version } : undefined;
+    if (!existsSync(named)) return undefined;
+    const version = versionIn(named) ?? versionIn(realpathSync(named));
+    return version === undefined ? undefined : { path: named, version };
   }
   for (const version of llvmVersions) {
     const folders = [

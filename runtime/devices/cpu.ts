@@ -83,7 +83,14 @@ export async function openCpu(): Promise<{ readonly koffi: Koffi; readonly llvm:
   }
   if (opened === undefined || opened.llvm.path !== found.path) {
     const koffi = await loadKoffi();
-    opened = { koffi, llvm: openLlvm(koffi, found) };
+    try {
+      opened = { koffi, llvm: openLlvm(koffi, found) };
+    } catch (error) {
+      if (error instanceof DeviceError) throw error;
+      throw new DeviceError(
+        `${found.path} is not a libLLVM that can be used (${error instanceof Error ? error.message : String(error)}): ${llvmHint}.`,
+      );
+    }
   }
   return opened;
 }

@@ -1,4 +1,7 @@
 /** The CPU device: threads and waits, memory shared between programs, the flag, guards, and a machine without LLVM. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { capabilitiesOf } from '../../compiler/targets/llvm/features.ts';
 import { waits } from '../../compiler/targets/llvm/waits.ts';
@@ -111,6 +114,15 @@ test('without a libLLVM there is a sentence, and doctor does not throw', async (
   expect(description.problem).toContain('NACRE_LIBLLVM');
   expect(description.llvm).toBeUndefined();
   expect(description.threads).toBeGreaterThan(0);
+});
+
+test('a library that is not LLVM is a sentence too', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nacre-llvm-'));
+  const path = join(folder, 'libLLVM-14.so');
+  process.env['NACRE_LIBLLVM'] = path;
+  writeFileSync(path, 'no library');
+  expect((await describeCpu()).problem).toContain(`libLLVM at ${path} cannot be loaded`);
+  rmSync(folder, { recursive: true });
 });
 
 test('capabilities follow the features', () => {
