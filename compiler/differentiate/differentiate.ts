@@ -5,7 +5,8 @@ import { isFloat } from '../types/dtype.ts';
 import { sweep } from '../ops/sweep.ts';
 
 /**
- * The gradients of a scalar float `loss` with respect to each of `wrt`, in its type: zeros where the loss does not depend
+ * The gradients of a scalar float `loss` with respect to each of `wrt`, in its type: zeros where the loss does not
+ * depend
  * on it. Gradients flow through float values only; each appended node has the origin of the node it is the adjoint of.
  */
 export function differentiate(build: Builder, loss: Value, wrt: readonly Value[]): Value[] {

@@ -5,7 +5,22 @@
 import type { Dim } from '../types/dim.ts';
 import type { Dtype } from '../types/dtype.ts';
 import type { TensorType } from '../types/tensor.ts';
-import type { AffineIndex, Attributes, BinaryOp, Graph, GraphInput, GraphOutput, InputRole, Monoid, Node, NodeOf, OpName, Origin, UnaryOp, Value } from './graph.ts';
+import type {
+  AffineIndex,
+  Attributes,
+  BinaryOp,
+  Graph,
+  GraphInput,
+  GraphOutput,
+  InputRole,
+  Monoid,
+  Node,
+  NodeOf,
+  OpName,
+  Origin,
+  UnaryOp,
+  Value,
+} from './graph.ts';
 
 export interface Builder {
   /** Values added from here on come from there. */
@@ -35,7 +50,12 @@ export interface Builder {
   slice(x: Value, axis: number, start: Dim, size: Dim): Value;
   concat(xs: readonly Value[], axis: number): Value;
 
-  contract(operands: readonly Value[], indices: readonly (readonly AffineIndex[])[], shape: readonly Dim[], reduce: readonly Dim[]): Value;
+  contract(
+    operands: readonly Value[],
+    indices: readonly (readonly AffineIndex[])[],
+    shape: readonly Dim[],
+    reduce: readonly Dim[],
+  ): Value;
   /** a[…, m, k] · b[…, k, n] with leading axes broadcast. */
   matmul(a: Value, b: Value): Value;
   /** Drops the axes. */
@@ -50,7 +70,10 @@ export interface Builder {
   node<Name extends OpName>(op: Name, inputs: readonly Value[], attributes: Attributes[Name]): readonly Value[];
 
   /** Appends the adjoints of a node's operands, given those of its results (undefined: none flows). */
-  pullback<Name extends OpName>(node: NodeOf<Name>, adjoints: readonly (Value | undefined)[]): readonly (Value | undefined)[];
+  pullback<Name extends OpName>(
+    node: NodeOf<Name>,
+    adjoints: readonly (Value | undefined)[],
+  ): readonly (Value | undefined)[];
 
   /** The node that made a value; undefined for inputs. */
   producer(value: Value): Node | undefined;

@@ -1,5 +1,6 @@
 /**
- * How the attributes of each op are written in the text form, apart from what the result's type already says. `suffix` is
+ * How the attributes of each op are written in the text form, apart from what the result's type already says. `suffix`
+ * is
  * the part of the name after a dot (`reduce.sum`). view, contract and loop have notations of their own (text.ts).
  */
 import type { Monoid } from './graph.ts';
@@ -32,16 +33,28 @@ interface Form<Name extends OpName> {
 }
 
 const bare = { write: () => ({ fields: {} }), read: () => ({}) };
-const plain = Object.fromEntries([...unaryOps, ...binaryOps].map((op) => [op, bare])) as Record<(typeof unaryOps)[number] | (typeof binaryOps)[number], typeof bare>;
+const plain = Object.fromEntries([...unaryOps, ...binaryOps].map((op) => [op, bare])) as Record<
+  (typeof unaryOps)[number] | (typeof binaryOps)[number],
+  typeof bare
+>;
 
 const extreme = (fields: Fields): 'max' | 'min' => (fields.monoid() === 'min' ? 'min' : 'max');
 const whenSet = (name: string, flag: boolean): Record<string, boolean> => (flag ? { [name]: true } : {});
 
 export const forms: { readonly [Name in CallOp]: Form<Name> } = {
   ...plain,
-  constant: { write: ({ value }) => ({ fields: { '': value } }), read: ({ type, value }) => ({ dtype: type.dtype, shape: type.shape, value: value() }) },
-  iota: { write: ({ axis }) => ({ fields: { axis } }), read: ({ type, number }) => ({ shape: type.shape, axis: number('axis') }) },
-  random: { write: ({ stream }) => ({ fields: { stream } }), read: ({ type, number }) => ({ shape: type.shape, stream: number('stream') }) },
+  constant: {
+    write: ({ value }) => ({ fields: { '': value } }),
+    read: ({ type, value }) => ({ dtype: type.dtype, shape: type.shape, value: value() }),
+  },
+  iota: {
+    write: ({ axis }) => ({ fields: { axis } }),
+    read: ({ type, number }) => ({ shape: type.shape, axis: number('axis') }),
+  },
+  random: {
+    write: ({ stream }) => ({ fields: { stream } }),
+    read: ({ type, number }) => ({ shape: type.shape, stream: number('stream') }),
+  },
   where: bare,
   detach: bare,
   cast: { write: () => ({ fields: {} }), read: ({ type }) => ({ dtype: type.dtype }) },

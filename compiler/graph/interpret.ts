@@ -1,4 +1,6 @@
-/** Runs a graph on plain numbers: the meaning of Tensor IR, the `reference` target, and the oracle of everything below. */
+/**
+ * Runs a graph on plain numbers: the meaning of Tensor IR, the `reference` target, and the oracle of everything below.
+ */
 import { ops } from '../ops/index.ts';
 import { showType } from '../ops/rules.ts';
 import { concrete, product, sameShape } from '../types/dim.ts';
@@ -6,13 +8,21 @@ import type { Graph, NodeOf, OpName, Value } from './graph.ts';
 import { IndexOutOfRange } from './op.ts';
 import type { Arithmetic, Interpretation, Tensor } from './op.ts';
 
-/** Results by output name, from tensors by input name. Tensors are not changed; results may share memory with inputs. */
-export function interpretGraph(graph: Graph, inputs: ReadonlyMap<string, Tensor>, arithmetic: Arithmetic): Map<string, Tensor> {
+/**
+ * Results by output name, from tensors by input name. Tensors are not changed; results may share memory with inputs.
+ */
+export function interpretGraph(
+  graph: Graph,
+  inputs: ReadonlyMap<string, Tensor>,
+  arithmetic: Arithmetic,
+): Map<string, Tensor> {
   const tensors = graph.inputs.map(({ name, value }) => {
     const tensor = inputs.get(name);
     if (tensor === undefined) throw new Error(`the input ${name} was not given`);
-    if (!sameShape(tensor.type.shape, value.type.shape)) throw new Error(`the input ${name} is ${showType(tensor.type)}, not ${showType(value.type)}`);
-    if (tensor.data.length !== product(concrete(tensor.type.shape))) throw new Error(`the input ${name} has ${tensor.data.length} elements, not those of ${showType(tensor.type)}`);
+    if (!sameShape(tensor.type.shape, value.type.shape))
+      throw new Error(`the input ${name} is ${showType(tensor.type)}, not ${showType(value.type)}`);
+    if (tensor.data.length !== product(concrete(tensor.type.shape)))
+      throw new Error(`the input ${name} has ${tensor.data.length} elements, not those of ${showType(tensor.type)}`);
     return tensor;
   });
   const context: Interpretation = { ...arithmetic, run: (body, operands) => run(body, operands, context) };
@@ -37,11 +47,21 @@ function run(graph: Graph, inputs: readonly Tensor[], context: Interpretation): 
   return graph.outputs.map(({ value }) => read(value));
 }
 
-function runNode<Name extends OpName>(node: NodeOf<Name>, inputs: readonly Tensor[], context: Interpretation): Tensor[] {
+function runNode<Name extends OpName>(
+  node: NodeOf<Name>,
+  inputs: readonly Tensor[],
+  context: Interpretation,
+): Tensor[] {
   try {
-    return ops[node.op].interpret(inputs, node.attributes, node.outputs.map(({ type }) => type), context);
+    return ops[node.op].interpret(
+      inputs,
+      node.attributes,
+      node.outputs.map(({ type }) => type),
+      context,
+    );
   } catch (error) {
-    if (error instanceof IndexOutOfRange && error.origin === undefined) throw new IndexOutOfRange(error.index, error.size, node.origin);
+    if (error instanceof IndexOutOfRange && error.origin === undefined)
+      throw new IndexOutOfRange(error.index, error.size, node.origin);
     throw error;
   }
 }

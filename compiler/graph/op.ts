@@ -53,13 +53,26 @@ export interface Op<Name extends OpName> {
   /** Result types from operand types; throws OpTypeError. Works on symbolic sizes. */
   type(inputs: readonly TensorType[], attributes: Attributes[Name]): TensorType[];
   /** The meaning. */
-  interpret(inputs: readonly Tensor[], attributes: Attributes[Name], types: readonly TensorType[], context: Interpretation): Tensor[];
+  interpret(
+    inputs: readonly Tensor[],
+    attributes: Attributes[Name],
+    types: readonly TensorType[],
+    context: Interpretation,
+  ): Tensor[];
   /**
-   * Adjoints of the operands from adjoints of the results (undefined: no gradient flows), built with `build`. `undefined`
+   * Adjoints of the operands from adjoints of the results (undefined: no gradient flows), built with `build`.
+   * `undefined`
    * for a whole op: it is not differentiable (integers, comparisons) and gradients stop.
    */
-  readonly gradient?: (node: NodeOf<Name>, adjoints: readonly (Value | undefined)[], build: Builder) => (Value | undefined)[];
-  /** Operands and attributes for the op's tests: at least the shapes that have broken others (scalar, size 1, size 0, odd sizes, strided). */
+  readonly gradient?: (
+    node: NodeOf<Name>,
+    adjoints: readonly (Value | undefined)[],
+    build: Builder,
+  ) => (Value | undefined)[];
+  /**
+   * Operands and attributes for the op's tests: at least the shapes that have broken others (scalar, size 1, size 0,
+   * odd sizes, strided).
+   */
   readonly samples: readonly Sample<Name>[];
 }
 

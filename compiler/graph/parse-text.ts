@@ -1,4 +1,7 @@
-/** Reads the text form of Tensor IR (text.ts) back. Types are taken as written: verify afterwards what came from a person. */
+/**
+ * Reads the text form of Tensor IR (text.ts) back. Types are taken as written: verify afterwards what came from a
+ * person.
+ */
 import { dtypes } from '../types/dtype.ts';
 import type { Dtype } from '../types/dtype.ts';
 import type { TensorType } from '../types/tensor.ts';
@@ -25,7 +28,8 @@ interface Token {
 
 function tokenize(text: string): Token[] {
   const tokens: Token[] = [];
-  const pattern = /(\n)|[ \t\r]+|\/\/([^\n]*)|(%\d+)|([A-Za-z_][\w.]*)|(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|("(?:[^"\\\n]|\\.)*")|([[\]{}(),:=*/+-])/y;
+  const pattern =
+    /(\n)|[ \t\r]+|\/\/([^\n]*)|(%\d+)|([A-Za-z_][\w.]*)|(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|("(?:[^"\\\n]|\\.)*")|([[\]{}(),:=*/+-])/y;
   let line = 1;
   while (pattern.lastIndex < text.length) {
     const start = pattern.lastIndex;
@@ -110,7 +114,9 @@ class Reader {
   }
 
   private name(): string {
-    return this.peek().kind === 'string' ? String(JSON.parse(this.take('string', 'a name'))) : this.take('name', 'a name');
+    return this.peek().kind === 'string'
+      ? String(JSON.parse(this.take('string', 'a name')))
+      : this.take('name', 'a name');
   }
 
   private number(): number {
@@ -198,7 +204,13 @@ class Reader {
     const reads = [read()];
     while (this.accept('*')) reads.push(read());
     const attributes = { shape, reduce, indices: reads.map(({ index }) => index) };
-    return { op: 'contract', inputs: reads.map(({ value }) => value), outputs: [result], attributes, origin: this.origin() };
+    return {
+      op: 'contract',
+      inputs: reads.map(({ value }) => value),
+      outputs: [result],
+      attributes,
+      origin: this.origin(),
+    };
   }
 
   private index(axes: readonly string[]): AffineIndex {
@@ -242,7 +254,13 @@ class Reader {
     const access = this.fields(outputs[0].type, suffix, fields);
     if (name === 'loop') {
       const body = this.block();
-      const attributes = { trips: access.number('trips'), carried: access.number('carried'), scanned: access.number('scanned'), reverse: access.flag('reverse'), body };
+      const attributes = {
+        trips: access.number('trips'),
+        carried: access.number('carried'),
+        scanned: access.number('scanned'),
+        reverse: access.flag('reverse'),
+        body,
+      };
       return { op: 'loop', inputs, outputs, attributes, origin: this.origin() };
     }
     if (!isCallOp(name)) return this.fail(`${name} is not an op`);
@@ -256,14 +274,18 @@ class Reader {
   }
 
   private fields(type: TensorType, suffix: string | undefined, fields: ReadonlyMap<string, Field>): Fields {
-    const missing = (name: string, what: string): never => this.fail(`${name === '' ? 'the constant' : name} has to be ${what}`);
+    const missing = (name: string, what: string): never =>
+      this.fail(`${name === '' ? 'the constant' : name} has to be ${what}`);
     const number = (name: string): number => {
       const value = fields.get(name);
       return typeof value === 'number' ? value : missing(name, 'a number');
     };
     return {
       type,
-      monoid: () => (suffix === 'sum' || suffix === 'prod' || suffix === 'max' || suffix === 'min' ? suffix : this.fail('expected .sum, .prod, .max or .min after the op')),
+      monoid: () =>
+        suffix === 'sum' || suffix === 'prod' || suffix === 'max' || suffix === 'min'
+          ? suffix
+          : this.fail('expected .sum, .prod, .max or .min after the op'),
       number,
       numbers(name) {
         const value = fields.get(name);
@@ -278,7 +300,13 @@ class Reader {
   }
 }
 
-function callNode<Name extends CallOp>(op: Name, inputs: readonly Value[], outputs: readonly Value[], fields: Fields, origin: Origin): Node {
+function callNode<Name extends CallOp>(
+  op: Name,
+  inputs: readonly Value[],
+  outputs: readonly Value[],
+  fields: Fields,
+  origin: Origin,
+): Node {
   // The pairing of op and attributes, which the table of forms guarantees, told to the union.
   const node: NodeOf<Name> = { op, inputs, outputs, attributes: forms[op].read(fields), origin };
   return node as unknown as Node;

@@ -11,11 +11,16 @@ export function mapped(values: ValueMap, value: Value): Value {
   return now;
 }
 
-/** Appends the node as it is (the body of a loop node by node), reading the mapped operands; its results are entered into the map. */
+/**
+ * Appends the node as it is (the body of a loop node by node), reading the mapped operands; its results are entered
+ * into the map.
+ */
 export function copyNode<Name extends OpName>(build: Builder, node: NodeOf<Name>, values: ValueMap): readonly Value[] {
   build.origin = node.origin;
   const inputs = node.inputs.map((value) => mapped(values, value));
-  const attributes = isLoop(node) ? { ...node.attributes, body: copyBody(build, node.attributes.body) } : node.attributes;
+  const attributes = isLoop(node)
+    ? { ...node.attributes, body: copyBody(build, node.attributes.body) }
+    : node.attributes;
   const results = build.node(node.op, inputs, attributes);
   node.outputs.forEach((old, place) => values.set(old, results[place]));
   return results;
@@ -24,10 +29,15 @@ export function copyNode<Name extends OpName>(build: Builder, node: NodeOf<Name>
 const isLoop = (node: NodeOf<OpName>): node is NodeOf<'loop'> => node.op === 'loop';
 
 /** The body of a loop with values of its own. */
-const copyBody = (build: Builder, body: Graph): Graph => rebuild(body, build.nested(body.name), (node, values, inner) => void copyNode(inner, node, values));
+const copyBody = (build: Builder, body: Graph): Graph =>
+  rebuild(body, build.nested(body.name), (node, values, inner) => void copyNode(inner, node, values));
 
 /** Rebuilds a graph node by node; `visit` appends what each node becomes and enters its results (copyNode keeps it). */
-export function rebuild(graph: Graph, build: Builder, visit: (node: Node, values: ValueMap, build: Builder) => void): Graph {
+export function rebuild(
+  graph: Graph,
+  build: Builder,
+  visit: (node: Node, values: ValueMap, build: Builder) => void,
+): Graph {
   const values: ValueMap = new Map();
   for (const { name, role, value } of graph.inputs) values.set(value, build.input(name, role, value.type));
   for (const node of graph.nodes) visit(node, values, build);

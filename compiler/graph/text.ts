@@ -67,7 +67,12 @@ function printMeaning(node: Node, indent: string, origins: boolean): string {
     case 'loop': {
       const { trips, carried, scanned, reverse, body } = node.attributes;
       const operands = node.inputs.map(({ id }) => `%${id}`);
-      const fields = [`trips: ${show(trips)}`, `carried: ${carried}`, `scanned: ${scanned}`, ...(reverse ? ['reverse: true'] : [])];
+      const fields = [
+        `trips: ${show(trips)}`,
+        `carried: ${carried}`,
+        `scanned: ${scanned}`,
+        ...(reverse ? ['reverse: true'] : []),
+      ];
       return `${results} = loop(${[...operands, ...fields].join(', ')}) ${printBlock(body, indent, origins)}`;
     }
     default:
@@ -82,7 +87,11 @@ function printCall<Name extends CallOp>(node: NodeOf<Name>): string {
 }
 
 const printField = (value: Field): string =>
-  typeof value === 'boolean' ? String(value) : typeof value === 'number' ? printNumber(value) : `[${value.map(printNumber).join(', ')}]`;
+  typeof value === 'boolean'
+    ? String(value)
+    : typeof value === 'number'
+      ? printNumber(value)
+      : `[${value.map(printNumber).join(', ')}]`;
 
 /** Shortest text that reads back as the same number. */
 export function printNumber(value: number): string {

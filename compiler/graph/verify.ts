@@ -28,12 +28,15 @@ function verify(graph: Graph, where: string, problems: string[], ids: Set<number
     define(input.value);
   }
   for (const node of graph.nodes) {
-    for (const value of node.inputs) if (!defined.has(value)) complain(`${node.op} reads %${value.id}, which is not defined before it`);
+    for (const value of node.inputs)
+      if (!defined.has(value)) complain(`${node.op} reads %${value.id}, which is not defined before it`);
     const types = typesOf(node, complain);
-    if (types !== undefined && types.length !== node.outputs.length) complain(`${node.op} has ${node.outputs.length} results instead of ${types.length}`);
+    if (types !== undefined && types.length !== node.outputs.length)
+      complain(`${node.op} has ${node.outputs.length} results instead of ${types.length}`);
     node.outputs.forEach((value, place) => {
       const type = types?.[place];
-      if (type !== undefined && !sameType(type, value.type)) complain(`%${value.id} is ${showType(value.type)}, but ${node.op} gives ${showType(type)}`);
+      if (type !== undefined && !sameType(type, value.type))
+        complain(`%${value.id} is ${showType(value.type)}, but ${node.op} gives ${showType(type)}`);
       define(value);
     });
     if (node.op === 'loop') verify(node.attributes.body, `${where}/${node.attributes.body.name}`, problems, ids, true);
@@ -46,14 +49,22 @@ function verify(graph: Graph, where: string, problems: string[], ids: Set<number
     outputs.add(`${role} ${name}`);
     if (role !== 'update') continue;
     const input = inputs.get(name);
-    if (input === undefined || (input.role !== 'param' && input.role !== 'state')) complain(`${name} is updated, but is no param or state`);
-    else if (!sameType(input.value.type, value.type)) complain(`${name} is ${showType(input.value.type)} and would become ${showType(value.type)}`);
+    if (input === undefined || (input.role !== 'param' && input.role !== 'state'))
+      complain(`${name} is updated, but is no param or state`);
+    else if (!sameType(input.value.type, value.type))
+      complain(`${name} is ${showType(input.value.type)} and would become ${showType(value.type)}`);
   }
 }
 
-function typesOf<Name extends OpName>(node: NodeOf<Name>, complain: (message: string) => void): TensorType[] | undefined {
+function typesOf<Name extends OpName>(
+  node: NodeOf<Name>,
+  complain: (message: string) => void,
+): TensorType[] | undefined {
   try {
-    return ops[node.op].type(node.inputs.map(({ type }) => type), node.attributes);
+    return ops[node.op].type(
+      node.inputs.map(({ type }) => type),
+      node.attributes,
+    );
   } catch (error) {
     if (!(error instanceof OpTypeError)) throw error;
     complain(error.message);

@@ -34,18 +34,35 @@ export function adjointOfRead(build: Builder, read: ReadAt, factors: readonly Re
 
   read.index.forEach((coordinate, c) => {
     const now = settle(compose(coordinate, (axis) => at(rank + axis)));
-    const unknown = now.terms.filter(({ axis }) => axis >= rank).reduce<number | undefined>((best, { axis }) => (best === undefined || larger(extents[axis], extents[best]) ? axis : best), undefined);
+    const unknown = now.terms
+      .filter(({ axis }) => axis >= rank)
+      .reduce<number | undefined>(
+        (best, { axis }) => (best === undefined || larger(extents[axis], extents[best]) ? axis : best),
+        undefined,
+      );
     // numerator - divisor·c = 0
-    const equation: AffineIndex = { terms: [...now.terms, { axis: c, scale: multiply(-1, now.divisor) }], offset: now.offset, divisor: 1 };
+    const equation: AffineIndex = {
+      terms: [...now.terms, { axis: c, scale: multiply(-1, now.divisor) }],
+      offset: now.offset,
+      divisor: 1,
+    };
     if (unknown === undefined) {
       zeros.push(normalize(equation));
       return;
     }
     const scale = now.terms.find(({ axis }) => axis === unknown)?.scale ?? 1;
-    const others = equation.terms.filter(({ axis }) => axis !== unknown).map((term) => ({ axis: term.axis, scale: multiply(-1, term.scale) }));
+    const others = equation.terms
+      .filter(({ axis }) => axis !== unknown)
+      .map((term) => ({ axis: term.axis, scale: multiply(-1, term.scale) }));
     const solution = normalize({ terms: others, offset: multiply(-1, equation.offset), divisor: scale });
-    for (const [axis, earlier] of solved) solved.set(axis, compose(earlier, (inner) => (inner === unknown ? solution : at(inner))));
-    zeros.forEach((zero, place) => (zeros[place] = compose(zero, (inner) => (inner === unknown ? solution : at(inner)))));
+    for (const [axis, earlier] of solved)
+      solved.set(
+        axis,
+        compose(earlier, (inner) => (inner === unknown ? solution : at(inner))),
+      );
+    zeros.forEach(
+      (zero, place) => (zeros[place] = compose(zero, (inner) => (inner === unknown ? solution : at(inner)))),
+    );
     solved.set(unknown, solution);
   });
 
@@ -56,16 +73,33 @@ export function adjointOfRead(build: Builder, read: ReadAt, factors: readonly Re
     if (range?.least !== 0 || range.greatest !== 0) checks.push({ value: ones(1), index: [zero] });
   }
   for (const [axis, solution] of solved) {
-    const checked = factors.some(({ value, index }) => index.some((coordinate, place) => plainAxis(coordinate) === axis - rank && equal(value.type.shape[place], extents[axis])));
-    if (!checked && !isInside(solution, extents, extents[axis])) checks.push({ value: ones(extents[axis]), index: [solution] });
+    const checked = factors.some(({ value, index }) =>
+      index.some(
+        (coordinate, place) => plainAxis(coordinate) === axis - rank && equal(value.type.shape[place], extents[axis]),
+      ),
+    );
+    if (!checked && !isInside(solution, extents, extents[axis]))
+      checks.push({ value: ones(extents[axis]), index: [solution] });
   }
 
   const left = sizes.map((_, axis) => rank + axis).filter((axis) => !solved.has(axis));
-  const renumber = (index: AffineIndex): AffineIndex => compose(index, (axis) => at(axis < rank ? axis : rank + left.indexOf(axis)));
-  const operands = [...factors.map(({ value, index }) => ({ value, index: index.map((coordinate) => settle(compose(coordinate, (axis) => at(rank + axis)))) })), ...checks];
+  const renumber = (index: AffineIndex): AffineIndex =>
+    compose(index, (axis) => at(axis < rank ? axis : rank + left.indexOf(axis)));
+  const operands = [
+    ...factors.map(({ value, index }) => ({
+      value,
+      index: index.map((coordinate) => settle(compose(coordinate, (axis) => at(rank + axis)))),
+    })),
+    ...checks,
+  ];
   const indices = operands.map(({ index }) => index.map(renumber));
   if (left.length === 0 && operands.length === 1) return build.view(operands[0].value, shape, indices[0]);
-  return build.contract(operands.map(({ value }) => value), indices, shape, left.map((axis) => extents[axis]));
+  return build.contract(
+    operands.map(({ value }) => value),
+    indices,
+    shape,
+    left.map((axis) => extents[axis]),
+  );
 }
 
 /** A size not known yet counts as large: what is known and small is what kernels and strides are. */

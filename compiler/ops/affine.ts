@@ -4,13 +4,24 @@ import type { Dim } from '../types/dim.ts';
 import { add, divideExactly, equal, multiply } from '../types/dim.ts';
 
 /** scale·axis + offset. */
-export const at = (axis: number, scale: Dim = 1, offset: Dim = 0): AffineIndex => ({ terms: [{ axis, scale }], offset, divisor: 1 });
+export const at = (axis: number, scale: Dim = 1, offset: Dim = 0): AffineIndex => ({
+  terms: [{ axis, scale }],
+  offset,
+  divisor: 1,
+});
 
 /** The same coordinate everywhere. */
 export const fixed = (offset: Dim): AffineIndex => ({ terms: [], offset, divisor: 1 });
 
 /** scale·axis + more·other + offset. */
-export const pair = (axis: number, scale: Dim, other: number, more: Dim, offset: Dim = 0): AffineIndex => ({ terms: [{ axis, scale }, { axis: other, scale: more }], offset, divisor: 1 });
+export const pair = (axis: number, scale: Dim, other: number, more: Dim, offset: Dim = 0): AffineIndex => ({
+  terms: [
+    { axis, scale },
+    { axis: other, scale: more },
+  ],
+  offset,
+  divisor: 1,
+});
 
 /** Every axis read as it is: the index of a whole tensor. */
 export const whole = (rank: number): AffineIndex[] => Array.from({ length: rank }, (_, axis) => at(axis));
@@ -28,15 +39,21 @@ export function broadcastShapes(a: readonly Dim[], b: readonly Dim[]): Dim[] | u
   return result;
 }
 
-/** Equal terms joined, zero scales dropped, axes in order, divisor positive and in lowest terms: one form per function. */
+/**
+ * Equal terms joined, zero scales dropped, axes in order, divisor positive and in lowest terms: one form per function.
+ */
 export function normalize(index: AffineIndex): AffineIndex {
   const scales = new Map<number, Dim>();
   for (const { axis, scale } of index.terms) scales.set(axis, add(scales.get(axis) ?? 0, scale));
-  let terms = [...scales].filter(([, scale]) => scale !== 0).sort(([a], [b]) => a - b).map(([axis, scale]) => ({ axis, scale }));
+  let terms = [...scales]
+    .filter(([, scale]) => scale !== 0)
+    .sort(([a], [b]) => a - b)
+    .map(([axis, scale]) => ({ axis, scale }));
   let { offset, divisor } = index;
   if (typeof divisor === 'number' && divisor !== 1) {
     const numbers = [divisor, offset, ...terms.map(({ scale }) => scale)];
-    const common = Math.sign(divisor) * (numbers.every((n) => typeof n === 'number') ? numbers.reduce(greatestCommonDivisor) : 1);
+    const common =
+      Math.sign(divisor) * (numbers.every((n) => typeof n === 'number') ? numbers.reduce(greatestCommonDivisor) : 1);
     const reduced = (dim: Dim): Dim => divideExactly(dim, common) ?? dim;
     terms = terms.map(({ axis, scale }) => ({ axis, scale: reduced(scale) }));
     offset = reduced(offset);
@@ -55,7 +72,11 @@ function greatestCommonDivisor(a: number, b: number): number {
 /** The index with every axis replaced by an affine function of other axes. */
 export function compose(index: AffineIndex, inner: (axis: number) => AffineIndex): AffineIndex {
   const parts = index.terms.map(({ axis, scale }) => ({ scale, of: inner(axis) }));
-  const common = parts.reduce<Dim>((all, { of }) => (equal(all, of.divisor) || of.divisor === 1 ? all : all === 1 ? of.divisor : multiply(all, of.divisor)), 1);
+  const common = parts.reduce<Dim>(
+    (all, { of }) =>
+      equal(all, of.divisor) || of.divisor === 1 ? all : all === 1 ? of.divisor : multiply(all, of.divisor),
+    1,
+  );
   const terms: { axis: number; scale: Dim }[] = [];
   let offset = multiply(index.offset, common);
   for (const { scale, of } of parts) {
@@ -69,7 +90,9 @@ export function compose(index: AffineIndex, inner: (axis: number) => AffineIndex
 /** Is it exactly one axis, unscaled and unmoved? Then which. */
 export function plainAxis({ terms, offset, divisor }: AffineIndex): number | undefined {
   const [term] = terms;
-  return terms.length === 1 && term !== undefined && term.scale === 1 && offset === 0 && divisor === 1 ? term.axis : undefined;
+  return terms.length === 1 && term !== undefined && term.scale === 1 && offset === 0 && divisor === 1
+    ? term.axis
+    : undefined;
 }
 
 /** Least and greatest numerator over a box of axes; undefined where a size is not known or the box is empty. */
@@ -85,18 +108,24 @@ export function bounds(index: AffineIndex, sizes: readonly Dim[]): { least: numb
   return { least, greatest };
 }
 
-/** Does the coordinate stay in an axis of `size`, for every point of the box, without a rest? (False when not provable.) */
+/**
+ * Does the coordinate stay in an axis of `size`, for every point of the box, without a rest? (False when not provable.)
+ */
 export function isInside(index: AffineIndex, sizes: readonly Dim[], size: Dim): boolean {
   const axis = plainAxis(index);
   const extent = axis === undefined ? undefined : sizes[axis];
   if (extent !== undefined && equal(extent, size)) return true;
   const range = bounds(index, sizes);
-  return range !== undefined && index.divisor === 1 && typeof size === 'number' && range.least >= 0 && range.greatest < size;
+  return (
+    range !== undefined && index.divisor === 1 && typeof size === 'number' && range.least >= 0 && range.greatest < size
+  );
 }
 
 export const allInside = (index: readonly AffineIndex[], sizes: readonly Dim[], shape: readonly Dim[]): boolean =>
   index.every((coordinate, axis) => isInside(coordinate, sizes, shape[axis] ?? 0));
 
 export const sameIndex = (a: AffineIndex, b: AffineIndex): boolean =>
-  equal(a.offset, b.offset) && equal(a.divisor, b.divisor) && a.terms.length === b.terms.length &&
+  equal(a.offset, b.offset) &&
+  equal(a.divisor, b.divisor) &&
+  a.terms.length === b.terms.length &&
   a.terms.every(({ axis, scale }, place) => axis === b.terms[place]?.axis && equal(scale, b.terms[place].scale));

@@ -13,6 +13,7 @@ export function arithmetic(build: Builder) {
     same: (a: Value, b: Value): Value => build.binary('eq', a, b),
     /** A number everywhere, in the type of `x`. */
     filled: (x: Value, value: number): Value => build.constant(value, x.type.dtype, x.type.shape),
-    scaled: (x: Value, factor: number): Value => build.binary('mul', x, build.constant(factor, x.type.dtype, x.type.shape)),
+    scaled: (x: Value, factor: number): Value =>
+      build.binary('mul', x, build.constant(factor, x.type.dtype, x.type.shape)),
   };
 }

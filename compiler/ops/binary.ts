@@ -33,9 +33,15 @@ function chosen(wins: (a: Value, b: Value, build: Builder) => Value): Gradient {
 const facts: Record<BinaryOp, Facts> = {
   add: { doc: 'a + b.', takes: 'number', gradient: (_a, _b, _y, g) => [g, g] },
   sub: { doc: 'a - b.', takes: 'number', gradient: (_a, _b, _y, g, build) => [g, build.unary('neg', g)] },
-  mul: { doc: 'a · b.', takes: 'number', gradient: (a, b, _y, g, build) => [build.binary('mul', g, b), build.binary('mul', g, a)] },
+  mul: {
+    doc: 'a · b.',
+    takes: 'number',
+    gradient: (a, b, _y, g, build) => [build.binary('mul', g, b), build.binary('mul', g, a)],
+  },
   div: {
-    doc: 'a / b. Integers: truncated towards 0, and 0 where b is 0.', takes: 'number', range: [0.5, 2],
+    doc: 'a / b. Integers: truncated towards 0, and 0 where b is 0.',
+    takes: 'number',
+    range: [0.5, 2],
     gradient(_a, b, y, g, build) {
       const { divide, multiply, negate } = arithmetic(build);
       const da = divide(g, b);
@@ -43,17 +49,26 @@ const facts: Record<BinaryOp, Facts> = {
     },
   },
   rem: {
-    doc: 'What division truncated towards 0 leaves: it has the sign of a. Integers: 0 where b is 0.', takes: 'number', range: [0.5, 2],
+    doc: 'What division truncated towards 0 leaves: it has the sign of a. Integers: 0 where b is 0.',
+    takes: 'number',
+    range: [0.5, 2],
     gradient(a, b, _y, g, build) {
       const { divide, multiply, negate, less, filled } = arithmetic(build);
       const quotient = divide(a, b);
-      const whole = build.where(less(quotient, filled(a, 0)), build.unary('ceil', quotient), build.unary('floor', quotient));
+      const whole = build.where(
+        less(quotient, filled(a, 0)),
+        build.unary('ceil', quotient),
+        build.unary('floor', quotient),
+      );
       return [g, negate(multiply(g, whole))];
     },
   },
   pow: {
-    doc: 'a to the power of b; 0^0 = 1. Gradients: 0 in a where b is 0; 0 in b where a is 0 and b is not negative; NaN in b where a is negative.',
-    takes: 'float', range: [0.5, 2],
+    doc:
+      'a to the power of b; 0^0 = 1. Gradients: 0 in a where b is 0; 0 in b where a is 0 and b is not negative; NaN ' +
+      'in b where a is negative.',
+    takes: 'float',
+    range: [0.5, 2],
     gradient(a, b, y, g, build) {
       const { multiply, subtract, same, filled } = arithmetic(build);
       const zero = filled(a, 0);
@@ -63,8 +78,16 @@ const facts: Record<BinaryOp, Facts> = {
       return [build.where(same(b, zero), zero, da), build.where(flat, zero, db)];
     },
   },
-  max: { doc: 'The larger; NaN where an operand is. Equal operands share the gradient.', takes: 'number', gradient: chosen((a, b, build) => build.binary('lt', b, a)) },
-  min: { doc: 'The smaller; NaN where an operand is. Equal operands share the gradient.', takes: 'number', gradient: chosen((a, b, build) => build.binary('lt', a, b)) },
+  max: {
+    doc: 'The larger; NaN where an operand is. Equal operands share the gradient.',
+    takes: 'number',
+    gradient: chosen((a, b, build) => build.binary('lt', b, a)),
+  },
+  min: {
+    doc: 'The smaller; NaN where an operand is. Equal operands share the gradient.',
+    takes: 'number',
+    gradient: chosen((a, b, build) => build.binary('lt', a, b)),
+  },
   eq: { doc: 'Are they equal? NaN equals nothing.', takes: 'any' },
   ne: { doc: 'Are they different?', takes: 'any' },
   lt: { doc: 'Is a below b?', takes: 'ordered' },
@@ -90,7 +113,8 @@ function record<Name extends BinaryOp>(name: Name): Op<Name> {
       if (takes === 'float') needFloat(name, a);
       else if (takes === 'number' || takes === 'ordered') needNumber(name, a);
       else if (takes === 'integer') needInteger(name, a);
-      else if (takes === 'logical' && isFloat(a.dtype)) fail('dtype-mismatch', `${name} takes bool or integers, not ${a.dtype}`);
+      else if (takes === 'logical' && isFloat(a.dtype))
+        fail('dtype-mismatch', `${name} takes bool or integers, not ${a.dtype}`);
       return [isComparison(name) ? { dtype: 'bool', shape: a.shape } : a];
     },
     interpret(inputs, _, [type], context) {
@@ -101,21 +125,34 @@ function record<Name extends BinaryOp>(name: Name): Op<Name> {
       roundAll(result.data, type.dtype, context);
       return [result];
     },
-    ...(gradient === undefined ? {} : {
-      gradient(node, [adjoint], build) {
-        const [a, b] = two(name, node.inputs);
-        return adjoint === undefined ? [] : gradient(a, b, node.outputs[0], adjoint, build);
-      },
-    }),
+    ...(gradient === undefined
+      ? {}
+      : {
+          gradient(node, [adjoint], build) {
+            const [a, b] = two(name, node.inputs);
+            return adjoint === undefined ? [] : gradient(a, b, node.outputs[0], adjoint, build);
+          },
+        }),
     samples: samplesOf<Name>(takes, range),
   };
 }
 
-function samplesOf<Name extends BinaryOp>(takes: Facts['takes'], range: readonly [number, number] | undefined): Sample<Name>[] {
+function samplesOf<Name extends BinaryOp>(
+  takes: Facts['takes'],
+  range: readonly [number, number] | undefined,
+): Sample<Name>[] {
   const shapes: TensorType['shape'][] = [[], [1], [7], [0, 3], [3, 5], [2, 1, 9]];
   const main: Dtype = takes === 'integer' ? 'i32' : takes === 'logical' ? 'bool' : 'f32';
-  const more: Dtype[] = takes === 'float' ? ['f16', 'bf16'] : takes === 'number' || takes === 'ordered' ? ['i32', 'u8', 'f16'] : ['i32', 'u32'];
-  const types: TensorType[] = [...shapes.map((shape): TensorType => ({ dtype: main, shape })), ...more.map((dtype): TensorType => ({ dtype, shape: [3, 5] }))];
+  const more: Dtype[] =
+    takes === 'float'
+      ? ['f16', 'bf16']
+      : takes === 'number' || takes === 'ordered'
+        ? ['i32', 'u8', 'f16']
+        : ['i32', 'u32'];
+  const types: TensorType[] = [
+    ...shapes.map((shape): TensorType => ({ dtype: main, shape })),
+    ...more.map((dtype): TensorType => ({ dtype, shape: [3, 5] })),
+  ];
   return types.map((type) => ({
     inputs: [type, type],
     attributes: {},
@@ -125,7 +162,21 @@ function samplesOf<Name extends BinaryOp>(takes: Facts['takes'], range: readonly
 }
 
 export const binary: { readonly [Name in BinaryOp]: Op<Name> } = {
-  add: record('add'), sub: record('sub'), mul: record('mul'), div: record('div'), rem: record('rem'), pow: record('pow'),
-  max: record('max'), min: record('min'), eq: record('eq'), ne: record('ne'), lt: record('lt'), le: record('le'),
-  and: record('and'), or: record('or'), xor: record('xor'), shl: record('shl'), shr: record('shr'),
+  add: record('add'),
+  sub: record('sub'),
+  mul: record('mul'),
+  div: record('div'),
+  rem: record('rem'),
+  pow: record('pow'),
+  max: record('max'),
+  min: record('min'),
+  eq: record('eq'),
+  ne: record('ne'),
+  lt: record('lt'),
+  le: record('le'),
+  and: record('and'),
+  or: record('or'),
+  xor: record('xor'),
+  shl: record('shl'),
+  shr: record('shr'),
 };

@@ -1,6 +1,16 @@
 /** The Builder: appends nodes to a graph, running each op's type rule as it goes. */
 import type { Builder } from '../graph/build.ts';
-import type { AffineIndex, Attributes, Graph, GraphInput, GraphOutput, Node, NodeOf, OpName, Value } from '../graph/graph.ts';
+import type {
+  AffineIndex,
+  Attributes,
+  Graph,
+  GraphInput,
+  GraphOutput,
+  Node,
+  NodeOf,
+  OpName,
+  Value,
+} from '../graph/graph.ts';
 import type { Dim } from '../types/dim.ts';
 import { equal, sameShape, showShape } from '../types/dim.ts';
 import type { TensorType } from '../types/tensor.ts';
@@ -9,10 +19,16 @@ import { ops } from './index.ts';
 import { fail, needAxis, showType } from './rules.ts';
 
 /** Asked before a node is appended: the values to use instead, if there is something better. */
-export type Instead = (op: OpName, inputs: readonly Value[], attributes: Attributes[OpName], build: Builder) => readonly Value[] | undefined;
+export type Instead = (
+  op: OpName,
+  inputs: readonly Value[],
+  attributes: Attributes[OpName],
+  build: Builder,
+) => readonly Value[] | undefined;
 
 /** A graph to be filled. Values made by it, and by the builders nested in it, have ids of their own. */
-export const createBuilder = (name: string, instead: Instead = () => undefined): Builder => makeBuilder(name, { next: 0 }, instead);
+export const createBuilder = (name: string, instead: Instead = () => undefined): Builder =>
+  makeBuilder(name, { next: 0 }, instead);
 
 interface Counter {
   next: number;
@@ -45,7 +61,9 @@ function makeBuilder(name: string, ids: Counter, instead: Instead): Builder {
     output: (outputName, role, value) => void outputs.push({ name: outputName, role, value }),
 
     constant: (value, dtype, shape) =>
-      only(build.node('constant', [], { dtype, shape: shape ?? (typeof value === 'number' ? [] : [value.length]), value })),
+      only(
+        build.node('constant', [], { dtype, shape: shape ?? (typeof value === 'number' ? [] : [value.length]), value }),
+      ),
     iota: (shape, axis) => only(build.node('iota', [], { shape, axis })),
     random: (seed, step, stream, shape) => only(build.node('random', [seed, step], { stream, shape })),
 
@@ -60,23 +78,40 @@ function makeBuilder(name: string, ids: Counter, instead: Instead): Builder {
     broadcast: (x, shape) => (sameShape(x.type.shape, shape) ? x : build.view(x, shape, broadcastIndex(x.type, shape))),
     transpose(x, order) {
       const { shape } = x.type;
-      if (order.length !== shape.length || new Set(order).size !== order.length) fail('rank-mismatch', `the order [${order.join(', ')}] does not name each axis of ${showType(x.type)} once`);
+      if (order.length !== shape.length || new Set(order).size !== order.length)
+        fail('rank-mismatch', `the order [${order.join(', ')}] does not name each axis of ${showType(x.type)} once`);
       const sizes = order.map((axis) => needAxis('transpose', shape, axis));
-      return order.every((axis, place) => axis === place) ? x : build.view(x, sizes, shape.map((_, axis) => at(order.indexOf(axis))));
+      return order.every((axis, place) => axis === place)
+        ? x
+        : build.view(
+            x,
+            sizes,
+            shape.map((_, axis) => at(order.indexOf(axis))),
+          );
     },
     slice(x, axis, start, size) {
       const { shape } = x.type;
       const whole = needAxis('slice', shape, axis);
       if (start === 0 && equal(size, whole)) return x;
-      if (typeof start === 'number' && typeof size === 'number' && typeof whole === 'number' && (start < 0 || start + size > whole))
+      if (
+        typeof start === 'number' &&
+        typeof size === 'number' &&
+        typeof whole === 'number' &&
+        (start < 0 || start + size > whole)
+      )
         fail('out-of-range', `elements ${start} to ${start + size} are not all in axis ${axis} of ${showType(x.type)}`);
-      return build.view(x, shape.map((dim, place) => (place === axis ? size : dim)), shape.map((_, place) => at(place, 1, place === axis ? start : 0)));
+      return build.view(
+        x,
+        shape.map((dim, place) => (place === axis ? size : dim)),
+        shape.map((_, place) => at(place, 1, place === axis ? start : 0)),
+      );
     },
     concat: (xs, axis) => only(build.node('concat', xs, { axis })),
 
     contract: (operands, indices, shape, reduce) => only(build.node('contract', operands, { shape, reduce, indices })),
     matmul: (a, b) => matmul(build, a, b),
-    reduce: (monoid, x, axes) => (axes.length === 0 ? x : only(build.node('reduce', [x], { monoid, axes: [...axes].sort((p, q) => p - q) }))),
+    reduce: (monoid, x, axes) =>
+      axes.length === 0 ? x : only(build.node('reduce', [x], { monoid, axes: [...axes].sort((p, q) => p - q) })),
     argreduce: (monoid, x, axis) => only(build.node('argreduce', [x], { monoid, axis })),
     cumulative: (monoid, x, axis, reverse) => only(build.node('cumulative', [x], { monoid, axis, reverse })),
     gather: (x, ids_, batch) => only(build.node('gather', [x, ids_], { batch })),
@@ -86,15 +121,27 @@ function makeBuilder(name: string, ids: Counter, instead: Instead): Builder {
     node<Name extends OpName>(op: Name, operands: readonly Value[], attributes: Attributes[Name]): readonly Value[] {
       const better = instead(op, operands, attributes, build);
       if (better !== undefined) return better;
-      const types = ops[op].type(operands.map(({ type }) => type), attributes);
+      const types = ops[op].type(
+        operands.map(({ type }) => type),
+        attributes,
+      );
       // The one place where the pairing of op and attributes, which the signature guarantees, is told to the union.
-      const node = { op, inputs: [...operands], outputs: types.map(fresh), attributes, origin: build.origin } as unknown as Node;
+      const node = {
+        op,
+        inputs: [...operands],
+        outputs: types.map(fresh),
+        attributes,
+        origin: build.origin,
+      } as unknown as Node;
       nodes.push(node);
       for (const value of node.outputs) producers.set(value, node);
       return node.outputs;
     },
 
-    pullback<Name extends OpName>(node: NodeOf<Name>, adjoints: readonly (Value | undefined)[]): readonly (Value | undefined)[] {
+    pullback<Name extends OpName>(
+      node: NodeOf<Name>,
+      adjoints: readonly (Value | undefined)[],
+    ): readonly (Value | undefined)[] {
       return ops[node.op].gradient?.(node, adjoints, build) ?? [];
     },
 
@@ -115,7 +162,8 @@ function broadcastIndex(type: TensorType, shape: readonly Dim[]): AffineIndex[] 
   return type.shape.map((size, axis) => {
     const target = shape[axis + shift];
     if (target !== undefined && equal(size, target)) return at(axis + shift);
-    if (target === undefined || size !== 1) return fail('size-mismatch', `${showType(type)} cannot be stretched to ${showShape(shape)}`);
+    if (target === undefined || size !== 1)
+      return fail('size-mismatch', `${showType(type)} cannot be stretched to ${showShape(shape)}`);
     return fixed(0);
   });
 }
@@ -125,16 +173,29 @@ function matmul(build: Builder, a: Value, b: Value): Value {
   const [left, right] = [a.type.shape, b.type.shape];
   const inner = left.at(-1);
   const outer = right.length === 1 ? right[0] : right.at(-2);
-  if (inner === undefined || outer === undefined) return fail('rank-mismatch', `a matrix product takes at least one axis on each side, not ${showType(a.type)} and ${showType(b.type)}`);
-  if (!equal(inner, outer)) fail('size-mismatch', `the sides of a matrix product do not fit: ${showType(a.type)} ends in ${showShape([inner])}, ${showType(b.type)} begins with ${showShape([outer])}`);
+  if (inner === undefined || outer === undefined)
+    return fail(
+      'rank-mismatch',
+      `a matrix product takes at least one axis on each side, not ${showType(a.type)} and ${showType(b.type)}`,
+    );
+  if (!equal(inner, outer))
+    fail(
+      'size-mismatch',
+      `the sides of a matrix product do not fit: ${showType(a.type)} ends in ${showShape([inner])}, ${showType(b.type)} begins with ${showShape([outer])}`,
+    );
   const leading = broadcastShapes(left.slice(0, -2), right.slice(0, -2));
-  if (leading === undefined) return fail('size-mismatch', `the leading axes of ${showType(a.type)} and ${showType(b.type)} do not fit together`);
+  if (leading === undefined)
+    return fail('size-mismatch', `the leading axes of ${showType(a.type)} and ${showType(b.type)} do not fit together`);
   const rows = left.length === 1 ? [] : left.slice(-2, -1);
   const columns = right.length === 1 ? [] : right.slice(-1);
   const shape = [...leading, ...rows, ...columns];
   const k = at(shape.length);
   const lead = (own: readonly Dim[]): AffineIndex[] =>
-    own.map((size, axis) => (size === 1 && leading[axis + leading.length - own.length] !== 1 ? fixed(0) : at(axis + leading.length - own.length)));
+    own.map((size, axis) =>
+      size === 1 && leading[axis + leading.length - own.length] !== 1
+        ? fixed(0)
+        : at(axis + leading.length - own.length),
+    );
   const readA = [...lead(left.slice(0, -2)), ...rows.map(() => at(leading.length)), k];
   const readB = [...lead(right.slice(0, -2)), k, ...columns.map(() => at(shape.length - 1))];
   return build.contract([a, b], [readA, readB], shape, [inner]);

@@ -1,4 +1,6 @@
-/** contract: a sum of products of tensors read at affine indices. Matmul, convolution and their adjoints are all this. */
+/**
+ * contract: a sum of products of tensors read at affine indices. Matmul, convolution and their adjoints are all this.
+ */
 import type { AffineIndex } from '../graph/graph.ts';
 import type { Op } from '../graph/op.ts';
 import { concrete } from '../types/dim.ts';
@@ -21,11 +23,14 @@ const convolution = (stride: number, dilation: number, pad: number): AffineIndex
 
 export const contract: Op<'contract'> = {
   name: 'contract',
-  doc: 'The sum, over the reduced axes, of the product of the operands, each read at affine functions of the result\'s axes and the reduced ones (0 outside). Accumulated in f64 by the interpreter and rounded once.',
+  doc:
+    "The sum, over the reduced axes, of the product of the operands, each read at affine functions of the result's " +
+    'axes and the reduced ones (0 outside). Accumulated in f64 by the interpreter and rounded once.',
   type(inputs, { shape, reduce, indices }) {
     const [first] = inputs;
     if (first === undefined) return fail('operand-count', 'contract takes at least one tensor');
-    if (indices.length !== inputs.length) fail('operand-count', `contract reads ${indices.length} tensors, but was given ${inputs.length}`);
+    if (indices.length !== inputs.length)
+      fail('operand-count', `contract reads ${indices.length} tensors, but was given ${inputs.length}`);
     needSizes(shape);
     needSizes(reduce);
     inputs.forEach((x, place) => {
@@ -46,26 +51,115 @@ export const contract: Op<'contract'> = {
     const { shape, reduce, indices } = node.attributes;
     if (adjoint === undefined) return [];
     return node.inputs.map((value, place) => {
-      const others = node.inputs.map((other, which) => ({ value: other, index: indices[which] })).filter((_, which) => which !== place);
-      return adjointOfRead(build, { value, index: indices[place] }, [{ value: adjoint, index: whole(shape.length) }, ...others], [...shape, ...reduce]);
+      const others = node.inputs
+        .map((other, which) => ({ value: other, index: indices[which] }))
+        .filter((_, which) => which !== place);
+      return adjointOfRead(
+        build,
+        { value, index: indices[place] },
+        [{ value: adjoint, index: whole(shape.length) }, ...others],
+        [...shape, ...reduce],
+      );
     });
   },
   samples: [
-    { inputs: [f32(3, 4), f32(4, 5)], attributes: { shape: [3, 5], reduce: [4], indices: [[at(0), at(2)], [at(2), at(1)]] } },
-    { inputs: [f32(2, 3, 4), f32(2, 5, 4)], attributes: { shape: [2, 3, 5], reduce: [4], indices: [[at(0), at(1), at(3)], [at(0), at(2), at(3)]] } },
+    {
+      inputs: [f32(3, 4), f32(4, 5)],
+      attributes: {
+        shape: [3, 5],
+        reduce: [4],
+        indices: [
+          [at(0), at(2)],
+          [at(2), at(1)],
+        ],
+      },
+    },
+    {
+      inputs: [f32(2, 3, 4), f32(2, 5, 4)],
+      attributes: {
+        shape: [2, 3, 5],
+        reduce: [4],
+        indices: [
+          [at(0), at(1), at(3)],
+          [at(0), at(2), at(3)],
+        ],
+      },
+    },
     { inputs: [f32(4), f32(4)], attributes: { shape: [], reduce: [4], indices: [[at(0)], [at(0)]] } },
     { inputs: [f32(3), f32(2)], attributes: { shape: [3, 2], reduce: [], indices: [[at(0)], [at(1)]] } },
-    { inputs: [f32(1, 4), f32(4, 1)], attributes: { shape: [3, 1], reduce: [4], indices: [[fixed(0), at(2)], [at(2), fixed(0)]] } },
-    { inputs: [f32(3, 0), f32(0, 2)], attributes: { shape: [3, 2], reduce: [0], indices: [[at(0), at(2)], [at(2), at(1)]] } },
-    { inputs: [f32(2, 5, 6, 2), f32(3, 3, 2, 3)], attributes: { shape: [2, 3, 4, 3], reduce: [3, 3, 2], indices: convolution(1, 1, 0) } },
-    { inputs: [f32(1, 6, 7, 2), f32(3, 3, 2, 2)], attributes: { shape: [1, 3, 4, 2], reduce: [3, 3, 2], indices: convolution(2, 1, 1) } },
-    { inputs: [f32(1, 7, 8, 1), f32(3, 2, 1, 2)], attributes: { shape: [1, 3, 4, 2], reduce: [3, 2, 1], indices: convolution(1, 2, 0) } },
-    { inputs: [f32(1, 8, 9, 1), f32(3, 3, 1, 1)], attributes: { shape: [1, 3, 3, 1], reduce: [3, 3, 1], indices: convolution(2, 2, 1) } },
+    {
+      inputs: [f32(1, 4), f32(4, 1)],
+      attributes: {
+        shape: [3, 1],
+        reduce: [4],
+        indices: [
+          [fixed(0), at(2)],
+          [at(2), fixed(0)],
+        ],
+      },
+    },
+    {
+      inputs: [f32(3, 0), f32(0, 2)],
+      attributes: {
+        shape: [3, 2],
+        reduce: [0],
+        indices: [
+          [at(0), at(2)],
+          [at(2), at(1)],
+        ],
+      },
+    },
+    {
+      inputs: [f32(2, 5, 6, 2), f32(3, 3, 2, 3)],
+      attributes: { shape: [2, 3, 4, 3], reduce: [3, 3, 2], indices: convolution(1, 1, 0) },
+    },
+    {
+      inputs: [f32(1, 6, 7, 2), f32(3, 3, 2, 2)],
+      attributes: { shape: [1, 3, 4, 2], reduce: [3, 3, 2], indices: convolution(2, 1, 1) },
+    },
+    {
+      inputs: [f32(1, 7, 8, 1), f32(3, 2, 1, 2)],
+      attributes: { shape: [1, 3, 4, 2], reduce: [3, 2, 1], indices: convolution(1, 2, 0) },
+    },
+    {
+      inputs: [f32(1, 8, 9, 1), f32(3, 3, 1, 1)],
+      attributes: { shape: [1, 3, 3, 1], reduce: [3, 3, 1], indices: convolution(2, 2, 1) },
+    },
     { inputs: [f32(9)], attributes: { shape: [4], reduce: [2], indices: [[pair(0, 2, 1, 1)]] } },
     { inputs: [f32(6)], attributes: { shape: [2], reduce: [3], indices: [[at(1)]] } },
     { inputs: [f32(4, 4)], attributes: { shape: [], reduce: [4], indices: [[at(0), at(0)]] } },
-    { inputs: [f32(3, 2), f32(2, 4), f32(3)], attributes: { shape: [4], reduce: [3, 2], indices: [[at(1), at(2)], [at(2), at(0)], [at(1)]] } },
-    { inputs: [{ dtype: 'i32', shape: [3, 4] }, { dtype: 'i32', shape: [4, 5] }], attributes: { shape: [3, 5], reduce: [4], indices: [[at(0), at(2)], [at(2), at(1)]] }, integers: [-100000, 100000] },
-    { inputs: [{ dtype: 'f16', shape: [3, 4] }, { dtype: 'f16', shape: [4, 5] }], attributes: { shape: [3, 5], reduce: [4], indices: [[at(0), at(2)], [at(2), at(1)]] } },
+    {
+      inputs: [f32(3, 2), f32(2, 4), f32(3)],
+      attributes: { shape: [4], reduce: [3, 2], indices: [[at(1), at(2)], [at(2), at(0)], [at(1)]] },
+    },
+    {
+      inputs: [
+        { dtype: 'i32', shape: [3, 4] },
+        { dtype: 'i32', shape: [4, 5] },
+      ],
+      attributes: {
+        shape: [3, 5],
+        reduce: [4],
+        indices: [
+          [at(0), at(2)],
+          [at(2), at(1)],
+        ],
+      },
+      integers: [-100000, 100000],
+    },
+    {
+      inputs: [
+        { dtype: 'f16', shape: [3, 4] },
+        { dtype: 'f16', shape: [4, 5] },
+      ],
+      attributes: {
+        shape: [3, 5],
+        reduce: [4],
+        indices: [
+          [at(0), at(2)],
+          [at(2), at(1)],
+        ],
+      },
+    },
   ],
 };

@@ -10,7 +10,8 @@ export const constant: Op<'constant'> = {
   doc: 'One number everywhere, or the elements in row-major order.',
   type(_, { dtype, shape, value }) {
     needSizes(shape);
-    if (typeof value !== 'number' && !equal(product(shape), value.length)) fail('size-mismatch', `${value.length} numbers do not fill ${showShape(shape)}`);
+    if (typeof value !== 'number' && !equal(product(shape), value.length))
+      fail('size-mismatch', `${value.length} numbers do not fill ${showShape(shape)}`);
     return [{ dtype, shape }];
   },
   interpret(_, { dtype, value }, [type], context) {
@@ -52,21 +53,33 @@ export const iota: Op<'iota'> = {
 
 export const random: Op<'random'> = {
   name: 'random',
-  doc: 'Random bits (Philox4x32-10): element i is word 0 of the counter (i, stream, step, 0) under the seed. The same on every target.',
+  doc:
+    'Random bits (Philox4x32-10): element i is word 0 of the counter (i, stream, step, 0) under the seed. The same ' +
+    'on every target.',
   type(inputs, { shape }) {
     const [seed, step] = two('random', inputs);
     needDtype('the seed of random numbers', seed, 'u32');
     needDtype('the step of random numbers', step, 'u32');
-    if (seed.shape.length !== 1 || seed.shape[0] !== 2) fail('size-mismatch', `the seed of random numbers has to be u32[2], not ${showType(seed)}`);
-    if (step.shape.length !== 0) fail('size-mismatch', `the step of random numbers has to be a scalar u32, not ${showType(step)}`);
+    if (seed.shape.length !== 1 || seed.shape[0] !== 2)
+      fail('size-mismatch', `the seed of random numbers has to be u32[2], not ${showType(seed)}`);
+    if (step.shape.length !== 0)
+      fail('size-mismatch', `the step of random numbers has to be a scalar u32, not ${showType(step)}`);
     needSizes(shape);
     return [{ dtype: 'u32', shape }];
   },
   interpret(inputs, { stream }, [type]) {
     const [{ data: key }, { data: step }] = two('random', inputs);
     const result = blank(type);
-    for (let i = 0; i < result.data.length; i++) [result.data[i]] = philox([i, stream >>> 0, step[0], 0], [key[0], key[1]]);
+    for (let i = 0; i < result.data.length; i++)
+      [result.data[i]] = philox([i, stream >>> 0, step[0], 0], [key[0], key[1]]);
     return [result];
   },
-  samples: [[], [1], [0], [3, 5]].map((shape) => ({ inputs: [{ dtype: 'u32', shape: [2] }, { dtype: 'u32', shape: [] }], attributes: { stream: 7, shape }, integers: [0, 1000] })),
+  samples: [[], [1], [0], [3, 5]].map((shape) => ({
+    inputs: [
+      { dtype: 'u32', shape: [2] },
+      { dtype: 'u32', shape: [] },
+    ],
+    attributes: { stream: 7, shape },
+    integers: [0, 1000],
+  })),
 };

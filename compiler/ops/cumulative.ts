@@ -15,11 +15,14 @@ function gradientOfCumulative(node: NodeOf<'cumulative'>, adjoint: Value, build:
   const { monoid, axis, reverse } = node.attributes;
   const x = one('cumulative', node.inputs);
   if (monoid === 'sum') return build.cumulative('sum', adjoint, axis, !reverse);
-  return monoid === 'prod' ? gradientOfProduct(x, adjoint, axis, reverse, build) : gradientOfExtreme(node, x, adjoint, build);
+  return monoid === 'prod'
+    ? gradientOfProduct(x, adjoint, axis, reverse, build)
+    : gradientOfExtreme(node, x, adjoint, build);
 }
 
 /**
- * dx[k] = Σ_i g[i] · (the product up to i without x[k]). Written with one running product per k (x[k] replaced by 1), so
+ * dx[k] = Σ_i g[i] · (the product up to i without x[k]). Written with one running product per k (x[k] replaced by 1),
+ * so
  * that zeros need no care; quadratic in the length of the axis.
  */
 function gradientOfProduct(x: Value, adjoint: Value, axis: number, reverse: boolean, build: Builder): Value {
@@ -32,7 +35,11 @@ function gradientOfProduct(x: Value, adjoint: Value, axis: number, reverse: bool
   const without = build.where(build.binary('eq', walked, left), build.constant(1, x.type.dtype, shape), wide(x));
   const running = build.cumulative('prod', without, axis, reverse);
   const counts = reverse ? build.binary('le', walked, left) : build.binary('le', left, walked);
-  const terms = build.where(counts, build.binary('mul', wide(adjoint), running), build.constant(0, x.type.dtype, shape));
+  const terms = build.where(
+    counts,
+    build.binary('mul', wide(adjoint), running),
+    build.constant(0, x.type.dtype, shape),
+  );
   const total = build.reduce('sum', terms, [axis]);
   // The axis of k is last now; it belongs where the walked one was.
   const order = x.type.shape.map((_, place) => (place < axis ? place : place === axis ? rank - 1 : place - 1));
@@ -52,14 +59,19 @@ function gradientOfExtreme(node: NodeOf<'cumulative'>, x: Value, adjoint: Value,
   const source = build.cumulative(reverse ? 'min' : 'max', build.where(reached, place, losing), axis, reverse);
   const last = [...shape.keys()].filter((other) => other !== axis).concat(axis);
   const summed = build.scatter(build.transpose(source, last), build.transpose(adjoint, last), rank - 1, shape[axis]);
-  return build.transpose(summed, [...shape.keys()].map((other) => last.indexOf(other)));
+  return build.transpose(
+    summed,
+    [...shape.keys()].map((other) => last.indexOf(other)),
+  );
 }
 
 const f32 = (...shape: number[]): TensorType => ({ dtype: 'f32', shape });
 
 export const cumulative: Op<'cumulative'> = {
   name: 'cumulative',
-  doc: 'The running combination along an axis, each element included; from the end if reversed. The gradient of a running maximum or minimum goes to the element that reached it last.',
+  doc:
+    'The running combination along an axis, each element included; from the end if reversed. The gradient of a ' +
+    'running maximum or minimum goes to the element that reached it last.',
   type(inputs, { monoid, axis }) {
     const x = one(`cumulative ${monoid}`, inputs);
     needNumber(`cumulative ${monoid}`, x);

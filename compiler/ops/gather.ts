@@ -15,7 +15,14 @@ const count = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b
  * Visits each index in order with where its row starts among the indexed rows ([b…, size, r…]) and among the selected
  * ones ([b…, i…, r…]).
  */
-function eachRow(ids: Float64Array, sizes: readonly number[], batch: number, size: number, row: number, visit: (indexed: number, selected: number) => void): void {
+function eachRow(
+  ids: Float64Array,
+  sizes: readonly number[],
+  batch: number,
+  size: number,
+  row: number,
+  visit: (indexed: number, selected: number) => void,
+): void {
   const perBatch = count(sizes.slice(batch));
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i];
@@ -26,7 +33,9 @@ function eachRow(ids: Float64Array, sizes: readonly number[], batch: number, siz
 
 export const gather: Op<'gather'> = {
   name: 'gather',
-  doc: '(x[b…, n, r…], ids[b…, i…]) → x[b…, ids[b…, i…], r…]: `batch` leading axes are shared. A position outside the axis is an error of the run.',
+  doc:
+    '(x[b…, n, r…], ids[b…, i…]) → x[b…, ids[b…, i…], r…]: `batch` leading axes are shared. A position outside the ' +
+    'axis is an error of the run.',
   type(inputs, { batch }) {
     const [x, ids] = two('gather', inputs);
     needDtype('an index', ids, 'i32');
@@ -39,7 +48,9 @@ export const gather: Op<'gather'> = {
     const result = blank(type);
     const shape = concrete(x.type.shape);
     const row = count(shape.slice(batch + 1));
-    eachRow(ids.data, concrete(ids.type.shape), batch, shape[batch], row, (indexed, selected) => result.data.set(x.data.subarray(indexed, indexed + row), selected));
+    eachRow(ids.data, concrete(ids.type.shape), batch, shape[batch], row, (indexed, selected) =>
+      result.data.set(x.data.subarray(indexed, indexed + row), selected),
+    );
     return [result];
   },
   gradient(node, [adjoint], build) {
@@ -59,7 +70,9 @@ export const gather: Op<'gather'> = {
 
 export const scatter: Op<'scatter'> = {
   name: 'scatter',
-  doc: '(ids[b…, i…], updates[b…, i…, r…]) → [b…, size, r…]: sums the updates into zeros, in index order, so that every run gives the same bits.',
+  doc:
+    '(ids[b…, i…], updates[b…, i…, r…]) → [b…, size, r…]: sums the updates into zeros, in index order, so that ' +
+    'every run gives the same bits.',
   type(inputs, { batch, size }) {
     const [ids, updates] = two('scatter', inputs);
     needDtype('an index', ids, 'i32');
@@ -67,8 +80,11 @@ export const scatter: Op<'scatter'> = {
     needSizes([size]);
     if (ids.shape.length < batch) fail('rank-mismatch', `${showType(ids)} has fewer than ${batch} axes to share`);
     const leading = updates.shape.slice(0, ids.shape.length);
-    if (!sameShape(leading, ids.shape)) fail('size-mismatch', `scatter takes one update per index, not ${showType(updates)} for ${showType(ids)}`);
-    return [{ dtype: updates.dtype, shape: [...ids.shape.slice(0, batch), size, ...updates.shape.slice(ids.shape.length)] }];
+    if (!sameShape(leading, ids.shape))
+      fail('size-mismatch', `scatter takes one update per index, not ${showType(updates)} for ${showType(ids)}`);
+    return [
+      { dtype: updates.dtype, shape: [...ids.shape.slice(0, batch), size, ...updates.shape.slice(ids.shape.length)] },
+    ];
   },
   interpret(inputs, { batch, size }, [type], context) {
     const [ids, updates] = two('scatter', inputs);

@@ -1,7 +1,8 @@
 /**
  * The gradient of a loop: backwards in time.
  *
- * A copy of the loop also returns, per step, what the backward body needs: the carried values at the step's start and the
+ * A copy of the loop also returns, per step, what the backward body needs: the carried values at the step's start and
+ * the
  * results of its expensive nodes (merge-common makes one loop of the two). The backward loop walks those, computes the
  * cheap rest again, and carries the adjoints of the carried values.
  *
@@ -19,7 +20,16 @@ import { at, compose } from './affine.ts';
 import { sweep } from './sweep.ts';
 
 /** Nodes worth keeping the result of when the body is gone through backwards; everything else is computed again. */
-const saved: ReadonlySet<OpName> = new Set<OpName>(['contract', 'reduce', 'argreduce', 'cumulative', 'gather', 'scatter', 'random', 'loop']);
+const saved: ReadonlySet<OpName> = new Set<OpName>([
+  'contract',
+  'reduce',
+  'argreduce',
+  'cumulative',
+  'gather',
+  'scatter',
+  'random',
+  'loop',
+]);
 
 const isFloating = (value: Value): boolean => isFloat(value.type.dtype);
 
@@ -35,16 +45,32 @@ interface Part {
   after(operands: readonly OfAllSteps[]): Value;
 }
 
-export function gradientOfLoop(node: NodeOf<'loop'>, adjoints: readonly (Value | undefined)[], build: Builder): (Value | undefined)[] {
+export function gradientOfLoop(
+  node: NodeOf<'loop'>,
+  adjoints: readonly (Value | undefined)[],
+  build: Builder,
+): (Value | undefined)[] {
   const { trips, carried, scanned, reverse, body } = node.attributes;
   const inputs = body.inputs.map(({ value }) => value);
-  const [states, sequences, constants] = [inputs.slice(0, carried), inputs.slice(carried, carried + scanned), inputs.slice(carried + scanned)];
+  const [states, sequences, constants] = [
+    inputs.slice(0, carried),
+    inputs.slice(carried, carried + scanned),
+    inputs.slice(carried + scanned),
+  ];
   const results = body.outputs.map(({ value }) => value);
   const { draft, values, originals, copies } = copyForward(node, build);
 
   // Seeds: adjoints of the carried values come from the step after, those of per-step results from outside.
-  const fromNext = results.slice(0, carried).map((value, place) => (isFloating(value) ? draft.input(`next${place}`, 'batch', value.type) : undefined));
-  const fromOutside = results.slice(carried).map((value, place) => (adjoints[carried + place] === undefined || !isFloating(value) ? undefined : draft.input(`result${place}`, 'batch', value.type)));
+  const fromNext = results
+    .slice(0, carried)
+    .map((value, place) => (isFloating(value) ? draft.input(`next${place}`, 'batch', value.type) : undefined));
+  const fromOutside = results
+    .slice(carried)
+    .map((value, place) =>
+      adjoints[carried + place] === undefined || !isFloating(value)
+        ? undefined
+        : draft.input(`result${place}`, 'batch', value.type),
+    );
   const seeds = new Map<Value, Value>();
   [...fromNext, ...fromOutside].forEach((adjoint, place) => {
     if (adjoint === undefined) return;
@@ -52,28 +78,42 @@ export function gradientOfLoop(node: NodeOf<'loop'>, adjoints: readonly (Value |
     const sum = seeds.get(value);
     seeds.set(value, sum === undefined ? adjoint : draft.binary('add', sum, adjoint));
   });
-  const swept = sweep(draft, copies, seeds, inputs.map((value) => mapped(values, value)));
-  const adjointOf = (value: Value): Value | undefined => (isFloating(value) ? swept.get(mapped(values, value)) : undefined);
+  const swept = sweep(
+    draft,
+    copies,
+    seeds,
+    inputs.map((value) => mapped(values, value)),
+  );
+  const adjointOf = (value: Value): Value | undefined =>
+    isFloating(value) ? swept.get(mapped(values, value)) : undefined;
 
-  // What is computed after the loop, and what the loop itself gives: carried values and sums first, then per-step results.
+  // What is computed after the loop, and what the loop itself gives: carried values and sums first, then per-step
+  // results.
   const isConstant = (value: Value): boolean => constants.includes(originals.get(value) ?? value);
   const split = (value: Value, summed: boolean): { parts: Part[]; rest: Value | undefined } => {
     const adjoint = adjointOf(value);
     const terms = adjoint === undefined ? [] : termsOf(draft, adjoint);
     const made = terms.map((term) => partOf(build, draft, term, trips, summed, isConstant));
     const rest = terms.filter((_, place) => made[place] === undefined);
-    return { parts: made.filter((part) => part !== undefined), rest: rest.length === 0 ? undefined : rest.reduce((sum, term) => draft.binary('add', sum, term)) };
+    return {
+      parts: made.filter((part) => part !== undefined),
+      rest: rest.length === 0 ? undefined : rest.reduce((sum, term) => draft.binary('add', sum, term)),
+    };
   };
   const ofConstants = constants.map((value) => split(value, true));
   const ofSequences = sequences.map((value) => split(value, false));
   const zero = (of: Builder, value: Value): Value => of.constant(0, value.type.dtype, value.type.shape);
-  const stateOutputs = states.flatMap((value, place) => (fromNext[place] === undefined ? [] : [adjointOf(value) ?? zero(draft, value)]));
+  const stateOutputs = states.flatMap((value, place) =>
+    fromNext[place] === undefined ? [] : [adjointOf(value) ?? zero(draft, value)],
+  );
   const sums = ofConstants.map(({ rest }, place) => rest && draft.input(`sum${place}`, 'batch', constants[place].type));
   const sumOutputs = ofConstants.flatMap(({ rest }, place) => {
     const sum = sums[place];
     return rest === undefined || sum === undefined ? [] : [draft.binary('add', sum, rest)];
   });
-  const used = new Set([...ofConstants, ...ofSequences].flatMap(({ parts }) => parts.flatMap(({ operands }) => operands)));
+  const used = new Set(
+    [...ofConstants, ...ofSequences].flatMap(({ parts }) => parts.flatMap(({ operands }) => operands)),
+  );
   const left = [...used].filter((value) => !originals.has(value));
   const restOutputs = ofSequences.flatMap(({ rest }) => (rest === undefined ? [] : [rest]));
   const outputs = [...stateOutputs, ...sumOutputs, ...restOutputs, ...left];
@@ -81,11 +121,22 @@ export function gradientOfLoop(node: NodeOf<'loop'>, adjoints: readonly (Value |
   // The final body reads only what it needs; the forward loop is run again for what has to be saved.
   const needed = nodesBehind(draft.nodes, outputs);
   const read = new Set([...needed.flatMap((inner) => inner.inputs), ...outputs]);
-  const kept = draft.inputs.map(({ value }) => value).filter((value) => {
-    const original = originals.get(value);
-    return original !== undefined && (read.has(value) || used.has(value)) && !constants.includes(original) && !sequences.includes(original);
-  });
-  const saving = savingLoop(build, node, kept.map((value) => originals.get(value) ?? value));
+  const kept = draft.inputs
+    .map(({ value }) => value)
+    .filter((value) => {
+      const original = originals.get(value);
+      return (
+        original !== undefined &&
+        (read.has(value) || used.has(value)) &&
+        !constants.includes(original) &&
+        !sequences.includes(original)
+      );
+    });
+  const saving = savingLoop(
+    build,
+    node,
+    kept.map((value) => originals.get(value) ?? value),
+  );
   const ofAllSteps = (value: Value): OfAllSteps | undefined => {
     if (kept.includes(value)) return { value: saving[kept.indexOf(value)], stacked: true };
     const original = originals.get(value);
@@ -101,28 +152,49 @@ export function gradientOfLoop(node: NodeOf<'loop'>, adjoints: readonly (Value |
     final.set(inner, last.input(name, 'batch', inner.type));
     operands.push(operand);
   };
-  fromNext.forEach((inner, place) => enter(inner, `d${body.inputs[place].name}`, adjoints[place] ?? zero(build, states[place])));
+  fromNext.forEach((inner, place) =>
+    enter(inner, `d${body.inputs[place].name}`, adjoints[place] ?? zero(build, states[place])),
+  );
   sums.forEach((inner, place) => enter(inner, `sum${place}`, zero(build, constants[place])));
   const carriedBack = operands.length;
   fromOutside.forEach((inner, place) => enter(inner, `dresult${place}`, adjoints[carried + place]));
   const walked = [...read].filter((value) => originals.has(value));
-  walked.filter((value) => !isConstant(value)).forEach((value, place) => enter(value, `saved${place}`, ofAllSteps(value)?.value));
+  walked
+    .filter((value) => !isConstant(value))
+    .forEach((value, place) => enter(value, `saved${place}`, ofAllSteps(value)?.value));
   const scannedBack = operands.length - carriedBack;
   walked.filter(isConstant).forEach((value, place) => enter(value, `constant${place}`, ofAllSteps(value)?.value));
   for (const inner of needed) copyNode(last, inner, final);
   outputs.forEach((value, place) => last.output(`out${place}`, 'result', mapped(final, value)));
 
   build.origin = node.origin;
-  const back = [...build.loop(operands, { trips, carried: carriedBack, scanned: scannedBack, reverse: !reverse, body: last.finish() })];
+  const back = [
+    ...build.loop(operands, {
+      trips,
+      carried: carriedBack,
+      scanned: scannedBack,
+      reverse: !reverse,
+      body: last.finish(),
+    }),
+  ];
   const next = (there: unknown): Value | undefined => (there === undefined ? undefined : back.shift());
   const ofStates = fromNext.map(next);
   const carriedSums = sums.map(next);
   const perStep = ofSequences.map(({ rest }) => next(rest));
   const stackedLeft = new Map(left.map((value, place) => [value, back[place]]));
   const whole = ({ parts }: { parts: readonly Part[] }, rest: Value | undefined): Value | undefined =>
-    parts.map((part) => part.after(part.operands.map((value) => ofAllSteps(value) ?? { value: mapped(stackedLeft, value), stacked: true })))
+    parts
+      .map((part) =>
+        part.after(
+          part.operands.map((value) => ofAllSteps(value) ?? { value: mapped(stackedLeft, value), stacked: true }),
+        ),
+      )
       .reduce<Value | undefined>((sum, more) => (sum === undefined ? more : build.binary('add', sum, more)), rest);
-  return [...ofStates, ...ofSequences.map((one, place) => whole(one, perStep[place])), ...ofConstants.map((one, place) => whole(one, carriedSums[place]))];
+  return [
+    ...ofStates,
+    ...ofSequences.map((one, place) => whole(one, perStep[place])),
+    ...ofConstants.map((one, place) => whole(one, carriedSums[place])),
+  ];
 }
 
 /** A draft of the backward body that holds the forward one, with the results of expensive nodes as inputs. */
@@ -141,7 +213,11 @@ function copyForward(node: NodeOf<'loop'>, build: Builder) {
   const copies = body.nodes.map((inner) => {
     if (saved.has(inner.op)) inner.outputs.forEach(provide);
     else copyNode(draft, inner, values);
-    return { ...inner, inputs: inner.inputs.map((value) => mapped(values, value)), outputs: inner.outputs.map((value) => mapped(values, value)) };
+    return {
+      ...inner,
+      inputs: inner.inputs.map((value) => mapped(values, value)),
+      outputs: inner.outputs.map((value) => mapped(values, value)),
+    };
   });
   return { draft, values, originals, copies };
 }
@@ -152,8 +228,17 @@ function termsOf(draft: Builder, value: Value): Value[] {
   return node?.op === 'add' ? node.inputs.flatMap((term) => termsOf(draft, term)) : [value];
 }
 
-/** The term for all steps at once, added up over the steps or stacked; undefined where it is no contraction of theirs. */
-function partOf(build: Builder, draft: Builder, term: Value, trips: Dim, summed: boolean, isConstant: (value: Value) => boolean): Part | undefined {
+/**
+ * The term for all steps at once, added up over the steps or stacked; undefined where it is no contraction of theirs.
+ */
+function partOf(
+  build: Builder,
+  draft: Builder,
+  term: Value,
+  trips: Dim,
+  summed: boolean,
+  isConstant: (value: Value) => boolean,
+): Part | undefined {
   const node = draft.producer(term);
   if (node?.op !== 'contract' || node.inputs.every(isConstant)) return undefined;
   const { shape, reduce, indices } = node.attributes;
@@ -163,9 +248,14 @@ function partOf(build: Builder, draft: Builder, term: Value, trips: Dim, summed:
   return {
     operands: node.inputs,
     after(operands) {
-      const over = operands.map(({ stacked }, place) => [...(stacked ? [at(steps)] : []), ...indices[place].map((index) => compose(index, (axis) => at(moved(axis))))]);
+      const over = operands.map(({ stacked }, place) => [
+        ...(stacked ? [at(steps)] : []),
+        ...indices[place].map((index) => compose(index, (axis) => at(moved(axis)))),
+      ]);
       const values = operands.map(({ value }) => value);
-      return summed ? build.contract(values, over, shape, [trips, ...reduce]) : build.contract(values, over, [trips, ...shape], reduce);
+      return summed
+        ? build.contract(values, over, shape, [trips, ...reduce])
+        : build.contract(values, over, [trips, ...shape], reduce);
     },
   };
 }

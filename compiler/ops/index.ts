@@ -13,11 +13,22 @@ import { cast, detach, where } from './select.ts';
 import { unary } from './unary.ts';
 
 export const ops: { readonly [Name in OpName]: Op<Name> } = {
-  ...unary, ...binary,
-  constant, iota, random,
-  where, cast, detach,
-  reshape, view, concat,
-  contract, reduce, argreduce, cumulative,
-  gather, scatter,
+  ...unary,
+  ...binary,
+  constant,
+  iota,
+  random,
+  where,
+  cast,
+  detach,
+  reshape,
+  view,
+  concat,
+  contract,
+  reduce,
+  argreduce,
+  cumulative,
+  gather,
+  scatter,
   loop,
 };

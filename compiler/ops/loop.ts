@@ -18,36 +18,55 @@ function sampleBody(): Graph {
   const origin = {};
   return {
     name: 'body',
-    inputs: [{ name: 'h', role: 'batch', value: h }, { name: 'x', role: 'batch', value: x }, { name: 'w', role: 'batch', value: w }],
+    inputs: [
+      { name: 'h', role: 'batch', value: h },
+      { name: 'x', role: 'batch', value: x },
+      { name: 'w', role: 'batch', value: w },
+    ],
     nodes: [
       { op: 'mul', inputs: [h, x], outputs: [product], attributes: {}, origin },
       { op: 'add', inputs: [product, w], outputs: [sum], attributes: {}, origin },
       { op: 'tanh', inputs: [sum], outputs: [next], attributes: {}, origin },
       { op: 'mul', inputs: [next, w], outputs: [result], attributes: {}, origin },
     ],
-    outputs: [{ name: 'h', role: 'result', value: next }, { name: 'y', role: 'result', value: result }],
+    outputs: [
+      { name: 'h', role: 'result', value: next },
+      { name: 'y', role: 'result', value: result },
+    ],
   };
 }
 
 export const loop: Op<'loop'> = {
   name: 'loop',
-  doc: 'Runs a body `trips` times: carried values go from step to step, sequences are walked along axis 0 (from the end if reversed), constants stay. Gives the last carried values and the per-step results stacked in the order of the sequences.',
+  doc:
+    'Runs a body `trips` times: carried values go from step to step, sequences are walked along axis 0 (from the ' +
+    'end if reversed), constants stay. Gives the last carried values and the per-step results stacked in the order ' +
+    'of the sequences.',
   type(inputs, { trips, carried, scanned, body }) {
     needSizes([trips]);
     if (inputs.length !== body.inputs.length || inputs.length < carried + scanned || body.outputs.length < carried)
-      fail('operand-count', `a loop body of ${body.inputs.length} inputs and ${body.outputs.length} outputs does not fit ${inputs.length} operands`);
+      fail(
+        'operand-count',
+        `a loop body of ${body.inputs.length} inputs and ${body.outputs.length} outputs does not fit ${inputs.length} operands`,
+      );
     inputs.forEach((type, place) => {
       const inner = body.inputs[place].value.type;
       const sequence = place >= carried && place < carried + scanned;
       const [length] = type.shape;
-      if (sequence && (length === undefined || !equal(length, trips))) fail('size-mismatch', `a sequence walked ${show(trips)} times cannot be ${showType(type)}`);
+      if (sequence && (length === undefined || !equal(length, trips)))
+        fail('size-mismatch', `a sequence walked ${show(trips)} times cannot be ${showType(type)}`);
       const step = sequence ? { dtype: type.dtype, shape: type.shape.slice(1) } : type;
-      if (!sameType(step, inner)) fail('size-mismatch', `the loop's body expects ${showType(inner)}, but is given ${showType(step)}`);
+      if (!sameType(step, inner))
+        fail('size-mismatch', `the loop's body expects ${showType(inner)}, but is given ${showType(step)}`);
     });
     return body.outputs.map(({ value }, place) => {
       if (place >= carried) return { dtype: value.type.dtype, shape: [trips, ...value.type.shape] };
       const start = inputs[place];
-      if (!sameType(value.type, start)) fail('size-mismatch', `a value carried through a loop starts as ${showType(start)} and becomes ${showType(value.type)}`);
+      if (!sameType(value.type, start))
+        fail(
+          'size-mismatch',
+          `a value carried through a loop starts as ${showType(start)} and becomes ${showType(value.type)}`,
+        );
       return start;
     });
   },
@@ -72,6 +91,9 @@ export const loop: Op<'loop'> = {
   },
   gradient: gradientOfLoop,
   samples: [1, 4, 0].flatMap((trips) =>
-    [false, true].map((reverse) => ({ inputs: [f32(3), f32(trips, 3), f32(3)], attributes: { trips, carried: 1, scanned: 1, reverse, body: sampleBody() } })),
+    [false, true].map((reverse) => ({
+      inputs: [f32(3), f32(trips, 3), f32(3)],
+      attributes: { trips, carried: 1, scanned: 1, reverse, body: sampleBody() },
+    })),
   ),
 };

@@ -9,4 +9,5 @@ export const identity = (monoid: Monoid, dtype: Dtype): number =>
 
 const combiners = { sum: 'add', prod: 'mul', max: 'max', min: 'min' } as const;
 
-export const combine = (monoid: Monoid, dtype: Dtype): ((a: number, b: number) => number) => binaryScalar(combiners[monoid], dtype);
+export const combine = (monoid: Monoid, dtype: Dtype): ((a: number, b: number) => number) =>
+  binaryScalar(combiners[monoid], dtype);

@@ -18,7 +18,8 @@ export const reshape: Op<'reshape'> = {
   type(inputs, { shape }) {
     const x = one('reshape', inputs);
     needSizes(shape);
-    if (!equal(product(x.shape), product(shape))) fail('size-mismatch', `${showType(x)} cannot be reshaped to ${showShape(shape)}: the number of elements differs`);
+    if (!equal(product(x.shape), product(shape)))
+      fail('size-mismatch', `${showType(x)} cannot be reshaped to ${showShape(shape)}: the number of elements differs`);
     return [{ dtype: x.dtype, shape }];
   },
   interpret: (inputs, _, [type]) => [{ type, data: one('reshape', inputs).data }],
@@ -33,16 +34,24 @@ export const reshape: Op<'reshape'> = {
 
 /** The index has one coordinate per axis of what is read, over `axes` iteration axes. */
 export function needIndex(what: string, read: TensorType, index: readonly AffineIndex[], axes: number): void {
-  if (index.length !== read.shape.length) fail('rank-mismatch', `${what} reads ${showType(read)} with ${index.length} ${index.length === 1 ? 'coordinate' : 'coordinates'}`);
+  if (index.length !== read.shape.length)
+    fail(
+      'rank-mismatch',
+      `${what} reads ${showType(read)} with ${index.length} ${index.length === 1 ? 'coordinate' : 'coordinates'}`,
+    );
   for (const { terms, divisor } of index) {
     if (divisor === 0) fail('bad-index', `${what} divides a coordinate by zero`);
-    for (const { axis } of terms) if (!Number.isInteger(axis) || axis < 0 || axis >= axes) fail('axis-out-of-range', `${what} uses iteration axis ${axis} of ${axes}`);
+    for (const { axis } of terms)
+      if (!Number.isInteger(axis) || axis < 0 || axis >= axes)
+        fail('axis-out-of-range', `${what} uses iteration axis ${axis} of ${axes}`);
   }
 }
 
 export const view: Op<'view'> = {
   name: 'view',
-  doc: 'Reads x at affine functions of the result\'s coordinates, 0 outside: transpose, broadcast, slice, pad, flip, window, diagonal.',
+  doc:
+    "Reads x at affine functions of the result's coordinates, 0 outside: transpose, broadcast, slice, pad, flip, " +
+    'window, diagonal.',
   type(inputs, { shape, index }) {
     const x = one('view', inputs);
     needSizes(shape);
@@ -57,7 +66,15 @@ export const view: Op<'view'> = {
   },
   gradient(node, [adjoint], build) {
     const { shape, index } = node.attributes;
-    return [adjoint && adjointOfRead(build, { value: one('view', node.inputs), index }, [{ value: adjoint, index: whole(shape.length) }], shape)];
+    return [
+      adjoint &&
+        adjointOfRead(
+          build,
+          { value: one('view', node.inputs), index },
+          [{ value: adjoint, index: whole(shape.length) }],
+          shape,
+        ),
+    ];
   },
   samples: [
     { inputs: [f32(3, 4)], attributes: { shape: [4, 3], index: [at(1), at(0)] } },
@@ -68,8 +85,26 @@ export const view: Op<'view'> = {
     { inputs: [f32(5)], attributes: { shape: [9], index: [at(0, 1, -2)] } },
     { inputs: [f32(5)], attributes: { shape: [5], index: [at(0, -1, 4)] } },
     { inputs: [f32(4, 4)], attributes: { shape: [4], index: [at(0), at(0)] } },
-    { inputs: [f32(9)], attributes: { shape: [4, 3], index: [{ terms: [{ axis: 0, scale: 2 }, { axis: 1, scale: 1 }], offset: -1, divisor: 1 }] } },
-    { inputs: [f32(3, 2)], attributes: { shape: [7, 2], index: [{ terms: [{ axis: 0, scale: 1 }], offset: -1, divisor: 2 }, at(1)] } },
+    {
+      inputs: [f32(9)],
+      attributes: {
+        shape: [4, 3],
+        index: [
+          {
+            terms: [
+              { axis: 0, scale: 2 },
+              { axis: 1, scale: 1 },
+            ],
+            offset: -1,
+            divisor: 1,
+          },
+        ],
+      },
+    },
+    {
+      inputs: [f32(3, 2)],
+      attributes: { shape: [7, 2], index: [{ terms: [{ axis: 0, scale: 1 }], offset: -1, divisor: 2 }, at(1)] },
+    },
     { inputs: [f32(3, 4)], attributes: { shape: [4], index: [fixed(1), at(0)] } },
     { inputs: [f32(0, 4)], attributes: { shape: [2, 4], index: [at(0), at(1)] } },
     { inputs: [f32(3)], attributes: { shape: [0], index: [at(0)] } },
@@ -85,8 +120,14 @@ export const concat: Op<'concat'> = {
     let size: Dim = needAxis('concat', first.shape, axis);
     for (const x of rest) {
       needSameDtype('concat', first, x);
-      if (x.shape.length !== first.shape.length || x.shape.some((dim, place) => place !== axis && !equal(dim, first.shape[place])))
-        fail('size-mismatch', `concat along axis ${axis} takes tensors that agree on every other axis, not ${showType(first)} and ${showType(x)}`);
+      if (
+        x.shape.length !== first.shape.length ||
+        x.shape.some((dim, place) => place !== axis && !equal(dim, first.shape[place]))
+      )
+        fail(
+          'size-mismatch',
+          `concat along axis ${axis} takes tensors that agree on every other axis, not ${showType(first)} and ${showType(x)}`,
+        );
       size = add(size, x.shape[axis]);
     }
     return [{ dtype: first.dtype, shape: first.shape.map((dim, place) => (place === axis ? size : dim)) }];
@@ -99,7 +140,8 @@ export const concat: Op<'concat'> = {
     let start = 0;
     for (const x of inputs) {
       const length = concrete(x.type.shape)[axis] * inside;
-      for (let row = 0; row < outside; row++) result.data.set(x.data.subarray(row * length, (row + 1) * length), row * shape[axis] * inside + start);
+      for (let row = 0; row < outside; row++)
+        result.data.set(x.data.subarray(row * length, (row + 1) * length), row * shape[axis] * inside + start);
       start += length;
     }
     return [result];

@@ -1,5 +1,6 @@
 /**
- * The interpreter's loops for view and contract: out[shape axes] += Π operand[affine index], over shape and reduce axes.
+ * The interpreter's loops for view and contract: out[shape axes] += Π operand[affine index], over shape and reduce
+ * axes.
  *
  * Everything affine is turned into flat strides first. A coordinate that may leave its axis, or is divided, becomes a
  * guard; a guard narrows the range of the innermost loop, so that loop itself never tests anything.
@@ -15,7 +16,9 @@ export interface Read {
   readonly index: readonly AffineIndex[];
 }
 
-/** `assign` copies (one operand, nothing reduced, bits kept); `sum` multiplies doubles; `wrap` multiplies modulo 2³². */
+/**
+ * `assign` copies (one operand, nothing reduced, bits kept); `sum` multiplies doubles; `wrap` multiplies modulo 2³².
+ */
 export type NestMode = 'assign' | 'sum' | 'wrap';
 
 interface Guard {
@@ -35,7 +38,13 @@ interface Nest {
   readonly guards: readonly Guard[];
 }
 
-export function runNest(out: Float64Array, shape: readonly number[], reduce: readonly number[], reads: readonly Read[], mode: NestMode): void {
+export function runNest(
+  out: Float64Array,
+  shape: readonly number[],
+  reduce: readonly number[],
+  reads: readonly Read[],
+  mode: NestMode,
+): void {
   const sizes = [...shape, ...reduce];
   if (sizes.includes(0)) return;
   const outStrides = [...stridesOf(shape), ...reduce.map(() => 0)];
@@ -79,7 +88,15 @@ function flatten(reads: readonly Read[], sizes: readonly number[]): Nest {
         base += offset * own[axis];
         scales.forEach((scale, loop) => (flat[loop] += scale * own[axis]));
       }
-      if (!isInside(coordinate, sizes, shape[axis])) guards.push({ scales, size: shape[axis], divisor, operand, stride: divisor === 1 ? 0 : own[axis], value: offset });
+      if (!isInside(coordinate, sizes, shape[axis]))
+        guards.push({
+          scales,
+          size: shape[axis],
+          divisor,
+          operand,
+          stride: divisor === 1 ? 0 : own[axis],
+          value: offset,
+        });
     });
     positions.push(base);
     return flat;
@@ -87,7 +104,9 @@ function flatten(reads: readonly Read[], sizes: readonly number[]): Nest {
   return { strides, positions, guards };
 }
 
-/** The axis whose neighbours lie closest in memory, long enough to be worth a loop; -1 when every axis has one element. */
+/**
+ * The axis whose neighbours lie closest in memory, long enough to be worth a loop; -1 when every axis has one element.
+ */
 function chooseInner(sizes: readonly number[], outStrides: readonly number[], { strides, guards }: Nest): number {
   const price = (stride: number): number => Math.min(Math.abs(stride), 8);
   let best = -1;
@@ -105,12 +124,22 @@ function chooseInner(sizes: readonly number[], outStrides: readonly number[], { 
 type Line = (position: number) => void;
 
 /** The innermost loop, as a function of where the output starts. */
-function makeLine(out: Float64Array, reads: readonly Read[], nest: Nest, inner: number, outStride: number, count: number, mode: NestMode): Line {
+function makeLine(
+  out: Float64Array,
+  reads: readonly Read[],
+  nest: Nest,
+  inner: number,
+  outStride: number,
+  count: number,
+  mode: NestMode,
+): Line {
   const { positions, guards } = nest;
   const scaleOf = (guard: Guard): number => (inner < 0 ? 0 : guard.scales[inner]);
   const broken = guards.filter((guard) => scaleOf(guard) % guard.divisor !== 0);
   const steps = nest.strides.map((flat) => (inner < 0 ? 0 : flat[inner]));
-  for (const guard of guards) if (guard.divisor !== 1 && !broken.includes(guard)) steps[guard.operand] += (scaleOf(guard) / guard.divisor) * guard.stride;
+  for (const guard of guards)
+    if (guard.divisor !== 1 && !broken.includes(guard))
+      steps[guard.operand] += (scaleOf(guard) / guard.divisor) * guard.stride;
   const kernel = makeKernel(out, reads, steps, outStride, mode);
   const starts = positions.slice();
 
@@ -145,7 +174,8 @@ function makeLine(out: Float64Array, reads: readonly Read[], nest: Nest, inner: 
       for (let k = 0; k < starts.length; k++) starts[k] = whole[k];
       const exists = broken.every((guard) => {
         const value = guard.value + t * scaleOf(guard);
-        if (value % guard.divisor !== 0 || value / guard.divisor < 0 || value / guard.divisor >= guard.size) return false;
+        if (value % guard.divisor !== 0 || value / guard.divisor < 0 || value / guard.divisor >= guard.size)
+          return false;
         starts[guard.operand] += (value / guard.divisor) * guard.stride;
         return true;
       });
@@ -157,7 +187,13 @@ function makeLine(out: Float64Array, reads: readonly Read[], nest: Nest, inner: 
 /** Multiplies along `count` elements from the `skip`-th of each operand's line. */
 type Kernel = (position: number, starts: readonly number[], skip: number, count: number) => void;
 
-function makeKernel(out: Float64Array, reads: readonly Read[], steps: readonly number[], outStep: number, mode: NestMode): Kernel {
+function makeKernel(
+  out: Float64Array,
+  reads: readonly Read[],
+  steps: readonly number[],
+  outStep: number,
+  mode: NestMode,
+): Kernel {
   const [first, second] = reads;
   const a = first.data;
   const stepA = steps[0];
@@ -170,7 +206,8 @@ function makeKernel(out: Float64Array, reads: readonly Read[], steps: readonly n
     return (position, starts, skip, count) => {
       for (let t = 0, p = position; t < count; t++, p += outStep) {
         let product = 1;
-        for (let k = 0; k < reads.length; k++) product = Math.imul(product, reads[k].data[starts[k] + (skip + t) * steps[k]]);
+        for (let k = 0; k < reads.length; k++)
+          product = Math.imul(product, reads[k].data[starts[k] + (skip + t) * steps[k]]);
         out[p] += product;
       }
     };

@@ -35,14 +35,22 @@ export const roundBf16 = (x: number): number => nearest(x, 8, -126, 3.3895313892
 /** A number as an element of a type: floats rounded to nearest even, integers wrapped. */
 export function roundTo(dtype: Dtype, x: number): number {
   switch (dtype) {
-    case 'f32': return Math.fround(x);
-    case 'f16': return roundF16(x);
-    case 'bf16': return roundBf16(x);
-    case 'f64': return x;
-    case 'i32': return x | 0;
-    case 'u32': return x >>> 0;
-    case 'u8': return x & 255;
-    case 'bool': return x === 0 ? 0 : 1;
+    case 'f32':
+      return Math.fround(x);
+    case 'f16':
+      return roundF16(x);
+    case 'bf16':
+      return roundBf16(x);
+    case 'f64':
+      return x;
+    case 'i32':
+      return x | 0;
+    case 'u32':
+      return x >>> 0;
+    case 'u8':
+      return x & 255;
+    case 'bool':
+      return x === 0 ? 0 : 1;
   }
 }
 
@@ -51,7 +59,7 @@ export function roundAll(data: Float64Array, dtype: Dtype, arithmetic: Arithmeti
   if (dtype === 'f64' || (arithmetic.precision === 'f64' && isFloat(dtype))) return;
   const count = data.length;
   if (dtype === 'f32') for (let i = 0; i < count; i++) data[i] = Math.fround(data[i]);
-  else if (dtype === 'i32') for (let i = 0; i < count; i++) data[i] = (data[i]) | 0;
+  else if (dtype === 'i32') for (let i = 0; i < count; i++) data[i] = data[i] | 0;
   else for (let i = 0; i < count; i++) data[i] = roundTo(dtype, data[i]);
 }
 
@@ -65,17 +73,23 @@ export function elements(type: TensorType): number {
 /** The row-major strides of a shape. */
 export function stridesOf(shape: readonly number[]): number[] {
   const strides = new Array<number>(shape.length).fill(1);
-  for (let axis = shape.length - 2; axis >= 0; axis--) strides[axis] = (strides[axis + 1] ?? 1) * (shape[axis + 1] ?? 1);
+  for (let axis = shape.length - 2; axis >= 0; axis--)
+    strides[axis] = (strides[axis + 1] ?? 1) * (shape[axis + 1] ?? 1);
   return strides;
 }
 
 /** The least and greatest element a type holds: where maxima and minima start. */
 export function limits(dtype: Dtype): { least: number; greatest: number } {
   switch (dtype) {
-    case 'i32': return { least: -2147483648, greatest: 2147483647 };
-    case 'u32': return { least: 0, greatest: 4294967295 };
-    case 'u8': return { least: 0, greatest: 255 };
-    case 'bool': return { least: 0, greatest: 1 };
-    default: return { least: -Infinity, greatest: Infinity };
+    case 'i32':
+      return { least: -2147483648, greatest: 2147483647 };
+    case 'u32':
+      return { least: 0, greatest: 4294967295 };
+    case 'u8':
+      return { least: 0, greatest: 255 };
+    case 'bool':
+      return { least: 0, greatest: 1 };
+    default:
+      return { least: -Infinity, greatest: Infinity };
   }
 }

@@ -1,4 +1,7 @@
-/** Philox4x32-10, the counter-based generator behind every random number: same (key, counter), same bits, on every target. */
+/**
+ * Philox4x32-10, the counter-based generator behind every random number: same (key, counter), same bits, on every
+ * target.
+ */
 
 const multiplier0 = 0xd2511f53;
 const multiplier1 = 0xcd9e8d57;
@@ -15,7 +18,10 @@ function high(a: number, b: number): number {
 }
 
 /** The four 32-bit words for a counter of four words under a key of two. */
-export function philox(counter: readonly [number, number, number, number], key: readonly [number, number]): [number, number, number, number] {
+export function philox(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+): [number, number, number, number] {
   let [c0, c1, c2, c3] = counter;
   let [k0, k1] = key;
   for (let round = 0; round < 10; round++) {

@@ -15,7 +15,11 @@ import { fail, needAxis, needNumber, one, showType } from './rules.ts';
 /** A reduced value in the shape it was reduced from. */
 export function spread(build: Builder, reduced: Value, shape: readonly Dim[], axes: readonly number[]): Value {
   const kept = shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
-  return build.view(reduced, shape, kept.map((axis) => at(axis)));
+  return build.view(
+    reduced,
+    shape,
+    kept.map((axis) => at(axis)),
+  );
 }
 
 /** A sum goes to every element; a maximum or minimum to those that reach it, in equal shares. */
@@ -33,7 +37,11 @@ function gradientOfReduce(node: NodeOf<'reduce'>, adjoint: Value, build: Builder
     const safe = build.where(isZero, filled(x, 1), x);
     const rest = build.reduce('prod', safe, axes);
     const zeros = over(build.reduce('sum', build.where(isZero, filled(x, 1), zero), axes));
-    const others = build.where(same(zeros, zero), divide(over(rest), safe), build.where(build.binary('and', isZero, same(zeros, filled(x, 1))), over(rest), zero));
+    const others = build.where(
+      same(zeros, zero),
+      divide(over(rest), safe),
+      build.where(build.binary('and', isZero, same(zeros, filled(x, 1))), over(rest), zero),
+    );
     return multiply(over(adjoint), others);
   }
   const reached = build.cast(same(x, over(node.outputs[0])), x.type.dtype);
@@ -45,7 +53,9 @@ const f32 = (...shape: number[]): TensorType => ({ dtype: 'f32', shape });
 
 export const reduce: Op<'reduce'> = {
   name: 'reduce',
-  doc: 'Combines all elements along the axes, which are dropped. Of nothing: 0, 1, the least, the greatest. Sums are accumulated in f64 by the interpreter and rounded once; ties of max and min share the gradient.',
+  doc:
+    'Combines all elements along the axes, which are dropped. Of nothing: 0, 1, the least, the greatest. Sums are ' +
+    'accumulated in f64 by the interpreter and rounded once; ties of max and min share the gradient.',
   type(inputs, { monoid, axes }) {
     const x = one('reduce', inputs);
     if (monoid === 'sum' || monoid === 'prod') needNumber(monoid, x);
@@ -74,7 +84,8 @@ export const reduce: Op<'reduce'> = {
         else for (let i = 0; i < length; i++) value = step(value, x.data[start + i]);
         out[target] = value;
       } else if (monoid === 'sum') for (let i = 0; i < length; i++) out[target + i * stride] += x.data[start + i];
-      else for (let i = 0; i < length; i++) out[target + i * stride] = step(out[target + i * stride], x.data[start + i]);
+      else
+        for (let i = 0; i < length; i++) out[target + i * stride] = step(out[target + i * stride], x.data[start + i]);
       for (let axis = last - 1; axis >= 0; axis--) {
         target += strides[axis];
         if (++counter[axis] < shape[axis]) break;
@@ -100,11 +111,14 @@ export const reduce: Op<'reduce'> = {
 
 export const argreduce: Op<'argreduce'> = {
   name: 'argreduce',
-  doc: 'The position (i32) of the first largest or smallest element along an axis, which is dropped. NaN is never chosen unless there is nothing else.',
+  doc:
+    'The position (i32) of the first largest or smallest element along an axis, which is dropped. NaN is never ' +
+    'chosen unless there is nothing else.',
   type(inputs, { monoid, axis }) {
     const x = one(`arg${monoid}`, inputs);
     needNumber(`arg${monoid}`, x);
-    if (needAxis(`arg${monoid}`, x.shape, axis) === 0) fail('size-mismatch', `arg${monoid} of ${showType(x)} along axis ${axis}: there is nothing to choose from`);
+    if (needAxis(`arg${monoid}`, x.shape, axis) === 0)
+      fail('size-mismatch', `arg${monoid} of ${showType(x)} along axis ${axis}: there is nothing to choose from`);
     return [{ dtype: 'i32', shape: x.shape.filter((_, place) => place !== axis) }];
   },
   interpret(inputs, { monoid, axis }, [type]) {

@@ -6,7 +6,8 @@ import { isFloat, isInteger } from '../types/dtype.ts';
 import type { Dtype } from '../types/dtype.ts';
 import type { TensorType } from '../types/tensor.ts';
 
-export const showType = (type: TensorType): string => (type.shape.length === 0 ? `a scalar ${type.dtype}` : `${type.dtype}${showShape(type.shape)}`);
+export const showType = (type: TensorType): string =>
+  type.shape.length === 0 ? `a scalar ${type.dtype}` : `${type.dtype}${showShape(type.shape)}`;
 
 export const fail = (code: string, message: string): never => {
   throw new OpTypeError(code, message);
@@ -14,7 +15,8 @@ export const fail = (code: string, message: string): never => {
 
 export const sameType = (a: TensorType, b: TensorType): boolean => a.dtype === b.dtype && sameShape(a.shape, b.shape);
 
-const miscounted = (op: string, count: string, inputs: readonly unknown[]): never => fail('operand-count', `${op} takes ${count}, not ${inputs.length}`);
+const miscounted = (op: string, count: string, inputs: readonly unknown[]): never =>
+  fail('operand-count', `${op} takes ${count}, not ${inputs.length}`);
 
 /** The operands as a tuple of the expected length. */
 export function one<T>(op: string, inputs: readonly T[]): T {
@@ -27,15 +29,22 @@ export function two<T>(op: string, inputs: readonly T[]): [T, T] {
 }
 export function three<T>(op: string, inputs: readonly T[]): [T, T, T] {
   const [a, b, c] = inputs;
-  return inputs.length === 3 && a !== undefined && b !== undefined && c !== undefined ? [a, b, c] : miscounted(op, 'three tensors', inputs);
+  return inputs.length === 3 && a !== undefined && b !== undefined && c !== undefined
+    ? [a, b, c]
+    : miscounted(op, 'three tensors', inputs);
 }
 
 export function needSameShape(what: string, a: TensorType, b: TensorType): void {
-  if (!sameShape(a.shape, b.shape)) fail('size-mismatch', `${what} takes tensors of one shape, not ${showType(a)} and ${showType(b)}`);
+  if (!sameShape(a.shape, b.shape))
+    fail('size-mismatch', `${what} takes tensors of one shape, not ${showType(a)} and ${showType(b)}`);
 }
 
 export function needSameDtype(what: string, a: TensorType, b: TensorType): void {
-  if (a.dtype !== b.dtype) fail('dtype-mismatch', `${what} takes tensors of one element type, not ${a.dtype} and ${b.dtype}; convert one of them`);
+  if (a.dtype !== b.dtype)
+    fail(
+      'dtype-mismatch',
+      `${what} takes tensors of one element type, not ${a.dtype} and ${b.dtype}; convert one of them`,
+    );
 }
 
 export function needFloat(what: string, type: TensorType): void {
@@ -56,7 +65,11 @@ export function needDtype(what: string, type: TensorType, dtype: Dtype): void {
 
 export function needAxis(what: string, shape: readonly Dim[], axis: number): Dim {
   const size = shape[axis];
-  if (!Number.isInteger(axis) || axis < 0 || size === undefined) return fail('axis-out-of-range', `${what} names axis ${axis}, but ${showShape(shape)} has ${shape.length} ${shape.length === 1 ? 'axis' : 'axes'}`);
+  if (!Number.isInteger(axis) || axis < 0 || size === undefined)
+    return fail(
+      'axis-out-of-range',
+      `${what} names axis ${axis}, but ${showShape(shape)} has ${shape.length} ${shape.length === 1 ? 'axis' : 'axes'}`,
+    );
   return size;
 }
 
@@ -64,10 +77,16 @@ export function needAxis(what: string, shape: readonly Dim[], axis: number): Dim
 export function needSameLeading(what: string, a: TensorType, b: TensorType, count: number): void {
   for (let axis = 0; axis < count; axis++) {
     const [left, right] = [a.shape[axis], b.shape[axis]];
-    if (left === undefined || right === undefined || !equal(left, right)) fail('size-mismatch', `${what} shares its first ${count} axes, but they differ in ${showType(a)} and ${showType(b)}`);
+    if (left === undefined || right === undefined || !equal(left, right))
+      fail(
+        'size-mismatch',
+        `${what} shares its first ${count} axes, but they differ in ${showType(a)} and ${showType(b)}`,
+      );
   }
 }
 
 export function needSizes(shape: readonly Dim[]): void {
-  for (const size of shape) if (typeof size === 'number' && (size < 0 || !Number.isInteger(size))) fail('bad-size', `${showShape(shape)} is not a shape: a size is a whole number from 0`);
+  for (const size of shape)
+    if (typeof size === 'number' && (size < 0 || !Number.isInteger(size)))
+      fail('bad-size', `${showShape(shape)} is not a shape: a size is a whole number from 0`);
 }

@@ -1,5 +1,6 @@
 /**
- * The scalar meaning of the elementwise ops, on numbers that are already of their type. Results still have to be rounded
+ * The scalar meaning of the elementwise ops, on numbers that are already of their type. Results still have to be
+ * rounded
  * to the type (numeric.ts). The one place where edges are decided:
  *
  *   integers    wrap around; division truncates, division and remainder by zero are 0; shifts use the low bits of the amount

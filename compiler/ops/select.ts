@@ -32,14 +32,34 @@ export const where: Op<'where'> = {
     const none = build.constant(0, a.type.dtype, a.type.shape);
     return [undefined, build.where(condition, adjoint, none), build.where(condition, none, adjoint)];
   },
-  samples: shapes.map((shape) => ({ inputs: [{ dtype: 'bool', shape }, { dtype: 'f32', shape }, { dtype: 'f32', shape }], attributes: {}, integers: [0, 1] })),
+  samples: shapes.map((shape) => ({
+    inputs: [
+      { dtype: 'bool', shape },
+      { dtype: 'f32', shape },
+      { dtype: 'f32', shape },
+    ],
+    attributes: {},
+    integers: [0, 1],
+  })),
 };
 
-const conversions: readonly (readonly [Dtype, Dtype])[] = [['f32', 'f16'], ['f32', 'bf16'], ['f32', 'i32'], ['f32', 'u8'], ['i32', 'f32'], ['i32', 'u8'], ['bool', 'f32'], ['i32', 'bool'], ['u32', 'f32']];
+const conversions: readonly (readonly [Dtype, Dtype])[] = [
+  ['f32', 'f16'],
+  ['f32', 'bf16'],
+  ['f32', 'i32'],
+  ['f32', 'u8'],
+  ['i32', 'f32'],
+  ['i32', 'u8'],
+  ['bool', 'f32'],
+  ['i32', 'bool'],
+  ['u32', 'f32'],
+];
 
 export const cast: Op<'cast'> = {
   name: 'cast',
-  doc: 'The same numbers in another element type. Floats round to nearest even; floats to integers truncate and saturate (NaN is 0); integers wrap; to bool is "not 0".',
+  doc:
+    'The same numbers in another element type. Floats round to nearest even; floats to integers truncate and ' +
+    'saturate (NaN is 0); integers wrap; to bool is "not 0".',
   type: (inputs, { dtype }) => [{ dtype, shape: one('cast', inputs).shape }],
   interpret(inputs, { dtype }, [type], context) {
     const x = one('cast', inputs);
@@ -55,7 +75,11 @@ export const cast: Op<'cast'> = {
   },
   samples: [
     ...shapes.map((shape) => ({ inputs: [{ dtype: 'f32', shape }] as const, attributes: { dtype: 'f64' } as const })),
-    ...conversions.map(([from, to]) => ({ inputs: [{ dtype: from, shape: [3, 5] }], attributes: { dtype: to }, integers: [0, from === 'bool' ? 1 : 300] as const })),
+    ...conversions.map(([from, to]) => ({
+      inputs: [{ dtype: from, shape: [3, 5] }],
+      attributes: { dtype: to },
+      integers: [0, from === 'bool' ? 1 : 300] as const,
+    })),
   ],
 };
 

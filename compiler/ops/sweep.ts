@@ -7,14 +7,21 @@ import { isFloat } from '../types/dtype.ts';
  * Given the adjoints of some values, appends those of everything before them that depends on `wanted`, and returns the
  * map grown by these. Each value's adjoint is complete when its producer is reached, since nodes come in order.
  */
-export function sweep(build: Builder, nodes: readonly Node[], seeds: ReadonlyMap<Value, Value>, wanted: Iterable<Value>): Map<Value, Value> {
+export function sweep(
+  build: Builder,
+  nodes: readonly Node[],
+  seeds: ReadonlyMap<Value, Value>,
+  wanted: Iterable<Value>,
+): Map<Value, Value> {
   const adjoints = new Map(seeds);
   const depends = new Set(wanted);
-  for (const node of nodes) if (node.inputs.some((value) => depends.has(value))) for (const value of node.outputs) depends.add(value);
+  for (const node of nodes)
+    if (node.inputs.some((value) => depends.has(value))) for (const value of node.outputs) depends.add(value);
   const before = build.origin;
   for (const node of [...nodes].reverse()) {
     const incoming = node.outputs.map((value) => adjoints.get(value));
-    if (incoming.every((adjoint) => adjoint === undefined) || !node.outputs.some((value) => depends.has(value))) continue;
+    if (incoming.every((adjoint) => adjoint === undefined) || !node.outputs.some((value) => depends.has(value)))
+      continue;
     build.origin = node.origin;
     const outgoing = build.pullback(node, incoming);
     node.inputs.forEach((value, place) => {

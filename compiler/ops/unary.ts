@@ -23,38 +23,58 @@ interface Facts {
 
 const facts: Record<UnaryOp, Facts> = {
   neg: { doc: '-x. Unsigned integers wrap.', takes: 'number', gradient: (_x, _y, g, build) => build.unary('neg', g) },
-  abs: { doc: 'The size of x. Its gradient at 0 is 0.', takes: 'number', gradient: (x, _y, g, build) => build.binary('mul', g, build.unary('sign', x)) },
+  abs: {
+    doc: 'The size of x. Its gradient at 0 is 0.',
+    takes: 'number',
+    gradient: (x, _y, g, build) => build.binary('mul', g, build.unary('sign', x)),
+  },
   sign: { doc: '-1, 0 or 1. Constant almost everywhere: no gradient.', takes: 'number' },
   exp: { doc: 'e to the power of x.', takes: 'float', gradient: (_x, y, g, build) => build.binary('mul', g, y) },
-  log: { doc: 'The natural logarithm: -inf at 0, NaN below.', takes: 'float', range: [0.3, 3], gradient: (x, _y, g, build) => build.binary('div', g, x) },
-  sin: { doc: 'The sine of x in radians.', takes: 'float', gradient: (x, _y, g, build) => build.binary('mul', g, build.unary('cos', x)) },
+  log: {
+    doc: 'The natural logarithm: -inf at 0, NaN below.',
+    takes: 'float',
+    range: [0.3, 3],
+    gradient: (x, _y, g, build) => build.binary('div', g, x),
+  },
+  sin: {
+    doc: 'The sine of x in radians.',
+    takes: 'float',
+    gradient: (x, _y, g, build) => build.binary('mul', g, build.unary('cos', x)),
+  },
   cos: {
-    doc: 'The cosine of x in radians.', takes: 'float',
+    doc: 'The cosine of x in radians.',
+    takes: 'float',
     gradient: (x, _y, g, build) => build.unary('neg', build.binary('mul', g, build.unary('sin', x))),
   },
   tanh: {
-    doc: 'The hyperbolic tangent.', takes: 'float',
+    doc: 'The hyperbolic tangent.',
+    takes: 'float',
     gradient(_x, y, g, build) {
       const { multiply, subtract, filled } = arithmetic(build);
       return multiply(g, subtract(filled(y, 1), multiply(y, y)));
     },
   },
   erf: {
-    doc: 'The error function, 2/√π ∫₀ˣ exp(-t²) dt.', takes: 'float',
+    doc: 'The error function, 2/√π ∫₀ˣ exp(-t²) dt.',
+    takes: 'float',
     gradient(x, _y, g, build) {
       const { multiply, negate, scaled } = arithmetic(build);
       return multiply(g, scaled(build.unary('exp', negate(multiply(x, x))), 2 / Math.sqrt(Math.PI)));
     },
   },
   sqrt: {
-    doc: 'The square root; its gradient at 0 is infinite.', takes: 'float', range: [0.3, 3],
+    doc: 'The square root; its gradient at 0 is infinite.',
+    takes: 'float',
+    range: [0.3, 3],
     gradient(_x, y, g, build) {
       const { divide, scaled } = arithmetic(build);
       return divide(scaled(g, 0.5), y);
     },
   },
   rsqrt: {
-    doc: '1/√x: infinite at 0, and so is its gradient.', takes: 'float', range: [0.3, 3],
+    doc: '1/√x: infinite at 0, and so is its gradient.',
+    takes: 'float',
+    range: [0.3, 3],
     gradient(_x, y, g, build) {
       const { multiply, scaled } = arithmetic(build);
       return multiply(scaled(g, -0.5), multiply(y, multiply(y, y)));
@@ -86,14 +106,21 @@ function record<Name extends UnaryOp>(name: Name): Op<Name> {
       roundAll(result.data, type.dtype, context);
       return [result];
     },
-    ...(gradient === undefined ? {} : {
-      gradient: (node, [adjoint], build) => [adjoint === undefined ? undefined : gradient(one(name, node.inputs), node.outputs[0], adjoint, build)],
-    }),
+    ...(gradient === undefined
+      ? {}
+      : {
+          gradient: (node, [adjoint], build) => [
+            adjoint === undefined ? undefined : gradient(one(name, node.inputs), node.outputs[0], adjoint, build),
+          ],
+        }),
     samples: samplesOf<Name>(takes, range),
   };
 }
 
-function samplesOf<Name extends UnaryOp>(takes: Facts['takes'], range: readonly [number, number] | undefined): Sample<Name>[] {
+function samplesOf<Name extends UnaryOp>(
+  takes: Facts['takes'],
+  range: readonly [number, number] | undefined,
+): Sample<Name>[] {
   const shapes: TensorType['shape'][] = [[], [1], [7], [0, 3], [3, 5], [2, 1, 9]];
   const more: Dtype[] = takes === 'float' ? ['f16', 'bf16'] : takes === 'number' ? ['i32', 'u8'] : ['i32', 'u32'];
   const types: TensorType[] = [
@@ -109,7 +136,19 @@ function samplesOf<Name extends UnaryOp>(takes: Facts['takes'], range: readonly 
 }
 
 export const unary: { readonly [Name in UnaryOp]: Op<Name> } = {
-  neg: record('neg'), abs: record('abs'), sign: record('sign'), exp: record('exp'), log: record('log'), sin: record('sin'), cos: record('cos'),
-  tanh: record('tanh'), erf: record('erf'), sqrt: record('sqrt'), rsqrt: record('rsqrt'), floor: record('floor'), ceil: record('ceil'),
-  round: record('round'), not: record('not'),
+  neg: record('neg'),
+  abs: record('abs'),
+  sign: record('sign'),
+  exp: record('exp'),
+  log: record('log'),
+  sin: record('sin'),
+  cos: record('cos'),
+  tanh: record('tanh'),
+  erf: record('erf'),
+  sqrt: record('sqrt'),
+  rsqrt: record('rsqrt'),
+  floor: record('floor'),
+  ceil: record('ceil'),
+  round: record('round'),
+  not: record('not'),
 };

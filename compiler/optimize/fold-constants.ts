@@ -24,10 +24,16 @@ const kept: ReadonlySet<OpName> = new Set<OpName>(['constant', 'iota', 'random',
 export const foldConstants: Pass = {
   name: 'fold-constants',
   doc: 'Computes what depends on constants only.',
-  run: (graph) => rebuild(graph, createBuilder(graph.name, fold), (node, values, build) => void copyNode(build, node, values)),
+  run: (graph) =>
+    rebuild(graph, createBuilder(graph.name, fold), (node, values, build) => void copyNode(build, node, values)),
 };
 
-function fold<Name extends OpName>(op: Name, inputs: readonly Value[], attributes: Attributes[OpName], build: Builder): readonly Value[] | undefined {
+function fold<Name extends OpName>(
+  op: Name,
+  inputs: readonly Value[],
+  attributes: Attributes[OpName],
+  build: Builder,
+): readonly Value[] | undefined {
   if (kept.has(op) || inputs.length === 0) return undefined;
   const tensors: Tensor[] = [];
   for (const value of inputs) {
@@ -36,7 +42,10 @@ function fold<Name extends OpName>(op: Name, inputs: readonly Value[], attribute
     tensors.push(tensor);
   }
   const own = attributes as Attributes[Name];
-  const types = ops[op].type(inputs.map(({ type }) => type), own);
+  const types = ops[op].type(
+    inputs.map(({ type }) => type),
+    own,
+  );
   if (types.some(({ shape }) => !isSmall(shape))) return undefined;
   const results = ops[op].interpret(tensors, own, types, { ...arithmetic, run: () => [] });
   return results.map(({ data, type }) => {
@@ -53,6 +62,9 @@ const isSmall = (shape: Value['type']['shape']): boolean => {
 function constantTensor(value: Value, build: Builder): Tensor | undefined {
   const node = build.producer(value);
   if (node?.op !== 'constant' || !isSmall(value.type.shape)) return undefined;
-  const [tensor] = ops.constant.interpret([], node.attributes, [{ ...value.type, shape: concrete(value.type.shape) }], { ...arithmetic, run: () => [] });
+  const [tensor] = ops.constant.interpret([], node.attributes, [{ ...value.type, shape: concrete(value.type.shape) }], {
+    ...arithmetic,
+    run: () => [],
+  });
   return tensor;
 }

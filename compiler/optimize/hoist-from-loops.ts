@@ -37,14 +37,27 @@ function hoist(node: NodeOf<'loop'>, values: ValueMap, build: Builder): void {
   const outside = new Map<Value, Value>();
   body.inputs.forEach(({ value }, position) => isWalked(position) && outside.set(value, operands[position]));
 
-  const moved = body.nodes.filter((inner) => inner.op === 'contract').filter((inner) => {
-    const places = inner.inputs.map((value) => place.get(value) ?? -1);
-    return places.every((position) => position >= carried) && places.some(isWalked);
-  });
+  const moved = body.nodes
+    .filter((inner) => inner.op === 'contract')
+    .filter((inner) => {
+      const places = inner.inputs.map((value) => place.get(value) ?? -1);
+      return places.every((position) => position >= carried) && places.some(isWalked);
+    });
   for (const { inputs, outputs, attributes } of moved) {
     const { shape, reduce, indices } = attributes;
-    const over = indices.map((index, which) => [...(outside.has(inputs[which]) ? [at(0)] : []), ...index.map((one) => compose(one, (axis) => at(axis + 1)))]);
-    outside.set(outputs[0], build.contract(inputs.map((value) => outside.get(value) ?? operands[place.get(value) ?? 0]), over, [trips, ...shape], reduce));
+    const over = indices.map((index, which) => [
+      ...(outside.has(inputs[which]) ? [at(0)] : []),
+      ...index.map((one) => compose(one, (axis) => at(axis + 1))),
+    ]);
+    outside.set(
+      outputs[0],
+      build.contract(
+        inputs.map((value) => outside.get(value) ?? operands[place.get(value) ?? 0]),
+        over,
+        [trips, ...shape],
+        reduce,
+      ),
+    );
   }
 
   const inner = build.nested(body.name);
@@ -52,17 +65,28 @@ function hoist(node: NodeOf<'loop'>, values: ValueMap, build: Builder): void {
   const walked = [...outside];
   const enter = (name: string, value: Value): void => void inside.set(value, inner.input(name, 'batch', value.type));
   for (const { name, value } of body.inputs.slice(0, carried)) enter(name, value);
-  walked.forEach(([value], position) => enter(body.inputs[carried + position]?.value === value ? body.inputs[carried + position].name : `hoisted${position - scanned}`, value));
+  walked.forEach(([value], position) =>
+    enter(
+      body.inputs[carried + position]?.value === value
+        ? body.inputs[carried + position].name
+        : `hoisted${position - scanned}`,
+      value,
+    ),
+  );
   for (const { name, value } of body.inputs.slice(carried + scanned)) enter(name, value);
   for (const one of body.nodes) if (!outside.has(one.outputs[0])) copyNode(inner, one, inside);
   const stays = body.outputs.map(({ value }, position) => position < carried || !outside.has(value));
-  body.outputs.forEach(({ name, role, value }, position) => stays[position] && inner.output(name, role, mapped(inside, value)));
+  body.outputs.forEach(
+    ({ name, role, value }, position) => stays[position] && inner.output(name, role, mapped(inside, value)),
+  );
 
   build.origin = node.origin;
-  const results = [...build.loop(
-    [...operands.slice(0, carried), ...walked.map(([, value]) => value), ...operands.slice(carried + scanned)],
-    { ...node.attributes, scanned: walked.length, body: inner.finish() },
-  )];
+  const results = [
+    ...build.loop(
+      [...operands.slice(0, carried), ...walked.map(([, value]) => value), ...operands.slice(carried + scanned)],
+      { ...node.attributes, scanned: walked.length, body: inner.finish() },
+    ),
+  ];
   node.outputs.forEach((old, position) => {
     const result = stays[position] ? results.shift() : outside.get(body.outputs[position].value);
     if (result !== undefined) values.set(old, result);

@@ -11,7 +11,14 @@ import { simplify } from './simplify.ts';
 
 export type { Pass } from './pass.ts';
 
-export const passes: readonly Pass[] = [simplify, hoistFromLoops, foldConstants, mergeCommon, removeDead, narrowContractions];
+export const passes: readonly Pass[] = [
+  simplify,
+  hoistFromLoops,
+  foldConstants,
+  mergeCommon,
+  removeDead,
+  narrowContractions,
+];
 
 export interface OptimizeOptions {
   /** Check the graph after every pass; a violation is a bug of the pass, which the error names. */

@@ -3,7 +3,9 @@ import type { Builder } from '../graph/build.ts';
 import type { Attributes, OpName, Value } from '../graph/graph.ts';
 import type { Instead } from '../ops/builder.ts';
 
-/** A name stands for any value (the same one each time), a number for a tensor of just that number, an array for an op. */
+/**
+ * A name stands for any value (the same one each time), a number for a tensor of just that number, an array for an op.
+ */
 export type Pattern = string | number | readonly [OpName, ...Pattern[]];
 
 /** The values the names of a pattern stand for. */
@@ -64,7 +66,12 @@ function match(pattern: Pattern, value: Value, found: Found, build: Builder): Fo
   return node?.op === pattern[0] ? matchOperands(pattern, node.inputs, found, build) : undefined;
 }
 
-function matchOperands([op, ...patterns]: readonly [OpName, ...Pattern[]], inputs: readonly Value[], found: Found, build: Builder): Found | undefined {
+function matchOperands(
+  [op, ...patterns]: readonly [OpName, ...Pattern[]],
+  inputs: readonly Value[],
+  found: Found,
+  build: Builder,
+): Found | undefined {
   if (patterns.length !== inputs.length) return undefined;
   const inOrder = (values: readonly Value[]): Found | undefined =>
     patterns.reduce<Found | undefined>((so, pattern, place) => so && match(pattern, values[place], so, build), found);

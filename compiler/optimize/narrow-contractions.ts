@@ -24,7 +24,11 @@ export const narrowContractions: Pass = {
 
 function narrow(graph: Graph, build: Builder): Graph {
   const uses = countUses(graph);
-  const contractions = new Map(graph.nodes.flatMap((node) => (node.op === 'contract' && uses.get(node.outputs[0]) === 1 ? [[node.outputs[0], node] as const] : [])));
+  const contractions = new Map(
+    graph.nodes.flatMap((node) =>
+      node.op === 'contract' && uses.get(node.outputs[0]) === 1 ? [[node.outputs[0], node] as const] : [],
+    ),
+  );
   /** Views that take the place of their contraction. */
   const pieces = new Map<Node, NodeOf<'contract'>>();
   for (const node of graph.nodes) {
@@ -38,7 +42,10 @@ function narrow(graph: Graph, build: Builder): Graph {
     else if (node.op === 'loop') {
       const body = narrow(node.attributes.body, build.nested(node.attributes.body.name));
       build.origin = node.origin;
-      const results = build.loop(node.inputs.map((value) => mapped(values, value)), { ...node.attributes, body });
+      const results = build.loop(
+        node.inputs.map((value) => mapped(values, value)),
+        { ...node.attributes, body },
+      );
       node.outputs.forEach((value, place) => values.set(value, results[place]));
     } else if (!replaced.has(node)) copyNode(build, node, values);
   });
@@ -47,15 +54,31 @@ function narrow(graph: Graph, build: Builder): Graph {
 /** Each axis read once, moved but not stretched, never outside: no element is computed twice. */
 function isPiece({ inputs: [x], attributes: { shape, index } }: NodeOf<'view'>): boolean {
   const axes = index.flatMap(({ terms }) => terms.map(({ axis }) => axis));
-  const single = index.every(({ terms, divisor }) => terms.length <= 1 && divisor === 1 && terms.every(({ scale }) => scale === 1 || scale === -1));
+  const single = index.every(
+    ({ terms, divisor }) =>
+      terms.length <= 1 && divisor === 1 && terms.every(({ scale }) => scale === 1 || scale === -1),
+  );
   const covers = shape.every((size, axis) => size === 1 || axes.includes(axis));
   return single && covers && new Set(axes).size === axes.length && allInside(index, shape, x.type.shape);
 }
 
-function append({ outputs: [result], attributes: { shape, index } }: NodeOf<'view'>, contraction: NodeOf<'contract'>, values: ValueMap, build: Builder): void {
+function append(
+  { outputs: [result], attributes: { shape, index } }: NodeOf<'view'>,
+  contraction: NodeOf<'contract'>,
+  values: ValueMap,
+  build: Builder,
+): void {
   const { reduce, indices, shape: whole } = contraction.attributes;
   const read = (axis: number) => (axis < whole.length ? index[axis] : at(axis - whole.length + shape.length));
   build.origin = contraction.origin;
   const operands = contraction.inputs.map((value) => mapped(values, value));
-  values.set(result, build.contract(operands, indices.map((one) => one.map((coordinate) => compose(coordinate, read))), shape, reduce));
+  values.set(
+    result,
+    build.contract(
+      operands,
+      indices.map((one) => one.map((coordinate) => compose(coordinate, read))),
+      shape,
+      reduce,
+    ),
+  );
 }

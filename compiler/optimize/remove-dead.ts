@@ -12,7 +12,13 @@ import type { Pass } from './pass.ts';
 export const removeDead: Pass = {
   name: 'remove-dead',
   doc: 'Drops what no output depends on, also inside loops.',
-  run: (graph) => ({ ...graph, nodes: liveNodes(graph.nodes, graph.outputs.map(({ value }) => value)) }),
+  run: (graph) => ({
+    ...graph,
+    nodes: liveNodes(
+      graph.nodes,
+      graph.outputs.map(({ value }) => value),
+    ),
+  }),
 };
 
 function liveNodes(nodes: readonly Node[], wanted: readonly Value[]): Node[] {
@@ -33,13 +39,17 @@ function liveLoop(node: NodeOf<'loop'>, needed: ReadonlySet<Value>): NodeOf<'loo
   const live = new Set([...node.outputs.keys()].filter((place) => needed.has(node.outputs[place])));
   for (;;) {
     const outputs = body.outputs.filter((_, place) => live.has(place));
-    const nodes = liveNodes(body.nodes, outputs.map(({ value }) => value));
+    const nodes = liveNodes(
+      body.nodes,
+      outputs.map(({ value }) => value),
+    );
     const read = new Set([...nodes.flatMap(({ inputs }) => inputs), ...outputs.map(({ value }) => value)]);
     const before = live.size;
     for (let place = 0; place < carried; place++) if (read.has(body.inputs[place].value)) live.add(place);
     if (live.size > before) continue;
     const keeps = (place: number): boolean => (place < carried ? live.has(place) : read.has(body.inputs[place].value));
-    const count = (from: number, to: number): number => [...node.inputs.keys()].filter((place) => place >= from && place < to && keeps(place)).length;
+    const count = (from: number, to: number): number =>
+      [...node.inputs.keys()].filter((place) => place >= from && place < to && keeps(place)).length;
     return {
       ...node,
       inputs: node.inputs.filter((_, place) => keeps(place)),

@@ -22,5 +22,10 @@ export const laws: readonly Law[] = [...arithmeticLaws, ...movementLaws, ...sumL
 export const simplify: Pass = {
   name: 'simplify',
   doc: 'Applies the laws of arithmetic, views and sums.',
-  run: (graph: Graph) => rebuild(graph, createBuilder(graph.name, obeying(laws)), (node, values, build) => void copyNode(build, node, values)),
+  run: (graph: Graph) =>
+    rebuild(
+      graph,
+      createBuilder(graph.name, obeying(laws)),
+      (node, values, build) => void copyNode(build, node, values),
+    ),
 };

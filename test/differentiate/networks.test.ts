@@ -27,7 +27,9 @@ function expectGradients(graph: Graph): void {
   const exact = interpretGraph(graph, inputs, oracle);
   const lossWith = (name: string, data: Float64Array): number => {
     const tensor = inputs.get(name);
-    return tensor === undefined ? NaN : (interpretGraph(graph, new Map([...inputs, [name, { ...tensor, data }]]), oracle).get('loss')?.data[0] ?? NaN);
+    return tensor === undefined
+      ? NaN
+      : (interpretGraph(graph, new Map([...inputs, [name, { ...tensor, data }]]), oracle).get('loss')?.data[0] ?? NaN);
   };
   for (const { name, role, value } of graph.inputs) {
     if (role !== 'param') continue;
@@ -38,7 +40,9 @@ function expectGradients(graph: Graph): void {
     const moved = (eps: number): Float64Array => before.map((element, place) => element + eps * direction[place]);
     const numeric = (lossWith(name, moved(1e-6)) - lossWith(name, moved(-1e-6))) / 2e-6;
     const component = gradient?.data.reduce((sum, element, place) => sum + element * direction[place], 0) ?? NaN;
-    expect(Math.abs(component - numeric), `${name}: ${component} against ${numeric}`).toBeLessThanOrEqual(1e-5 + 1e-3 * Math.abs(numeric));
+    expect(Math.abs(component - numeric), `${name}: ${component} against ${numeric}`).toBeLessThanOrEqual(
+      1e-5 + 1e-3 * Math.abs(numeric),
+    );
   }
 }
 
@@ -50,14 +54,17 @@ describe.each(Object.entries(networks))('%s', (_, make) => {
     const inputs = inputsOf(graph);
     const [expected, found] = [graph, small].map((one) => interpretGraph(one, inputs, oracle));
     // Folding rounds constants as the types say, which the oracle does not: equal to about single precision.
-    for (const [name, { data }] of expected) data.forEach((value, place) => expect(found.get(name)?.data[place]).toBeCloseTo(value, 5));
+    for (const [name, { data }] of expected)
+      data.forEach((value, place) => expect(found.get(name)?.data[place]).toBeCloseTo(value, 5));
   });
 });
 
 const countOf = (graph: Graph, op: string): number => graph.nodes.filter((node) => node.op === op).length;
 
 test('gradient graphs stay as small as one would write them', () => {
-  const [mlp, convnet, lstm, gpt] = [networks.mlp, networks.convnet, networks.lstm, networks.gpt].map((make) => optimize(make()));
+  const [mlp, convnet, lstm, gpt] = [networks.mlp, networks.convnet, networks.lstm, networks.gpt].map((make) =>
+    optimize(make()),
+  );
   // Two layers: forward each, gradient of both weights, and of the first layer's output. Bias gradients are reductions.
   expect(countOf(mlp, 'contract')).toBe(5);
   expect(countOf(mlp, 'scatter')).toBe(0);
@@ -77,21 +84,43 @@ describe('loops', () => {
     const w = build.input('w', 'param', { dtype: 'f32', shape: [2] });
     const start = build.input('start', 'param', { dtype: 'f32', shape: [2] });
     const outer = build.nested('outer');
-    const [h, row, v] = [outer.input('h', 'batch', w.type), outer.input('row', 'batch', { dtype: 'f32', shape: [4, 2] }), outer.input('w', 'batch', w.type)];
+    const [h, row, v] = [
+      outer.input('h', 'batch', w.type),
+      outer.input('row', 'batch', { dtype: 'f32', shape: [4, 2] }),
+      outer.input('w', 'batch', w.type),
+    ];
     const inner = outer.nested('inner');
-    const [g, cell, u] = [inner.input('g', 'batch', w.type), inner.input('cell', 'batch', w.type), inner.input('w', 'batch', w.type)];
+    const [g, cell, u] = [
+      inner.input('g', 'batch', w.type),
+      inner.input('cell', 'batch', w.type),
+      inner.input('w', 'batch', w.type),
+    ];
     const next = inner.unary('tanh', inner.binary('add', inner.binary('mul', g, u), cell));
     inner.output('g', 'result', next);
     inner.output('square', 'result', inner.binary('mul', next, g));
-    const [last, squares] = outer.loop([h, row, v], { trips: 4, carried: 1, scanned: 1, reverse: true, body: inner.finish() });
+    const [last, squares] = outer.loop([h, row, v], {
+      trips: 4,
+      carried: 1,
+      scanned: 1,
+      reverse: true,
+      body: inner.finish(),
+    });
     outer.output('h', 'result', outer.binary('mul', last, v));
     outer.output('sum', 'result', outer.reduce('sum', squares, [0]));
-    const results = build.loop([start, x, w], { trips: 3, carried: 1, scanned: 1, reverse: false, body: outer.finish() });
+    const results = build.loop([start, x, w], {
+      trips: 3,
+      carried: 1,
+      scanned: 1,
+      reverse: false,
+      body: outer.finish(),
+    });
     const sum = (value: Value): Value => build.reduce('sum', value, [...value.type.shape.keys()]);
     const loss = build.binary('add', sum(results[0]), sum(results[1]));
     build.output('loss', 'result', loss);
     const wrt = [x, w, start];
-    differentiate(build, loss, wrt).forEach((value, place) => build.output(`d ${['x', 'w', 'start'][place]}`, 'result', value));
+    differentiate(build, loss, wrt).forEach((value, place) =>
+      build.output(`d ${['x', 'w', 'start'][place]}`, 'result', value),
+    );
     return build.finish();
   }
 
@@ -112,7 +141,14 @@ test('what the loss does not depend on has a gradient of zeros, integers and det
   const loss = build.reduce('sum', build.binary('add', build.binary('mul', x, build.detach(x)), counted), [0]);
   differentiate(build, loss, [x, other]).forEach((value, place) => build.output(`d${place}`, 'result', value));
   const tensor: Tensor = { type: x.type, data: Float64Array.of(2, 3) };
-  const results = interpretGraph(build.finish(), new Map([['x', tensor], ['other', tensor]]), oracle);
+  const results = interpretGraph(
+    build.finish(),
+    new Map([
+      ['x', tensor],
+      ['other', tensor],
+    ]),
+    oracle,
+  );
   expect([...(results.get('d0')?.data ?? [])]).toEqual([2, 3]);
   expect([...(results.get('d1')?.data ?? [])]).toEqual([0, 0]);
 });
@@ -125,7 +161,15 @@ test('gradients have the types of what they are gradients of while sizes are sti
   const w = build.input('w', 'param', f32(K, 3, 4));
   const b = build.input('b', 'param', f32(4));
   const rows = subtract(H, subtract(K, 1));
-  const convolved = build.contract([x, w], [[at(0), pair(1, 1, 3, 1), at(4)], [at(3), at(4), at(2)]], [B, rows, 4], [K, 3]);
+  const convolved = build.contract(
+    [x, w],
+    [
+      [at(0), pair(1, 1, 3, 1), at(4)],
+      [at(3), at(4), at(2)],
+    ],
+    [B, rows, 4],
+    [K, 3],
+  );
   const h = build.binary('add', convolved, build.broadcast(b, [B, rows, 4]));
   const flat = build.reshape(build.slice(h, 1, 0, 2), [multiply(B, 2), 4]);
   const top = build.reduce('max', build.concat([flat, flat], 0), [0]);

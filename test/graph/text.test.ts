@@ -20,7 +20,11 @@ test('a small graph reads like index notation', () => {
   const window = build.contract([x], [[at(0), pair(1, 2, 2, -1, 3)]], [4, 3], [2]);
   const stretched = build.broadcast(build.constant([0.5, -Infinity], 'f32'), [4, 2]);
   build.output('y', 'result', build.binary('max', y, stretched));
-  build.output('a strange name', 'result', build.view(window, [4], [at(0), { terms: [{ axis: 0, scale: -1 }], offset: 4, divisor: 2 }]));
+  build.output(
+    'a strange name',
+    'result',
+    build.view(window, [4], [at(0), { terms: [{ axis: 0, scale: -1 }], offset: 4, divisor: 2 }]),
+  );
   build.output('model.fc.weight', 'update', w);
   expect(printGraph(build.finish())).toBe(`graph step {
   %0: f32[4, 8] = batch x
@@ -60,7 +64,10 @@ test.each([
   ['graph x {\n  %0: f32[2] = batch x\n  %1: f32[2] = twist(%0)\n}', 'line 3: twist is not an op'],
   ['graph x {\n  %0: f32[2] = batch x\n  %1[i]: f32[2] = %0[j]\n}', 'line 3: j is not an axis here'],
   ['graph x {\n  %0: f32[2] = batch x\n  %1: f32[] = reduce.sum(%0)\n}', 'line 3: axes has to be a list of numbers'],
-  ['graph x {\n  %0: f32[2] = batch x\n  %1: f32[] = reduce(%0, axes: [0])\n}', 'line 3: expected .sum, .prod, .max or .min after the op'],
+  [
+    'graph x {\n  %0: f32[2] = batch x\n  %1: f32[] = reduce(%0, axes: [0])\n}',
+    'line 3: expected .sum, .prod, .max or .min after the op',
+  ],
   ['graph x {\n  §\n}', 'line 2: "§" means nothing here'],
   ['graph x {', 'line 1: expected a value, result or update, found the end'],
 ])('what is no graph is said: %j', (text, message) => {

@@ -20,13 +20,23 @@ function lossGraph<Name extends OpName>(op: Name, sample: Sample<Name>) {
   let loss = build.constant(0, 'f32');
   for (const result of build.node(op, inputs, sample.attributes)) {
     if (!isFloat(result.type.dtype)) continue;
-    const weights = build.constant([...draw({ dtype: 'f64', shape: result.type.shape }, next).data], result.type.dtype, result.type.shape);
-    const total = build.reduce('sum', build.binary('mul', result, weights), result.type.shape.map((_, axis) => axis));
+    const weights = build.constant(
+      [...draw({ dtype: 'f64', shape: result.type.shape }, next).data],
+      result.type.dtype,
+      result.type.shape,
+    );
+    const total = build.reduce(
+      'sum',
+      build.binary('mul', result, weights),
+      result.type.shape.map((_, axis) => axis),
+    );
     loss = build.binary('add', loss, build.cast(total, 'f32'));
   }
   build.output('loss', 'result', loss);
   const float = inputs.filter(({ type }) => isFloat(type.dtype));
-  differentiate(build, loss, float).forEach((value, place) => build.output(`d${inputs.indexOf(float[place])}`, 'result', value));
+  differentiate(build, loss, float).forEach((value, place) =>
+    build.output(`d${inputs.indexOf(float[place])}`, 'result', value),
+  );
   return build.finish();
 }
 
@@ -53,7 +63,10 @@ describe('gradients agree with central differences', () => {
           const below = lossAt();
           data[i] = before;
           const numeric = (above - below) / (2 * eps);
-          expect(Math.abs(gradient[i] - numeric), `a${at}[${i}]: ${gradient[i]} against ${numeric}`).toBeLessThanOrEqual(1e-5 + 1e-3 * Math.abs(numeric));
+          expect(
+            Math.abs(gradient[i] - numeric),
+            `a${at}[${i}]: ${gradient[i]} against ${numeric}`,
+          ).toBeLessThanOrEqual(1e-5 + 1e-3 * Math.abs(numeric));
         }
       });
     });

@@ -25,8 +25,11 @@ function expectSame(before: Graph, after: Graph, seed: number): void {
     const scale = data.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1e-2);
     data.forEach((value, place) => {
       const now = other?.data[place] ?? NaN;
-      const close = Object.is(value, now) || (Number.isNaN(value) && Number.isNaN(now)) || Math.abs(value - now) <= 1e-4 * scale;
-      expect(close, `${name}[${place}]: ${value} became ${now}\n${printGraph(before)}\n${printGraph(after)}`).toBe(true);
+      const close =
+        Object.is(value, now) || (Number.isNaN(value) && Number.isNaN(now)) || Math.abs(value - now) <= 1e-4 * scale;
+      expect(close, `${name}[${place}]: ${value} became ${now}\n${printGraph(before)}\n${printGraph(after)}`).toBe(
+        true,
+      );
     });
   }
 }

@@ -19,7 +19,8 @@ test.each(passes.map((pass) => [pass.name, pass] as const))('%s', (name, pass) =
   const next = numbers(1);
   const inputs = new Map(graph.inputs.map((input) => [input.name, draw(input.value.type, next)]));
   const [results, same] = [graph, after].map((one) => interpretGraph(one, inputs, { precision: 'f64' }));
-  for (const [output, { data }] of results) data.forEach((value, place) => expect(same.get(output)?.data[place]).toBeCloseTo(value, 9));
+  for (const [output, { data }] of results)
+    data.forEach((value, place) => expect(same.get(output)?.data[place]).toBeCloseTo(value, 9));
 
   const text = printGraph(after);
   if (process.env.BLESS === '1') writeFileSync(path, `${before}--\n${text}`);
@@ -27,7 +28,9 @@ test.each(passes.map((pass) => [pass.name, pass] as const))('%s', (name, pass) =
 });
 
 test('optimize stops after the pass that is named, and knows only its passes', () => {
-  const graph = parseGraph(readFileSync(join(import.meta.dirname, 'cases', 'remove-dead.case'), 'utf8').split('--\n')[0]);
+  const graph = parseGraph(
+    readFileSync(join(import.meta.dirname, 'cases', 'remove-dead.case'), 'utf8').split('--\n')[0],
+  );
   expect(printGraph(optimize(graph, { after: 'simplify' }))).toBe(printGraph(passes[0].run(graph)));
   expect(() => optimize(graph, { after: 'polish' })).toThrow('no pass is called polish');
 });

@@ -22,13 +22,16 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
   const pick = <Item>(items: readonly Item[]): Item => items[below(items.length)];
   const build = createBuilder(`random${seed}`);
   const someShape = (): number[] => Array.from({ length: below(4) }, () => pick([1, 2, 3, 4, 5]));
-  const params = Array.from({ length: 2 + below(2) }, (_, place) => build.input(`p${place}`, 'param', { dtype: 'f32', shape: someShape() }));
+  const params = Array.from({ length: 2 + below(2) }, (_, place) =>
+    build.input(`p${place}`, 'param', { dtype: 'f32', shape: someShape() }),
+  );
   const values: Value[] = [...params, build.input('x', 'batch', { dtype: 'f32', shape: someShape() })];
   const ids = build.input('ids', 'batch', { dtype: 'i32', shape: [3] });
   const float = (): Value => pick(values.slice(-6));
   const shapeOf = (value: Value): number[] => concrete(value.type.shape);
   const tame = (value: Value): Value => build.unary('tanh', value);
-  const few = (value: Value): Value => (Number(product(value.type.shape)) > 400 ? build.reduce('max', value, [0]) : value);
+  const few = (value: Value): Value =>
+    Number(product(value.type.shape)) > 400 ? build.reduce('max', value, [0]) : value;
 
   const steps: (() => Value | undefined)[] = [
     () => build.unary(pick(['neg', 'abs', 'exp', 'sin', 'cos', 'tanh', 'erf', 'floor'] as const), tame(float())),
@@ -41,7 +44,11 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     () => elementwise(),
     () => {
       const a = float();
-      return build.where(build.binary(pick(['lt', 'le', 'eq'] as const), a, build.constant(pick([0, 0.5]), 'f32', a.type.shape)), build.unary('neg', a), a);
+      return build.where(
+        build.binary(pick(['lt', 'le', 'eq'] as const), a, build.constant(pick([0, 0.5]), 'f32', a.type.shape)),
+        build.unary('neg', a),
+        a,
+      );
     },
     () => {
       const a = float();
@@ -50,7 +57,10 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     },
     () => {
       const a = float();
-      return build.reshape(a, pick([[Number(product(a.type.shape))], [1, ...a.type.shape], [...a.type.shape, 1], split(shapeOf(a))]));
+      return build.reshape(
+        a,
+        pick([[Number(product(a.type.shape))], [1, ...a.type.shape], [...a.type.shape, 1], split(shapeOf(a))]),
+      );
     },
     () => {
       // A slice, a pad, a flip or a window along one axis; now and then a diagonal or a fixed place.
@@ -59,14 +69,27 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
       if (shape.length === 0) return build.broadcast(a, someShape());
       const axis = below(shape.length);
       const n = shape[axis];
-      const rest = (coordinate: AffineIndex): AffineIndex[] => shape.map((_, place) => (place === axis ? coordinate : at(place)));
+      const rest = (coordinate: AffineIndex): AffineIndex[] =>
+        shape.map((_, place) => (place === axis ? coordinate : at(place)));
       const sized = (length: number): number[] => shape.map((dim, place) => (place === axis ? length : dim));
       return pick([
         () => build.view(a, sized(n + 3), rest(at(axis, 1, -1 - below(2)))),
         () => build.view(a, sized(n), rest(at(axis, -1, n - 1))),
         () => build.view(a, sized(Math.ceil(n / 2)), rest(at(axis, 2))),
         () => build.view(a, sized(2 * n), rest({ terms: [{ axis, scale: 1 }], offset: 0, divisor: 2 })),
-        () => build.view(a, [...sized(n), 2], rest({ terms: [{ axis, scale: 1 }, { axis: shape.length, scale: 1 }], offset: 0, divisor: 1 })),
+        () =>
+          build.view(
+            a,
+            [...sized(n), 2],
+            rest({
+              terms: [
+                { axis, scale: 1 },
+                { axis: shape.length, scale: 1 },
+              ],
+              offset: 0,
+              divisor: 1,
+            }),
+          ),
         () => build.view(a, sized(2), rest(fixed(below(n)))),
       ])();
     },
@@ -77,7 +100,16 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     },
     () => {
       const a = float();
-      return a.type.shape.length === 0 ? undefined : tame(build.cumulative(pick(['sum', 'max', 'min', 'prod'] as const), tame(a), below(a.type.shape.length), next() < 0.5));
+      return a.type.shape.length === 0
+        ? undefined
+        : tame(
+            build.cumulative(
+              pick(['sum', 'max', 'min', 'prod'] as const),
+              tame(a),
+              below(a.type.shape.length),
+              next() < 0.5,
+            ),
+          );
     },
     () => contraction(),
     () => contraction(),
@@ -102,7 +134,11 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     () => {
       const a = float();
       const b = build.unary('neg', a);
-      return build.where(build.unary('not', build.binary('lt', a, b)), build.binary(pick(['sub', 'add', 'mul'] as const), b, a), a);
+      return build.where(
+        build.unary('not', build.binary('lt', a, b)),
+        build.binary(pick(['sub', 'add', 'mul'] as const), b, a),
+        a,
+      );
     },
     () => {
       // One row chosen per leading coordinate, as a loss chooses the logit of the target.
@@ -115,10 +151,14 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
   function elementwise(): Value {
     const [a, b] = [float(), float()];
     const shape = broadcastShapes(a.type.shape, b.type.shape);
-    const [left, right] = shape === undefined ? [a, filled(build, pick([0, 1, 2, -1, 0.5]), a)] : [build.broadcast(a, shape), build.broadcast(b, shape)];
+    const [left, right] =
+      shape === undefined
+        ? [a, filled(build, pick([0, 1, 2, -1, 0.5]), a)]
+        : [build.broadcast(a, shape), build.broadcast(b, shape)];
     const op = pick(['add', 'sub', 'mul', 'max', 'min', 'div', 'pow'] as const);
     if (op === 'div') return build.binary('div', left, build.constant(pick([1, 2, 3]), 'f32', left.type.shape));
-    if (op === 'pow') return build.binary('pow', tame(left), build.constant(pick([0, 1, 2, 3]), 'f32', left.type.shape));
+    if (op === 'pow')
+      return build.binary('pow', tame(left), build.constant(pick([0, 1, 2, 3]), 'f32', left.type.shape));
     return build.binary(op, left, right);
   }
 
@@ -139,12 +179,35 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     read(0, a);
     read(1, b);
     const axis = ({ reduced, place }: (typeof plan)[number]): number => (reduced ? shape.length + place : place);
-    const indices = [0, 1].map((operand) => plan.filter((one) => one.operand === operand).map((one) => (next() < 0.15 && shape.length > 0 ? { terms: [{ axis: axis(one), scale: 1 }, { axis: below(shape.length), scale: 1 }], offset: -1, divisor: 1 } : at(axis(one)))));
-    return tame(build.contract([a, b].map((value) => (isMoved(value) ? value : tame(value))), indices, shape, reduce));
+    const indices = [0, 1].map((operand) =>
+      plan
+        .filter((one) => one.operand === operand)
+        .map((one) =>
+          next() < 0.15 && shape.length > 0
+            ? {
+                terms: [
+                  { axis: axis(one), scale: 1 },
+                  { axis: below(shape.length), scale: 1 },
+                ],
+                offset: -1,
+                divisor: 1,
+              }
+            : at(axis(one)),
+        ),
+    );
+    return tame(
+      build.contract(
+        [a, b].map((value) => (isMoved(value) ? value : tame(value))),
+        indices,
+        shape,
+        reduce,
+      ),
+    );
   }
 
   /** Contractions should sometimes read views and constants directly: the laws are about those. */
-  const isMoved = (value: Value): boolean => ['view', 'reshape', 'concat', undefined].includes(build.producer(value)?.op);
+  const isMoved = (value: Value): boolean =>
+    ['view', 'reshape', 'concat', undefined].includes(build.producer(value)?.op);
 
   /** h ← tanh(h·w + x_t), yields h² for each row of a value. */
   function recurrence(): Value | undefined {
@@ -157,7 +220,13 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     body.output('h', 'result', state);
     body.output('y', 'result', body.binary('mul', state, state));
     const weight = build.view(a, shape, [fixed(0), ...shape.map((_, axis) => at(axis))]);
-    const results = build.loop([build.constant(0.5, 'f32', shape), a, weight], { trips, carried: 1, scanned: 1, reverse: next() < 0.5, body: body.finish() });
+    const results = build.loop([build.constant(0.5, 'f32', shape), a, weight], {
+      trips,
+      carried: 1,
+      scanned: 1,
+      reverse: next() < 0.5,
+      body: body.finish(),
+    });
     return pick(results);
   }
 
@@ -166,9 +235,11 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     if (value !== undefined) values.push(few(value));
   }
   let loss = build.constant(0, 'f32');
-  for (const value of values.slice(-3)) loss = build.binary('add', loss, build.reduce('sum', tame(value), [...value.type.shape.keys()]));
+  for (const value of values.slice(-3))
+    loss = build.binary('add', loss, build.reduce('sum', tame(value), [...value.type.shape.keys()]));
   build.output('loss', 'result', loss);
-  if (backward) differentiate(build, loss, params).forEach((gradient, place) => build.output(`d${place}`, 'result', gradient));
+  if (backward)
+    differentiate(build, loss, params).forEach((gradient, place) => build.output(`d${place}`, 'result', gradient));
   return build.finish();
 }
 

@@ -21,10 +21,15 @@ export interface Ranges {
   readonly integers?: readonly [number, number];
 }
 
-export function draw(type: TensorType, next: () => number, { range = [-2, 2], integers = [0, 2] }: Ranges = {}): Tensor {
+export function draw(
+  type: TensorType,
+  next: () => number,
+  { range = [-2, 2], integers = [0, 2] }: Ranges = {},
+): Tensor {
   const data = new Float64Array(elements(type));
   const [low, high] = isFloat(type.dtype) ? range : [integers[0], integers[1] + 1];
-  for (let i = 0; i < data.length; i++) data[i] = isFloat(type.dtype) ? low + next() * (high - low) : Math.floor(low + next() * (high - low));
+  for (let i = 0; i < data.length; i++)
+    data[i] = isFloat(type.dtype) ? low + next() * (high - low) : Math.floor(low + next() * (high - low));
   roundAll(data, type.dtype, { precision: 'as-written' });
   return { type, data };
 }
@@ -41,6 +46,7 @@ export const opNames = Object.keys(ops) as OpName[];
 
 /** Calls back with every sample of every op. */
 export function eachSample(visit: <Name extends OpName>(op: Name, sample: Sample<Name>, place: number) => void): void {
-  const one = <Name extends OpName>(op: Name): void => ops[op].samples.forEach((sample, place) => visit(op, sample, place));
+  const one = <Name extends OpName>(op: Name): void =>
+    ops[op].samples.forEach((sample, place) => visit(op, sample, place));
   for (const op of opNames) one(op);
 }
