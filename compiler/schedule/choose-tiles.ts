@@ -135,7 +135,7 @@ function chooseRun({ k, cuttable }: Problem): number {
 function packing({ left, right }: Problem, mTiles: number, nTiles: number, cache: number): { packLeft: boolean; packRight: boolean } {
   const fits = (of: Operand, collides: number): boolean => of.plain && of.size <= cache / 3 && of.apart % collides !== 0;
   return {
-    packLeft: nTiles >= 2 && !fits(left, 2048) && (nTiles >= 3 || !left.plain),
+    packLeft: nTiles >= 2 && !fits(left, 2048) && (nTiles >= 3 || !left.plain || left.apart % 2048 === 0),
     packRight: right.contiguous === 'sum' || (mTiles >= 2 && !(right.contiguous === 'along' && fits(right, 4096)) && (mTiles >= 4 || right.contiguous !== 'along' || !right.plain)),
   };
 }

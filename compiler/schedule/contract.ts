@@ -62,7 +62,8 @@ function asRegion({ axes, reduce, left, right, result, stores }: Contraction): R
 function asProduct(contraction: Contraction, lanes: number): Product | undefined {
   const { axes, reduce } = contraction;
   const sum = pointsOf(reduce);
-  if (sum < 4) return undefined;
+  const last = reduce[reduce.length - 1];
+  if (sum < 4 || last === undefined) return undefined;
   let best: { n: Axis; left: Expression; right: Expression } | undefined;
   let least = Infinity;
   for (const n of axes) {
@@ -70,8 +71,8 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
       if (dependsOn(left, [n]) || !dependsOn(right, [n])) continue;
       const used = (Math.ceil(n.size / lanes) * lanes) / n.size;
       const compute = (pointsOf(axes) * sum * used) / lanes;
-      const across = contiguousAlong(right, n) ? 0 : 1.6 * pointsOf([...axes, ...reduce].filter((axis) => dependsOn(right, [axis])));
-      const storing = contraction.stores.filter(({ access }) => strideAlong(access, n) !== 1).length * 1.6 * pointsOf(axes);
+      const across = contiguousAlong(right, n) ? 0 : (contiguousAlong(right, last) ? 0.6 : 1.6) * pointsOf([...axes, ...reduce].filter((axis) => dependsOn(right, [axis])));
+      const storing = contraction.stores.filter(({ access }) => strideAlong(access, n) !== 1).length * 3 * pointsOf(axes);
       const cost = compute + across + storing;
       if (cost >= least || (used > 4 && n.size < lanes)) continue;
       least = cost;

@@ -3,10 +3,11 @@
  * softmax) is stored to scratch by the first stage that computes it and read back by the others.
  */
 import { axisAt } from '../loop/build.ts';
-import type { Access, Axis, Buffer, Coordinate, Expression, Region, Stage } from '../loop/loop.ts';
+import type { Access, Axis, Buffer, Expression, Region, Stage } from '../loop/loop.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isExpensive, partsOf, pointsOf } from './cost.ts';
 import { dependsOn } from './expression.ts';
+import { fingerprint, type Fingerprint, type Numbers } from './fingerprint.ts';
 import { walk } from './rewrite.ts';
 
 export interface Keeping {
@@ -66,42 +67,19 @@ function costlyOf(stage: Stage): ReadonlySet<Expression> {
 
 /** Equal keys: the same function of the region's axes and of the position along the stage's. */
 function keyMaker(): (stage: Stage, of: Expression) => string {
-  const numbers = new Map<string, number>();
-  const identities = new Map<object, number>();
-  const identity = (of: object): number => {
-    const known = identities.get(of) ?? identities.size;
-    identities.set(of, known);
-    return known;
+  const numbers: Numbers = new Map();
+  const seen = new Map<object, number>();
+  const identity = (of: object): string => {
+    const known = seen.get(of) ?? seen.size;
+    seen.set(of, known);
+    return String(known);
   };
-  const intern = (key: string): number => {
-    const known = numbers.get(key) ?? numbers.size;
-    numbers.set(key, known);
-    return known;
-  };
-  const perStage = new Map<Stage, Map<Expression, number>>();
+  const prints = new Map<Stage, Fingerprint>();
   return (stage, root) => {
-    const done = perStage.get(stage) ?? new Map<Expression, number>();
-    perStage.set(stage, done);
     const inner = axesOf(stage);
-    const axisKey = (axis: Axis): string => (inner.includes(axis) ? `i${inner.indexOf(axis)}` : `o${identity(axis)}`);
-    const at = (of: Coordinate): string =>
-      of.kind === 'computed' ? `[${number(of.value)}]` : `${of.terms.map((term) => `${axisKey(term.axis)}*${term.scale}`).sort().join('+')}+${of.offset}/${of.divisor}`;
-    const number = (of: Expression): number => {
-      const known = done.get(of);
-      if (known !== undefined) return known;
-      const made = intern(describe(of));
-      done.set(of, made);
-      return made;
-    };
-    const describe = (of: Expression): string => {
-      switch (of.kind) {
-        case 'number': return `n ${of.dtype} ${of.value} ${1 / of.value}`;
-        case 'coordinate': return `c ${at(of.value)}`;
-        case 'result': return `r ${identity(of.of)}`;
-        case 'load': return `l ${identity(of.access.buffer)} ${of.guard} ${of.access.shape.join()} ${of.access.index.map(at).join(' ')}`;
-        case 'apply': return `a ${of.op} ${of.dtype} ${of.operands.map(number).join()}`;
-      }
-    };
-    return `${inner.map((axis) => axis.size).join()}:${number(root)}`;
+    const axis = (of: Axis): string => (inner.includes(of) ? `i${inner.indexOf(of)}` : identity(of));
+    const print = prints.get(stage) ?? fingerprint(numbers, { axis, other: identity });
+    prints.set(stage, print);
+    return `${inner.map(({ size }) => size).join()}:${print.expression(root)}`;
   };
 }

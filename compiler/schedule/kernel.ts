@@ -10,13 +10,8 @@ import { rootsOf, storesOf, walk } from './rewrite.ts';
 import { emitScatter } from './scatter.ts';
 import { bind, type Kernel, newPlace, newScope, type Scope } from './scope.ts';
 
-export interface Launched {
-  readonly kernel: TileKernel;
-  readonly buffers: readonly string[];
-}
-
 /** A kernel for a segment inside `repeats`; undefined where there is nothing to do. */
-export function makeKernel(name: string, segment: Segment, repeats: readonly { readonly axis: Axis; readonly index: Register }[], capabilities: Capabilities): Launched | undefined {
+export function makeKernel(name: string, segment: Segment, repeats: readonly { readonly axis: Axis; readonly index: Register }[], capabilities: Capabilities): TileKernel | undefined {
   const uses = buffersOf(segment);
   const memories = new Map<Buffer, Memory>();
   [...uses].forEach(([buffer, access], at) => memories.set(buffer, parameter(`p${at}`, buffer.dtype, sizeOf(buffer.shape), access)));
@@ -46,18 +41,15 @@ export function makeKernel(name: string, segment: Segment, repeats: readonly { r
   const grid = emit(scope, at, segment, capabilities);
   if (grid === 0) return undefined;
   return {
-    kernel: {
-      name,
-      parameters: [...uses.keys()].map((buffer) => kernel.memory(buffer)),
-      arguments: repeats.map(({ index }) => index),
-      scratch: scratches,
-      grid,
-      item,
-      workgroup: 1,
-      thread: register('thread', 'index'),
-      body: kernel.root.statements,
-    },
-    buffers: [...uses.keys()].map((buffer) => buffer.name),
+    name,
+    parameters: [...uses.keys()].map((buffer) => kernel.memory(buffer)),
+    arguments: repeats.map(({ index }) => index),
+    scratch: scratches,
+    grid,
+    item,
+    workgroup: 1,
+    thread: register('thread', 'index'),
+    body: kernel.root.statements,
   };
 }
 
@@ -73,7 +65,7 @@ function emit(scope: Scope, item: TileExpression, segment: Segment, capabilities
 }
 
 /** The buffers a segment touches, in order of first use, and how. */
-function buffersOf(segment: Segment): ReadonlyMap<Buffer, Memory['access']> {
+export function buffersOf(segment: Segment): ReadonlyMap<Buffer, Memory['access']> {
   const uses = new Map<Buffer, Memory['access']>();
   const note = (buffer: Buffer, access: 'read' | 'write'): void => {
     const known = uses.get(buffer);

@@ -1,12 +1,14 @@
 /**
  * Loop IR → Tile IR: every segment becomes one or a few kernels for the given machine. The shapes decide everything,
- * never the number of threads: a program computes the same bits on any machine with the same vectors.
+ * never the number of threads: a program computes the same bits on any machine with the same vectors. Segments that
+ * differ in their buffers only share a kernel.
  */
 import type { Axis, Buffer, LoopProgram, Step } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { register } from '../tile/build.ts';
-import type { Register, TileBuffer, TileProgram, TileStep } from '../tile/tile.ts';
-import { makeKernel } from './kernel.ts';
+import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '../tile/tile.ts';
+import { type Numbers, segmentKey } from './fingerprint.ts';
+import { buffersOf, makeKernel } from './kernel.ts';
 import { simplify } from './simplify.ts';
 import { splitReductions } from './split-reduction.ts';
 
@@ -27,6 +29,8 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
     buffers.push(made);
     return made;
   };
+  const numbers: Numbers = new Map();
+  const made = new Map<string, TileKernel | undefined>();
   const kernelNames = new Set<string>();
   const named = (name: string): string => {
     let unique = name;
@@ -41,9 +45,15 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
       return [{ kind: 'repeat', index, trips: step.axis.size, reverse: step.reverse, body }];
     }
     return step.segments.flatMap((segment) => splitReductions(simplify(segment), capabilities.vectorLanes, temporary)).flatMap((segment): TileStep[] => {
-      const inside = repeats.map(({ axis, index }): Repeated => ({ axis, index: register(index.name, 'index') }));
-      const made = makeKernel(named(step.name), simplify(segment), inside, capabilities);
-      return made === undefined ? [] : [{ kind: 'launch', kernel: made.kernel, buffers: made.buffers, arguments: repeats.map(({ index }) => index) }];
+      const simple = simplify(segment);
+      const key = segmentKey(simple, repeats.map(({ axis }) => axis), numbers);
+      if (!made.has(key)) {
+        const inside = repeats.map(({ axis, index }): Repeated => ({ axis, index: register(index.name, 'index') }));
+        made.set(key, makeKernel(named(step.name), simple, inside, capabilities));
+      }
+      const kernel = made.get(key);
+      const names = [...buffersOf(simple).keys()].map((buffer) => buffer.name);
+      return kernel === undefined ? [] : [{ kind: 'launch', kernel, buffers: names, arguments: repeats.map(({ index }) => index) }];
     });
   };
   const steps = program.steps.flatMap((step) => stepsOf(step, []));
