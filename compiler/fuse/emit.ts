@@ -91,6 +91,7 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
 
   const scope: Scope = {
     memo: new Map(),
+    conditions: new Map(),
     own(owner, value, index, shape) {
       const known = owner === frame ? made.get(value) : undefined;
       if (known === undefined) return undefined;

@@ -93,6 +93,7 @@ function analyse(frame: Frame, root: Root): void {
     const reads: Read[] = [];
     const scope: Scope = {
       memo: new Map(),
+      conditions: new Map(),
       own(owner, value, index, shape): Expression {
         reads.push({ frame: owner, value, index, shape });
         return { kind: 'number', dtype: value.type.dtype, value: 0 };

@@ -1,8 +1,7 @@
 /** One element of a tensor value as a scalar expression: virtual values are computed in place, roots are read. */
 import type { AffineIndex, Node, Value } from '../graph/graph.ts';
 import { binaryOps, unaryOps } from '../graph/graph.ts';
-import { affine, apply, both, cast, combine, coordinateValue, insideCondition, load, number, sameIndex } from '../loop/build.ts';
-import type { Affine } from '../loop/build.ts';
+import { affine, apply, both, cast, combine, coordinateValue, insideCondition, isInside, load, number, sameIndex } from '../loop/build.ts';
 import type { Coordinate, Expression, Scalar } from '../loop/loop.ts';
 import { concrete } from '../types/dim.ts';
 import { accessAt, createBuffer, NeedsCut, NeedsRoot, placeOf, producerOf, shapeOf } from './frame.ts';
@@ -12,6 +11,7 @@ import { linearize, reshapeIndex } from './reshape-index.ts';
 /** What is being built: expressions made once per (value, index), and what the group around says about its own roots. */
 export interface Scope {
   readonly memo: Map<Value, { readonly index: readonly Coordinate[]; readonly expression: Expression }[]>;
+  readonly conditions: Map<string, Expression>;
   /** The value as the group has it at hand; undefined: read it from its buffer. `shape` is how the reader sees it. */
   own(frame: Frame, value: Value, index: readonly Coordinate[], shape: readonly number[]): Expression | undefined;
 }
@@ -128,35 +128,54 @@ export function viewed(scope: Scope, frame: Frame, value: Value, x: Value, affin
   const inner = composeIndex(affineIndex, index);
   if (inner === undefined) throw new NeedsRoot(frame, frame.roots.has(value) ? x : value);
   if (isRead(frame, x)) return lower(scope, frame, x, inner);
-  const shape = shapeOf(x);
-  let condition: Expression | undefined;
-  inner.forEach((at, axis) => {
-    if (at.kind === 'affine') condition = both(condition, insideCondition(at, shape[axis]));
-  });
   const element = lower(scope, frame, x, inner);
-  return condition === undefined ? element : apply('where', condition, element, number(0, element.dtype));
+  const condition = isInsideAll(scope, inner, shapeOf(x));
+  if (condition === undefined || (element.kind === 'apply' && element.op === 'where' && element.operands[0] === condition)) return element;
+  return apply('where', condition, element, number(0, element.dtype));
 }
 
-/** Affine functions of coordinates; undefined where the result would not be a coordinate. */
+/** The condition that all coordinates are inside, one expression for one question; undefined where they always are. */
+function isInsideAll(scope: Scope, index: readonly Coordinate[], shape: readonly number[]): Expression | undefined {
+  let key = '';
+  index.forEach((at, axis) => {
+    if (at.kind === 'affine' && !isInside(at, shape[axis])) key += `${at.terms.map((term) => `${term.axis.name}*${term.scale}`).join('+')}+${at.offset}/${at.divisor}<${shape[axis]};`;
+  });
+  if (key === '') return undefined;
+  const known = scope.conditions.get(key);
+  if (known !== undefined) return known;
+  let condition: Expression | undefined;
+  index.forEach((at, axis) => {
+    if (at.kind === 'affine') condition = both(condition, insideCondition(at, shape[axis]));
+  });
+  if (condition !== undefined) scope.conditions.set(key, condition);
+  return condition;
+}
+
+/**
+ * Affine functions of coordinates; undefined where the result would not be a coordinate. A divided coordinate that leaves
+ * a rest is masked where the division was written, so that here it may be taken as exact.
+ */
 function composeIndex(affineIndex: readonly AffineIndex[], index: readonly Coordinate[]): Coordinate[] | undefined {
   const result: Coordinate[] = [];
   for (const { terms, offset, divisor } of affineIndex) {
     const [shift, by, ...scales] = concrete([offset, divisor, ...terms.map(({ scale }) => scale)]);
-    const [first] = terms;
-    const inner = first === undefined ? undefined : index[first.axis];
-    if (terms.length === 1 && inner !== undefined && scales[0] === 1 && by === 1 && (inner.kind === 'computed' ? shift === 0 : inner.divisor !== 1)) {
-      result.push(inner.kind === 'computed' ? inner : affine(inner.terms, inner.offset + shift * inner.divisor, inner.divisor));
+    const inner = terms.map(({ axis }) => index[axis]);
+    const [only] = inner;
+    if (inner.length === 1 && only.kind === 'computed' && scales[0] === 1 && by === 1 && shift === 0) {
+      result.push(only);
       continue;
     }
-    const parts: { at: Affine; scale: number }[] = [];
-    for (const [place, { axis }] of terms.entries()) {
-      const at = index[axis];
-      if (at.kind !== 'affine' || at.divisor !== 1) return undefined;
-      parts.push({ at, scale: scales[place] });
-    }
-    result.push(combine(parts, shift, by));
+    if (!inner.every((at) => at.kind === 'affine')) return undefined;
+    const divided = inner.reduce((common, at) => (at.divisor === 1 ? common : leastCommonMultiple(common, at.divisor)), 1);
+    result.push(combine(inner.map((at, place) => ({ at, scale: (scales[place] * divided) / at.divisor })), shift * divided, divided * by));
   }
   return result;
+}
+
+function leastCommonMultiple(a: number, b: number): number {
+  let [x, y] = [a, b];
+  while (y !== 0) [x, y] = [y, x % y];
+  return (a / x) * b;
 }
 
 function concatenated(scope: Scope, frame: Frame, value: Value, node: Extract<Node, { op: 'concat' }>, index: readonly Coordinate[]): Expression {
