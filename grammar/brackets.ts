@@ -149,12 +149,13 @@ class Balancer {
   private reportUnclosed(opening: Open | undefined, found: IToken | undefined): void {
     if (opening === undefined) return;
     const closer = closingImage(opening.closer);
-    const start = found?.startOffset ?? this.source.text.length;
+    const last = this.tokens[this.tokens.length - 1];
+    const start = found?.startOffset ?? (last === undefined ? 0 : last.startOffset + last.image.length);
     const where = found === undefined ? 'but the file ends' : `but found \`${found.image}\``;
     const message = `I expected a closing \`${closer}\` for ${opening.what}, ${where}.`;
     const end = start + (found?.image.length ?? 0);
     if (closer !== '}') this.swallowed.push({ start: opening.token.startOffset, end });
-    this.errors.push(syntaxError('unclosed-bracket', message, this.source, start, end, `Add a \`${closer}\` before it.`));
+    this.errors.push(syntaxError('unclosed-bracket', message, this.source, start, end, found === undefined ? `Add a \`${closer}\`.` : `Add a \`${closer}\` before it.`));
   }
 
   private insertCloser(): void {

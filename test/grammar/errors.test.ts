@@ -22,7 +22,7 @@ const cases: readonly (readonly [string, readonly string[]])[] = [
     '6:1 unclosed-bracket: I expected a closing `}` for the layer that starts at line 1, but found `layer`. | Add a `}` before it.',
   ]],
   ['layer A {\n  fc = Linear{1, 2}\n', [
-    '3:1 unclosed-bracket: I expected a closing `}` for the layer that starts at line 1, but the file ends. | Add a `}` before it.',
+    '2:20 unclosed-bracket: I expected a closing `}` for the layer that starts at line 1, but the file ends. | Add a `}`.',
   ]],
   ['fn f(x) {\n  let y = g(x, 3\n  y\n}', [
     '4:1 unclosed-bracket: I expected a closing `)` for the `(` at line 2, column 12, but found `}`. | Add a `)` before it.',

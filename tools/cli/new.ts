@@ -22,7 +22,7 @@ fn place(key: u32[B]) -> f32[B, 2] {
 
 data points(split: "train" | "test") =
   generate(if split == "train" then 4_000 else 1_000)
-  |> map(key: u32(index) + if split == "train" then 0 else 1_000_000)
+  |> map(key: u32(index) + (if split == "train" then 0 else 1_000_000))
   |> map(point: place(key), label: ring(key))
 
 model Rings{hidden: int = 32} {

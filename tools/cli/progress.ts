@@ -12,7 +12,8 @@ export class Progress {
   private readonly terminal: Terminal;
   private readonly now: () => number;
   private start: Extract<TrainEvent, { event: 'start' }> | undefined;
-  private begun = 0;
+  /** The first step, from which the rate is counted: it alone waits for the compiler. */
+  private first: { readonly step: number; readonly at: number } | undefined;
   private shown = -Infinity;
   private isDrawn = false;
 
@@ -25,7 +26,7 @@ export class Progress {
     switch (event.event) {
       case 'start': {
         this.start = event;
-        this.begun = this.now();
+        this.first = undefined;
         const frozen = event.frozen === 0 ? '' : `, ${group(event.frozen)} frozen`;
         const from = event.resumed ? `, going on after step ${event.step}` : '';
         this.line(`${group(event.trained)} parameters${frozen}; ${count(event.samples, 'sample')}, ${count(event.batches, 'batch', 'batches')} an epoch${from}`);
@@ -34,6 +35,7 @@ export class Progress {
         return;
       }
       case 'step': {
+        this.first ??= { step: event.step, at: this.now() };
         const due = this.now() - this.shown >= (this.terminal.isInteractive ? redrawEvery : plainEvery);
         if (due) this.step(event);
         return;
@@ -67,14 +69,17 @@ export class Progress {
   }
 
   private step(event: Extract<TrainEvent, { event: 'step' }>): void {
-    const { start } = this;
-    if (start === undefined) return;
+    const { start, first } = this;
+    if (start === undefined || first === undefined) return;
     this.shown = this.now();
-    const elapsed = (this.now() - this.begun) / 1000;
-    const rate = (event.step - start.step) / Math.max(elapsed, 1e-3);
-    const left = Number.isFinite(start.steps) ? `  ${duration((start.steps - event.step) / rate)} left` : '';
-    const samples = rate * (start.samples / start.batches);
-    const text = `epoch ${event.epoch}/${start.epochs}  step ${event.step}/${start.steps}  loss ${number(event.loss)}  ${rate.toFixed(rate < 10 ? 1 : 0)} steps/s  ${group(Math.round(samples))} samples/s${left}`;
+    const elapsed = (this.now() - first.at) / 1000;
+    const rate = (event.step - first.step) / elapsed;
+    const parts = [`epoch ${event.epoch}/${start.epochs}`, `step ${event.step}/${start.steps}`, `loss ${number(event.loss)}`];
+    if (elapsed > 0 && rate > 0) {
+      parts.push(`${rate.toFixed(rate < 10 ? 1 : 0)} steps/s`, `${group(Math.round(rate * (start.samples / start.batches)))} samples/s`);
+      parts.push(`${duration((start.steps - event.step) / rate)} left`);
+    }
+    const text = parts.join('  ');
     if (!this.terminal.isInteractive) {
       this.terminal.err(`${text}\n`);
       return;

@@ -8,12 +8,20 @@ export interface Stop {
   readonly release: () => void;
 }
 
+/** One Ctrl-C may arrive twice: from the terminal, and passed on by `npx`. */
+const sameWish = 500;
+
 export function listenForStop(tell: (text: string) => void): Stop {
   const controller = new AbortController();
   let code: number = exit.interrupted;
+  let askedAt = 0;
   const asked = (signal: 'SIGINT' | 'SIGTERM') => (): void => {
     code = signal === 'SIGINT' ? exit.interrupted : exit.terminated;
-    if (controller.signal.aborted) process.exit(code);
+    if (controller.signal.aborted) {
+      if (performance.now() - askedAt > sameWish) process.exit(code);
+      return;
+    }
+    askedAt = performance.now();
     tell('stopping after this step; once more stops at once');
     controller.abort();
   };

@@ -1,0 +1,127 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { main } from '../../tools/cli/main.ts';
+import type { Terminal } from '../../tools/cli/terminal.ts';
+
+let folder = '';
+let project = '';
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'nacre-cli-'));
+  project = join(folder, 'demo');
+  expect((await nacre('new', project)).code).toBe(0);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function nacre(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+  const written = { out: '', err: '' };
+  const terminal: Terminal = {
+    out: (text) => void (written.out += text),
+    err: (text) => void (written.err += text),
+    isInteractive: false,
+    color: false,
+    columns: 80,
+  };
+  return { code: await main(argv, terminal), ...written };
+}
+
+const lines = (text: string): Record<string, unknown>[] =>
+  text.trimEnd().split('\n').map((line): Record<string, unknown> => JSON.parse(line));
+const file = (name: string, text: string): string => {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+};
+const model = (): string => join(project, 'demo.model');
+
+describe('the command line', () => {
+  it('shows help, and takes a wrong command for misuse', async () => {
+    const help = await nacre('--help');
+    expect(help.code).toBe(0);
+    for (const command of ['check', 'fmt', 'test', 'train', 'eval', 'ir', 'doctor', 'new']) expect(help.out).toContain(`  ${command} `);
+    expect((await nacre()).code).toBe(2);
+    expect((await nacre('chekc', 'a.model')).err).toContain('Did you mean check?');
+    expect((await nacre('train')).code).toBe(2);
+    expect((await nacre('train', model(), '--epochs', '1.5')).code).toBe(2);
+    expect((await nacre('train', model(), '--target', 'gpu')).code).toBe(2);
+    expect((await nacre('check', join(folder, 'none.model'))).code).toBe(2);
+    expect((await nacre('train', model(), 'ring')).err).toContain('Did you mean `rings`?');
+    expect((await nacre('train', model(), '--set', 'mdel.hidden=8')).err).toContain('Did you mean `model`?');
+    expect((await nacre('ir', model(), '--after', 'simplfy')).err).toContain('Did you mean simplify?');
+  });
+
+  it('makes a project that is in the one format, and refuses to write over anything', async () => {
+    expect((await nacre('fmt', '--check', project)).code).toBe(0);
+    const again = await nacre('new', project);
+    expect([again.code, again.err]).toEqual([2, `error: ${project} is there already; a new project gets a new folder.\n`]);
+    expect((await nacre('new', join(folder, '1 2'))).code).toBe(2);
+  });
+
+  it('checks files, for people and for programs', async () => {
+    expect(await nacre('check', model())).toEqual({ code: 0, out: '1 file checked: nothing wrong.\n', err: '' });
+    const bad = file('bad.model', 'fn f(x) = g(x)\n');
+    const found = await nacre('check', bad);
+    expect(found.code).toBe(1);
+    expect(found.err).toContain(`${bad}:1:11`);
+    const events = lines((await nacre('check', bad, model(), '--json')).out);
+    expect(events[0]).toMatchObject({ event: 'diagnostic', file: bad, line: 1, column: 11 });
+    expect(events.at(-1)).toEqual({ event: 'done', files: 2, errors: 1 });
+  });
+
+  it('formats files in place, and leaves alone what it cannot read', async () => {
+    const ugly = file('ugly.model', 'fn f(x)=x+1\n');
+    const broken = file('broken.model', 'fn f(x = 1\n');
+    expect((await nacre('fmt', '--check', ugly)).code).toBe(1);
+    expect((await nacre('fmt', ugly, broken)).code).toBe(1);
+    expect(readFileSync(ugly, 'utf8')).toBe('fn f(x) = x + 1\n');
+    expect(readFileSync(broken, 'utf8')).toBe('fn f(x = 1\n');
+  });
+
+  it('runs tests', async () => {
+    const passing = await nacre('test', model(), '--target', 'reference');
+    expect([passing.code, passing.out]).toEqual([0, 'ok    an untrained network guesses\nok    its gradient is right\n2 tests passed, 0 failed.\n']);
+    const failing = await nacre('test', file('fail.model', 'test "no" { expect 1 > 2 }\n'), '--target', 'reference', '--json');
+    expect(failing.code).toBe(1);
+    expect(lines(failing.out).map((event) => event['event'])).toEqual(['test', 'done']);
+  });
+
+  it('trains, continues and evaluates', async () => {
+    const out = join(folder, 'runs');
+    const trained = await nacre('train', model(), '--target', 'reference', '--steps', '12', '--set', 'model.hidden=4', '--seed', '3', '--out', out, '--json');
+    expect([trained.code, trained.err.includes('22 parameters')]).toEqual([0, true]);
+    const events = lines(trained.out);
+    expect(events.filter((event) => event['event'] === 'step')).toHaveLength(12);
+    const done = events.at(-1);
+    expect(done).toMatchObject({ event: 'done', steps: 12, status: 'done' });
+    const run = String(done?.['run']);
+    // The run remembers the smaller network and its seed.
+    const resumed = await nacre('train', model(), '--target', 'reference', '--steps', '15', '--resume', run, '--json');
+    expect(lines(resumed.out).filter((event) => event['event'] === 'step').map((event) => event['step'])).toEqual([13, 14, 15]);
+    const whole = await nacre('train', model(), '--target', 'reference', '--steps', '15', '--set', 'model.hidden=4', '--seed', '3', '--out', out, '--json');
+    expect(lines(whole.out).at(-1)?.['loss']).toBe(lines(resumed.out).at(-1)?.['loss']);
+    const measured = await nacre('eval', model(), run, '--target', 'reference', '--json');
+    expect(measured.code).toBe(0);
+    expect(lines(measured.out)).toEqual([{ accuracy: expect.closeTo(0.5, 0) }]);
+  });
+
+  it('shows every level, and takes the text of a graph again', async () => {
+    for (const stage of ['model', 'tensor', 'loop', 'tile', 'llvm']) {
+      const shown = await nacre('ir', model(), '--stage', stage);
+      expect([stage, shown.code, shown.out.length > 100]).toEqual([stage, 0, true]);
+    }
+    const graph = await nacre('ir', model(), '--after', 'none');
+    const path = file('step.ir', graph.out);
+    // Places in the source are comments there.
+    const withoutPlaces = (text: string): string => text.replaceAll(/(?: +\/\/)? @ \S+$/gm, '');
+    expect((await nacre('ir', path, '--after', 'none')).out).toBe(withoutPlaces(graph.out));
+    expect((await nacre('ir', path, '--stage', 'loop')).out).toBe((await nacre('ir', model(), '--stage', 'loop')).out);
+    expect((await nacre('ir', file('not.ir', 'nothing of the kind'))).code).toBe(1);
+  });
+
+  it('says what the machine has', async () => {
+    const found = lines((await nacre('doctor', '--json')).out);
+    expect(found.find((finding) => finding['name'] === 'Node')).toMatchObject({ found: true, text: expect.stringContaining(process.version) });
+    for (const finding of found) if (finding['found'] === false && finding['needed'] === true) expect(finding['get']).toBeTypeOf('string');
+  });
+});
