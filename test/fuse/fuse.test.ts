@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { differentiate } from '../../compiler/differentiate/differentiate.ts';
+import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Builder } from '../../compiler/graph/build.ts';
 import type { AffineIndex, Graph, Value } from '../../compiler/graph/graph.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
+import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
-import { f32, mlp, shorthand } from './networks.ts';
+import { optimize } from '../../compiler/optimize/index.ts';
+import { f32, gpt, mlp, shorthand } from './networks.ts';
 import { countKernels, expectSame, inputsFor } from './support.ts';
 
 const show = (program: Parameters<typeof printLoop>[0]): void => {
@@ -134,5 +137,41 @@ describe('fusion keeps the meaning', () => {
     });
     show(expectSame(graph, inputsFor(graph)));
     expect(graph.nodes.length).toBeGreaterThan(0);
+  });
+});
+
+describe('a training step is few kernels', () => {
+  const compile = (graph: Graph): ReturnType<typeof fuse> => fuse(optimize(graph));
+
+  it('15 at most for 784-256-128-10 with Adam', () => {
+    const { program, decisions } = compile(mlp(64, [784, 256, 128, 10]));
+    expect(verifyLoop(program)).toEqual([]);
+    expect(countKernels(program.steps)).toBeLessThanOrEqual(9);
+    const epilogue = decisions.find(({ fused, reason }) => fused && reason.includes('contraction'));
+    expect(epilogue?.bytesSaved).toBeGreaterThan(0);
+  });
+
+  it('120 at most for a GPT of 4 layers with Adam, fused in a moment', () => {
+    const graph = optimize(gpt(4, 16, 128, 256, 8, 65));
+    const { program } = fuse(graph);
+    expect(verifyLoop(program)).toEqual([]);
+    expect(countKernels(program.steps)).toBeLessThanOrEqual(88);
+  });
+
+  it('one region for a softmax row, forward and backward', () => {
+    const build = createBuilder('softmax');
+    const x = build.input('x', 'param', f32(64, 100));
+    const y = shorthand(build).softmax(x);
+    const w = build.input('w', 'batch', y.type);
+    const [gradient] = differentiate(build, build.reduce('sum', build.binary('mul', y, w), [0, 1]), [x]);
+    build.output('y', 'result', y);
+    build.output('dx', 'result', gradient);
+    const { program } = compile(build.finish());
+    expect(program.steps.length).toBe(1);
+  });
+
+  it('keeps the meaning of a small GPT', () => {
+    const graph = optimize(gpt(1, 2, 4, 8, 2, 5));
+    expectSame(graph, inputsFor(graph, 5, { ids: 5, targets: 5, step: 3 }), 1e-3);
   });
 });
