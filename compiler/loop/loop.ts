@@ -55,7 +55,8 @@ export type Expression =
   | { readonly kind: 'coordinate'; readonly dtype: 'i32'; readonly value: Coordinate }
   /**
    * `guard`: 'none' — always inside; 'zero' — 0 where a coordinate is outside or a division leaves a rest;
-   * 'check' — a computed coordinate that must be inside: outside raises the program's flag and reads 0.
+   * 'check' — a computed coordinate that must be inside: outside raises the program's flag and reads 0 (an affine
+   * coordinate of the same access that is outside reads 0 and raises nothing).
    */
   | { readonly kind: 'load'; readonly dtype: Dtype; readonly access: Access; readonly guard: 'none' | 'zero' | 'check' }
   /** `where(condition, a, b)` in which only the chosen side may be loaded from (concat, piecewise reads). */
@@ -74,7 +75,11 @@ export interface Store {
   readonly value: Expression;
 }
 
-/** One part of a region, executed for every point of the region's axes. Later stages see earlier results. */
+/**
+ * One part of a region, executed for every point of the region's axes. Later stages see earlier results, and read what
+ * earlier stages stored at the same point of the region's axes. At each point all values of a list of stores are
+ * computed before any is written: a store may overwrite an element that a value beside it reads.
+ */
 export type Stage =
   /** Sibling reductions over the same inner axes. */
   | { readonly kind: 'reduce'; readonly axes: readonly Axis[]; readonly results: readonly { readonly result: Result; readonly monoid: Monoid | 'argmax' | 'argmin'; readonly value: Expression }[] }
