@@ -89,7 +89,8 @@ export class Diagnostics {
 /** The candidate that was probably meant: at most a third of its letters differ. */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(Math.max(name.length, 3) / 3)) + 1;
+  // One letter is like any other: only its case can be wrong.
+  let bestDistance = name.length === 1 ? 1 : Math.max(1, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {
     const distance = candidate.toLowerCase() === name.toLowerCase() ? 0.5 : editDistance(name, candidate);
     if (distance < bestDistance && candidate !== name) [best, bestDistance] = [candidate, distance];
@@ -120,6 +121,15 @@ export function editDistance(a: string, b: string): number {
   return row[b.length];
 }
 
+/** A line, or of a very long one the part around a place; `before` is where the place is in it. */
+function excerpt(line: string, place: number): { readonly text: string; readonly before: number } {
+  const widest = 160;
+  if (line.length <= widest) return { text: line, before: place };
+  const start = Math.max(0, Math.min(place - 60, line.length - widest));
+  const [head, tail] = [start > 0 ? '…' : '', start + widest < line.length ? '…' : ''];
+  return { text: `${head}${line.slice(start, start + widest)}${tail}`, before: place - start + head.length };
+}
+
 /** As text for a terminal: place, sentence, source lines with carets, notes, hint. */
 export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly color: boolean }): string {
   const paint = (style: string, text: string): string => (options.color ? `\u001b[${style}m${text}\u001b[0m` : text);
@@ -131,9 +141,9 @@ export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly col
     const { line, column } = position(source, label.span.start);
     if (index === 0 || source.name !== file) lines.push(`${' '.repeat(width)}${paint('36', '-->')} ${source.name}:${line}:${column}`);
     file = source.name;
-    const text = source.text.split('\n')[line - 1] ?? '';
-    const length = Math.max(1, Math.min(label.span.end - label.span.start, text.length - column + 1));
-    const indent = text.slice(0, column - 1).replace(/[^\t]/g, ' ');
+    const { text, before } = excerpt(source.text.split('\n')[line - 1] ?? '', column - 1);
+    const length = Math.max(1, Math.min(label.span.end - label.span.start, text.length - before));
+    const indent = text.slice(0, before).replace(/[^\t]/g, ' ');
     const style = index === 0 ? '1;31' : '1;36';
     lines.push(`${paint('36', `${String(line).padStart(width)} |`)} ${text}`);
     const carets = (index === 0 ? '^' : '-').repeat(length);

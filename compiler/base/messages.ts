@@ -15,6 +15,7 @@ export const messages = {
   'not-a-value': (h: { name: string; what: string }) => `\`${h.name}\` is ${h.what}, which cannot be used as a value here.`,
   'constant-cycle': (h: { name: string }) => `The value of \`${h.name}\` depends on itself.`,
   'recursion': (h: { name: string }) => `\`${h.name}\` calls itself without an end: definitions here cannot recurse.`,
+  'too-deep': (h: { limit: number }) => `This nests more than ${h.limit} levels deep.`,
   'too-large': (h: { what: string }) => `${h.what}`,
 
   // Arguments

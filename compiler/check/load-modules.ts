@@ -3,6 +3,7 @@ import type { Module, Use } from '../../grammar/ast.ts';
 import { parse } from '../../grammar/index.ts';
 import { diagnose, type Diagnostics } from '../base/diagnostics.ts';
 import type { Source } from '../base/source.ts';
+import { depthOf } from './walk.ts';
 
 /** Finds a module's text: `std.layers`, or a file named relative to the one that uses it. Undefined if there is none. */
 export type ReadModule = (name: string, from: Source) => Source | undefined;
@@ -23,6 +24,21 @@ export interface LoadedProgram {
 
 export const preludeName = 'std.prelude';
 
+/** Deeper than a person writes; everything after this walks trees by recursion. */
+const deepestTree = 1000;
+
+/** The module without declarations that nest too deep, which are reported. */
+function shallow(module: Module, diagnostics: Diagnostics): Module {
+  const declarations = module.declarations.filter((declaration) => {
+    if (depthOf(declaration) <= deepestTree) return true;
+    diagnostics.report(diagnose('too-deep', { limit: deepestTree }, [{ span: declaration.kind === 'test' ? declaration.span : declaration.name.span, text: '' }], {
+      hint: 'Give parts of it names with `let`.',
+    }));
+    return false;
+  });
+  return declarations.length === module.declarations.length ? module : { ...module, declarations };
+}
+
 export function loadModules(entry: Source, readModule: ReadModule, diagnostics: Diagnostics): LoadedProgram {
   const done = new Map<string, LoadedModule>();
   const order: LoadedModule[] = [];
@@ -31,9 +47,10 @@ export function loadModules(entry: Source, readModule: ReadModule, diagnostics: 
   function load(source: Source): LoadedModule {
     const known = done.get(source.name);
     if (known !== undefined) return known;
-    const { module: tree, errors } = parse(source);
+    const { module, errors } = parse(source);
     for (const { code, message, span, hint } of errors)
       diagnostics.report({ code, severity: 'error', message, labels: [{ span, text: '' }], notes: [], ...(hint === undefined ? {} : { hint }) });
+    const tree = shallow(module, diagnostics);
     under.push(source.name);
     const uses = tree.uses.map((use) => ({ use, module: follow(use, source) }));
     under.pop();

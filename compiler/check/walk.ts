@@ -46,6 +46,19 @@ function statementParts(statement: Statement): readonly Expression[] {
   }
 }
 
+/** How many levels deep a tree is, found without recursion. */
+export function depthOf(tree: object): number {
+  let deepest = 0;
+  const open: [node: object, depth: number][] = [[tree, 1]];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const [node, depth] = next;
+    deepest = Math.max(deepest, depth);
+    for (const [key, value] of Object.entries(node))
+      if (typeof value === 'object' && value !== null && key !== 'span') open.push([value, Array.isArray(value) ? depth : depth + 1]);
+  }
+  return deepest;
+}
+
 /** Whether some part, however deep, satisfies the condition. */
 export function some(expression: Expression, holds: (part: Expression) => boolean): boolean {
   return holds(expression) || parts(expression).some((part) => some(part, holds));

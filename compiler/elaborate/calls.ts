@@ -14,8 +14,8 @@ import { bind, createScope, type Scope } from './scope.ts';
 import { createSizes, matchType, settleSizes, type Sizes } from './types.ts';
 import { describe, int, pathOf, showType, tensor, unknown, type BuiltinValue, type FunctionValue, type InstanceValue, type Value } from './value.ts';
 
-/** Calls nested deeper than this are taken for a recursion without an end. */
-const deepest = 200;
+/** How deep calls may nest. */
+const deepest = 100;
 
 export function apply(context: Context, callee: Value, given: readonly Given[], span: Span): Value {
   switch (callee.kind) {
@@ -32,7 +32,10 @@ export function apply(context: Context, callee: Value, given: readonly Given[], 
 
 /** Runs a call inside a frame; what it changes in the context is put back. */
 function inFrame(context: Context, frame: Frame, path: string | undefined, work: () => Value): Value {
-  if (context.frames.length >= deepest) fail(context, 'recursion', { name: frame.name }, [at(frame.span)]);
+  if (context.frames.length >= deepest) {
+    if (context.frames.some(({ declaration }) => declaration === frame.declaration)) fail(context, 'recursion', { name: frame.name }, [at(frame.span)]);
+    fail(context, 'too-deep', { limit: deepest }, [at(frame.span)]);
+  }
   return standing(context, { index: undefined, path }, () => {
     context.frames.push(frame);
     return work();

@@ -56,6 +56,8 @@ export interface Context {
   index: IndexScope | undefined;
   /** Set inside the body of a scan: what its random numbers depend on besides the step; it notes that they were drawn. */
   loop: LoopBody | undefined;
+  /** How many expressions deep evaluation is, through all calls. */
+  depth: number;
   /** How many conditions deep that are only known while running. */
   branches: number;
   /** Random draws so far by path, so that each has its own stream. */
@@ -93,7 +95,7 @@ export function createContextWith(evaluator: Evaluator, builder: Builder, diagno
   const symbolic = options.symbolic ?? false;
   return {
     evaluator, root: builder, builder, symbolic, training: symbolic ? undefined : (options.training ?? false), diagnostics,
-    slots: new Map(), updates: new Map(), seed: options.seed, step: options.step, frames: [], path: undefined,
+    slots: new Map(), updates: new Map(), seed: options.seed, step: options.step, frames: [], path: undefined, depth: 0,
     shape: undefined, index: undefined, loop: undefined, branches: 0, draws: new Map(), anonymous: new Map(),
     constants: new Map(),
   };
@@ -139,14 +141,14 @@ export function attempt(context: Context, work: () => Value): Value {
 }
 
 /** Where evaluation stands: what a part of it may change for itself. */
-type Position = Pick<Context, 'builder' | 'path' | 'shape' | 'index' | 'loop' | 'branches'>;
+type Position = Pick<Context, 'builder' | 'path' | 'shape' | 'index' | 'loop' | 'branches' | 'depth'>;
 
 /** Notes where evaluation stands; the result goes back there. */
 export function snapshot(context: Context): () => void {
-  const { builder, path, shape, index, loop, branches } = context;
+  const { builder, path, shape, index, loop, branches, depth } = context;
   const frames = context.frames.length;
   return () => {
-    Object.assign(context, { builder, path, shape, index, loop, branches });
+    Object.assign(context, { builder, path, shape, index, loop, branches, depth });
     context.frames.length = frames;
   };
 }
@@ -168,6 +170,8 @@ export const atRoot = <T>(context: Context, work: () => T): T => standing(contex
 /** Elements beyond which no tensor of a user's program goes. */
 const largestTensor = 2 ** 40;
 const mostNodes = 1_000_000;
+/** A generic check need not go as far to see that a definition multiplies without end. */
+const mostNodesOpen = 20_000;
 
 /** Adds to the graph on behalf of a place in the source. A type rule that objects becomes a diagnostic there. */
 export function emit(context: Context, span: Span, add: (builder: Builder) => GraphValue): GraphValue {
@@ -184,8 +188,9 @@ export function emitAll(context: Context, span: Span, add: (builder: Builder) =>
       if (typeof size === 'number' && size > largestTensor)
         fail(context, 'too-large', { what: `This tensor has ${show(size)} elements; the largest that is allowed has 2^40.` }, [at(span)]);
     }
-    if (builder.nodes.length > mostNodes)
-      fail(context, 'too-large', { what: 'This program has more than a million operations.' }, [at(span)], {
+    const limit = context.symbolic ? mostNodesOpen : mostNodes;
+    if (builder.nodes.length > limit)
+      fail(context, 'too-large', { what: `This program has more than ${limit} operations.` }, [at(span)], {
         hint: 'A `scan` repeats a body without copying it.',
       });
     return values;

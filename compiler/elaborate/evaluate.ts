@@ -30,6 +30,16 @@ export const applyValue = (context: Context, callee: Value, values: readonly Val
 
 /** The value of an expression. Throws a `Problem`; `attempt` collects it. */
 export function evaluate(context: Context, scope: Scope, expression: Expression): Value {
+  if (++context.depth > deepest) fail(context, 'too-deep', { limit: deepest }, [at(expression.span)]);
+  const value = evaluateKind(context, scope, expression);
+  context.depth--;
+  return value;
+}
+
+/** Expressions inside expressions, through all calls; what the stack of JavaScript holds with room to spare. */
+const deepest = 1200;
+
+function evaluateKind(context: Context, scope: Scope, expression: Expression): Value {
   switch (expression.kind) {
     case 'number': return expression.isInteger ? int(expression.value) : float(expression.value);
     case 'string': return evaluateString(context, scope, expression);
