@@ -69,13 +69,14 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   const backend = backends[architecture];
   for (const part of ['TargetInfo', 'Target', 'TargetMC', 'AsmPrinter'])
     native(`void LLVMInitialize${backend}${part}()`)();
-  if (found.version === 14) {
-    native('void LLVMParseCommandLineOptions(int count, const char **words, const char *overview)')(
-      2,
-      ['nacre', '-opaque-pointers'],
-      '',
-    );
-  }
+  // The constants of a long epilogue must not be hoisted over the loop before it: its accumulators fill the registers.
+  const words = ['nacre', '-disable-machine-licm', '-disable-postra-machine-licm'];
+  if (found.version === 14) words.push('-opaque-pointers');
+  native('void LLVMParseCommandLineOptions(int count, const char **words, const char *overview)')(
+    words.length,
+    words,
+    '',
+  );
   const c = {
     contextCreate: native('void *LLVMOrcCreateNewThreadSafeContext()'),
     contextOf: native('void *LLVMOrcThreadSafeContextGetContext(void *context)'),
