@@ -8,7 +8,7 @@ import { capabilitiesOf } from '../../compiler/targets/llvm/features.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import { withTypedPointers } from '../../compiler/targets/llvm/typed-pointers.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
-import { loadBindings, writeBitcode } from '../../tools/driver/bitcode.ts';
+import { findBindings, writeBitcode } from '../../tools/driver/bitcode.ts';
 import { eachSample, graphOf } from '../support/samples.ts';
 import { together } from '../tile/programs.ts';
 
@@ -34,16 +34,16 @@ test('pointers are cast to what they are used for', () => {
   ]);
 });
 
-const bindings = await loadBindings();
+const bindings = findBindings();
 
-test.runIf(bindings === undefined)('without llvm-bindings there is a sentence', async () => {
-  await expect(writeBitcode('', join(folder, 'no.bc'))).rejects.toThrow('npm install llvm-bindings@0.4.2');
+test.runIf(bindings === undefined)('without llvm-bindings there is a sentence', () => {
+  expect(() => writeBitcode('', join(folder, 'no.bc'))).toThrow('npm install llvm-bindings@0.4.2');
 });
 
 describe.skipIf(bindings === undefined)(
   `llvm-bindings${bindings === undefined ? ' (skipped: not installed)' : ''}`,
   () => {
-    test('verifies and writes every op', async () => {
+    test('verifies and writes every op', () => {
       const capabilities = capabilitiesOf({ architecture: 'x86_64', features: '+avx512f,+avx512bw,+avx512vl' }, 2);
       const tiles: TileProgram[] = [];
       eachSample((op, sample) => {
@@ -51,13 +51,13 @@ describe.skipIf(bindings === undefined)(
           tiles.push(compile(graphOf(op, sample), capabilities).tile);
       });
       const path = join(folder, 'all.bc');
-      await writeBitcode(emitLlvm(together(tiles)).text, path);
+      writeBitcode(emitLlvm(together(tiles)).text, path);
       expect([...readFileSync(path).subarray(0, 4)]).toEqual([0x42, 0x43, 0xc0, 0xde]);
     });
 
-    test('does not believe an empty module', async () => {
+    test('does not believe an empty module', () => {
       const path = join(folder, 'broken.bc');
-      await expect(writeBitcode('define void @step(', path)).rejects.toThrow('llvm-bindings cannot read the module');
+      expect(() => writeBitcode('define void @step(', path)).toThrow('llvm-bindings cannot read the module');
       expect(existsSync(path)).toBe(false);
     });
   },

@@ -1,40 +1,39 @@
 /**
- * Bitcode files through llvm-bindings, an optional peer: for ahead-of-time builds with LLVM's own tools. Its reader gives
- * an empty module for a text it cannot read, so what comes back is looked at before it is believed.
+ * Bitcode files through llvm-bindings, an optional peer: for ahead-of-time builds with LLVM's own tools. For a text it
+ * cannot read it hands out a module that ends the process when touched, so the work is done in a process of its own.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { withTypedPointers } from '../../compiler/targets/llvm/typed-pointers.ts';
 import { DeviceError } from '../../runtime/program.ts';
 
-/** What is used of llvm-bindings 0.4.2. */
-interface Bindings {
-  readonly LLVMContext: new () => object;
-  readonly SMDiagnostic: new () => object;
-  parseIRFile(path: string, diagnostic: object, context: object): BoundModule;
-  verifyModule(module: BoundModule): boolean;
-  WriteBitcodeToFile(module: BoundModule, path: string): void;
-}
-
-interface BoundModule {
-  getFunction(name: string): object | null;
-}
-
-/** llvm-bindings, or undefined where it is not installed. */
-export async function loadBindings(): Promise<Bindings | undefined> {
-  const name = 'llvm-bindings';
+/** Where llvm-bindings is, if it is installed. */
+export function findBindings(): string | undefined {
   try {
-    const module = (await import(name)) as Bindings & { readonly default?: Bindings };
-    return module.default ?? module;
+    return createRequire(import.meta.url).resolve('llvm-bindings');
   } catch {
     return undefined;
   }
 }
 
+const faulty = 3;
+
+/** Reads, verifies and writes a module; the arguments are llvm-bindings, the text and the bitcode. */
+const script = `
+const [bindings, source, target] = process.argv.slice(1);
+const llvm = require(bindings);
+const module_ = llvm.parseIRFile(source, new llvm.SMDiagnostic(), new llvm.LLVMContext());
+if (module_.getFunction('step') === null) process.exit(1);
+if (llvm.verifyModule(module_)) process.exit(${faulty});
+llvm.WriteBitcodeToFile(module_, target);
+`;
+
 /** Verifies a module of the cpu target and writes it as bitcode. Throws DeviceError. */
-export async function writeBitcode(text: string, path: string): Promise<void> {
-  const bindings = await loadBindings();
+export function writeBitcode(text: string, path: string): void {
+  const bindings = findBindings();
   if (bindings === undefined) {
     throw new DeviceError(
       'Writing bitcode needs the package llvm-bindings, which is not installed here: install LLVM 14 and cmake (Debian: `apt install llvm-14-dev cmake`), then run `npm install llvm-bindings@0.4.2` (it compiles for a few minutes).',
@@ -44,11 +43,11 @@ export async function writeBitcode(text: string, path: string): Promise<void> {
   try {
     const source = join(folder, 'module.ll');
     writeFileSync(source, withTypedPointers(text));
-    const module = bindings.parseIRFile(source, new bindings.SMDiagnostic(), new bindings.LLVMContext());
-    if (module.getFunction('step') === null) throw new DeviceError('llvm-bindings cannot read the module.');
-    if (bindings.verifyModule(module))
-      throw new DeviceError('LLVM finds a fault in the module; it was written to the error output.');
-    bindings.WriteBitcodeToFile(module, path);
+    const { status, stderr } = spawnSync(process.execPath, ['-e', script, bindings, source, path], {
+      encoding: 'utf8',
+    });
+    if (status === faulty) throw new DeviceError(`LLVM finds a fault in the module: ${stderr.trim()}`);
+    if (status !== 0) throw new DeviceError('llvm-bindings cannot read the module.');
   } finally {
     rmSync(folder, { recursive: true });
   }
