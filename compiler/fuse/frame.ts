@@ -4,14 +4,17 @@
  */
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { concrete } from '../types/dim.ts';
+import { affine, apply, number } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
-import type { Axis, Buffer, BufferRole, Coordinate } from '../loop/loop.ts';
+import type { Access, Axis, Buffer, BufferRole, Coordinate } from '../loop/loop.ts';
 
 /** Where a value is in memory: an element is at [...prefix, ...index] of the buffer, seen as [...sizes, ...shape]. */
 export interface Place {
   readonly buffer: Buffer;
   readonly prefix: readonly Affine[];
   readonly sizes: readonly number[];
+  /** The value's first axis is a part of a longer one: starts there, of so many. What a loop carries is one slot longer than its steps. */
+  readonly window?: { readonly start: number; readonly size: number };
 }
 
 /** A loop body's input that is a value outside the loop, at the loop's position along its first axis or whole. */
@@ -100,12 +103,19 @@ export function placeOf(frame: Frame, value: Value): Place {
   return place;
 }
 
-/** The access to an element of a place; `shape` is how the value is seen. */
-export const accessAt = (place: Place, shape: readonly number[], index: readonly Coordinate[]): { buffer: Buffer; shape: readonly number[]; index: readonly Coordinate[] } => ({
-  buffer: place.buffer,
-  shape: [...place.sizes, ...shape],
-  index: [...place.prefix, ...index],
-});
+/** The access to an element of a place; `shape` is how the value is seen (a window keeps its first axis). */
+export function accessAt({ buffer, prefix, sizes, window }: Place, shape: readonly number[], index: readonly Coordinate[]): Access {
+  if (window === undefined) return { buffer, shape: [...sizes, ...shape], index: [...prefix, ...index] };
+  const [first, ...rest] = index;
+  return { buffer, shape: [...sizes, window.size, ...shape.slice(1)], index: [...prefix, shifted(first, window.start, shape[0]), ...rest] };
+}
+
+/** The coordinate in the longer axis; one computed from data stays out of range where it was. */
+function shifted(at: Coordinate, by: number, size: number): Coordinate {
+  if (at.kind === 'affine') return affine(at.terms, at.offset + by * at.divisor, at.divisor);
+  const inside = apply('and', apply('le', number(0, 'i32'), at.value), apply('lt', at.value, number(size, 'i32')));
+  return { kind: 'computed', value: apply('where', inside, apply('add', at.value, number(by, 'i32')), number(-1, 'i32')) };
+}
 
 /** The producer of a root or virtual value; inputs have none. */
 export function producerOf(frame: Frame, value: Value): Node {

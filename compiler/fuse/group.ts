@@ -5,7 +5,7 @@ import type { Affine } from '../loop/build.ts';
 import type { Axis, Coordinate, Expression } from '../loop/loop.ts';
 import { concrete } from '../types/dim.ts';
 import { isContraction } from './choose-roots.ts';
-import { NeedsCut, producerOf, shapeOf } from './frame.ts';
+import { NeedsCut, NeedsRoot, producerOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { isPointwise, lower, lowerNode, viewed } from './lower.ts';
 import type { Scope } from './lower.ts';
@@ -73,8 +73,8 @@ export function createGroup(frame: Frame, value: Value): Group {
   const { axes: reduce, index: inner } = axesFor(reducedSizes(node));
   const root: Root = { value, node, axes, index, reduce, inner, reads: [] };
   analyse(frame, root);
-  const along = node.op === 'cumulative' && !isPointwise(node) ? root.index[node.attributes.axis] : undefined;
-  const outer = root.axes.filter((axis) => along === undefined || !along.terms.some((term) => term.axis === axis));
+  const along = runsAlong(root);
+  const outer = root.axes.filter((axis) => axis !== along);
   return { kind: node.op === 'scatter' && !isPointwise(node) ? 'scatter' : isContraction(node) ? 'contraction' : 'region', roots: [root], outer };
 }
 
@@ -105,10 +105,16 @@ function analyse(frame: Frame, root: Root): void {
       return;
     } catch (error) {
       if (!(error instanceof NeedsCut)) throw error;
+      // What runs along an axis cannot be cut there: what it reads is computed before.
+      if (runsAlong(root) === error.axis) throw new NeedsRoot(frame, root.node.inputs[0]);
       cutAxis(root, error.axis, error.inner);
     }
   }
 }
+
+/** The axis of a running combination. */
+export const runsAlong = (root: Root): Axis | undefined =>
+  root.node.op === 'cumulative' && !isPointwise(root.node) ? root.index[root.node.attributes.axis].terms[0]?.axis : undefined;
 
 /** Replaces an axis of the root by two. */
 export function cutAxis(root: Root, axis: Axis, inner: number): readonly [Axis, Axis] {

@@ -50,7 +50,13 @@ function lowerValue(scope: Scope, frame: Frame, value: Value, index: readonly Co
 }
 
 function read(scope: Scope, frame: Frame, value: Value, index: readonly Coordinate[], shape: readonly number[]): Expression {
-  return scope.own(frame, value, index, shape) ?? load(accessAt(placeOf(frame, value), shape, index));
+  const own = scope.own(frame, value, index, shape);
+  if (own !== undefined) return own;
+  const place = placeOf(frame, value);
+  const element = load(accessAt(place, shape, index));
+  // Outside the window there are other elements, where the value has zeros.
+  const condition = place.window === undefined ? undefined : isInsideAll(scope, index.slice(0, 1), shape);
+  return condition === undefined ? element : apply('where', condition, element, number(0, element.dtype));
 }
 
 /** The element as its node says, even where the value is a root: what a root's own store computes. */
@@ -118,9 +124,9 @@ function reshaped(scope: Scope, frame: Frame, value: Value, x: Value, index: rea
   const inner = reshapeIndex(index, shapeOf(value), shapeOf(x));
   if (inner !== undefined && !('axis' in inner)) return lower(scope, frame, x, inner);
   const base = behind(frame, x);
-  if (base !== undefined) return read(scope, base.frame, base.value, index, shapeOf(value));
+  if (base !== undefined && (base.frame.places.get(base.value)?.window === undefined || shapeOf(value)[0] === shapeOf(base.value)[0])) return read(scope, base.frame, base.value, index, shapeOf(value));
   if (inner !== undefined) throw new NeedsCut(inner.axis, inner.inner);
-  throw new NeedsRoot(frame, x);
+  throw new NeedsRoot(frame, base === undefined ? x : value);
 }
 
 /** x at affine functions of `index`; 0 outside. */

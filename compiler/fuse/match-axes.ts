@@ -3,7 +3,7 @@ import { sizeOf } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type { Axis, Coordinate } from '../loop/loop.ts';
 import { shapeOf } from './frame.ts';
-import { cutAxis, renameAxis } from './group.ts';
+import { cutAxis, renameAxis, runsAlong } from './group.ts';
 import type { Group, Read, Root } from './group.ts';
 import { reshapeIndex } from './reshape-index.ts';
 
@@ -113,7 +113,7 @@ function covers(terms: Affine['terms']): boolean {
 /** Cuts an axis in every root of the group; false when the group has no such axis. */
 function cutGroupAxis(group: Group, axis: Axis, inner: number): boolean {
   const holders = group.roots.filter((root) => root.axes.includes(axis) || root.reduce.includes(axis));
-  if (holders.length === 0 || group.kind === 'scatter' || group.kind === 'loop') return false;
+  if (holders.length === 0 || group.kind === 'scatter' || group.kind === 'loop' || holders.some((root) => runsAlong(root) === axis)) return false;
   let parts: readonly [Axis, Axis] | undefined;
   for (const root of holders) {
     const own = cutAxis(root, axis, inner);

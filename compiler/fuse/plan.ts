@@ -99,6 +99,11 @@ function prepareLoops(frame: Frame): void {
       frame.places.set(last, slot(end));
       frame.updates.push({ value: initial, old: undefined, place: slot(start) });
     }
+    for (let k = node.attributes.carried; k < node.outputs.length; k++) {
+      const slots = carriedSlots(node, k);
+      const carrier = slots === undefined ? undefined : frame.places.get(node.outputs[slots.carried]);
+      if (slots !== undefined && carrier !== undefined) frame.places.set(node.outputs[k], { buffer: carrier.buffer, prefix: [], sizes: [], window: { start: slots.start, size: trips + 1 } });
+    }
     const prepared: Node = { ...node, inputs };
     frame.nodes[at] = prepared;
     for (const value of node.outputs) frame.producers.set(value, prepared);
@@ -110,6 +115,15 @@ function prepareLoops(frame: Frame): void {
     const copies = node.inputs.slice(0, node.attributes.carried).flatMap((value) => frame.producers.get(value) ?? []);
     frame.nodes.splice(at, 0, ...copies);
   }
+}
+
+/** Where a loop's stacked result already is, when every step of it is a carried value before or after the step. */
+function carriedSlots({ attributes: { body, carried, reverse } }: Extract<Node, { op: 'loop' }>, output: number): { readonly carried: number; readonly start: number } | undefined {
+  const { value } = body.outputs[output];
+  const before = body.inputs.findIndex((input, at) => at < carried && input.value === value);
+  if (before >= 0) return { carried: before, start: reverse ? 1 : 0 };
+  const after = body.outputs.findIndex((other, at) => at < carried && other.value === value);
+  return after < 0 ? undefined : { carried: after, start: reverse ? 0 : 1 };
 }
 
 /** Cuts a frame's work into groups of one root each, in an order of definition. */
@@ -142,10 +156,11 @@ function planLoop(frame: Frame, node: Extract<Node, { op: 'loop' }>): Group {
     else inner.aliases.set(value, { frame, value: operand, prefix: at < carried + scanned ? [position] : [] } satisfies Alias);
   });
   prepareLoops(inner);
-  claim(inner, body.outputs.map(({ value }, at): Destination => {
-    if (at < carried) return { value, place: slotOf(placeOf(frame, node.inputs[at]), reverse ? position : later) };
+  claim(inner, body.outputs.flatMap(({ value }, at): Destination[] => {
+    if (at < carried) return [{ value, place: slotOf(placeOf(frame, node.inputs[at]), reverse ? position : later) }];
+    if (carriedSlots(node, at) !== undefined) return [];
     const whole = placeOf(frame, node.outputs[at]);
-    return { value, place: { buffer: whole.buffer, prefix: [...whole.prefix, position], sizes: [...whole.sizes, axis.size] } };
+    return [{ value, place: { buffer: whole.buffer, prefix: [...whole.prefix, position], sizes: [...whole.sizes, axis.size] } }];
   }));
   const plan = planFrame(inner);
   const reads = plan.groups.flatMap((group) => outsideReads(group).filter((read) => read.frame !== inner));
