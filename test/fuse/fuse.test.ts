@@ -3,6 +3,7 @@ import { differentiate } from '../../compiler/differentiate/differentiate.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Builder } from '../../compiler/graph/build.ts';
 import type { AffineIndex, Graph, Value } from '../../compiler/graph/graph.ts';
+import { interpretLoop } from '../../compiler/loop/interpret.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
 import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
@@ -114,6 +115,36 @@ describe('fusion keeps the meaning', () => {
     });
     show(expectSame(graph, inputsFor(graph)));
   });
+
+  for (const reverse of [false, true])
+    it(`of a loop whose states are read shifted, merged and gathered${reverse ? ', from the end' : ''}`, () => {
+      const build = createBuilder('states');
+      const [T, B] = [5, 3];
+      const xs = build.input('xs', 'batch', f32(T, B));
+      const body = build.nested('step');
+      const h = body.input('h', 'batch', f32(B));
+      const x = body.input('x', 'batch', f32(B));
+      const next = body.binary('add', body.binary('mul', h, body.constant(0.5, 'f32', [B])), x);
+      body.output('h', 'result', next);
+      body.output('before', 'result', h);
+      body.output('after', 'result', next);
+      const start = build.input('start', 'batch', f32(B));
+      const [, before, after] = build.loop([start, xs], { trips: T, carried: 1, scanned: 1, reverse, body: body.finish() });
+      const ids = build.input('ids', 'batch', { dtype: 'i32', shape: [4] });
+      build.output('after', 'result', after);
+      for (const [name, states] of [['a', before], ['b', after]] as const) {
+        build.output(`${name}.shifted`, 'result', build.view(states, [T + 2, B], [at(0, 1, -1), at(1)]));
+        build.output(`${name}.merged`, 'result', build.unary('neg', build.reshape(states, [T * B])));
+        build.output(`${name}.picked`, 'result', build.gather(states, ids, 0));
+        build.output(`${name}.product`, 'result', build.contract([states, states], [[at(2), at(0)], [at(2), at(1)]], [B, B], [T]));
+      }
+      const graph = build.finish();
+      show(expectSame(graph, inputsFor(graph, 2, { ids: T })));
+      const outside = inputsFor(graph, 2, { ids: T });
+      outside.get('ids')?.data.fill(T);
+      const buffers = new Map([...outside].map(([name, { data }]) => [name, data]));
+      expect(interpretLoop(fuse(graph).program, buffers).outOfRange).toBe(true);
+    });
 
   it('of updates that read what they overwrite elsewhere', () => {
     const build = createBuilder('swap');
