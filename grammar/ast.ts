@@ -408,6 +408,7 @@ export interface Reduction extends Base {
   readonly body: Expression;
 }
 
+/** The name is `...` for the leading axes that `...` stands for in the reads: `let y[..., d] = x[..., d] * w[d]`. */
 export interface IndexVariable extends Base {
   readonly name: Identifier;
   readonly range?: Expression;

@@ -71,7 +71,7 @@ export abstract class ExpressionParser extends TypeParser {
       const token = this.LA(at);
       if (Number.isNaN(token.startOffset)) return false;
       if (this.isNext(at, SquareClose) && token.payload !== inside) break;
-      if (isStart && !(this.isNext(at, Name) && (this.isNext(at + 1, Comma, In) || (this.isNext(at + 1, SquareClose) && this.LA(at + 1).payload !== inside)))) return false;
+      if (isStart && !(this.isNext(at, Name, Rest) && (this.isNext(at + 1, Comma, In) || (this.isNext(at + 1, SquareClose) && this.LA(at + 1).payload !== inside)))) return false;
       isStart = this.isNext(at, Comma) && token.payload === inside;
     }
     if (at === 3) return false;
@@ -203,15 +203,20 @@ export abstract class ExpressionParser extends TypeParser {
     return items;
   });
 
-  /** `indexVariable = name [ "in" expression ] ;` */
+  /** `indexVariable = "..." | name [ "in" expression ] ;` */
   private readonly indexVariable: Rule<IndexVariable> = this.rule('indexVariable', () => {
     const start = this.start();
-    const name = this.identifier(this.consume(0, Name));
-    const range = this.option(0, () => {
-      this.consume(0, In);
-      return this.subrule(0, this.expression);
-    });
-    return { name, ...(range && { range }), span: this.spanFrom(start) };
+    return this.choose(0, [
+      { ALT: (): IndexVariable => ({ name: this.identifier(this.consume(0, Rest)), span: this.spanFrom(start) }) },
+      { ALT: (): IndexVariable => {
+        const name = this.identifier(this.consume(0, Name));
+        const range = this.option(0, () => {
+          this.consume(0, In);
+          return this.subrule(0, this.expression);
+        });
+        return { name, ...(range && { range }), span: this.spanFrom(start) };
+      } },
+    ]);
   });
 
   /** `parenthesized = "(" [ expression { "," expression } [ "," ] ] ")" ;` (one without a comma is that expression) */

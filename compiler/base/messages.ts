@@ -31,7 +31,7 @@ export const messages = {
   'cannot-make': (h: { found: string }) => `This is ${h.found}: braces only make layers and optimizers, or fix hyperparameters.`,
   'no-application': (h: { name: string }) => `\`${h.name}\` says nowhere how it is applied.`,
   'weights-in-body': (h: { name: string }) => `\`${h.name}\` owns parameters, and made here it would get new ones each time.`,
-  'unknown-member': (h: { name: string; of: string }) => `${h.of} has no \`${h.name}\`.`,
+  'unknown-member': (h: { name: string; of: string }) => `${h.of.charAt(0).toUpperCase()}${h.of.slice(1)} has no \`${h.name}\`.`,
   'not-a-choice': (h: { name: string; choices: string; found: string }) => `\`${h.name}\` is one of ${h.choices}, not ${h.found}.`,
 
   // Types and sizes
@@ -78,6 +78,8 @@ export const messages = {
   'reshape-mismatch': (h: { from: string; to: string; count: string }) => `${h.from} cannot become ${h.to}: it has ${h.count} elements.`,
   'split-mismatch': (h: { type: string; axis: number; size: string; parts: string }) =>
     `Axis ${h.axis} of ${h.type} has size ${h.size} and cannot be split into ${h.parts}.`,
+  'parts-differ': (h: { callee: string; first: string; other: string; but: string }) =>
+    `\`${h.callee}\` joins tensors that agree in everything${h.but}, not ${h.first} and ${h.other}.`,
   'ragged-list': (h: { wanted: string; found: string }) => `The lists of a tensor must be equally long: here ${h.wanted} and ${h.found} meet.`,
   'not-whole': (h: { callee: string }) => `\`${h.callee}\` works on whole tensors, and this is one element of index notation.`,
 

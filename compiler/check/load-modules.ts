@@ -1,5 +1,5 @@
 /** The files of a program: the entry, what it uses, what those use, and the prelude that every file sees. */
-import type { Module, Use } from '../../grammar/ast.ts';
+import type { Declaration, Module, Use } from '../../grammar/ast.ts';
 import { parse } from '../../grammar/index.ts';
 import { diagnose, type Diagnostics } from '../base/diagnostics.ts';
 import type { Source } from '../base/source.ts';
@@ -11,6 +11,10 @@ export type ReadModule = (name: string, from: Source) => Source | undefined;
 export interface LoadedModule {
   readonly source: Source;
   readonly tree: Module;
+  /** The text could not be read as a whole. */
+  readonly isBroken: boolean;
+  /** Declarations in which nothing is wrong with the text. */
+  readonly healthy: readonly Declaration[];
   /** Its `use` lines, each with the module it names if that was found. */
   readonly uses: readonly { readonly use: Use; readonly module: LoadedModule | undefined }[];
 }
@@ -54,7 +58,8 @@ export function loadModules(entry: Source, readModule: ReadModule, diagnostics: 
     under.push(source.name);
     const uses = tree.uses.map((use) => ({ use, module: follow(use, source) }));
     under.pop();
-    const loaded = { source, tree, uses };
+    const healthy = tree.declarations.filter(({ span }) => !errors.some((error) => error.span.start <= span.end && error.span.end >= span.start));
+    const loaded = { source, tree, uses, healthy, isBroken: errors.length > 0 };
     done.set(source.name, loaded);
     order.push(loaded);
     return loaded;

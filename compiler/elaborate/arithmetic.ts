@@ -6,6 +6,7 @@ import type { BinaryOperator } from '../../grammar/ast.ts';
 import type { Span } from '../base/source.ts';
 import type { BinaryOp, Value as GraphValue } from '../graph/graph.ts';
 import { add, divide, divideExactly, equal, multiply, show, subtract, symbol, symbolsOf, type Dim } from '../types/dim.ts';
+import { isInteger } from '../types/dtype.ts';
 import { align, constantOf, type Operand } from './align.ts';
 import { at, emit, fail, type Context } from './context.ts';
 import { combineIndex } from './indexed.ts';
@@ -41,12 +42,24 @@ export function binary(context: Context, operator: BinaryOperator, left: Operand
 }
 
 function elementwise(context: Context, operator: Exclude<BinaryOperator, '@' | 'per'>, left: Operand, right: Operand, span: Span): Value {
-  const square = operator === '^' && right.value.kind === 'int' && right.value.value === 2;
-  const aligned = align(context, operator, square ? [left, left] : [left, right], span);
+  const power = operator === '^' && right.value.kind === 'int' && typeof right.value.value === 'number' ? right.value.value : 0;
+  const whole = (left.value.kind === 'tensor' || left.value.kind === 'indexed') && isInteger(left.value.value.type.dtype);
+  // x² is x·x, exactly; of whole numbers, so is every small power.
+  if (power === 2 || (whole && power > 2 && power <= 8)) return repeated(context, left, power, span);
+  const aligned = align(context, operator, [left, right], span);
   if (aligned === undefined) return unknown;
-  const { op, exchange } = square ? ops['*'] : ops[operator];
+  const { op, exchange } = ops[operator];
   const [x, y] = exchange === true ? [aligned.values[1], aligned.values[0]] : [aligned.values[0], aligned.values[1]];
   return aligned.wrap(emit(context, span, (builder) => builder.binary(op, x, y)));
+}
+
+function repeated(context: Context, factor: Operand, times: number, span: Span): Value {
+  const aligned = align(context, '^', [factor], span);
+  if (aligned === undefined) return unknown;
+  const [x] = aligned.values;
+  let product = x;
+  for (let count = 1; count < times; count++) product = emit(context, span, (builder) => builder.binary('mul', product, x));
+  return aligned.wrap(product);
 }
 
 /** −x, and `not x` of truth values. */
@@ -181,7 +194,9 @@ export function scalar(context: Context, { value, span: place }: Operand, span: 
 /** What a loss or metric means: the pair itself, or a plain scalar as its own sum of one. */
 export function asLoss(context: Context, operand: Operand): LossValue {
   if (operand.value.kind === 'loss') return operand.value;
-  const sum = scalar(context, operand, operand.span, 'a loss');
+  if (operand.value.kind !== 'tensor' && !isNumber(operand.value))
+    fail(context, 'wrong-kind', { what: 'A loss or metric', wanted: 'a sum `per` a count, or a number', found: describe(operand.value) }, [at(operand.span)]);
+  const sum = scalar(context, operand, operand.span, 'per');
   return { kind: 'loss', sum, count: emit(context, operand.span, (builder) => builder.constant(1, 'f32')) };
 }
 

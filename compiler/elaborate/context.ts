@@ -196,7 +196,8 @@ export function emitAll(context: Context, span: Span, add: (builder: Builder) =>
     return values;
   } catch (error) {
     if (!(error instanceof OpTypeError)) throw error;
-    throw new Problem({ code: error.code, severity: 'error', message: error.message, labels: [at(span)], notes: callNotes(context, span) });
+    const message = error.message.endsWith('.') ? error.message : `${error.message}.`;
+    throw new Problem({ code: error.code, severity: 'error', message, labels: [at(span)], notes: callNotes(context, span) });
   }
 }
 

@@ -3,7 +3,7 @@
  * defaults or are not known, tensors come from the signature with sizes left open. The graph is thrown away.
  */
 import type { Declaration, FunctionDeclaration, LayerDeclaration, Parameter, Signature } from '../../grammar/ast.ts';
-import type { Diagnostics } from '../base/diagnostics.ts';
+import { Diagnostics } from '../base/diagnostics.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { symbol } from '../types/dim.ts';
 import { bindHyper } from './arguments.ts';
@@ -20,9 +20,16 @@ import { bool, float, int, string, tensor, unknown, type OptimizerValue, type Va
 
 /** Checks every definition of a module. Train blocks and tests are checked where they are elaborated. */
 export function checkModule(module: ProgramModule, diagnostics: Diagnostics): void {
-  for (const declaration of module.loaded.tree.declarations)
+  const found = new Diagnostics();
+  checkDeclarations(module, found);
+  // In a text that could not be read as a whole, a name may be unknown because its definition was lost.
+  for (const diagnostic of found.all) if (!module.loaded.isBroken || diagnostic.code !== 'unknown-name') diagnostics.report(diagnostic);
+}
+
+function checkDeclarations(module: ProgramModule, found: Diagnostics): void {
+  for (const declaration of module.loaded.healthy)
     for (const chosen of choices(declaration)) {
-      const context = createContext(createBuilder('check'), diagnostics, { symbolic: true });
+      const context = createContext(createBuilder('check'), found, { symbolic: true });
       attempt(context, () => {
         checkDeclaration(context, module.scope, declaration, chosen);
         return unknown;
@@ -81,7 +88,9 @@ const named = new Set(['str', 'list', 'record', 'function', 'layer', 'data', 'op
 /** Arguments that a signature allows; parameters without a type are unknown, except the step of a schedule. */
 function openArguments(context: Context, scope: Scope, signature: Signature, role: string): Given[] {
   const sizes = createSizes();
-  return signature.parameters.map((parameter): Given => {
+  // A name that stands twice was reported; the first is enough here.
+  const once = signature.parameters.filter(({ name }, place) => signature.parameters.findIndex((other) => other.name.name === name.name) === place);
+  return once.map((parameter): Given => {
     const { type, name, span } = parameter;
     if (type?.kind === 'tensor-type') return { name: name.name, value: openTensor(context, scope, sizes, type, name.name, span), span };
     if (role === 'schedule') return { name: name.name, value: tensor(emit(context, span, (builder) => builder.input(name.name, 'scalar', { dtype: 'f32', shape: [] }))), span };

@@ -26,15 +26,13 @@ export function defineByIndex(context: Context, variables: readonly IndexVariabl
 }
 
 function define(context: Context, index: IndexScope, variables: readonly IndexVariable[], body: Expression, scope: Scope, span: Span): Value {
-  const hasRest = variables.some(({ name }) => name.name === '...');
-  const named = variables.filter(({ name }) => name.name !== '...');
-  const inner = bindIndices(context, index, named, scope);
+  const inner = bindIndices(context, index, variables, scope);
   inferRanges(context, index, body, inner.scope);
   const value = context.evaluator.evaluate(context, inner.scope, body);
   if (value.kind === 'unknown') return unknown;
   const elements = asElements(context, { value, span: body.span });
   const rest = index.rest.toReversed();
-  const axes = hasRest ? [...rest, ...inner.axes] : inner.axes;
+  const axes = namesRest(variables) ? [...rest, ...inner.axes] : inner.axes;
   for (const axis of freeAxes(elements))
     if (!axes.includes(axis)) fail(context, 'index-unused', { name: axis.name }, [at(axis.span)], { hint: 'Reduce over it, or name it on the left.' });
   for (const axis of axes) sizeOf(context, axis);
@@ -44,19 +42,25 @@ function define(context: Context, index: IndexScope, variables: readonly IndexVa
 /** `sum[d] …`, inside index notation or on its own, where only `...` may be left over. */
 export function evaluateReduction(context: Context, node: Reduction, scope: Scope): Value {
   const inner = context.index?.reductions.get(node);
-  if (inner !== undefined) return reduceElements(context, node, inner.scope, inner.axes);
+  if (inner !== undefined) return reduceElements(context, node, inner.scope, reducedAxes(context, node, inner.axes));
   // Outermost, or one that the analysis did not reach (in a block, say): a notation of its own.
   const index = createIndexScope();
   const value = standing(context, { index }, () => {
     inferRanges(context, index, node, scope);
     const own = index.reductions.get(node);
     if (own === undefined) throw new Error('the analysis missed the reduction it began with');
-    return reduceElements(context, node, own.scope, own.axes);
+    return reduceElements(context, node, own.scope, reducedAxes(context, node, own.axes));
   });
   if (value.kind !== 'indexed') return value;
   const rest = index.rest.toReversed();
   return freeAxes(value).every((axis) => rest.includes(axis)) ? tensor(materialize(context, value, rest, node.span)) : value;
 }
+
+const namesRest = (variables: readonly IndexVariable[]): boolean => variables.some(({ name }) => name.name === '...');
+
+/** `sum[..., d]` reduces over the leading axes too. */
+const reducedAxes = (context: Context, node: Reduction, named: readonly Axis[]): readonly Axis[] =>
+  namesRest(node.indices) ? [...(context.index?.rest ?? []).toReversed(), ...named] : named;
 
 function reduceElements(context: Context, node: Reduction, scope: Scope, over: readonly Axis[]): Value {
   if (node.monoid === 'sum' || node.monoid === 'mean') {

@@ -36,7 +36,7 @@ interface Bound {
 /** Binds index variables; explicit ranges are evaluated outside of them. */
 export function bindIndices(context: Context, index: IndexScope, variables: readonly IndexVariable[], scope: Scope): { scope: Scope; axes: Axis[] } {
   const inner = createScope(scope);
-  const axes = variables.map(({ name, range }): Axis => {
+  const axes = variables.filter(({ name }) => name.name !== '...').map(({ name, range }): Axis => {
     const axis: Axis = { name: name.name, span: name.span, order: index.next++ };
     let offset: Dim = 0;
     if (range !== undefined) {

@@ -90,7 +90,7 @@ function readElement(context: Context, value: GraphValue, items: readonly Item[]
     if (position.kind === 'index' || position.kind === 'indexed') positions.push(position);
     else if (position.kind === 'int') positions.push({ kind: 'index', terms: [], offset: fromStart(context, position.value, shape[positions.length], positions.length, item.span) });
     else if (position.kind === 'tensor' && position.value.type.shape.length === 0) positions.push({ kind: 'indexed', value: position.value, index: [] });
-    else return fail(context, 'index-not-affine', {}, [at(item.span, `this is ${describe(position)}`)]);
+    else return fail(context, 'index-not-affine', {}, [at(item.span, `this is ${describe(position)}`)], position.kind === 'tensor' ? { hint: 'Say which element: `ids[i]`.' } : {});
   }
   if (positions.some((position) => position.kind === 'indexed')) return gatherRead(context, value, positions, span);
   return { kind: 'indexed', value, index: positions.flatMap((position) => (position.kind === 'index' ? [position] : [])) };

@@ -40,7 +40,7 @@ export function loadProgram(entry: Source, readModule: ReadModule): Program {
       if (declaration.kind !== 'test') scope.names.set(declaration.name.name, declare(declaration, scope));
     modules.set(module, { loaded: module, scope });
   }
-  for (const module of loaded.modules) resolveNames(module, loaded, builtins.names.keys(), diagnostics);
+  for (const module of loaded.modules) if (!module.isBroken) resolveNames(module, loaded, builtins.names.keys(), diagnostics);
   const found = modules.get(loaded.entry);
   if (found === undefined) throw new Error('the entry was not loaded');
   return { entry: found, modules: [...modules.values()], diagnostics };

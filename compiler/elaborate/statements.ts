@@ -3,7 +3,7 @@ import type { Assign, Block, Conditional, Let, Statement } from '../../grammar/a
 import { didYouMean } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import { equal } from '../types/dim.ts';
-import { align } from './align.ts';
+import { align, constantOf } from './align.ts';
 import { at, attempt, emit, fail, readSlot, standing, type Context } from './context.ts';
 import { defineByIndex } from './index-notation.ts';
 import { bind, createScope, find, visibleNames, type Scope } from './scope.ts';
@@ -99,6 +99,7 @@ function assignSlot(context: Context, slot: Slot, value: Value, span: Span): voi
   if (value.kind === 'unknown') return;
   const name = slot.declaration.name.name;
   readSlot(context, slot);
+  if (isNumber(value)) return assignSlot(context, slot, { kind: 'tensor', value: constantOf(context, value, slot.type.dtype, slot.type.shape, span, name) }, span);
   const found = value.kind === 'tensor' ? value.value.type : undefined;
   const fits = found !== undefined && found.dtype === slot.type.dtype && found.shape.length === slot.type.shape.length && found.shape.every((size, axis) => equal(size, slot.type.shape[axis]));
   if (value.kind !== 'tensor' || !fits)

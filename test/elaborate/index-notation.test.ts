@@ -144,6 +144,16 @@ const cases: readonly Case[] = [
     inputs: [['f32', 2, 3, 4], ['f32', 4]], shape: [2, 3], naive: ([x, w], a, b) => sum(4, (d) => element(x, a, b, d) * element(w, d)), nodes: { contract: 1, view: 0 },
   },
   {
+    says: '`...` on the left', text: 'fn f(x: f32[..., D], w: f32[D]) -> f32[..., D] {\n let y[..., d] = x[..., d] * w[d] - min[e] x[..., e]\n y }',
+    inputs: [['f32', 2, 3, 4], ['f32', 4]], shape: [2, 3, 4],
+    naive: ([x, w], a, b, d) => element(x, a, b, d) * element(w, d) - Math.min(...[0, 1, 2, 3].map((e) => element(x, a, b, e))),
+  },
+  {
+    says: 'a sum over leading axes', text: 'fn f(x: f32[..., D], w: f32[D]) -> f32[D] {\n let y[d] = sum[...] x[..., d] * x[..., d] * w[d]\n y }',
+    inputs: [['f32', 2, 3, 4], ['f32', 4]], shape: [4],
+    naive: ([x, w], d) => element(w, d) * sum(2, (a) => sum(3, (b) => element(x, a, b, d) ** 2)), nodes: { contract: 1 },
+  },
+  {
     says: 'indices as numbers', text: 'fn f(x: f32[T, U]) -> f32[T, U] {\n let y[t, u] = where(2*u <= t + 1, x[t, u] * t, f32(u) / 2)\n y }',
     inputs: [['f32', 3, 4]], shape: [3, 4], naive: ([x], t, u) => (2 * u <= t + 1 ? element(x, t, u) * t : u / 2),
   },

@@ -69,6 +69,10 @@ function join(call: BuiltinCall, stacked: boolean): Value {
     const joined = stacked ? [...shape.slice(0, axis), length, ...shape.slice(axis)] : shape.map((size, place) => (place === axis ? multiply(size, length) : size));
     return added(call, (builder) => builder.constant(0, dtype, joined));
   }
+  for (const x of tensors) {
+    const alike = x.type.dtype === first.type.dtype && x.type.shape.length === first.type.shape.length && x.type.shape.every((size, place) => (!stacked && place === axis) || equal(size, first.type.shape[place]));
+    if (!alike) fail(context, 'parts-differ', { callee: call.builtin.name, first: showType(first.type), other: showType(x.type), but: stacked ? '' : ` but axis ${axis}` }, [at(place)]);
+  }
   const parts = stacked
     ? tensors.map((x) => emit(context, span, (builder) => builder.reshape(x, [...x.type.shape.slice(0, axis), 1, ...x.type.shape.slice(axis)])))
     : tensors;
