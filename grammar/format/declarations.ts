@@ -44,7 +44,10 @@ export class ModelPrinter extends ExpressionPrinter {
   private use(node: Use): Doc {
     const module = this.with(node.module, () => (node.module.isFile ? quotePlain(node.module.text) : node.module.text));
     const names = node.names.map(({ name, alias }) => [this.name(name), alias === undefined ? '' : [' as ', this.name(alias)]]);
-    return ['use ', module, ' ', this.list('{', names, '}', node, line)];
+    if (names.length === 0) return ['use ', module, ' ', this.list('{', names, '}', node)];
+    // Names are many and short: as many on a line as there is room for.
+    const parts = names.flatMap((name, at): Doc[] => (at === names.length - 1 ? [name] : [[name, ','], line]));
+    return ['use ', module, ' ', group(['{', indent([line, builders.fill(parts)]), builders.ifBreak(',', ''), line, '}'])];
   }
 
   private hyper(parameters: readonly Parameter[], around: Node): Doc {

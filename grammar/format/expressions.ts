@@ -26,6 +26,12 @@ function tightness(node: Expression): number {
   return node.kind === 'if' ? 0 : atomic;
 }
 
+const isNumber = (node: Expression): boolean => node.kind === 'number' || (node.kind === 'unary' && node.operator === '-' && node.operand.kind === 'number');
+
+/** Numbers, and short lists of them, such as points. */
+const isTabular = (node: Expression): boolean =>
+  isNumber(node) || ((node.kind === 'list' || node.kind === 'tuple') && node.elements.length > 0 && node.elements.length <= 4 && node.elements.every(isNumber));
+
 /** A line that begins with `-` would go on with the expression above it. */
 function startsWithMinus(node: Expression): boolean {
   if (node.kind === 'unary') return node.operator === '-';
@@ -62,10 +68,15 @@ export abstract class ExpressionPrinter extends PrinterBase {
   }
 
   protected signature(node: Signature, hasParameters: boolean): Doc {
-    return this.with(node, () => [
-      hasParameters ? this.list('(', node.parameters.map((one) => this.parameter(one)), ')', node) : '',
-      node.result === undefined ? '' : [' -> ', this.type(node.result)],
-    ]);
+    return this.with(node, () => {
+      const parameters = node.parameters.map((one) => this.parameter(one));
+      const list = hasParameters ? this.list('(', parameters, ')', node) : '';
+      if (node.result === undefined) return list;
+      const result = this.type(node.result);
+      const oneLine = hasParameters && parameters.length > 0 ? ['(', join(', ', parameters), ')'] : list;
+      // Too long for one line: the result goes to the next, if that is enough.
+      return builders.conditionalGroup([[list, ' -> ', result], [oneLine, indent([builders.hardline, '-> ', result])], [list, ' -> ', result]]);
+    });
   }
 
   protected parameter(node: Parameter): Doc {
@@ -135,6 +146,7 @@ export abstract class ExpressionPrinter extends PrinterBase {
         return this.list('(', node.elements.map((one) => this.expression(one)), ')', node);
       }
       case 'list':
+        if (node.elements.length > 0 && node.elements.every(isTabular)) return this.table(node.elements);
         return this.list('[', node.elements.map((one) => this.expression(one)), ']', node);
       case 'comprehension':
         return group(['[', indent([builders.softline, this.expression(node.element), line, 'for ', this.name(node.name), ' in ',
@@ -151,6 +163,15 @@ export abstract class ExpressionPrinter extends PrinterBase {
         return ['scan ', node.reverse ? 'reverse ' : '', sequences, ' over ', this.expression(node.over), parts, ' ', this.block(node.body, true)];
       }
     }
+  }
+
+  /** `[1, 2, 3, …]`: as many on a line as there is room for. */
+  private table(elements: readonly Expression[]): Doc {
+    const parts = elements.flatMap((one, at): Doc[] => {
+      const isLast = at === elements.length - 1;
+      return isLast ? [this.expression(one)] : [[this.expression(one), ','], line];
+    });
+    return group(['[', indent([builders.softline, builders.fill(parts)]), builders.ifBreak(',', ''), builders.softline, ']']);
   }
 
   /** Holes stay on one line: a string may not be broken. */
@@ -214,23 +235,29 @@ export abstract class ExpressionPrinter extends PrinterBase {
     return group([start, isIndented ? indent(printed) : printed]);
   }
 
+  /** Broken, each `then` on its own line; a branch that is a block keeps its brace beside the word instead. */
   private ladder(node: Expression): Doc {
     const { operands } = chain(node);
+    const hasBlock = operands.some((operand) => operand.kind === 'block');
+    const gap = hasBlock ? ' ' : line;
     const parts: Doc[] = [];
     for (let at = 0; at + 1 < operands.length; at += 2) {
       const condition = operands[at];
       const value = operands[at + 1];
       if (condition === undefined || value === undefined) break;
-      parts.push(at === 0 ? 'if ' : [line, 'else if '], this.expression(condition), indent([line, 'then ', this.expression(value)]));
+      const then = [gap, 'then ', this.expression(value)];
+      parts.push(at === 0 ? 'if ' : [gap, 'else if '], this.expression(condition), hasBlock ? then : indent(then));
     }
     const last = operands[operands.length - 1];
-    if (last !== undefined) parts.push(line, 'else ', this.expression(last));
+    if (last !== undefined) parts.push(gap, 'else ', this.expression(last));
     return group(parts);
   }
 
   private arguments(open: string, items: readonly Argument[], close: string, around: Node): Doc {
     const docs = items.map((item) => this.with(item, () => (item.name === undefined ? this.expression(item.value) : [this.name(item.name), ': ', this.expression(item.value)])));
-    return this.list(open, docs, close, around);
+    const [only] = items;
+    const isHugged = items.length === 1 && only?.name === undefined && (only?.value.kind === 'list' || only?.value.kind === 'record');
+    return isHugged ? [open, docs, close] : this.list(open, docs, close, around);
   }
 
   private field(field: { readonly name: Identifier; readonly value: Expression }): Doc {
@@ -255,7 +282,8 @@ export abstract class ExpressionPrinter extends PrinterBase {
 
   /** What stands behind a `=`: on the same line, or all of it below. */
   protected assigned(value: Expression): Doc {
-    const isRow = ['binary', 'pipe', 'unary', 'range', 'reduction', 'if', 'string'].includes(value.kind);
+    const hasBlock = value.kind === 'if' && chain(value).operands.some((operand) => operand.kind === 'block');
+    const isRow = !hasBlock && ['binary', 'pipe', 'unary', 'range', 'reduction', 'if', 'string'].includes(value.kind);
     if (!isRow) return [' ', this.expression(value)];
     const doc = this.with(value, () => (value.kind === 'binary' || value.kind === 'pipe' ? this.row(value, false) : this.bare(value)));
     return group(indent([line, doc]));
