@@ -5,6 +5,7 @@
  * output, when something needs it in memory, or when computing it at each use would cost more than a round trip.
  */
 import type { Node, Value } from '../graph/graph.ts';
+import { assembleParts } from './assemble.ts';
 import { elements, producerOf } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { isPointwise, isRead } from './lower.ts';
@@ -29,6 +30,7 @@ export function chooseRoots(frame: Frame): void {
     decide(frame, measure(frame, before), before);
     before = new Set(frame.roots);
   }
+  assembleParts(frame, countReaders(frame));
 }
 
 function measure(frame: Frame, roots: ReadonlySet<Value>): Map<Value, Cost> {

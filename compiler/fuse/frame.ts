@@ -13,8 +13,11 @@ export interface Place {
   readonly buffer: Buffer;
   readonly prefix: readonly Affine[];
   readonly sizes: readonly number[];
-  /** The value's first axis is a part of a longer one: starts there, of so many. What a loop carries is one slot longer than its steps. */
-  readonly window?: { readonly start: number; readonly size: number };
+  /**
+   * An axis of the value is a part of a longer one: starts there, of so many. What a loop carries is one slot longer than
+   * its steps; a part of a concatenation lies inside the whole.
+   */
+  readonly window?: { readonly axis: number; readonly start: number; readonly size: number };
 }
 
 /** A loop body's input that is a value outside the loop, at the loop's position along its first axis or whole. */
@@ -44,6 +47,8 @@ export interface Frame {
   /** Roots that lowering asked for because they cannot be computed at a use. */
   readonly forced: Set<Value>;
   readonly updates: Update[];
+  /** Values that nothing computes: their parts are written side by side. */
+  readonly assembled: Map<Value, readonly Value[]>;
   readonly session: Session;
 }
 
@@ -103,11 +108,19 @@ export function placeOf(frame: Frame, value: Value): Place {
   return place;
 }
 
-/** The access to an element of a place; `shape` is how the value is seen (a window keeps its first axis). */
+/** Can the place be seen with this shape? A window has to keep its axis, and all axes before it. */
+export const canSee = ({ window }: Place, own: readonly number[], shape: readonly number[]): boolean =>
+  window === undefined || own.every((size, axis) => axis > window.axis || shape[axis] === size);
+
+/** The access to an element of a place; `shape` is how the value is seen. */
 export function accessAt({ buffer, prefix, sizes, window }: Place, shape: readonly number[], index: readonly Coordinate[]): Access {
-  if (window === undefined) return { buffer, shape: [...sizes, ...shape], index: [...prefix, ...index] };
-  const [first, ...rest] = index;
-  return { buffer, shape: [...sizes, window.size, ...shape.slice(1)], index: [...prefix, shifted(first, window.start, shape[0]), ...rest] };
+  const seen = [...shape];
+  const at = [...index];
+  if (window !== undefined) {
+    seen[window.axis] = window.size;
+    at[window.axis] = shifted(index[window.axis], window.start, shape[window.axis]);
+  }
+  return { buffer, shape: [...sizes, ...seen], index: [...prefix, ...at] };
 }
 
 /** The coordinate in the longer axis; one computed from data stays out of range where it was. */

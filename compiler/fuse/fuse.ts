@@ -71,6 +71,7 @@ function emitPlan(plan: Plan, enclosing: readonly Axis[], count: { next: number 
   const { sorted } = sortGroups(groups, before);
   const needed = new Set(frame.updates.map(({ value }) => value));
   for (const group of groups) for (const read of outsideReads(group)) needed.add(read.value);
+  for (const parts of frame.assembled.values()) for (const part of parts) needed.add(part);
   return gatherKernels(sorted, before).map((together): Step => {
     const [{ loop }] = together;
     if (loop !== undefined) return { kind: 'repeat', axis: loop.axis, reverse: loop.reverse, body: emitPlan(loop.body, [...enclosing, loop.axis], count) };

@@ -30,9 +30,11 @@ const mostRoots = 16;
 export function joinGroups(frame: Frame, groups: readonly Group[], decide: (decision: FusionDecision) => void): Group[] {
   const web = createWeb(frame, groups, decide);
   for (const group of [...groups].reverse()) if (group.kind === 'contraction') web.joinEpilogue(group);
-  for (const group of groups) web.joinReaders(group);
-  web.joinSiblings();
-  for (const group of groups) web.joinReaders(group);
+  for (const mode of ['same points', 'same rows'] as const) {
+    for (const group of [...web.groups]) web.joinReaders(group, mode);
+    web.joinSiblings();
+    for (const group of [...web.groups]) web.joinReaders(group, mode);
+  }
   return [...web.groups];
 }
 
@@ -131,7 +133,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     const others = new Set(shared.map((axis) => pairs.get(axis)));
     const fits = (group: Group, kept: ReadonlySet<Axis | undefined>): boolean =>
       group.roots.every((root) => stageKind(root.node) === 'store' || root.axes.every((axis) => kept.has(axis) || (stageKind(root.node) === 'cumulate' && !group.outer.includes(axis))));
-    const whole = shared.length === first.outer.length && shared.length === second.outer.length;
+    const whole = isWhole(first, second, pairs);
     const samePoints = whole && storesOnly(first) && storesOnly(second);
     if (siblings && !whole) return undefined;
     if (first.roots.length + second.roots.length > mostRoots && siblings) return undefined;
@@ -167,7 +169,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     }
   }
 
-  function joinReaders(given: Group): void {
+  function joinReaders(given: Group, mode: 'same points' | 'same rows'): void {
     let group: Group | undefined = groups.has(given) ? given : undefined;
     while (group !== undefined) {
       const current: Group = group;
@@ -176,7 +178,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       for (const reader of neighbours(after, current)) {
         if (reader.kind !== 'region' || !readsFrom(reader, current) || hasDetour(current, reader)) continue;
         const pairs = matchReads(current, reader);
-        group = pairs === undefined ? undefined : tryRegions(current, reader, pairs, false);
+        group = pairs === undefined || (mode === 'same points' && !isWhole(current, reader, pairs)) ? undefined : tryRegions(current, reader, pairs, false);
         if (group !== undefined) break;
       }
     }
@@ -187,7 +189,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     for (const group of groups)
       if (group.kind === 'region')
         for (const value of new Set(outsideReads(group).map((read) => read.value))) {
-          if (elements(value) < smallPoints / 4) continue;
+          if (elements(value) < 16) continue;
           const list = readers.get(value);
           if (list === undefined) readers.set(value, [group]);
           else list.push(group);
@@ -215,6 +217,10 @@ function readsFrom(reader: Group, source: Group): boolean {
   const own = new Set(source.roots.map(({ value }) => value));
   return reader.roots.some(({ reads }) => reads.some(({ value }) => own.has(value)));
 }
+
+/** Do both run over the very same points? */
+const isWhole = (first: Group, second: Group, pairs: Match): boolean =>
+  first.outer.length === second.outer.length && first.outer.every((axis) => second.outer.some((other) => pairs.get(axis) === other));
 
 const invert = (pairs: Match): Match => new Map([...pairs].map(([from, to]) => [to, from]));
 

@@ -4,7 +4,7 @@ import { binaryOps, unaryOps } from '../graph/graph.ts';
 import { affine, apply, both, cast, combine, coordinateValue, insideCondition, isInside, load, number, sameIndex } from '../loop/build.ts';
 import type { Coordinate, Expression, Scalar } from '../loop/loop.ts';
 import { concrete } from '../types/dim.ts';
-import { accessAt, createBuffer, NeedsCut, NeedsRoot, placeOf, producerOf, shapeOf } from './frame.ts';
+import { accessAt, canSee, createBuffer, NeedsCut, NeedsRoot, placeOf, producerOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { linearize, reshapeIndex } from './reshape-index.ts';
 
@@ -55,7 +55,8 @@ function read(scope: Scope, frame: Frame, value: Value, index: readonly Coordina
   const place = placeOf(frame, value);
   const element = load(accessAt(place, shape, index));
   // Outside the window there are other elements, where the value has zeros.
-  const condition = place.window === undefined ? undefined : isInsideAll(scope, index.slice(0, 1), shape);
+  const axis = place.window?.axis;
+  const condition = axis === undefined ? undefined : isInsideAll(scope, [index[axis]], [shape[axis]]);
   return condition === undefined ? element : apply('where', condition, element, number(0, element.dtype));
 }
 
@@ -124,7 +125,7 @@ function reshaped(scope: Scope, frame: Frame, value: Value, x: Value, index: rea
   const inner = reshapeIndex(index, shapeOf(value), shapeOf(x));
   if (inner !== undefined && !('axis' in inner)) return lower(scope, frame, x, inner);
   const base = behind(frame, x);
-  if (base !== undefined && (base.frame.places.get(base.value)?.window === undefined || shapeOf(value)[0] === shapeOf(base.value)[0])) return read(scope, base.frame, base.value, index, shapeOf(value));
+  if (base !== undefined && canSee(placeOf(base.frame, base.value), shapeOf(base.value), shapeOf(value))) return read(scope, base.frame, base.value, index, shapeOf(value));
   if (inner !== undefined) throw new NeedsCut(inner.axis, inner.inner);
   throw new NeedsRoot(frame, base === undefined ? x : value);
 }

@@ -15,8 +15,10 @@ export function dependencies(frame: Frame, groups: readonly Group[]): Map<Group,
     before.set(group, needs);
     for (const { frame: owner, value } of outsideReads(group)) {
       if (owner !== frame) continue;
-      const source = writer.get(value);
-      if (source !== undefined && source !== group) needs.add(source);
+      for (const part of frame.assembled.get(value) ?? [value]) {
+        const source = writer.get(part);
+        if (source !== undefined && source !== group) needs.add(source);
+      }
       const known = readers.get(value);
       if (known === undefined) readers.set(value, [group]);
       else known.push(group);

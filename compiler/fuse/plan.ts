@@ -53,7 +53,7 @@ function emptyFrame(session: Session, graph: Graph, depth: number): Frame {
   return {
     graph, session, depth, producers,
     nodes: graph.nodes.filter((node) => live.has(node)),
-    places: new Map(), aliases: new Map(), roots: new Set(), forced: new Set(), updates: [],
+    places: new Map(), aliases: new Map(), roots: new Set(), forced: new Set(), updates: [], assembled: new Map(),
   };
 }
 
@@ -102,7 +102,7 @@ function prepareLoops(frame: Frame): void {
     for (let k = node.attributes.carried; k < node.outputs.length; k++) {
       const slots = carriedSlots(node, k);
       const carrier = slots === undefined ? undefined : frame.places.get(node.outputs[slots.carried]);
-      if (slots !== undefined && carrier !== undefined) frame.places.set(node.outputs[k], { buffer: carrier.buffer, prefix: [], sizes: [], window: { start: slots.start, size: trips + 1 } });
+      if (slots !== undefined && carrier !== undefined) frame.places.set(node.outputs[k], { buffer: carrier.buffer, prefix: [], sizes: [], window: { axis: 0, start: slots.start, size: trips + 1 } });
     }
     const prepared: Node = { ...node, inputs };
     frame.nodes[at] = prepared;
@@ -134,7 +134,7 @@ export function planFrame(frame: Frame): Plan {
       const groups: Group[] = [];
       for (const node of frame.nodes) {
         if (node.op === 'loop') groups.push(planLoop(frame, node));
-        else if (frame.roots.has(node.outputs[0])) groups.push(createGroup(frame, node.outputs[0]));
+        else if (frame.roots.has(node.outputs[0]) && !frame.assembled.has(node.outputs[0])) groups.push(createGroup(frame, node.outputs[0]));
       }
       return { frame, groups };
     } catch (error) {
