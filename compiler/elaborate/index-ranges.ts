@@ -10,7 +10,7 @@ import type { Span } from '../base/source.ts';
 import { add, equal, floorDivide, multiply, show, subtract, type Dim } from '../types/dim.ts';
 import { at, fail, standing, type Context } from './context.ts';
 import { bind, createScope, find, type Scope } from './scope.ts';
-import { describe, showType, type Axis, type IndexValue, type Value } from './value.ts';
+import { describe, showType, unknown, type Axis, type IndexValue, type Value } from './value.ts';
 
 /** One definition in index notation, reductions inside it included. */
 export interface IndexScope {
@@ -90,9 +90,9 @@ const isNegative = (dim: Dim): boolean => typeof dim === 'number' && dim < 0;
 
 /** The range of the only unknown index of a position: the largest that stays inside. */
 function solve({ index, size }: Bound): boolean {
-  const unknown = index.terms.filter(({ axis }) => axis.size === undefined);
-  const [only] = unknown;
-  if (unknown.length !== 1) return false;
+  const open = index.terms.filter(({ axis }) => axis.size === undefined);
+  const [only] = open;
+  if (open.length !== 1) return false;
   const [low, high] = extremes({ ...index, terms: index.terms.filter((term) => term !== only) });
   only.axis.size = isNegative(only.scale)
     ? add(floorDivide(low, multiply(-1, only.scale)), 1)
@@ -122,15 +122,34 @@ function checkBound(context: Context, { index, size, axis, span }: Bound): void 
     });
 }
 
-function collect(context: Context, index: IndexScope, expression: Expression, scope: Scope, bounds: Bound[]): void {
+function collect(context: Context, index: IndexScope, expression: Expression, scope: Scope, bounds: Bound[], isOwn = true): void {
+  const introduced = namesIntroduced(expression);
+  if (introduced !== undefined) {
+    // What these names stand for is known only when it is evaluated; a reduction among them is a notation of its own.
+    const inner = createScope(scope);
+    for (const name of introduced) bind(inner, name, unknown);
+    for (const part of parts(expression)) collect(context, index, part, inner, bounds, false);
+    return;
+  }
   if (expression.kind === 'reduction') {
+    if (!isOwn) return;
     const inner = bindIndices(context, index, expression.indices, scope);
     index.reductions.set(expression, inner);
     collect(context, index, expression.body, inner.scope, bounds);
     return;
   }
   if (expression.kind === 'index') collectRead(context, index, expression, scope, bounds);
-  for (const part of parts(expression)) collect(context, index, part, scope, bounds);
+  for (const part of parts(expression)) collect(context, index, part, scope, bounds, isOwn);
+}
+
+/** The names an expression gives to its parts; undefined for those that give none. */
+function namesIntroduced(expression: Expression): readonly string[] | undefined {
+  switch (expression.kind) {
+    case 'block': return expression.statements.flatMap((statement) => (statement.kind === 'let' ? statement.names.map(({ name }) => name) : []));
+    case 'comprehension': return [expression.name.name];
+    case 'scan': return [...expression.sequences.map(({ name }) => name), ...expression.carried.map(({ name }) => name.name)];
+    default: return undefined;
+  }
 }
 
 const mentionsIndex = (expression: Expression, scope: Scope): boolean =>

@@ -252,6 +252,8 @@ export const slotPath = (slot: Slot): string => `${pathOf(slot.owner) ?? slot.ow
 
 export const showType = (type: TensorType): string => (type.shape.length === 0 ? type.dtype : `${type.dtype}${showShape(type.shape)}`);
 
+const roleWords = { fn: 'function', loss: 'loss', metric: 'metric', schedule: 'schedule', init: 'initializer' } as const;
+
 /** A value in the user's words: `the tensor f32[3, 4]`, `the layer Linear`. */
 export function describe(value: Value): string {
   switch (value.kind) {
@@ -264,7 +266,7 @@ export function describe(value: Value): string {
     case 'tuple': return `a tuple of ${value.elements.length}`;
     case 'record': return `the record { ${[...value.fields.keys()].join(', ')} }`;
     case 'range': return `the range ${show(value.from)}..${show(value.to)}`;
-    case 'function': return `the ${value.declaration.role === 'fn' ? 'function' : value.declaration.role} \`${value.declaration.name.name}\``;
+    case 'function': return `the ${roleWords[value.declaration.role]} \`${value.declaration.name.name}\``;
     case 'builtin': return `the function \`${value.builtin.name}\``;
     case 'initializer': return `the initializer \`${value.declaration.name.name}\``;
     case 'layer': return `the ${value.declaration.role} \`${value.declaration.name.name}\``;

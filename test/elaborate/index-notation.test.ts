@@ -154,6 +154,12 @@ const cases: readonly Case[] = [
     naive: ([x, w], d) => element(w, d) * sum(2, (a) => sum(3, (b) => element(x, a, b, d) ** 2)), nodes: { contract: 1 },
   },
   {
+    says: 'blocks inside, with names and reductions of their own',
+    text: 'fn f(a: f32[I, J], b: f32[J]) -> f32[I] {\n let y[i] = a[i, 0] + (if I > 1 then { let b = 2 * b\n let n = sum[j] a[i, j] * b[j]\n n + 1 } else b[0])\n y }',
+    inputs: [['f32', 3, 4], ['f32', 4]], shape: [3],
+    naive: ([a, b], i) => element(a, i, 0) + 1 + 2 * sum(4, (j) => element(a, i, j) * element(b, j)), nodes: { contract: 1 },
+  },
+  {
     says: 'indices as numbers', text: 'fn f(x: f32[T, U]) -> f32[T, U] {\n let y[t, u] = where(2*u <= t + 1, x[t, u] * t, f32(u) / 2)\n y }',
     inputs: [['f32', 3, 4]], shape: [3, 4], naive: ([x], t, u) => (2 * u <= t + 1 ? element(x, t, u) * t : u / 2),
   },
