@@ -16,6 +16,9 @@ const expensive: Readonly<Record<string, number>> = { exp: 12, log: 12, sin: 15,
 /** Recomputing at most this much at every further use is cheaper than a trip through memory (8 bytes at about 10 GB/s). */
 const cheapFlops = 30;
 
+/** More uses than this need not be told apart. */
+const manyUses = 16;
+
 interface Cost {
   readonly flops: number;
   /** Large values read; what is much smaller than the value itself comes from cache. */
@@ -72,7 +75,7 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
     const known = demands.get(value);
     if (known === undefined) demands.set(value, { by: new Set(by), size });
     else {
-      for (const root of by) known.by.add(root);
+      if (known.by.size < manyUses) for (const root of by) known.by.add(root);
       known.size = Math.max(known.size, size);
     }
   };

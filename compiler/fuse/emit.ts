@@ -43,16 +43,15 @@ export function emitKernel(around: Surroundings, groups: readonly Group[], name:
 }
 
 /** A later stage reads the value at another point of the inner axes than the one at hand: it has to be stored. */
-class MustKeep extends Error {
+class MustKeep {
   readonly value: Value;
   constructor(value: Value) {
-    super('a value has to be kept');
     this.value = value;
   }
 }
 
 /** The root does not fit into the stage at hand. */
-class NextStage extends Error {}
+class NextStage {}
 
 function freshName(names: Set<string>, base: string): string {
   let name = base;

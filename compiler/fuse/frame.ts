@@ -58,23 +58,21 @@ export interface Session {
   readonly constants: Map<string, Buffer>;
 }
 
-/** Lowering found that a value cannot be computed at a use: it has to be a root of its frame. */
-export class NeedsRoot extends Error {
+/** Lowering found that a value cannot be computed at a use: it has to be a root of its frame. Thrown, always caught; no error, so no stack is kept. */
+export class NeedsRoot {
   readonly frame: Frame;
   readonly value: Value;
   constructor(frame: Frame, value: Value) {
-    super('a value has to be materialized');
     this.frame = frame;
     this.value = value;
   }
 }
 
 /** Lowering found that an axis has to be cut in two for a reshape to become affine. */
-export class NeedsCut extends Error {
+export class NeedsCut {
   readonly axis: Axis;
   readonly inner: number;
   constructor(axis: Axis, inner: number) {
-    super('an axis has to be cut');
     this.axis = axis;
     this.inner = inner;
   }

@@ -49,6 +49,14 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
   for (const [group, needs] of before) for (const need of needs) after.get(need)?.add(group);
   const neighbours = (of: ReadonlyMap<Group, Set<Group>>, group: Group): Set<Group> => of.get(group) ?? new Set();
 
+  /** Pairs that did not join: they will not, as long as both are what they are. */
+  const tried = new Map<Group, Set<Group>>();
+  const note = (first: Group, second: Group): void => {
+    const known = tried.get(first);
+    if (known === undefined) tried.set(first, new Set([second]));
+    else known.add(second);
+  };
+
   /** Is there a way from one to the other through a third? */
   function hasDetour(from: Group, to: Group): boolean {
     const seen = new Set<Group>();
@@ -94,22 +102,22 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     return [...read].reduce((bytes, value) => bytes + elements(value) * dtypeBytes[value.type.dtype], 0);
   }
 
+  const replaced = new Map(frame.updates.flatMap(({ value, old }) => (old === undefined ? [] : [[value, old] as const])));
+
   /** Would the joined group overwrite something one of its roots still reads at another point? */
   function overwrites(first: Group, second: Group, pairs: Match, samePoints: boolean): boolean {
-    for (const { value, old } of frame.updates) {
-      if (old === undefined) continue;
-      for (const [from, to] of [[first, second], [second, first]]) {
-        const writer = from.roots.find((root) => root.value === value);
-        if (writer === undefined) continue;
+    for (const [from, to] of [[first, second], [second, first]])
+      for (const writer of from.roots) {
+        const old = replaced.get(writer.value);
+        if (old === undefined) continue;
         const renamed = from === first ? pairs : invert(pairs);
-        if (to.roots.some((root) => root.reads.some((read) => read.frame === frame && read.value === old && !(samePoints && readsItself(writer, read, renamed))))) return true;
+        if (to.roots.some((root) => root.reads.some((read) => read.value === old && read.frame === frame && !(samePoints && readsItself(writer, read, renamed))))) return true;
       }
-    }
     return false;
   }
 
   function tryEpilogue(product: Group, reader: Group): Group | undefined {
-    if (!storesOnly(reader) || hasDetour(product, reader)) return undefined;
+    if (!storesOnly(reader)) return undefined;
     const pairs = matchReads(product, reader);
     if (pairs === undefined || pairs.size !== product.outer.length || pairs.size !== reader.outer.length || !reader.outer.every((axis) => [...pairs.values()].includes(axis))) {
       tell(product, reader, false, 'the elements are not read one by one, in one pass');
@@ -119,6 +127,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       tell(product, reader, false, 'it overwrites what the contraction still reads');
       return undefined;
     }
+    if (hasDetour(product, reader)) return undefined;
     unify(product, pairs);
     tell(product, reader, true, 'computed as the sums come out of the contraction');
     return merge(product, reader, 'contraction', product.outer);
@@ -151,6 +160,10 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       tell(first, second, false, 'it overwrites what the other still reads');
       return undefined;
     }
+    if (hasDetour(first, second) || (siblings && hasDetour(second, first))) {
+      tell(first, second, false, 'another kernel has to run between them');
+      return undefined;
+    }
     const kept = new Map([...pairs].filter(([axis]) => shared.includes(axis) || (samePoints && first.outer.includes(axis))));
     unify(first, kept);
     tell(first, second, true, siblings ? 'both read the same memory' : 'same rows');
@@ -176,9 +189,11 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       group = undefined;
       if (current.kind !== 'region') return;
       for (const reader of neighbours(after, current)) {
-        if (reader.kind !== 'region' || !readsFrom(reader, current) || hasDetour(current, reader)) continue;
+        if (reader.kind !== 'region' || !readsFrom(reader, current) || tried.get(current)?.has(reader) === true) continue;
         const pairs = matchReads(current, reader);
-        group = pairs === undefined || (mode === 'same points' && !isWhole(current, reader, pairs)) ? undefined : tryRegions(current, reader, pairs, false);
+        const later = pairs !== undefined && mode === 'same points' && !isWhole(current, reader, pairs);
+        group = pairs === undefined || later ? undefined : tryRegions(current, reader, pairs, false);
+        if (group === undefined && !later) note(current, reader);
         if (group !== undefined) break;
       }
     }
@@ -201,9 +216,10 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
           const [first, second] = [known[i], known[j]];
           if (!groups.has(first) || !groups.has(second) || points(first) !== points(second)) continue;
           if (neighbours(after, first).has(second) || neighbours(after, second).has(first)) continue;
-          if (hasDetour(first, second) || hasDetour(second, first)) continue;
+          if (tried.get(first)?.has(second) === true) continue;
           const pairs = matchSiblings(first, second);
           const merged = pairs === undefined ? undefined : tryRegions(first, second, pairs, true);
+          if (merged === undefined) note(first, second);
           if (merged !== undefined) known[i] = merged;
           if (merged !== undefined) j = i;
         }
