@@ -59,7 +59,7 @@ export class Diagnosed extends Error {
 }
 
 /** From `dist/tools/driver/` and from the sources alike: the folder that holds `stdlib/`. */
-const packageRoot = ((): string => {
+export const packageRoot = ((): string => {
   const here = dirname(fileURLToPath(import.meta.url));
   const up = resolve(here, '../..');
   return up.endsWith(`${posix.sep}dist`) ? dirname(up) : up;
