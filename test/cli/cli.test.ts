@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../tools/cli/main.ts';
 import type { Terminal } from '../../tools/cli/terminal.ts';
@@ -117,6 +117,21 @@ describe('the command line', () => {
     expect((await nacre('ir', path, '--after', 'none')).out).toBe(withoutPlaces(graph.out));
     expect((await nacre('ir', path, '--stage', 'loop')).out).toBe((await nacre('ir', model(), '--stage', 'loop')).out);
     expect((await nacre('ir', file('not.ir', 'nothing of the kind'))).code).toBe(1);
+  });
+
+  it('loads nothing native to check or to format', () => {
+    const seen = new Set<string>();
+    const visit = (path: string): void => {
+      if (seen.has(path)) return;
+      seen.add(path);
+      if (!path.endsWith('.ts')) return;
+      for (const [, type, target = ''] of readFileSync(path, 'utf8').matchAll(/^(?:import|export)( type)?[^'"]*?from '([^']+)'/gm)) {
+        if (type === undefined) visit(target.startsWith('.') ? resolve(dirname(path), target) : target);
+      }
+    };
+    for (const name of ['main', 'check', 'fmt']) visit(resolve(import.meta.dirname, `../../tools/cli/${name}.ts`));
+    expect([...seen].filter((path) => path === 'koffi' || path.includes('runtime/devices/'))).toEqual([]);
+    expect(seen.has('chevrotain')).toBe(true);
   });
 
   it('says what the machine has', async () => {

@@ -30,6 +30,12 @@ async function checkLaws(text: string): Promise<string> {
   return once;
 }
 
+/** Without comparing trees, which would itself need a deep stack. */
+async function checkLength(text: string): Promise<void> {
+  const once = await formatSource(text, 'a.model');
+  expect(once.replaceAll(/[\s,]/g, '')).toBe(text.replaceAll(/[\s,]/g, ''));
+}
+
 const sample = `// top
 use std.layers { Linear, Conv2d as Conv }
 use "./b.model" {B}
@@ -146,6 +152,16 @@ fn g(aaaaaaaaaaaaaaaaaaaaaaaaaaa: f32[B, T, D], bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
     await expect(formatSource('fn f(x = 1', 'a.model')).rejects.toBeInstanceOf(UnreadableSource);
     expect(await formatSource('', 'a.model')).toBe('');
     expect(await formatSource('\uFEFFfn f(x)=x\r\n\r\n\r\n// e\r\n', 'a.model')).toBe('fn f(x) = x\n\n// e\n');
+  });
+
+  it('prints what is as long or as deep as the parser reads', async () => {
+    for (const operator of [' + ', ' ^ ', ' |> ', ' per ']) {
+      await checkLength(`let c = ${Array.from({ length: 5000 }, () => 'x').join(operator)}\n`);
+    }
+    await checkLength(`let c = ${'if a then b else '.repeat(2000)}x\n`);
+    for (const [open, close] of [['f(', ')'], ['[', ']'], ['(a, ', ')'], ['{ a: ', '}']] as const) {
+      await checkLength(`let c = ${open.repeat(128)}x${close.repeat(128)}\n`);
+    }
   });
 
   it('is the printer of the Prettier plugin', async () => {
