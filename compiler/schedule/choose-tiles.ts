@@ -61,7 +61,7 @@ export function chooseTiles(problem: Problem, capabilities: Capabilities): Tiles
       if (mPart.parts * nPart.parts > 1 && items > 64) break;
       const mBlock = mPart.tiles * shape.rows;
       const tiles = { ...shape, mBlock, nBlock: nPart.tiles * width, kBlock, ...packing(problem, mPart.tiles, nPart.tiles, capabilities.cache) };
-      const cycles = itemCycles(problem, tiles, mPart.tiles, nPart.tiles, lanes);
+      const cycles = itemCycles(problem, tiles, mPart.tiles, nPart.tiles, lanes, capabilities.cache);
       // Time on one thread, on the machine's and on more, each against a perfect division; no item below a few microseconds.
       let score = cycles < 15_000 && items > 1 ? 15_000 / cycles : 0;
       for (const [threads, weight] of [[1, 1], [capabilities.units, 2], [4 * capabilities.units, 0.2]])
@@ -73,7 +73,7 @@ export function chooseTiles(problem: Problem, capabilities: Capabilities): Tiles
   }
   if (best === undefined) {
     const tiles = { ...shape, mBlock: mTiles * shape.rows, nBlock: nTiles * width, kBlock, ...packing(problem, mTiles, nTiles, capabilities.cache) };
-    return { ...tiles, cycles: itemCycles(problem, tiles, mTiles, nTiles, lanes) * problem.outer };
+    return { ...tiles, cycles: itemCycles(problem, tiles, mTiles, nTiles, lanes, capabilities.cache) * problem.outer };
   }
   return best;
 }
@@ -135,21 +135,29 @@ function chooseRun({ k, cuttable }: Problem): number {
 function packing({ left, right }: Problem, mTiles: number, nTiles: number, cache: number): { packLeft: boolean; packRight: boolean } {
   const fits = (of: Operand, collides: number): boolean => of.plain && of.size <= cache / 3 && of.apart % collides !== 0;
   return {
-    packLeft: nTiles >= 2 && !fits(left, 2048) && (nTiles >= 3 || !left.plain || left.apart % 2048 === 0),
+    packLeft: nTiles >= 2 && !fits(left, 2048),
     packRight: right.contiguous === 'sum' || (mTiles >= 2 && !(right.contiguous === 'along' && fits(right, 4096)) && (mTiles >= 4 || right.contiguous !== 'along' || !right.plain)),
   };
 }
 
-/** Cycles one element takes to come from memory or from the cache all cores share. */
-const fetch = 0.4;
+/**
+ * Cycles one element takes to come from memory or from the cache all cores share: copied row after row, read in place
+ * by a tile's many rows at once, or again from a packed block that has left the core's own cache.
+ */
+const fetch = { copied: 0.4, inPlace: 0.8, again: 0.05 } as const;
 
 /** Cycles of one item. */
-function itemCycles({ k, left, right }: Problem, tiles: Omit<Tiles, 'cycles'>, mTiles: number, nTiles: number, lanes: number): number {
+function itemCycles({ k, left, right }: Problem, tiles: Omit<Tiles, 'cycles'>, mTiles: number, nTiles: number, lanes: number, cache: number): number {
   const compute = mTiles * nTiles * k * microCycles(tiles.rows, tiles.vectors);
-  const copy = (of: Operand, packed: boolean): number =>
-    fetch + (!packed ? 0 : of.contiguous === 'neither' ? 1.5 + of.cycles / lanes : (3 + of.cycles) / lanes);
-  const lefts = tiles.mBlock * k * copy(left, tiles.packLeft);
-  const rights = tiles.nBlock * k * copy(right, tiles.packRight) * (right.contiguous === 'sum' ? 1.6 : 1);
+  const operand = (of: Operand, packed: boolean, size: number, times: number): number => {
+    const near = 4 * size <= cache / 2;
+    if (!packed) return size * fetch.inPlace * (near ? 1 : times);
+    const copy = of.contiguous === 'neither' ? 1.5 + of.cycles / lanes : (3 + of.cycles) / lanes;
+    return size * (fetch.copied + copy + (near ? 0 : fetch.again * (times - 1)));
+  };
+  const lefts = operand(left, tiles.packLeft, tiles.mBlock * k, nTiles);
+  // Each panel of the right operand meets all rows at once.
+  const rights = operand(right, tiles.packRight, tiles.nBlock * k, 1) * (right.contiguous === 'sum' ? 1.4 : 1);
   const again = Math.ceil(k / tiles.kBlock) - 1;
   return compute + lefts + rights + (again * 4 * tiles.mBlock * tiles.nBlock) / lanes + 500;
 }
