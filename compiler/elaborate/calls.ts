@@ -9,7 +9,7 @@ import { distribute, bindHyper, requireArguments, takesOf } from './arguments.ts
 import { constantOf } from './align.ts';
 import { asLoss } from './arithmetic.ts';
 import { at, emit, fail, standing, type Context, type Frame, type Given } from './context.ts';
-import { fixHyper, instantiate, slotsOf } from './instances.ts';
+import { compileTime, fixHyper, instantiate, slotsOf } from './instances.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { createSizes, matchType, settleSizes, type Sizes } from './types.ts';
 import { describe, int, pathOf, showType, tensor, unknown, type BuiltinValue, type FunctionValue, type InstanceValue, type Value } from './value.ts';
@@ -219,6 +219,7 @@ export function make(context: Context, callee: Value, given: readonly Given[], s
       const { declaration } = callee;
       const hyper = fixHyper(context, declaration.name.name, declaration.hyper, callee.hyper, given, span);
       requireArguments(context, declaration.name.name, takesOf(declaration.hyper), hyper, span);
+      for (const { value, span: place } of hyper.values()) compileTime(context, value, place);
       return { ...callee, hyper, span };
     }
     default: return fail(context, 'cannot-make', { found: describe(callee) }, [at(span)]);

@@ -31,7 +31,7 @@ function build(context: Context, layer: LayerValue, fixed: ReadonlyMap<string, F
   const members = new Map<string, Value>();
   const slots: Slot[] = [];
   const instance: InstanceValue = { kind: 'instance', declaration, hyper, scope, slots, members, span };
-  for (const [key, { value }] of hyper) adopt(instance, key, value);
+  for (const [key, { value, span: place }] of hyper) adopt(instance, key, compileTime(context, value, place));
   for (const member of declaration.members) {
     if (member.kind === 'param') {
       const value = attempt(context, () => {
@@ -51,13 +51,13 @@ function build(context: Context, layer: LayerValue, fixed: ReadonlyMap<string, F
   return instance;
 }
 
-/** A member outlives every graph, so it cannot be a tensor of one. */
-function compileTime(context: Context, value: Value, span: Span): Value {
+/** What an instance or optimizer keeps outlives every graph, so it cannot be a tensor of one. */
+export function compileTime(context: Context, value: Value, span: Span): Value {
   const parts = value.kind === 'list' || value.kind === 'tuple' ? value.elements : [value];
   for (const part of parts)
     if (part.kind === 'tensor' || part.kind === 'loss' || part.kind === 'indexed')
-      fail(context, 'wrong-kind', { what: 'A member', wanted: 'a layer or a number known before anything runs', found: describe(part) }, [at(span)], {
-        hint: 'Compute it where the layer is applied.',
+      fail(context, 'wrong-kind', { what: 'This', wanted: 'a layer or a number known before anything runs', found: describe(part) }, [at(span)], {
+        hint: 'Give it to the layer where it is applied.',
       });
   return value;
 }

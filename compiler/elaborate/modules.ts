@@ -68,6 +68,7 @@ function readConstant(context: Context, scope: Scope, declaration: ConstantDecla
   if (known !== undefined) return known;
   context.constants.set(declaration, 'busy');
   const value = attempt(context, () => atRoot(context, () => context.evaluator.evaluate(context, scope, declaration.value)));
+  if (value.kind === 'instance' && value.owner === undefined) value.name ??= name;
   context.constants.set(declaration, value);
   return value;
 }
