@@ -163,7 +163,7 @@ function resolve(
     return { path: path.value, rules: entry.rules.map((rule) => planLoadRule(rule, slots)) };
   }) ?? []);
 
-  if (data === undefined || loss === undefined || parameters === undefined) return undefined;
+  if (data === undefined || loss === undefined || parameters === undefined || !diagnostics.isEmpty) return undefined;
   if (parameters.every((parameter) => parameter.optimizer === undefined)) return wrong('nothing-to-train', { train: name }, declaration.name.span);
   return {
     name, declaration, scope, roots, parameters, data, loss, evaluations, clip, saves, loads, ...numbers,
