@@ -12,6 +12,8 @@ import type { TensorType } from '../types/tensor.ts';
 /** Where a value came from: shown by `nacre ir`, by errors and by `nacre explain`. */
 export interface Origin {
   readonly span?: Span;
+  /** `file:line:column`, for a graph that was read from text and has no source behind it. */
+  readonly place?: string;
   /** The instance that was being applied, e.g. `model.blocks.0.attn`. */
   readonly path?: string;
 }

@@ -179,8 +179,8 @@ class Reader {
   }
 
   private origin(): Origin {
-    const path = this.tokens[this.place - 1].comment?.replace(/(^|\s)@ .*$/, '');
-    return path === undefined || path === '' ? {} : { path };
+    const [, path, place] = /^(.*?)\s*(?:@ (.*))?$/.exec(this.tokens[this.place - 1].comment ?? '') ?? [];
+    return { ...(path && { path }), ...(place && { place }) };
   }
 
   private indexed(values: ReadonlyMap<string, Value>, axes: string[], result: Value): Node {

@@ -123,7 +123,7 @@ function printIndex({ terms, offset, divisor }: AffineIndex, names: readonly str
   return divisor === 1 ? text : `(${text})/${show(divisor)}`;
 }
 
-function printOrigin({ path, span }: Origin): string {
-  const parts = [...(path === undefined ? [] : [path]), ...(span === undefined ? [] : [`@ ${showPlace(span)}`])];
+function printOrigin({ path, span, place = span && showPlace(span) }: Origin): string {
+  const parts = [...(path === undefined ? [] : [path]), ...(place === undefined ? [] : [`@ ${place}`])];
   return parts.length === 0 ? '' : `  // ${parts.join(' ')}`;
 }
