@@ -6,9 +6,9 @@
  */
 import type { Node, Value } from '../graph/graph.ts';
 import { assembleParts } from './assemble.ts';
-import { elements, producerOf } from './frame.ts';
+import { elements, producerOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
-import { isPointwise, isRead } from './lower.ts';
+import { isElementwise, isPointwise, isRead } from './lower.ts';
 
 /** Rough cost of one scalar function in adds: what recomputing is weighed by. */
 const expensive: Readonly<Record<string, number>> = { exp: 12, log: 12, sin: 15, cos: 15, tanh: 15, erf: 15, pow: 25, rsqrt: 4, sqrt: 4, div: 3, rem: 5, random: 70 };
@@ -103,9 +103,38 @@ function domainSize(node: Node): number {
 
 /** Operands that have to be, or had better be, in memory. */
 function needInMemory(frame: Frame, node: Node): void {
-  if (node.op === 'gather') keepUnlessMoved(frame, node.inputs[0], false);
+  if (node.op === 'gather' && (isRead(frame, node.inputs[0]) || !isPickable(frame, node.inputs[0], shapeOf(node.inputs[0]).length - node.attributes.batch))) keepUnlessMoved(frame, node.inputs[0], false);
   if (node.op === 'loop') for (const input of node.inputs) keepUnlessMoved(frame, input, true);
   if (isContraction(node)) for (const input of node.inputs) keepUnlessMoved(frame, input, true);
+}
+
+/**
+ * Can single elements of the value be computed where an index picks them, along the axis that `tail` axes end with? At
+ * least one operand has to be memory of its shape, so that an index out of range is noticed.
+ */
+function isPickable(frame: Frame, value: Value, tail: number): boolean {
+  const node = producerOf(frame, value);
+  if (frame.forced.has(value) || !isElementwise(node) || (expensive[node.op] ?? 1) > 4) return false;
+  const whole = (input: Value): boolean => isKept(frame, input) || isPickable(frame, input, tail) || isReshaped(frame, input, tail);
+  return node.inputs.some(whole) && node.inputs.every((input) => whole(input) || isSpread(frame, input));
+}
+
+/** In memory, or computed before anything reads it. */
+const isKept = (frame: Frame, value: Value): boolean => isRead(frame, value) || !isPointwise(producerOf(frame, value));
+
+function isReshaped(frame: Frame, value: Value, tail: number): boolean {
+  const node = producerOf(frame, value);
+  if (node.op !== 'reshape') return false;
+  const [input] = node.inputs;
+  const [from, to] = [shapeOf(input), shapeOf(value)].map((shape) => shape.slice(shape.length - tail).join());
+  return from === to && (isKept(frame, input) || isPickable(frame, input, tail));
+}
+
+/** A number, or memory stretched along some axes. */
+function isSpread(frame: Frame, value: Value): boolean {
+  const node = producerOf(frame, value);
+  if (node.op === 'constant') return typeof node.attributes.value === 'number';
+  return node.op === 'view' && isKept(frame, node.inputs[0]) && node.attributes.index.every(({ terms, offset, divisor }) => terms.length <= 1 && terms.every(({ scale }) => scale === 1) && offset === 0 && divisor === 1);
 }
 
 /** A product of two tensors with rows and columns of its own: anything else is a sum like others. */

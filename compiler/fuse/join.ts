@@ -26,11 +26,14 @@ const enoughRows = 32;
 /** More stores than this in one pass run out of registers and cache ways. */
 const mostRoots = 16;
 
+/** What is tried first: a join at the same points loses nothing, one of small groups may lose parallelism or order. */
+type Mode = 'same points' | 'same rows' | 'small';
+
 /** The groups after joining; every choice is told to `decide`. */
 export function joinGroups(frame: Frame, groups: readonly Group[], decide: (decision: FusionDecision) => void): Group[] {
   const web = createWeb(frame, groups, decide);
   for (const group of [...groups].reverse()) if (group.kind === 'contraction') web.joinEpilogue(group);
-  for (const mode of ['same points', 'same rows'] as const) {
+  for (const mode of ['same points', 'same rows', 'small'] as const) {
     for (const group of [...web.groups]) web.joinReaders(group, mode);
     web.joinSiblings();
     for (const group of [...web.groups]) web.joinReaders(group, mode);
@@ -135,10 +138,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
 
   /** Joins two regions, `first` running before `second` at each shared point. */
   function tryRegions(first: Group, second: Group, pairs: Match, siblings: boolean): Group | undefined {
-    const shared = first.outer.filter((axis) => {
-      const other = pairs.get(axis);
-      return other !== undefined && second.outer.includes(other);
-    });
+    const shared = sharedAxes(first, second, pairs);
     const others = new Set(shared.map((axis) => pairs.get(axis)));
     const fits = (group: Group, kept: ReadonlySet<Axis | undefined>): boolean =>
       group.roots.every((root) => stageKind(root.node) === 'store' || root.axes.every((axis) => kept.has(axis) || (stageKind(root.node) === 'cumulate' && !group.outer.includes(axis))));
@@ -150,9 +150,8 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       tell(first, second, false, 'the reduction is not over the same rows');
       return undefined;
     }
-    const total = Math.max(points(first), points(second));
-    const worthwhile = whole || (shared.length > 0 && total <= smallPoints) || (axesSize(shared) >= enoughRows && runsAlongRows(first, new Set(shared)) && runsAlongRows(second, others));
-    if (!worthwhile) {
+    const small = shared.length > 0 && Math.max(points(first), points(second)) <= smallPoints;
+    if (!whole && !small && !keepsRows(first, second, pairs)) {
       tell(first, second, false, axesSize(shared) >= enoughRows ? 'rows are not contiguous there' : 'too few rows to share the work');
       return undefined;
     }
@@ -182,7 +181,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     }
   }
 
-  function joinReaders(given: Group, mode: 'same points' | 'same rows'): void {
+  function joinReaders(given: Group, mode: Mode): void {
     let group: Group | undefined = groups.has(given) ? given : undefined;
     while (group !== undefined) {
       const current: Group = group;
@@ -191,7 +190,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       for (const reader of neighbours(after, current)) {
         if (reader.kind !== 'region' || !readsFrom(reader, current) || tried.get(current)?.has(reader) === true) continue;
         const pairs = matchReads(current, reader);
-        const later = pairs !== undefined && mode === 'same points' && !isWhole(current, reader, pairs);
+        const later = pairs !== undefined && ((mode === 'same points' && !isWhole(current, reader, pairs)) || (mode === 'same rows' && !keepsRows(current, reader, pairs)));
         group = pairs === undefined || later ? undefined : tryRegions(current, reader, pairs, false);
         if (group === undefined && !later) note(current, reader);
         if (group !== undefined) break;
@@ -238,6 +237,16 @@ function readsFrom(reader: Group, source: Group): boolean {
 const isWhole = (first: Group, second: Group, pairs: Match): boolean =>
   first.outer.length === second.outer.length && first.outer.every((axis) => second.outer.some((other) => pairs.get(axis) === other));
 
+/** Outer axes of the first that are outer axes of the second. */
+const sharedAxes = (first: Group, second: Group, pairs: Match): Axis[] =>
+  first.outer.filter((axis) => second.outer.some((other) => pairs.get(axis) === other));
+
+/** Are the shared axes rows: enough of them, each contiguous in memory? */
+function keepsRows(first: Group, second: Group, pairs: Match): boolean {
+  const shared = sharedAxes(first, second, pairs);
+  return isWhole(first, second, pairs) || (axesSize(shared) >= enoughRows && runsAlongRows(first, new Set(shared)) && runsAlongRows(second, new Set(shared.map((axis) => pairs.get(axis)))));
+}
+
 const invert = (pairs: Match): Match => new Map([...pairs].map(([from, to]) => [to, from]));
 
 /** Do the axes that are not shared run along the end of memory in everything large the group touches? */
@@ -247,7 +256,7 @@ function runsAlongRows(group: Group, shared: ReadonlySet<Axis | undefined>): boo
     if (own.size === 0) return true;
     return root.reads.every(({ index, shape }) => {
       const walks = (at: Coordinate | undefined): boolean => at?.kind === 'affine' && at.terms.some(({ axis }) => own.has(axis));
-      return sizeOf(shape) <= smallPoints || !index.some(walks) || walks(index.findLast((_, dim) => shape[dim] !== 1));
+      return sizeOf(shape) <= enoughRows || !index.some(walks) || walks(index.findLast((_, dim) => shape[dim] !== 1));
     });
   };
   return group.roots.every(endsInside);

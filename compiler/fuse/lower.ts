@@ -18,6 +18,9 @@ export interface Scope {
 
 const elementwise: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'where']);
 
+/** A function of elements at one place. */
+export const isElementwise = (node: Node): boolean => elementwise.has(node.op);
+
 /** Is the node computed element by element, without reducing anything? */
 export function isPointwise(node: Node): boolean {
   if (elementwise.has(node.op)) return true;
