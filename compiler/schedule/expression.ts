@@ -6,6 +6,7 @@ import { children, insideCondition, isInside, rowMajorStrides } from '../loop/bu
 import type { Access, Axis, Coordinate, Expression, Result, Store } from '../loop/loop.ts';
 import { add, and, apply, cast, div, index, lessEqual, less, load, mul, not, number, ramp, splat, where } from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
+import { isFloat } from '../types/dtype.ts';
 import { bindingOf, name, type Place, type Scope, sumOf } from './scope.ts';
 
 type Load = Extract<Expression, { kind: 'load' }>;
@@ -104,11 +105,25 @@ function compute(scope: Scope, of: Exclude<Expression, { kind: 'number' | 'resul
       return read(scope, of);
     case 'apply': {
       if (of.op === 'where') return choose(scope, of.operands);
+      if (of.op === 'div' && isFloat(of.dtype)) return quotient(scope, of.operands);
       const operands = of.operands.map((operand) => evaluate(scope, operand));
       if (of.op === 'cast') return cast(operands[0], of.dtype);
       return apply(of.op, ...operands);
     }
   }
+}
+
+const reciprocals = new WeakMap<Expression, Expression>();
+
+/** A row divided by what it was reduced to (a softmax's sum): one division for the row, then products. */
+function quotient(scope: Scope, [above, below]: readonly Expression[]): TileExpression {
+  const dividend = evaluate(scope, above);
+  const divisor = evaluate(scope, below);
+  if (dividend.type.lanes === 1 || divisor.type.lanes > 1 || needsOf(below).results.size === 0) return apply('div', dividend, divisor);
+  const known = reciprocals.get(below);
+  const reciprocal = known ?? { kind: 'apply', dtype: below.dtype, op: 'div', operands: [{ kind: 'number', dtype: below.dtype, value: 1 }, below] };
+  reciprocals.set(below, reciprocal);
+  return mul(dividend, evaluate(scope, reciprocal));
 }
 
 /** Only the chosen side is loaded from. */

@@ -6,7 +6,7 @@
  *   mean over 65536:  reduce k  →  partial[p] = reduce k' of k = p·4096 + k';  then reduce p
  */
 import { affine, apply, axisAt, combine, number } from '../loop/build.ts';
-import type { Access, Axis, Buffer, Expression, Region, Segment, Stage } from '../loop/loop.ts';
+import type { Access, Axis, Buffer, Contraction, Expression, Region, Segment, Stage } from '../loop/loop.ts';
 import { costOf, itemsFor, pointsOf } from './cost.ts';
 import { accumulatorDtype, identityOf, type ReduceStage } from './reduce.ts';
 import { rewriter } from './rewrite.ts';
@@ -16,8 +16,48 @@ export type NewTemporary = (dtype: Buffer['dtype'], shape: readonly number[]) =>
 
 /** The segments, in order, that compute what `segment` does. */
 export function splitReductions(segment: Segment, lanes: number, temporary: NewTemporary): readonly Segment[] {
-  if (segment.kind === 'region') return splitRegion(segment, lanes, temporary);
-  return [segment];
+  switch (segment.kind) {
+    case 'region':
+      return splitRegion(segment, lanes, temporary);
+    case 'contraction':
+      return splitContraction(segment, lanes, temporary);
+    case 'scatter':
+      return [segment];
+  }
+}
+
+/** A product with few results and a long sum (the weights of a convolution): parts of the sum, then their sum. */
+function splitContraction(contraction: Contraction, lanes: number, temporary: NewTemporary): readonly Segment[] {
+  const { axes, reduce, left, right, result, stores } = contraction;
+  const sum = pointsOf(reduce);
+  const points = pointsOf(axes);
+  const tiles = Math.ceil(points / (16 * lanes));
+  const wanted = Math.min(Math.floor(sum / 512), Math.ceil(itemsFor((points * sum) / lanes, Infinity) / tiles));
+  if (sum < 4096 || tiles >= 8 || wanted < 2) return [contraction];
+  const cut = cutAxis(reduce, wanted);
+  const part = { name: `${result.name}_part`, dtype: accumulatorDtype(result.dtype) };
+  const shape = [cut.part.size, ...axes.map((axis) => axis.size)];
+  const buffer = temporary(part.dtype, shape);
+  const access: Access = { buffer, shape, index: [cut.part, ...axes].map(axisAt) };
+  const first: Contraction = {
+    ...contraction,
+    axes: [cut.part, ...axes],
+    reduce: reduce.map((axis) => (axis === cut.axis ? cut.inner : axis)),
+    left: within(cut, left, 0),
+    right: within(cut, right, 0),
+    result: part,
+    stores: [{ access, value: { kind: 'result', dtype: part.dtype, of: part } }],
+  };
+  const value: Expression = { kind: 'load', dtype: part.dtype, access, guard: 'none' };
+  const second: Region = {
+    kind: 'region',
+    axes,
+    stages: [
+      { kind: 'reduce', axes: [cut.part], results: [{ result, monoid: 'sum', value }] },
+      { kind: 'store', axes: [], stores },
+    ],
+  };
+  return [first, second];
 }
 
 interface Cut {

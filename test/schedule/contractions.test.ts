@@ -28,8 +28,14 @@ describe('matrix products', () => {
   });
 
   test('long sums are cut in runs, large results in blocks', () => {
-    for (const layout of ['AB', 'ABt', 'AtB'] as const) expectScheduled(matmul(30, 41, 1100, layout), { lanes: [16, 8], tolerance: 1e-3 });
+    for (const layout of ['AB', 'ABt', 'AtB'] as const) expectScheduled(matmul(15, 21, 1100, layout), { lanes: [8], tolerance: 1e-3 });
     expectScheduled(matmul(150, 210, 33, 'AB'), { lanes: [16] });
+  });
+
+  test('few results of a long sum are computed in parts', () => {
+    const text = matmul(8, 17, 9000, 'ABt');
+    expect(scheduled(parseLoop(text), 16).steps.length).toBe(2);
+    expectScheduled(text, { lanes: [16, 1], tolerance: 1e-3 });
   });
 
   test('prologues and epilogues', () => {

@@ -41,9 +41,17 @@ export function scheduled(program: LoopProgram, lanes: number): TileProgram {
   return tile;
 }
 
+interface Options {
+  readonly lanes?: readonly number[];
+  readonly tolerance?: number;
+  /** How many values an integer buffer takes. */
+  readonly integers?: Readonly<Record<string, number>>;
+}
+
 /** Fails where a scheduled program computes something else than the Loop program. */
-export function expectScheduled(text: string, options: { lanes?: readonly number[]; tolerance?: number; integers?: Readonly<Record<string, number>> } = {}): void {
-  const program = parseLoop(text);
+export const expectScheduled = (text: string, options: Options = {}): void => expectScheduledProgram(parseLoop(text), options);
+
+export function expectScheduledProgram(program: LoopProgram, options: Options = {}): void {
   const tolerance = options.tolerance ?? 1e-4;
   const wanted = contentsOf(program, options.integers);
   const { outOfRange } = interpretLoop(program, wanted);
