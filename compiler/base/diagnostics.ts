@@ -31,7 +31,12 @@ export interface Extra {
 }
 
 /** A diagnostic whose sentence is that of `code` in messages.ts. */
-export function diagnose<C extends Code>(code: C, holes: Holes<C>, labels: readonly Label[], extra: Extra = {}): Diagnostic {
+export function diagnose<C extends Code>(
+  code: C,
+  holes: Holes<C>,
+  labels: readonly Label[],
+  extra: Extra = {},
+): Diagnostic {
   const base = { code, severity: 'error', message: sentence(code, holes), labels, notes: extra.notes ?? [] } as const;
   return extra.hint === undefined ? base : { ...base, hint: extra.hint };
 }
@@ -77,7 +82,10 @@ export class Diagnostics {
 
   /** In the order of the files' text, for reading. */
   sorted(): Diagnostic[] {
-    const key = (d: Diagnostic): [string, number] => [d.labels[0]?.span.source.name ?? '', d.labels[0]?.span.start ?? 0];
+    const key = (d: Diagnostic): [string, number] => [
+      d.labels[0]?.span.source.name ?? '',
+      d.labels[0]?.span.start ?? 0,
+    ];
     return [...this.all].sort((a, b) => {
       const [fileA, startA] = key(a);
       const [fileB, startB] = key(b);
@@ -134,12 +142,16 @@ function excerpt(line: string, place: number): { readonly text: string; readonly
 export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly color: boolean }): string {
   const paint = (style: string, text: string): string => (options.color ? `\u001b[${style}m${text}\u001b[0m` : text);
   const lines = [`${paint('1;31', 'error')}${paint('1', `[${diagnostic.code}]: ${diagnostic.message}`)}`];
-  const width = Math.max(0, ...diagnostic.labels.map((label) => String(position(label.span.source, label.span.start).line).length));
+  const width = Math.max(
+    0,
+    ...diagnostic.labels.map((label) => String(position(label.span.source, label.span.start).line).length),
+  );
   let file: string | undefined;
   diagnostic.labels.forEach((label, index) => {
     const { source } = label.span;
     const { line, column } = position(source, label.span.start);
-    if (index === 0 || source.name !== file) lines.push(`${' '.repeat(width)}${paint('36', '-->')} ${source.name}:${line}:${column}`);
+    if (index === 0 || source.name !== file)
+      lines.push(`${' '.repeat(width)}${paint('36', '-->')} ${source.name}:${line}:${column}`);
     file = source.name;
     const { text, before } = excerpt(source.text.split('\n')[line - 1] ?? '', column - 1);
     const length = Math.max(1, Math.min(label.span.end - label.span.start, text.length - before));
@@ -147,7 +159,9 @@ export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly col
     const style = index === 0 ? '1;31' : '1;36';
     lines.push(`${paint('36', `${String(line).padStart(width)} |`)} ${text}`);
     const carets = (index === 0 ? '^' : '-').repeat(length);
-    lines.push(`${paint('36', `${' '.repeat(width)} |`)} ${indent}${paint(style, `${carets}${label.text === '' ? '' : ` ${label.text}`}`)}`);
+    lines.push(
+      `${paint('36', `${' '.repeat(width)} |`)} ${indent}${paint(style, `${carets}${label.text === '' ? '' : ` ${label.text}`}`)}`,
+    );
   });
   for (const note of diagnostic.notes) lines.push(`${' '.repeat(width)} ${paint('36', '=')} ${note}`);
   if (diagnostic.hint !== undefined) lines.push(`${' '.repeat(width)} ${paint('32', 'hint:')} ${diagnostic.hint}`);

@@ -35,9 +35,16 @@ const deepestTree = 1000;
 function shallow(module: Module, diagnostics: Diagnostics): Module {
   const declarations = module.declarations.filter((declaration) => {
     if (depthOf(declaration) <= deepestTree) return true;
-    diagnostics.report(diagnose('too-deep', { limit: deepestTree }, [{ span: declaration.kind === 'test' ? declaration.span : declaration.name.span, text: '' }], {
-      hint: 'Give parts of it names with `let`.',
-    }));
+    diagnostics.report(
+      diagnose(
+        'too-deep',
+        { limit: deepestTree },
+        [{ span: declaration.kind === 'test' ? declaration.span : declaration.name.span, text: '' }],
+        {
+          hint: 'Give parts of it names with `let`.',
+        },
+      ),
+    );
     return false;
   });
   return declarations.length === module.declarations.length ? module : { ...module, declarations };
@@ -53,12 +60,21 @@ export function loadModules(entry: Source, readModule: ReadModule, diagnostics: 
     if (known !== undefined) return known;
     const { module, errors } = parse(source);
     for (const { code, message, span, hint } of errors)
-      diagnostics.report({ code, severity: 'error', message, labels: [{ span, text: '' }], notes: [], ...(hint === undefined ? {} : { hint }) });
+      diagnostics.report({
+        code,
+        severity: 'error',
+        message,
+        labels: [{ span, text: '' }],
+        notes: [],
+        ...(hint === undefined ? {} : { hint }),
+      });
     const tree = shallow(module, diagnostics);
     under.push(source.name);
     const uses = tree.uses.map((use) => ({ use, module: follow(use, source) }));
     under.pop();
-    const healthy = tree.declarations.filter(({ span }) => !errors.some((error) => error.span.start <= span.end && error.span.end >= span.start));
+    const healthy = tree.declarations.filter(
+      ({ span }) => !errors.some((error) => error.span.start <= span.end && error.span.end >= span.start),
+    );
     const loaded = { source, tree, uses, healthy, isBroken: errors.length > 0 };
     done.set(source.name, loaded);
     order.push(loaded);
@@ -74,7 +90,9 @@ export function loadModules(entry: Source, readModule: ReadModule, diagnostics: 
     }
     const place = under.indexOf(source.name);
     if (place >= 0) {
-      diagnostics.report(diagnose('module-cycle', { path: [...under.slice(place), source.name].join(' → ') }, [{ span, text: '' }]));
+      diagnostics.report(
+        diagnose('module-cycle', { path: [...under.slice(place), source.name].join(' → ') }, [{ span, text: '' }]),
+      );
       return undefined;
     }
     return load(source);

@@ -4,8 +4,21 @@
  * A name that begins with `_` may stay unused. What a file declares at its top is for others, so it may too.
  */
 import type {
-  Block, Declaration, Expression, FunctionDeclaration, Identifier, IndexVariable, LayerDeclaration, OptimizerDeclaration, Parameter,
-  Scan, Signature, Statement, TrainDeclaration, TrainEntry, TypeExpression,
+  Block,
+  Declaration,
+  Expression,
+  FunctionDeclaration,
+  Identifier,
+  IndexVariable,
+  LayerDeclaration,
+  OptimizerDeclaration,
+  Parameter,
+  Scan,
+  Signature,
+  Statement,
+  TrainDeclaration,
+  TrainEntry,
+  TypeExpression,
 } from '../../grammar/ast.ts';
 import { diagnose, didYouMean, type Diagnostics } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
@@ -27,11 +40,17 @@ interface Names {
 }
 
 /** Checks the names of one module. `builtins` are visible below everything. */
-export function resolveNames(module: LoadedModule, program: LoadedProgram, builtins: Iterable<string>, diagnostics: Diagnostics): void {
+export function resolveNames(
+  module: LoadedModule,
+  program: LoadedProgram,
+  builtins: Iterable<string>,
+  diagnostics: Diagnostics,
+): void {
   const root: Names = { outer: undefined, own: new Map(), open: false };
   for (const name of builtins) root.own.set(name, { span: module.tree.span, what: undefined, used: true });
   const { prelude } = program;
-  for (const name of prelude === undefined ? [] : exportsOf(prelude)) root.own.set(name, { span: module.tree.span, what: undefined, used: true });
+  for (const name of prelude === undefined ? [] : exportsOf(prelude))
+    root.own.set(name, { span: module.tree.span, what: undefined, used: true });
   new Resolver(module, diagnostics, module === prelude).run(root);
 }
 
@@ -43,7 +62,9 @@ export function exportsOf(module: LoadedModule): string[] {
 }
 
 export const declaredNames = (module: LoadedModule): string[] =>
-  module.tree.declarations.flatMap((declaration) => (declaration.kind === 'test' || declaration.kind === 'train' ? [] : [declaration.name.name]));
+  module.tree.declarations.flatMap((declaration) =>
+    declaration.kind === 'test' || declaration.kind === 'train' ? [] : [declaration.name.name],
+  );
 
 class Resolver {
   private readonly module: LoadedModule;
@@ -63,7 +84,14 @@ class Resolver {
       const known = module === undefined ? undefined : declaredNames(module);
       for (const { name, alias } of use.names) {
         if (known !== undefined && !known.includes(name.name))
-          this.diagnostics.report(diagnose('unknown-export', { module: use.module.text, name: name.name }, [{ span: name.span, text: '' }], didYouMean(name.name, known)));
+          this.diagnostics.report(
+            diagnose(
+              'unknown-export',
+              { module: use.module.text, name: name.name },
+              [{ span: name.span, text: '' }],
+              didYouMean(name.name, known),
+            ),
+          );
         this.declare(names, alias ?? name, this.isPrelude ? undefined : 'name');
       }
     }
@@ -85,7 +113,12 @@ class Resolver {
   private declare(names: Names, { name, span }: Identifier, what: string | undefined): void {
     const known = names.own.get(name);
     if (known !== undefined && name !== '_')
-      this.diagnostics.report(diagnose('duplicate-name', { name }, [{ span, text: '' }, { span: known.span, text: 'first here' }]));
+      this.diagnostics.report(
+        diagnose('duplicate-name', { name }, [
+          { span, text: '' },
+          { span: known.span, text: 'first here' },
+        ]),
+      );
     else names.own.set(name, { span, what, used: false });
   }
 
@@ -93,7 +126,11 @@ class Resolver {
   private close(names: Names): void {
     for (const [name, { what, used, span }] of names.own)
       if (!used && what !== undefined && !name.startsWith('_'))
-        this.diagnostics.report(diagnose('unused-name', { what, name }, [{ span, text: '' }], { hint: `Remove it, or call it \`_${name}\`.` }));
+        this.diagnostics.report(
+          diagnose('unused-name', { what, name }, [{ span, text: '' }], {
+            hint: `Remove it, or call it \`_${name}\`.`,
+          }),
+        );
   }
 
   private use(names: Names, { name, span }: Identifier): void {
@@ -105,7 +142,8 @@ class Resolver {
     }
     if (names.open) return;
     const visible = new Set<string>();
-    for (let at: Names | undefined = names; at !== undefined; at = at.outer) for (const known of at.own.keys()) visible.add(known);
+    for (let at: Names | undefined = names; at !== undefined; at = at.outer)
+      for (const known of at.own.keys()) visible.add(known);
     this.diagnostics.report(diagnose('unknown-name', { name }, [{ span, text: '' }], didYouMean(name, visible)));
   }
 
@@ -113,17 +151,22 @@ class Resolver {
 
   private declaration(names: Names, declaration: Declaration, trains: Names): void {
     switch (declaration.kind) {
-      case 'constant': return this.expression(names, declaration.value);
-      case 'function': return this.functionDeclaration(names, declaration);
-      case 'layer': return this.layer(names, declaration);
-      case 'optimizer': return this.optimizer(names, declaration);
+      case 'constant':
+        return this.expression(names, declaration.value);
+      case 'function':
+        return this.functionDeclaration(names, declaration);
+      case 'layer':
+        return this.layer(names, declaration);
+      case 'optimizer':
+        return this.optimizer(names, declaration);
       case 'data': {
         const inner = this.inside(names);
         this.parameters(inner, declaration.parameters, 'parameter');
         this.expression(inner, declaration.body);
         return this.close(inner);
       }
-      case 'train': return this.train(names, declaration);
+      case 'train':
+        return this.train(names, declaration);
       case 'test': {
         const inner = this.inside(names);
         for (const { name, range } of declaration.over) {
@@ -194,10 +237,13 @@ class Resolver {
       case 'tensor-type':
         for (const dim of type.dims ?? []) if (dim.kind === 'dim') this.size(names, dim.value, binds);
         return;
-      case 'tuple-type': return type.elements.forEach((element) => this.type(names, element, binds));
-      case 'record-type': return type.fields.forEach((field) => this.type(names, field.type, binds));
+      case 'tuple-type':
+        return type.elements.forEach((element) => this.type(names, element, binds));
+      case 'record-type':
+        return type.fields.forEach((field) => this.type(names, field.type, binds));
       case 'named-type':
-      case 'choice-type': return;
+      case 'choice-type':
+        return;
     }
   }
 
@@ -217,7 +263,9 @@ class Resolver {
 
   private train(names: Names, { entries }: TrainDeclaration): void {
     const inner = this.inside(names);
-    for (const entry of entries) if (entry.kind === 'setting') inner.own.set(entry.name.name, { span: entry.name.span, what: undefined, used: true });
+    for (const entry of entries)
+      if (entry.kind === 'setting')
+        inner.own.set(entry.name.name, { span: entry.name.span, what: undefined, used: true });
     for (const entry of entries) this.trainEntry(names, inner, entry);
   }
 
@@ -239,10 +287,14 @@ class Resolver {
       case 'save':
         if (entry.when.kind === 'every') this.expression(outer, entry.when.steps);
         return;
-      case 'load': return this.expression(outer, entry.path);
-      case 'clip': return this.expression(outer, entry.limit);
-      case 'accumulate': return this.expression(outer, entry.steps);
-      case 'freeze': return;
+      case 'load':
+        return this.expression(outer, entry.path);
+      case 'clip':
+        return this.expression(outer, entry.limit);
+      case 'accumulate':
+        return this.expression(outer, entry.steps);
+      case 'freeze':
+        return;
     }
   }
 
@@ -250,7 +302,8 @@ class Resolver {
 
   private expression(names: Names, expression: Expression): void {
     switch (expression.kind) {
-      case 'identifier': return this.use(names, expression);
+      case 'identifier':
+        return this.use(names, expression);
       case 'call': {
         this.expression(names, expression.callee);
         const fields = expression.callee.kind === 'identifier' && expression.callee.name === 'map';
@@ -270,9 +323,12 @@ class Resolver {
         this.expression(inner, expression.element);
         return this.close(inner);
       }
-      case 'block': return this.block(names, expression);
-      case 'scan': return this.scan(names, expression);
-      default: return parts(expression).forEach((part) => this.expression(names, part));
+      case 'block':
+        return this.block(names, expression);
+      case 'scan':
+        return this.scan(names, expression);
+      default:
+        return parts(expression).forEach((part) => this.expression(names, part));
     }
   }
 
@@ -310,11 +366,15 @@ class Resolver {
   private statement(names: Names, statement: Statement, trains: Names | undefined): void {
     switch (statement.kind) {
       case 'let':
-        this.expression(statement.indices === undefined ? names : this.indices(names, statement.indices), statement.value);
+        this.expression(
+          statement.indices === undefined ? names : this.indices(names, statement.indices),
+          statement.value,
+        );
         for (const name of statement.names) {
           // A later `let` of the same name replaces the earlier one, which must have been used.
           const before = names.own.get(name.name);
-          if (before !== undefined && !before.used) this.close({ outer: undefined, own: new Map([[name.name, before]]), open: false });
+          if (before !== undefined && !before.used)
+            this.close({ outer: undefined, own: new Map([[name.name, before]]), open: false });
           names.own.set(name.name, { span: name.span, what: 'name', used: false });
         }
         return;
@@ -322,9 +382,11 @@ class Resolver {
         if (statement.target.kind === 'identifier') this.use(names, statement.target);
         else this.expression(names, statement.target);
         return this.expression(names, statement.value);
-      case 'yield': return this.expression(names, statement.value);
+      case 'yield':
+        return this.expression(names, statement.value);
       case 'expect':
-        for (const part of [statement.left, statement.comparison?.right, statement.within]) if (part !== undefined) this.expression(names, part);
+        for (const part of [statement.left, statement.comparison?.right, statement.within])
+          if (part !== undefined) this.expression(names, part);
         return;
       case 'gradcheck':
         this.expression(names, statement.target);

@@ -25,20 +25,33 @@ export interface Aligned {
 }
 
 /** Undefined when an operand is unknown: then so is the result. */
-export function align(context: Context, operator: string, operands: readonly Operand[], span: Span): Aligned | undefined {
+export function align(
+  context: Context,
+  operator: string,
+  operands: readonly Operand[],
+  span: Span,
+): Aligned | undefined {
   if (operands.some(({ value }) => value.kind === 'unknown')) return undefined;
   const prepared = operands.map((operand) => ({ ...operand, value: withoutLoss(context, operand) }));
   const dtype = commonDtype(context, operator, prepared);
   const inIndices = prepared.some(({ value }) => value.kind === 'index' || value.kind === 'indexed');
-  return inIndices ? alignIndexed(context, operator, prepared, dtype, span) : alignShapes(context, operator, prepared, dtype, span);
+  return inIndices
+    ? alignIndexed(context, operator, prepared, dtype, span)
+    : alignShapes(context, operator, prepared, dtype, span);
 }
 
 const dtypeOf = (value: Value): Dtype | undefined =>
-  value.kind === 'tensor' || value.kind === 'indexed' ? value.value.type.dtype : value.kind === 'bool' ? 'bool' : undefined;
+  value.kind === 'tensor' || value.kind === 'indexed'
+    ? value.value.type.dtype
+    : value.kind === 'bool'
+      ? 'bool'
+      : undefined;
 
 /** A loss among other numbers is its mean. */
 function withoutLoss(context: Context, { value, span }: Operand): Value {
-  return value.kind === 'loss' ? tensor(emit(context, span, (builder) => builder.binary('div', value.sum, value.count))) : value;
+  return value.kind === 'loss'
+    ? tensor(emit(context, span, (builder) => builder.binary('div', value.sum, value.count)))
+    : value;
 }
 
 /** The element type of all operands that are no conditions. */
@@ -52,9 +65,15 @@ function commonDtype(context: Context, operator: string, operands: readonly Oper
     const wanted = dtypeOf(first.value);
     if (wanted === undefined || wanted === dtype) continue;
     const [one, other] = isFloat(dtype) ? [first, operand] : [operand, first];
-    fail(context, 'mixed-dtypes', { operator, left: wanted, right: dtype }, [
-      at(operand.span, `this holds ${dtype}`), at(first.span, `this holds ${wanted}`),
-    ], { hint: `Convert one of them: \`${dtypeOf(other.value) ?? dtype}(${one.span.source.text.slice(one.span.start, one.span.end)})\`.` });
+    fail(
+      context,
+      'mixed-dtypes',
+      { operator, left: wanted, right: dtype },
+      [at(operand.span, `this holds ${dtype}`), at(first.span, `this holds ${wanted}`)],
+      {
+        hint: `Convert one of them: \`${dtypeOf(other.value) ?? dtype}(${one.span.source.text.slice(one.span.start, one.span.end)})\`.`,
+      },
+    );
   }
   const found = first === undefined ? undefined : dtypeOf(first.value);
   if (found !== undefined) return found;
@@ -62,14 +81,24 @@ function commonDtype(context: Context, operator: string, operands: readonly Oper
 }
 
 const integerRange: Partial<Record<Dtype, readonly [number, number]>> = {
-  i32: [-(2 ** 31), 2 ** 31 - 1], u32: [0, 2 ** 32 - 1], u8: [0, 255],
+  i32: [-(2 ** 31), 2 ** 31 - 1],
+  u32: [0, 2 ** 32 - 1],
+  u8: [0, 255],
 };
 
 /** A compile-time number or truth value as a constant of that type; what would be rounded or cut is an error. */
-export function constantOf(context: Context, value: Value, dtype: Dtype, shape: readonly Dim[], span: Span, operator: string): GraphValue {
+export function constantOf(
+  context: Context,
+  value: Value,
+  dtype: Dtype,
+  shape: readonly Dim[],
+  span: Span,
+  operator: string,
+): GraphValue {
   if (value.kind === 'bool' && dtype === 'bool')
     return emit(context, span, (builder) => builder.constant(value.value === true ? 1 : 0, 'bool', shape));
-  if (value.kind !== 'int' && value.kind !== 'float') return fail(context, 'not-numeric', { operator, found: describe(value) }, [at(span)]);
+  if (value.kind !== 'int' && value.kind !== 'float')
+    return fail(context, 'not-numeric', { operator, found: describe(value) }, [at(span)]);
   const number = typeof value.value === 'number' ? value.value : 1;
   if (dtype === 'bool') fail(context, 'mixed-dtypes', { operator, left: 'bool', right: 'a number' }, [at(span)]);
   if (isInteger(dtype)) {
@@ -82,7 +111,13 @@ export function constantOf(context: Context, value: Value, dtype: Dtype, shape: 
   return emit(context, span, (builder) => builder.constant(number, dtype, shape));
 }
 
-function alignShapes(context: Context, operator: string, operands: readonly Operand[], dtype: Dtype, span: Span): Aligned {
+function alignShapes(
+  context: Context,
+  operator: string,
+  operands: readonly Operand[],
+  dtype: Dtype,
+  span: Span,
+): Aligned {
   let shape: readonly Dim[] = [];
   let widest: Operand | undefined;
   for (const operand of operands) {
@@ -94,17 +129,33 @@ function alignShapes(context: Context, operator: string, operands: readonly Oper
     shape = merged.shape;
   }
   const values = operands.map(({ value, span: own, condition }) => {
-    if (value.kind !== 'tensor') return constantOf(context, value, condition === true ? 'bool' : dtype, shape, own, operator);
+    if (value.kind !== 'tensor')
+      return constantOf(context, value, condition === true ? 'bool' : dtype, shape, own, operator);
     return emit(context, span, (builder) => builder.broadcast(value.value, shape));
   });
   return { values, wrap: tensor };
 }
 
-function alignIndexed(context: Context, operator: string, operands: readonly Operand[], dtype: Dtype, span: Span): Aligned {
+function alignIndexed(
+  context: Context,
+  operator: string,
+  operands: readonly Operand[],
+  dtype: Dtype,
+  span: Span,
+): Aligned {
   const lifted = operands.map((operand): Value => {
     const { value } = operand;
-    if (value.kind === 'index') return toIndexed(context, value, operand.condition === true ? 'i32' : dtype === 'bool' ? 'i32' : dtype, operand.span);
-    if (value.kind === 'tensor' && value.value.type.shape.length > 0) return fail(context, 'index-missing', { type: showType(value.value.type) }, [at(operand.span)], { hint: 'Say which element: `x[i, j]`.' });
+    if (value.kind === 'index')
+      return toIndexed(
+        context,
+        value,
+        operand.condition === true ? 'i32' : dtype === 'bool' ? 'i32' : dtype,
+        operand.span,
+      );
+    if (value.kind === 'tensor' && value.value.type.shape.length > 0)
+      return fail(context, 'index-missing', { type: showType(value.value.type) }, [at(operand.span)], {
+        hint: 'Say which element: `x[i, j]`.',
+      });
     return value;
   });
   const axes = unionAxes(lifted);
@@ -119,7 +170,10 @@ function alignIndexed(context: Context, operator: string, operands: readonly Ope
 }
 
 /** NumPy's rule: aligned from the right, size 1 stretched. `clash` counts axes from the right, from 1. */
-export function broadcast(a: readonly Dim[], b: readonly Dim[]): { readonly shape: readonly Dim[]; readonly clash?: number } {
+export function broadcast(
+  a: readonly Dim[],
+  b: readonly Dim[],
+): { readonly shape: readonly Dim[]; readonly clash?: number } {
   const shape: Dim[] = [];
   for (let fromRight = 1; fromRight <= Math.max(a.length, b.length); fromRight++) {
     const left = a.at(-fromRight) ?? 1;
@@ -134,17 +188,23 @@ export function broadcast(a: readonly Dim[], b: readonly Dim[]): { readonly shap
 }
 
 function clash(context: Context, operator: string, left: Operand, right: Operand, axisFromRight: number): never {
-  const type = (operand: Operand): string => (operand.value.kind === 'tensor' ? showType(operand.value.value.type) : describe(operand.value));
+  const type = (operand: Operand): string =>
+    operand.value.kind === 'tensor' ? showType(operand.value.value.type) : describe(operand.value);
   const notes = [left, right].flatMap((operand) => madeAt(context, operand));
-  return fail(context, 'operands-mismatch', { operator, left: type(left), right: type(right), axisFromRight }, [
-    at(right.span, `this is ${type(right)}`), at(left.span, `this is ${type(left)}`), ...notes,
-  ], { hint: 'Axes are compared from the right; one of size 1 is stretched.' });
+  return fail(
+    context,
+    'operands-mismatch',
+    { operator, left: type(left), right: type(right), axisFromRight },
+    [at(right.span, `this is ${type(right)}`), at(left.span, `this is ${type(left)}`), ...notes],
+    { hint: 'Axes are compared from the right; one of size 1 is stretched.' },
+  );
 }
 
 /** Where a tensor with a name was made, when that is somewhere else. */
 function madeAt(context: Context, { value, span }: Operand): { span: Span; text: string }[] {
   if (value.kind !== 'tensor') return [];
   const origin = context.builder.producer(value.value)?.origin.span;
-  if (origin === undefined || origin.source !== span.source || (origin.start >= span.start && origin.end <= span.end)) return [];
+  if (origin === undefined || origin.source !== span.source || (origin.start >= span.start && origin.end <= span.end))
+    return [];
   return [{ span: origin, text: `${showType(value.value.type)} was made here` }];
 }

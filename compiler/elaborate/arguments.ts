@@ -4,7 +4,8 @@ import { didYouMean } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import { at, fail, type Context, type Given } from './context.ts';
 import { bind, type Scope } from './scope.ts';
-import { createSizes, matchType } from './types.ts';
+import { createSizes } from './sizes.ts';
+import { matchType } from './types.ts';
 import { unknown, type Fixed, type Value } from './value.ts';
 
 interface Takes {
@@ -13,18 +14,33 @@ interface Takes {
 }
 
 /** Which argument each name gets. What may be missing is checked by `requireArguments`. */
-export function distribute(context: Context, callee: string, takes: readonly Takes[], given: readonly Given[], span: Span): Map<string, Given> {
+export function distribute(
+  context: Context,
+  callee: string,
+  takes: readonly Takes[],
+  given: readonly Given[],
+  span: Span,
+): Map<string, Given> {
   const bound = new Map<string, Given>();
   const positional = given.filter(({ name }) => name === undefined);
   if (positional.length > takes.length)
-    fail(context, 'too-many-arguments', { callee, takes: takes.length, given: positional.length }, [at(positional[takes.length].span)]);
+    fail(context, 'too-many-arguments', { callee, takes: takes.length, given: positional.length }, [
+      at(positional[takes.length].span),
+    ]);
   positional.forEach((argument, place) => bound.set(takes[place].name, argument));
   for (const argument of given) {
     const { name } = argument;
     if (name === undefined) continue;
     if (!takes.some((parameter) => parameter.name === name))
-      fail(context, 'unknown-argument', { callee, name }, [at(argument.span)], { ...didYouMean(name, takes.map((parameter) => parameter.name)), notes: takesNote(callee, takes) });
-    if (bound.has(name)) fail(context, 'repeated-argument', { name }, [at(argument.span), at(bound.get(name)?.span ?? span)]);
+      fail(context, 'unknown-argument', { callee, name }, [at(argument.span)], {
+        ...didYouMean(
+          name,
+          takes.map((parameter) => parameter.name),
+        ),
+        notes: takesNote(callee, takes),
+      });
+    if (bound.has(name))
+      fail(context, 'repeated-argument', { name }, [at(argument.span), at(bound.get(name)?.span ?? span)]);
     bound.set(name, argument);
   }
   return bound;
@@ -33,9 +49,16 @@ export function distribute(context: Context, callee: string, takes: readonly Tak
 const takesNote = (callee: string, takes: readonly Takes[]): string[] =>
   takes.length === 0 ? [] : [`\`${callee}\` takes ${takes.map(({ name }) => `\`${name}\``).join(', ')}`];
 
-export function requireArguments(context: Context, callee: string, takes: readonly Takes[], bound: ReadonlyMap<string, unknown>, span: Span): void {
+export function requireArguments(
+  context: Context,
+  callee: string,
+  takes: readonly Takes[],
+  bound: ReadonlyMap<string, unknown>,
+  span: Span,
+): void {
   for (const { name, optional } of takes)
-    if (optional !== true && !bound.has(name)) fail(context, 'missing-argument', { callee, name }, [at(span)], { notes: takesNote(callee, takes) });
+    if (optional !== true && !bound.has(name))
+      fail(context, 'missing-argument', { callee, name }, [at(span)], { notes: takesNote(callee, takes) });
 }
 
 export const takesOf = (parameters: readonly Parameter[]): Takes[] =>
@@ -46,7 +69,12 @@ export const takesOf = (parameters: readonly Parameter[]): Takes[] =>
  * values to those without one.
  */
 export function bindHyper(
-  context: Context, callee: string, parameters: readonly Parameter[], fixed: ReadonlyMap<string, Fixed>, scope: Scope, span: Span,
+  context: Context,
+  callee: string,
+  parameters: readonly Parameter[],
+  fixed: ReadonlyMap<string, Fixed>,
+  scope: Scope,
+  span: Span,
   open?: (parameter: Parameter) => Value,
 ): Map<string, Fixed> {
   const bound = new Map<string, Fixed>();
@@ -57,10 +85,15 @@ export function bindHyper(
     let value: Value;
     if (given !== undefined) value = given.value;
     else if (open !== undefined) value = open(parameter);
-    else value = parameter.default === undefined ? unknown : context.evaluator.evaluate(context, scope, parameter.default);
+    else
+      value = parameter.default === undefined ? unknown : context.evaluator.evaluate(context, scope, parameter.default);
     const place = given?.span ?? parameter.default?.span ?? parameter.span;
     if (parameter.type !== undefined)
-      value = matchType(context, scope, createSizes(), parameter.type, value, { what: `\`${name}\` of \`${callee}\``, name, span: place });
+      value = matchType(context, scope, createSizes(), parameter.type, value, {
+        what: `\`${name}\` of \`${callee}\``,
+        name,
+        span: place,
+      });
     bind(scope, name, value);
     scope.origins.set(name, place);
     bound.set(name, { value, span: place });

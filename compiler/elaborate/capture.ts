@@ -61,7 +61,13 @@ export function capturing(body: Builder): CapturingBuilder {
     scatter: (ids, updates, batch, size) => keep(body.scatter(use(ids), use(updates), batch, size)),
     loop: (operands, attributes) => body.loop(useAll(operands), attributes).map(keep),
     node: (op, operands, attributes) => body.node(op, useAll(operands), attributes).map(keep),
-    pullback: (node, adjoints) => body.pullback(node, adjoints.map((value) => (value === undefined ? undefined : use(value)))).map((value) => (value === undefined ? undefined : keep(value))),
+    pullback: (node, adjoints) =>
+      body
+        .pullback(
+          node,
+          adjoints.map((value) => (value === undefined ? undefined : use(value))),
+        )
+        .map((value) => (value === undefined ? undefined : keep(value))),
     producer: (value): Node | undefined => body.producer(value),
     get nodes() {
       return body.nodes;

@@ -91,24 +91,62 @@ export interface ContextOptions {
 }
 
 /** `evaluate.ts` hands itself in; everybody else calls its `createContext`. */
-export function createContextWith(evaluator: Evaluator, builder: Builder, diagnostics: Diagnostics, options: ContextOptions = {}): Context {
+export function createContextWith(
+  evaluator: Evaluator,
+  builder: Builder,
+  diagnostics: Diagnostics,
+  options: ContextOptions = {},
+): Context {
   const symbolic = options.symbolic ?? false;
   return {
-    evaluator, root: builder, builder, symbolic, training: symbolic ? undefined : (options.training ?? false), diagnostics,
-    slots: new Map(), updates: new Map(), seed: options.seed, step: options.step, frames: [], path: undefined, depth: 0,
-    shape: undefined, index: undefined, loop: undefined, branches: 0, draws: new Map(), anonymous: new Map(),
+    evaluator,
+    root: builder,
+    builder,
+    symbolic,
+    training: symbolic ? undefined : (options.training ?? false),
+    diagnostics,
+    slots: new Map(),
+    updates: new Map(),
+    seed: options.seed,
+    step: options.step,
+    frames: [],
+    path: undefined,
+    depth: 0,
+    shape: undefined,
+    index: undefined,
+    loop: undefined,
+    branches: 0,
+    draws: new Map(),
+    anonymous: new Map(),
     constants: new Map(),
   };
 }
 
 /** Stops here with a diagnostic. The nearest statement, member or declaration collects it. */
-export function fail<C extends Code>(context: Context, code: C, holes: Holes<C>, labels: readonly Label[], extra: Extra = {}): never {
-  throw new Problem(diagnose(code, holes, labels, { ...extra, notes: [...(extra.notes ?? []), ...callNotes(context, labels[0]?.span)] }));
+export function fail<C extends Code>(
+  context: Context,
+  code: C,
+  holes: Holes<C>,
+  labels: readonly Label[],
+  extra: Extra = {},
+): never {
+  throw new Problem(
+    diagnose(code, holes, labels, {
+      ...extra,
+      notes: [...(extra.notes ?? []), ...callNotes(context, labels[0]?.span)],
+    }),
+  );
 }
 
 /** Stops here without a word: this depends on what is not known. */
 export function giveUp(): never {
-  throw new Problem({ code: undecided, severity: 'error', message: 'This depends on something that is not known here.', labels: [], notes: [] });
+  throw new Problem({
+    code: undecided,
+    severity: 'error',
+    message: 'This depends on something that is not known here.',
+    labels: [],
+    notes: [],
+  });
 }
 
 /** A label without words of its own. */
@@ -120,12 +158,15 @@ function callNotes(context: Context, primary: Span | undefined): string[] {
   const { source, start } = primary;
   const words = { function: 'called', layer: 'applied', init: 'made' } as const;
   const notes = context.frames
-    .filter(({ span, declaration }) => !(span.source === source && span.start === start) && !within(span, declaration.span))
+    .filter(
+      ({ span, declaration }) => !(span.source === source && span.start === start) && !within(span, declaration.span),
+    )
     .map((call) => `in \`${call.name}\`, ${words[call.kind]} at ${showPlace(call.span)}`);
   return [...new Set(notes)].slice(-4).reverse();
 }
 
-const within = (inner: Span, outer: Span): boolean => inner.source === outer.source && inner.start >= outer.start && inner.end <= outer.end;
+const within = (inner: Span, outer: Span): boolean =>
+  inner.source === outer.source && inner.start >= outer.start && inner.end <= outer.end;
 
 /** Runs something that may fail; a failure is collected and gives `unknown`, so that one mistake gives one message. */
 export function attempt(context: Context, work: () => Value): Value {
@@ -165,7 +206,8 @@ export function standing<T>(context: Context, position: Partial<Position>, work:
 }
 
 /** Runs with the root builder, for what must outlive the body of a scan. */
-export const atRoot = <T>(context: Context, work: () => T): T => standing(context, { builder: context.root, index: undefined, loop: undefined }, work);
+export const atRoot = <T>(context: Context, work: () => T): T =>
+  standing(context, { builder: context.root, index: undefined, loop: undefined }, work);
 
 /** Elements beyond which no tensor of a user's program goes. */
 const largestTensor = 2 ** 40;
@@ -178,7 +220,11 @@ export function emit(context: Context, span: Span, add: (builder: Builder) => Gr
   return emitAll(context, span, (builder) => [add(builder)])[0];
 }
 
-export function emitAll(context: Context, span: Span, add: (builder: Builder) => readonly GraphValue[]): readonly GraphValue[] {
+export function emitAll(
+  context: Context,
+  span: Span,
+  add: (builder: Builder) => readonly GraphValue[],
+): readonly GraphValue[] {
   const { builder } = context;
   builder.origin = context.path === undefined ? { span } : { span, path: context.path };
   try {
@@ -186,7 +232,12 @@ export function emitAll(context: Context, span: Span, add: (builder: Builder) =>
     for (const { type } of values) {
       const size = product(type.shape);
       if (typeof size === 'number' && size > largestTensor)
-        fail(context, 'too-large', { what: `This tensor has ${show(size)} elements; the largest that is allowed has 2^40.` }, [at(span)]);
+        fail(
+          context,
+          'too-large',
+          { what: `This tensor has ${show(size)} elements; the largest that is allowed has 2^40.` },
+          [at(span)],
+        );
     }
     const limit = context.symbolic ? mostNodesOpen : mostNodes;
     if (builder.nodes.length > limit)
@@ -197,7 +248,13 @@ export function emitAll(context: Context, span: Span, add: (builder: Builder) =>
   } catch (error) {
     if (!(error instanceof OpTypeError)) throw error;
     const message = error.message.endsWith('.') ? error.message : `${error.message}.`;
-    throw new Problem({ code: error.code, severity: 'error', message, labels: [at(span)], notes: callNotes(context, span) });
+    throw new Problem({
+      code: error.code,
+      severity: 'error',
+      message,
+      labels: [at(span)],
+      notes: callNotes(context, span),
+    });
   }
 }
 

@@ -14,18 +14,41 @@ import { isFloat } from '../types/dtype.ts';
 import { constantOf, type Operand } from './align.ts';
 import { binary } from './arithmetic.ts';
 import { at, fail, standing, type Context } from './context.ts';
-import { contractOver, countOf, elementOf, freeAxes, materialize, reduceOver, sizeOf, toIndexed, unionAxes } from './indexed.ts';
+import {
+  contractOver,
+  countOf,
+  elementOf,
+  freeAxes,
+  materialize,
+  reduceOver,
+  sizeOf,
+  toIndexed,
+  unionAxes,
+} from './indexed.ts';
 import { bindIndices, createIndexScope, inferRanges, type IndexScope } from './index-ranges.ts';
 import type { Scope } from './scope.ts';
 import { describe, int, showType, tensor, unknown, type Axis, type IndexedValue, type Value } from './value.ts';
 
 /** `let y[i, j] = …`: the tensor of all elements. */
-export function defineByIndex(context: Context, variables: readonly IndexVariable[], body: Expression, scope: Scope, span: Span): Value {
+export function defineByIndex(
+  context: Context,
+  variables: readonly IndexVariable[],
+  body: Expression,
+  scope: Scope,
+  span: Span,
+): Value {
   const index = createIndexScope();
   return standing(context, { index }, () => define(context, index, variables, body, scope, span));
 }
 
-function define(context: Context, index: IndexScope, variables: readonly IndexVariable[], body: Expression, scope: Scope, span: Span): Value {
+function define(
+  context: Context,
+  index: IndexScope,
+  variables: readonly IndexVariable[],
+  body: Expression,
+  scope: Scope,
+  span: Span,
+): Value {
   const inner = bindIndices(context, index, variables, scope);
   inferRanges(context, index, body, inner.scope);
   const value = context.evaluator.evaluate(context, inner.scope, body);
@@ -34,7 +57,10 @@ function define(context: Context, index: IndexScope, variables: readonly IndexVa
   const rest = index.rest.toReversed();
   const axes = namesRest(variables) ? [...rest, ...inner.axes] : inner.axes;
   for (const axis of freeAxes(elements))
-    if (!axes.includes(axis)) fail(context, 'index-unused', { name: axis.name }, [at(axis.span)], { hint: 'Reduce over it, or name it on the left.' });
+    if (!axes.includes(axis))
+      fail(context, 'index-unused', { name: axis.name }, [at(axis.span)], {
+        hint: 'Reduce over it, or name it on the left.',
+      });
   for (const axis of axes) sizeOf(context, axis);
   return tensor(materialize(context, elements, axes, span));
 }
@@ -53,7 +79,9 @@ export function evaluateReduction(context: Context, node: Reduction, scope: Scop
   });
   if (value.kind !== 'indexed') return value;
   const rest = index.rest.toReversed();
-  return freeAxes(value).every((axis) => rest.includes(axis)) ? tensor(materialize(context, value, rest, node.span)) : value;
+  return freeAxes(value).every((axis) => rest.includes(axis))
+    ? tensor(materialize(context, value, rest, node.span))
+    : value;
 }
 
 const namesRest = (variables: readonly IndexVariable[]): boolean => variables.some(({ name }) => name.name === '...');
@@ -66,11 +94,23 @@ function reduceElements(context: Context, node: Reduction, scope: Scope, over: r
   if (node.monoid === 'sum' || node.monoid === 'mean') {
     const total = sumOfProduct(context, node, scope, over);
     if (total.kind === 'unknown' || node.monoid === 'sum') return total;
-    return binary(context, '/', { value: total, span: node.span }, { value: int(countOf(context, over)), span: node.span }, node.span);
+    return binary(
+      context,
+      '/',
+      { value: total, span: node.span },
+      { value: int(countOf(context, over)), span: node.span },
+      node.span,
+    );
   }
   const value = context.evaluator.evaluate(context, scope, node.body);
   if (value.kind === 'unknown') return unknown;
-  return reduceOver(context, node.monoid, spread(context, asElements(context, { value, span: node.body.span }), over, node.span), over, node.span);
+  return reduceOver(
+    context,
+    node.monoid,
+    spread(context, asElements(context, { value, span: node.body.span }), over, node.span),
+    over,
+    node.span,
+  );
 }
 
 interface Factors {
@@ -92,21 +132,40 @@ function sumOfProduct(context: Context, node: Reduction, scope: Scope, over: rea
 
   let total: Operand;
   const dtype = inside.flatMap(({ value }) => (value.kind === 'indexed' ? [value.value.type.dtype] : []))[0];
-  const contractible = !dividedInside && inside.length >= 2 && dtype !== undefined && isFloat(dtype) &&
-    inside.every(({ value }) => value.kind === 'index' || (value.kind === 'indexed' && value.value.type.dtype === dtype));
+  const contractible =
+    !dividedInside &&
+    inside.length >= 2 &&
+    dtype !== undefined &&
+    isFloat(dtype) &&
+    inside.every(
+      ({ value }) => value.kind === 'index' || (value.kind === 'indexed' && value.value.type.dtype === dtype),
+    );
   if (contractible) {
-    const reads = inside.map(({ value, span }): IndexedValue => (value.kind === 'index' ? toIndexed(context, value, dtype, span) : asElements(context, { value, span })));
+    const reads = inside.map(({ value, span }): IndexedValue =>
+      value.kind === 'index' ? toIndexed(context, value, dtype, span) : asElements(context, { value, span }),
+    );
     const read = unionAxes(reads);
-    const value = contractOver(context, reads, over.filter((axis) => read.includes(axis)), node.span);
+    const value = contractOver(
+      context,
+      reads,
+      over.filter((axis) => read.includes(axis)),
+      node.span,
+    );
     const repeated = over.filter((axis) => !read.includes(axis));
     total = { value, span: node.span };
     if (repeated.length > 0) outside = [...outside, { value: int(countOf(context, repeated)), span: node.span }];
   } else {
     let product: Operand | undefined;
     for (const factor of inside)
-      product = product === undefined ? factor : { value: binary(context, '*', product, factor, node.body.span), span: node.body.span };
+      product =
+        product === undefined
+          ? factor
+          : { value: binary(context, '*', product, factor, node.body.span), span: node.body.span };
     for (const factor of factors.by.filter(depends))
-      product = { value: binary(context, '/', product ?? { value: int(1), span: node.body.span }, factor, node.body.span), span: node.body.span };
+      product = {
+        value: binary(context, '/', product ?? { value: int(1), span: node.body.span }, factor, node.body.span),
+        span: node.body.span,
+      };
     const elements = product ?? outside.shift() ?? { value: int(1), span: node.body.span };
     if (elements.value.kind === 'unknown') return unknown;
     const spreadOut = spread(context, asElements(context, elements), over, node.span);
@@ -115,7 +174,8 @@ function sumOfProduct(context: Context, node: Reduction, scope: Scope, over: rea
   for (const factor of outside) total = { value: binary(context, '*', total, factor, node.span), span: node.span };
   for (const factor of factors.by.filter((divisor) => !depends(divisor)))
     total = { value: binary(context, '/', total, factor, node.span), span: node.span };
-  if (factors.sign < 0) total = { value: binary(context, '*', total, { value: int(-1), span: node.span }, node.span), span: node.span };
+  if (factors.sign < 0)
+    total = { value: binary(context, '*', total, { value: int(-1), span: node.span }, node.span), span: node.span };
   return total.value;
 }
 
@@ -124,7 +184,11 @@ function flatten(context: Context, expression: Expression, scope: Scope, into: F
   if (expression.kind === 'binary' && expression.operator === '*') {
     flatten(context, expression.left, scope, into);
     flatten(context, expression.right, scope, into);
-  } else if (expression.kind === 'binary' && expression.operator === '/' && !bothNumbers(expression.left, expression.right)) {
+  } else if (
+    expression.kind === 'binary' &&
+    expression.operator === '/' &&
+    !bothNumbers(expression.left, expression.right)
+  ) {
     flatten(context, expression.left, scope, into);
     into.by.push({ value: context.evaluator.evaluate(context, scope, expression.right), span: expression.right.span });
   } else if (expression.kind === 'unary' && expression.operator === '-') {
@@ -142,7 +206,10 @@ function asElements(context: Context, { value, span }: Operand): IndexedValue {
   if (value.kind === 'indexed') return value;
   if (value.kind === 'index') return toIndexed(context, value, 'i32', span);
   if (value.kind === 'tensor') {
-    if (value.value.type.shape.length > 0) fail(context, 'index-missing', { type: showType(value.value.type) }, [at(span)], { hint: 'Say which element: `x[i, j]`.' });
+    if (value.value.type.shape.length > 0)
+      fail(context, 'index-missing', { type: showType(value.value.type) }, [at(span)], {
+        hint: 'Say which element: `x[i, j]`.',
+      });
     return elementOf(value.value, []);
   }
   if (value.kind === 'int' || value.kind === 'float' || value.kind === 'bool') {

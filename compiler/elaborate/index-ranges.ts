@@ -34,24 +34,37 @@ interface Bound {
 }
 
 /** Binds index variables; explicit ranges are evaluated outside of them. */
-export function bindIndices(context: Context, index: IndexScope, variables: readonly IndexVariable[], scope: Scope): { scope: Scope; axes: Axis[] } {
+export function bindIndices(
+  context: Context,
+  index: IndexScope,
+  variables: readonly IndexVariable[],
+  scope: Scope,
+): { scope: Scope; axes: Axis[] } {
   const inner = createScope(scope);
-  const axes = variables.filter(({ name }) => name.name !== '...').map(({ name, range }): Axis => {
-    const axis: Axis = { name: name.name, span: name.span, order: index.next++ };
-    let offset: Dim = 0;
-    if (range !== undefined) {
-      const value = context.evaluator.evaluate(context, scope, range);
-      if (value.kind === 'range') {
-        offset = value.from;
-        axis.size = subtract(value.to, value.from);
-        if (typeof axis.size === 'number' && axis.size < 0) fail(context, 'negative-size', { size: show(axis.size) }, [at(range.span)]);
-      } else if (value.kind !== 'unknown') {
-        fail(context, 'wrong-kind', { what: `The range of \`${name.name}\``, wanted: 'a range such as 0..n', found: describe(value) }, [at(range.span)]);
+  const axes = variables
+    .filter(({ name }) => name.name !== '...')
+    .map(({ name, range }): Axis => {
+      const axis: Axis = { name: name.name, span: name.span, order: index.next++ };
+      let offset: Dim = 0;
+      if (range !== undefined) {
+        const value = context.evaluator.evaluate(context, scope, range);
+        if (value.kind === 'range') {
+          offset = value.from;
+          axis.size = subtract(value.to, value.from);
+          if (typeof axis.size === 'number' && axis.size < 0)
+            fail(context, 'negative-size', { size: show(axis.size) }, [at(range.span)]);
+        } else if (value.kind !== 'unknown') {
+          fail(
+            context,
+            'wrong-kind',
+            { what: `The range of \`${name.name}\``, wanted: 'a range such as 0..n', found: describe(value) },
+            [at(range.span)],
+          );
+        }
       }
-    }
-    bind(inner, name.name, { kind: 'index', terms: [{ axis, scale: 1 }], offset });
-    return axis;
-  });
+      bind(inner, name.name, { kind: 'index', terms: [{ axis, scale: 1 }], offset });
+      return axis;
+    });
   return { scope: inner, axes };
 }
 
@@ -69,11 +82,12 @@ export function inferRanges(context: Context, index: IndexScope, root: Expressio
       direct.set(axis, bound);
     } else if (first !== undefined && !equal(axis.size, bound.size)) {
       fail(context, 'index-range-clash', { name: axis.name, first: show(axis.size), second: show(bound.size) }, [
-        at(bound.span, `reads an axis of size ${show(bound.size)}`), at(first.span, `reads an axis of size ${show(axis.size)}`),
+        at(bound.span, `reads an axis of size ${show(bound.size)}`),
+        at(first.span, `reads an axis of size ${show(axis.size)}`),
       ]);
     }
   }
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (const bound of bounds) if (solve(bound)) changed = true;
   }
@@ -117,12 +131,25 @@ function checkBound(context: Context, { index, size, axis, span }: Bound): void 
   const [low, high] = extremes(index);
   const outside = isNegative(low) ? low : isNegative(subtract(subtract(size, 1), high)) ? high : undefined;
   if (outside !== undefined)
-    fail(context, 'index-out-of-range', { index: show(outside), size: show(size), axis }, [at(span, `reaches ${show(outside)}`)], {
-      hint: 'Give the index a range (`i in 0..n`), or read from `pad(x, …)`.',
-    });
+    fail(
+      context,
+      'index-out-of-range',
+      { index: show(outside), size: show(size), axis },
+      [at(span, `reaches ${show(outside)}`)],
+      {
+        hint: 'Give the index a range (`i in 0..n`), or read from `pad(x, …)`.',
+      },
+    );
 }
 
-function collect(context: Context, index: IndexScope, expression: Expression, scope: Scope, bounds: Bound[], isOwn = true): void {
+function collect(
+  context: Context,
+  index: IndexScope,
+  expression: Expression,
+  scope: Scope,
+  bounds: Bound[],
+  isOwn = true,
+): void {
   const introduced = namesIntroduced(expression);
   if (introduced !== undefined) {
     // What these names stand for is known only when it is evaluated; a reduction among them is a notation of its own.
@@ -145,10 +172,16 @@ function collect(context: Context, index: IndexScope, expression: Expression, sc
 /** The names an expression gives to its parts; undefined for those that give none. */
 function namesIntroduced(expression: Expression): readonly string[] | undefined {
   switch (expression.kind) {
-    case 'block': return expression.statements.flatMap((statement) => (statement.kind === 'let' ? statement.names.map(({ name }) => name) : []));
-    case 'comprehension': return [expression.name.name];
-    case 'scan': return [...expression.sequences.map(({ name }) => name), ...expression.carried.map(({ name }) => name.name)];
-    default: return undefined;
+    case 'block':
+      return expression.statements.flatMap((statement) =>
+        statement.kind === 'let' ? statement.names.map(({ name }) => name) : [],
+      );
+    case 'comprehension':
+      return [expression.name.name];
+    case 'scan':
+      return [...expression.sequences.map(({ name }) => name), ...expression.carried.map(({ name }) => name.name)];
+    default:
+      return undefined;
   }
 }
 
@@ -168,15 +201,19 @@ function collectRead(context: Context, index: IndexScope, read: Index, scope: Sc
   const explicit = read.items.filter((item) => item.kind !== 'rest').length;
   const rest = read.items.some((item) => item.kind === 'rest');
   if (explicit > shape.length || (!rest && explicit < shape.length))
-    fail(context, 'missing-indices', { type: showType(target.value.type), given: explicit, rank: shape.length }, [at(read.span)]);
+    fail(context, 'missing-indices', { type: showType(target.value.type), given: explicit, rank: shape.length }, [
+      at(read.span),
+    ]);
   let axis = 0;
   for (const item of read.items) {
     if (item.kind === 'rest') {
       const count = shape.length - explicit;
-      for (let place = 0; place < count; place++, axis++) restAxis(context, index, count - place - 1, shape[axis], read.span);
+      for (let place = 0; place < count; place++, axis++)
+        restAxis(context, index, count - place - 1, shape[axis], read.span);
       continue;
     }
-    const position = item.kind === 'at' && isAffine(item.value, scope) ? quietly(context, item.value, scope) : undefined;
+    const position =
+      item.kind === 'at' && isAffine(item.value, scope) ? quietly(context, item.value, scope) : undefined;
     if (position?.kind === 'index') bounds.push({ index: position, size: shape[axis], axis, span: item.span });
     axis++;
   }
@@ -191,7 +228,10 @@ export function restAxis(context: Context, index: IndexScope, fromRight: number,
     return axis;
   }
   if (known.size !== undefined && !equal(known.size, size))
-    fail(context, 'index-range-clash', { name: '...', first: show(known.size), second: show(size) }, [at(span, `${show(size)} here`), at(known.span, `${show(known.size)} here`)]);
+    fail(context, 'index-range-clash', { name: '...', first: show(known.size), second: show(size) }, [
+      at(span, `${show(size)} here`),
+      at(known.span, `${show(known.size)} here`),
+    ]);
   return known;
 }
 

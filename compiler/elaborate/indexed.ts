@@ -24,12 +24,19 @@ export function unionAxes(values: readonly Value[]): Axis[] {
 }
 
 export function sizeOf(context: Context, axis: Axis): Dim {
-  return axis.size ?? fail(context, 'index-range-unknown', { name: axis.name }, [at(axis.span)], { hint: `Say it: \`${axis.name} in 0..n\`.` });
+  return (
+    axis.size ??
+    fail(context, 'index-range-unknown', { name: axis.name }, [at(axis.span)], {
+      hint: `Say it: \`${axis.name} in 0..n\`.`,
+    })
+  );
 }
 
 /** Each axis of `value` is one index variable. */
 export const elementOf = (value: GraphValue, axes: readonly Axis[]): IndexedValue => ({
-  kind: 'indexed', value, index: axes.map((axis) => ({ kind: 'index', terms: [{ axis, scale: 1 }], offset: 0 })),
+  kind: 'indexed',
+  value,
+  index: axes.map((axis) => ({ kind: 'index', terms: [{ axis, scale: 1 }], offset: 0 })),
 });
 
 /** Positions in terms of a list of axes: what views and contractions carry. */
@@ -49,7 +56,14 @@ export function materialize(context: Context, value: IndexedValue, axes: readonl
     value.index.every(({ terms, offset }, place) => {
       const [term] = terms;
       const size = value.value.type.shape[place];
-      return terms.length === 1 && offset === 0 && term.axis === axes[place] && term.scale === 1 && size !== undefined && equal(size, shape[place]);
+      return (
+        terms.length === 1 &&
+        offset === 0 &&
+        term.axis === axes[place] &&
+        term.scale === 1 &&
+        size !== undefined &&
+        equal(size, shape[place])
+      );
     });
   if (plain) return value.value;
   return emit(context, span, (builder) => builder.view(value.value, shape, affine(value.index, axes)));
@@ -67,8 +81,14 @@ export function toIndexed(context: Context, value: IndexValue, dtype: Dtype, spa
     }),
   );
   const sum = emit(context, span, (builder) => {
-    const [first, ...more] = value.offset === 0 && scaled.length > 0 ? scaled : [...scaled, builder.constant(numeric(value.offset), whole, shape)];
-    return builder.cast(more.reduce((total, next) => builder.binary('add', total, next), first), isFloat(dtype) ? dtype : whole);
+    const [first, ...more] =
+      value.offset === 0 && scaled.length > 0
+        ? scaled
+        : [...scaled, builder.constant(numeric(value.offset), whole, shape)];
+    return builder.cast(
+      more.reduce((total, next) => builder.binary('add', total, next), first),
+      isFloat(dtype) ? dtype : whole,
+    );
   });
   return elementOf(sum, axes);
 }
@@ -77,18 +97,38 @@ export function toIndexed(context: Context, value: IndexValue, dtype: Dtype, spa
 const numeric = (dim: Dim): number => (typeof dim === 'number' ? dim : 1);
 
 /** Combines over index variables. `mean` is a sum over the number of elements. */
-export function reduceOver(context: Context, monoid: Monoid, value: IndexedValue, over: readonly Axis[], span: Span): IndexedValue {
+export function reduceOver(
+  context: Context,
+  monoid: Monoid,
+  value: IndexedValue,
+  over: readonly Axis[],
+  span: Span,
+): IndexedValue {
   const kept = freeAxes(value).filter((axis) => !over.includes(axis));
   const all = [...kept, ...over];
   const elements = materialize(context, value, all, span);
-  return elementOf(emit(context, span, (builder) => builder.reduce(monoid, elements, over.map((_, place) => kept.length + place))), kept);
+  return elementOf(
+    emit(context, span, (builder) =>
+      builder.reduce(
+        monoid,
+        elements,
+        over.map((_, place) => kept.length + place),
+      ),
+    ),
+    kept,
+  );
 }
 
 /**
  * Σ over index variables of a product of reads: contractions of two at a time, left to right. A variable is summed as soon
  * as nothing to the right reads it.
  */
-export function contractOver(context: Context, factors: readonly IndexedValue[], over: readonly Axis[], span: Span): IndexedValue {
+export function contractOver(
+  context: Context,
+  factors: readonly IndexedValue[],
+  over: readonly Axis[],
+  span: Span,
+): IndexedValue {
   let [left, ...rest] = factors;
   while (rest.length > 0) {
     const [right, ...later] = rest;
@@ -114,15 +154,23 @@ export function contractOver(context: Context, factors: readonly IndexedValue[],
 }
 
 /** How many elements index variables run over together. */
-export const countOf = (context: Context, axes: readonly Axis[]): Dim => product(axes.map((axis) => sizeOf(context, axis)));
+export const countOf = (context: Context, axes: readonly Axis[]): Dim =>
+  product(axes.map((axis) => sizeOf(context, axis)));
 
 /**
  * A read whose positions include elements of i32 tensors (`table[ids[b, t], d]`): a gather. Several such positions are
  * folded into one over the product of their axes.
  */
-export function gatherRead(context: Context, source: GraphValue, positions: readonly (IndexValue | IndexedValue)[], span: Span): IndexedValue {
+export function gatherRead(
+  context: Context,
+  source: GraphValue,
+  positions: readonly (IndexValue | IndexedValue)[],
+  span: Span,
+): IndexedValue {
   const fromData = positions.flatMap((position, place) => (position.kind === 'indexed' ? [{ position, place }] : []));
-  const plain = positions.flatMap((position) => (position.kind === 'index' ? position.terms.map(({ axis }) => axis) : []));
+  const plain = positions.flatMap((position) =>
+    position.kind === 'index' ? position.terms.map(({ axis }) => axis) : [],
+  );
   const idAxes = unionAxes(fromData.map(({ position }) => position));
   const own = [...new Set(plain)].sort((a, b) => a.order - b.order);
   const batch = own.filter((axis) => idAxes.includes(axis));
@@ -131,15 +179,32 @@ export function gatherRead(context: Context, source: GraphValue, positions: read
   const ids = [...batch, ...free];
 
   // The source over batch axes, then the axes that data choose from, then the rest.
-  const chosen = fromData.map(({ place }): Axis => ({ name: `axis ${place}`, span, order: 0, size: source.type.shape[place] }));
+  const chosen = fromData.map(({ place }): Axis => ({
+    name: `axis ${place}`,
+    span,
+    order: 0,
+    size: source.type.shape[place],
+  }));
   let next = 0;
-  const index = positions.map((position): IndexValue => (position.kind === 'index' ? position : { kind: 'index', terms: [{ axis: chosen[next++], scale: 1 }], offset: 0 }));
-  const arranged = materialize(context, { kind: 'indexed', value: source, index }, [...batch, ...chosen, ...trailing], span);
-  const shape = [...batch.map((axis) => sizeOf(context, axis)), countOf(context, chosen), ...trailing.map((axis) => sizeOf(context, axis))];
+  const index = positions.map((position): IndexValue =>
+    position.kind === 'index' ? position : { kind: 'index', terms: [{ axis: chosen[next++], scale: 1 }], offset: 0 },
+  );
+  const arranged = materialize(
+    context,
+    { kind: 'indexed', value: source, index },
+    [...batch, ...chosen, ...trailing],
+    span,
+  );
+  const shape = [
+    ...batch.map((axis) => sizeOf(context, axis)),
+    countOf(context, chosen),
+    ...trailing.map((axis) => sizeOf(context, axis)),
+  ];
   const idShape = ids.map((axis) => sizeOf(context, axis));
   const elements = fromData.map(({ position }) => {
     const { dtype } = position.value.type;
-    if (dtype !== 'i32') fail(context, 'dtype-mismatch', { what: 'A position', wanted: 'i32', found: dtype }, [at(span)]);
+    if (dtype !== 'i32')
+      fail(context, 'dtype-mismatch', { what: 'A position', wanted: 'i32', found: dtype }, [at(span)]);
     return materialize(context, position, ids, span);
   });
   const gathered = emit(context, span, (builder) => {
@@ -162,5 +227,9 @@ export function combineIndex(a: IndexValue, b: IndexValue, sign: 1 | -1, add: (x
     if (place < 0) terms.push({ axis, scale: signed });
     else terms[place] = { axis, scale: add(terms[place].scale, signed) };
   }
-  return { kind: 'index', terms: terms.filter(({ scale }) => scale !== 0), offset: add(a.offset, multiply(sign, b.offset)) };
+  return {
+    kind: 'index',
+    terms: terms.filter(({ scale }) => scale !== 0),
+    offset: add(a.offset, multiply(sign, b.offset)),
+  };
 }

@@ -23,7 +23,14 @@ export function initialize(context: Context, root: InstanceValue): void {
 export function initialValue(context: Context, slot: Slot): GraphValue | undefined {
   const { init } = slot.declaration;
   return standing(context, { path: slotPath(slot), shape: slot.type.shape }, () => {
-    const value: Value = initialTensor(context, context.evaluator.evaluate(context, slot.owner.scope, init), slot.type.shape, init.span);
-    return value.kind === 'tensor' ? emit(context, init.span, (builder) => builder.cast(value.value, slot.type.dtype)) : undefined;
+    const value: Value = initialTensor(
+      context,
+      context.evaluator.evaluate(context, slot.owner.scope, init),
+      slot.type.shape,
+      init.span,
+    );
+    return value.kind === 'tensor'
+      ? emit(context, init.span, (builder) => builder.cast(value.value, slot.type.dtype))
+      : undefined;
   });
 }

@@ -11,7 +11,13 @@ import { tensorTypeOf } from './types.ts';
 import { describe, unknown, type Fixed, type InstanceValue, type LayerValue, type Slot, type Value } from './value.ts';
 
 /** Makes an instance. `open` gives hyperparameters without a value one, for generic checks. */
-export function instantiate(context: Context, layer: LayerValue, given: readonly Given[], span: Span, open?: (parameter: Parameter) => Value): InstanceValue {
+export function instantiate(
+  context: Context,
+  layer: LayerValue,
+  given: readonly Given[],
+  span: Span,
+  open?: (parameter: Parameter) => Value,
+): InstanceValue {
   const { declaration } = layer;
   const name = declaration.name.name;
   const fixed = distribute(context, name, takesOf(declaration.hyper), given, span);
@@ -23,7 +29,13 @@ export function instantiate(context: Context, layer: LayerValue, given: readonly
   });
 }
 
-function build(context: Context, layer: LayerValue, fixed: ReadonlyMap<string, Fixed>, span: Span, open: ((parameter: Parameter) => Value) | undefined): InstanceValue {
+function build(
+  context: Context,
+  layer: LayerValue,
+  fixed: ReadonlyMap<string, Fixed>,
+  span: Span,
+  open: ((parameter: Parameter) => Value) | undefined,
+): InstanceValue {
   const { declaration } = layer;
   const name = declaration.name.name;
   const scope = createScope(layer.scope);
@@ -43,7 +55,9 @@ function build(context: Context, layer: LayerValue, fixed: ReadonlyMap<string, F
       if (!scope.names.has(member.name.name)) bind(scope, member.name.name, value);
       continue;
     }
-    const value = attempt(context, () => compileTime(context, context.evaluator.evaluate(context, scope, member.value), member.value.span));
+    const value = attempt(context, () =>
+      compileTime(context, context.evaluator.evaluate(context, scope, member.value), member.value.span),
+    );
     adopt(instance, member.name.name, value);
     members.set(member.name.name, value);
     bind(scope, member.name.name, value);
@@ -56,9 +70,15 @@ export function compileTime(context: Context, value: Value, span: Span): Value {
   const parts = value.kind === 'list' || value.kind === 'tuple' ? value.elements : [value];
   for (const part of parts)
     if (part.kind === 'tensor' || part.kind === 'loss' || part.kind === 'indexed')
-      fail(context, 'wrong-kind', { what: 'This', wanted: 'a layer or a number known before anything runs', found: describe(part) }, [at(span)], {
-        hint: 'Give it to the layer where it is applied.',
-      });
+      fail(
+        context,
+        'wrong-kind',
+        { what: 'This', wanted: 'a layer or a number known before anything runs', found: describe(part) },
+        [at(span)],
+        {
+          hint: 'Give it to the layer where it is applied.',
+        },
+      );
   return value;
 }
 
@@ -68,8 +88,10 @@ export function adopt(owner: InstanceValue, name: string, value: Value): void {
     if (value.owner !== undefined || value.name !== undefined || value === owner) return;
     value.owner = owner;
     value.name = name;
-  } else if (value.kind === 'list' || value.kind === 'tuple') value.elements.forEach((element, place) => adopt(owner, `${name}.${place}`, element));
-  else if (value.kind === 'record') for (const [field, element] of value.fields) adopt(owner, `${name}.${field}`, element);
+  } else if (value.kind === 'list' || value.kind === 'tuple')
+    value.elements.forEach((element, place) => adopt(owner, `${name}.${place}`, element));
+  else if (value.kind === 'record')
+    for (const [field, element] of value.fields) adopt(owner, `${name}.${field}`, element);
 }
 
 /** Instances directly inside, in order: of hyperparameters that were made for it, and of members. */
@@ -91,7 +113,12 @@ export const slotsOf = (instance: InstanceValue): Slot[] => [...instance.slots, 
 
 /** The hyperparameters that a value of the language fixed, by position or name. */
 export function fixHyper(
-  context: Context, callee: string, parameters: readonly Parameter[], before: ReadonlyMap<string, Fixed>, given: readonly Given[], span: Span,
+  context: Context,
+  callee: string,
+  parameters: readonly Parameter[],
+  before: ReadonlyMap<string, Fixed>,
+  given: readonly Given[],
+  span: Span,
 ): Map<string, Fixed> {
   const fixed = distribute(context, callee, takesOf(parameters), given, span);
   return new Map([...before, ...fixed]);

@@ -38,7 +38,11 @@ export function modelTree(instance: InstanceValue): ModelTree {
     layer: instance.declaration.name.name,
     hyper: [...instance.hyper].map(([name, { value }]) => ({ name, value: showHyper(value) })),
     slots: instance.slots.map(({ declaration: { role, name, tag }, type }) => ({
-      role, name: name.name, dtype: type.dtype, shape: type.shape.map(show), ...(tag === undefined ? {} : { tag: tag.name }),
+      role,
+      name: name.name,
+      dtype: type.dtype,
+      shape: type.shape.map(show),
+      ...(tag === undefined ? {} : { tag: tag.name }),
     })),
     children: children(instance).map(modelTree),
   };
@@ -59,7 +63,9 @@ export function printModelTree(tree: ModelTree): string {
     const hyper = node.hyper.map(({ name, value }) => `${name} = ${value}`).join(', ');
     lines.push(`${indent}${node.name}: ${node.layer}${hyper === '' ? '' : ` { ${hyper} }`}`);
     for (const { role, name, dtype, shape, tag } of node.slots)
-      lines.push(`${indent}  ${role} ${name}: ${dtype}${shape.length === 0 ? '' : `[${shape.join(', ')}]`}${tag === undefined ? '' : ` as ${tag}`}`);
+      lines.push(
+        `${indent}  ${role} ${name}: ${dtype}${shape.length === 0 ? '' : `[${shape.join(', ')}]`}${tag === undefined ? '' : ` as ${tag}`}`,
+      );
     for (const child of node.children) print(child, depth + 1);
   };
   print(tree, 0);
@@ -88,14 +94,23 @@ export function parseModelTree(text: string): ModelTree | { readonly problem: st
       const [, role, name, dtype, shape, tag] = slot;
       if (parent === undefined) return problem('a parameter needs an instance above it');
       path.length = depth;
-      parent.slots.push({ role: role === 'param' ? 'param' : 'buffer', name, dtype, shape: splitOutside(shape ?? ''), ...(tag === undefined ? {} : { tag }) });
+      parent.slots.push({
+        role: role === 'param' ? 'param' : 'buffer',
+        name,
+        dtype,
+        shape: splitOutside(shape ?? ''),
+        ...(tag === undefined ? {} : { tag }),
+      });
       continue;
     }
     const node = nodeLine.exec(line.trim());
     if (node === null) return problem('this is neither an instance nor a parameter');
     const [, name, layer, hyper] = node;
     const open: Open = {
-      name, layer, slots: [], children: [],
+      name,
+      layer,
+      slots: [],
+      children: [],
       hyper: splitOutside(hyper ?? '').map((entry) => {
         const at = entry.indexOf(' = ');
         return { name: entry.slice(0, at), value: entry.slice(at + 3) };

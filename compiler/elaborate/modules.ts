@@ -34,13 +34,17 @@ export function loadProgram(entry: Source, readModule: ReadModule): Program {
     for (const { use, module: from } of module.uses) {
       const exporter = from === undefined ? undefined : modules.get(from);
       for (const { name, alias } of use.names)
-        scope.names.set((alias ?? name).name, exporter?.scope.names.get(name.name) ?? { kind: 'value', value: unknown });
+        scope.names.set(
+          (alias ?? name).name,
+          exporter?.scope.names.get(name.name) ?? { kind: 'value', value: unknown },
+        );
     }
     for (const declaration of module.tree.declarations)
       if (declaration.kind !== 'test') scope.names.set(declaration.name.name, declare(declaration, scope));
     modules.set(module, { loaded: module, scope });
   }
-  for (const module of loaded.modules) if (!module.isBroken) resolveNames(module, loaded, builtins.names.keys(), diagnostics);
+  for (const module of loaded.modules)
+    if (!module.isBroken) resolveNames(module, loaded, builtins.names.keys(), diagnostics);
   const found = modules.get(loaded.entry);
   if (found === undefined) throw new Error('the entry was not loaded');
   return { entry: found, modules: [...modules.values()], diagnostics };
@@ -48,15 +52,25 @@ export function loadProgram(entry: Source, readModule: ReadModule): Program {
 
 function declare(declaration: Exclude<Declaration, { kind: 'test' }>, scope: Scope): Binding {
   switch (declaration.kind) {
-    case 'function': return { kind: 'value', value: { kind: 'function', declaration, scope, hyper: new Map() } };
-    case 'layer': return { kind: 'value', value: { kind: 'layer', declaration, scope } };
-    case 'optimizer': return { kind: 'value', value: { kind: 'optimizer', declaration, scope, hyper: new Map(), span: declaration.span } };
-    case 'data': return { kind: 'value', value: { kind: 'data-function', declaration, scope } };
-    case 'constant': return { kind: 'global', read: (context, span) => readConstant(context, scope, declaration, span) };
-    case 'train': return {
-      kind: 'global',
-      read: (context, span) => fail(context, 'not-a-value', { name: declaration.name.name, what: 'a train block' }, [at(span)]),
-    };
+    case 'function':
+      return { kind: 'value', value: { kind: 'function', declaration, scope, hyper: new Map() } };
+    case 'layer':
+      return { kind: 'value', value: { kind: 'layer', declaration, scope } };
+    case 'optimizer':
+      return {
+        kind: 'value',
+        value: { kind: 'optimizer', declaration, scope, hyper: new Map(), span: declaration.span },
+      };
+    case 'data':
+      return { kind: 'value', value: { kind: 'data-function', declaration, scope } };
+    case 'constant':
+      return { kind: 'global', read: (context, span) => readConstant(context, scope, declaration, span) };
+    case 'train':
+      return {
+        kind: 'global',
+        read: (context, span) =>
+          fail(context, 'not-a-value', { name: declaration.name.name, what: 'a train block' }, [at(span)]),
+      };
   }
 }
 
@@ -67,7 +81,9 @@ function readConstant(context: Context, scope: Scope, declaration: ConstantDecla
   if (known === 'busy') return fail(context, 'constant-cycle', { name }, [at(span), at(declaration.name.span)]);
   if (known !== undefined) return known;
   context.constants.set(declaration, 'busy');
-  const value = attempt(context, () => atRoot(context, () => context.evaluator.evaluate(context, scope, declaration.value)));
+  const value = attempt(context, () =>
+    atRoot(context, () => context.evaluator.evaluate(context, scope, declaration.value)),
+  );
   if (value.kind === 'instance' && value.owner === undefined) value.name ??= name;
   context.constants.set(declaration, value);
   return value;

@@ -25,7 +25,11 @@ function optimizerScope(context: Context, optimizer: OptimizerValue): Scope {
 }
 
 /** The states an optimizer keeps for a parameter, with their first values. */
-export function optimizerStates(context: Context, optimizer: OptimizerValue, type: TensorType): { readonly name: string; readonly initial: GraphValue }[] {
+export function optimizerStates(
+  context: Context,
+  optimizer: OptimizerValue,
+  type: TensorType,
+): { readonly name: string; readonly initial: GraphValue }[] {
   const scope = optimizerScope(context, optimizer);
   return optimizer.declaration.states.flatMap(({ name, init }) => {
     const value = initialTensor(context, context.evaluator.evaluate(context, scope, init), type.shape, init.span);
@@ -35,7 +39,9 @@ export function optimizerStates(context: Context, optimizer: OptimizerValue, typ
 
 /** The next values of the parameter and its states. What the body does not assign stays. */
 export function applyOptimizer(
-  context: Context, optimizer: OptimizerValue, now: OptimizerStep,
+  context: Context,
+  optimizer: OptimizerValue,
+  now: OptimizerStep,
 ): { readonly param: GraphValue; readonly states: ReadonlyMap<string, GraphValue> } {
   return standing(context, {}, () => {
     const { declaration, span } = optimizer;
@@ -49,7 +55,9 @@ function runBody(context: Context, optimizer: OptimizerValue, now: OptimizerStep
   const scope = createScope(optimizerScope(context, optimizer));
   const [param, grad, step] = declaration.parameters;
   const cell = (name: string, value: GraphValue): Binding & { kind: 'cell' } => {
-    const binding = { kind: 'cell', value: tensor(value), assigned: false } satisfies Binding as Binding & { kind: 'cell' };
+    const binding = { kind: 'cell', value: tensor(value), assigned: false } satisfies Binding as Binding & {
+      kind: 'cell';
+    };
     scope.names.set(name, binding);
     return binding;
   };
@@ -63,5 +71,8 @@ function runBody(context: Context, optimizer: OptimizerValue, now: OptimizerStep
     const value = initialTensor(context, binding.value, before.type.shape, declaration.body.span);
     return value.kind === 'tensor' ? value.value : before;
   };
-  return { param: settle(own, now.param), states: new Map(states.map(({ name, value, cell: binding }) => [name, settle(binding, value)])) };
+  return {
+    param: settle(own, now.param),
+    states: new Map(states.map(({ name, value, cell: binding }) => [name, settle(binding, value)])),
+  };
 }

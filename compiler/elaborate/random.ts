@@ -57,7 +57,11 @@ function hash(text: string): number {
 export function drawUniform(context: Context, shape: readonly Dim[], span: Span): GraphValue {
   const drawn = bits(context, shape, span);
   return emit(context, span, (builder) =>
-    builder.binary('mul', builder.cast(builder.binary('shr', drawn, builder.constant(8, 'u32', shape)), 'f32'), builder.constant(2 ** -24, 'f32', shape)),
+    builder.binary(
+      'mul',
+      builder.cast(builder.binary('shr', drawn, builder.constant(8, 'u32', shape)), 'f32'),
+      builder.constant(2 ** -24, 'f32', shape),
+    ),
   );
 }
 
@@ -67,7 +71,10 @@ export function drawNormal(context: Context, shape: readonly Dim[], span: Span):
   return emit(context, span, (builder) => {
     const filled = (value: number): GraphValue => builder.constant(value, 'f32', shape);
     // 1 − u is never 0, so its logarithm is finite.
-    const distance = builder.unary('sqrt', builder.binary('mul', filled(-2), builder.unary('log', builder.binary('sub', filled(1), radius))));
+    const distance = builder.unary(
+      'sqrt',
+      builder.binary('mul', filled(-2), builder.unary('log', builder.binary('sub', filled(1), radius))),
+    );
     return builder.binary('mul', distance, builder.unary('cos', builder.binary('mul', filled(2 * Math.PI), angle)));
   });
 }
@@ -75,5 +82,7 @@ export function drawNormal(context: Context, shape: readonly Dim[], span: Span):
 /** i32 on 0..limit. */
 export function drawInteger(context: Context, shape: readonly Dim[], limit: number, span: Span): GraphValue {
   const drawn = bits(context, shape, span);
-  return emit(context, span, (builder) => builder.cast(builder.binary('rem', drawn, builder.constant(limit, 'u32', shape)), 'i32'));
+  return emit(context, span, (builder) =>
+    builder.cast(builder.binary('rem', drawn, builder.constant(limit, 'u32', shape)), 'i32'),
+  );
 }

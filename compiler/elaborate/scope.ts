@@ -39,13 +39,15 @@ export function find(scope: Scope, name: string): Binding | undefined {
 
 /** The axis at which a size was bound, if it was. */
 export function axisOf(scope: Scope, name: string): number | undefined {
-  for (let at: Scope | undefined = scope; at !== undefined; at = at.outer) if (at.names.has(name)) return at.axes.get(name);
+  for (let at: Scope | undefined = scope; at !== undefined; at = at.outer)
+    if (at.names.has(name)) return at.axes.get(name);
   return undefined;
 }
 
 /** Every name that can be seen from here, for suggestions. */
 export function visibleNames(scope: Scope): Set<string> {
   const names = new Set<string>();
-  for (let at: Scope | undefined = scope; at !== undefined; at = at.outer) for (const name of at.names.keys()) names.add(name);
+  for (let at: Scope | undefined = scope; at !== undefined; at = at.outer)
+    for (const name of at.names.keys()) names.add(name);
   return names;
 }

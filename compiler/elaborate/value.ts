@@ -6,7 +6,12 @@
  * be a symbolic size, and a `float` or `bool` may be one that is not known yet (`value: undefined`).
  */
 import type {
-  Argument, DataDeclaration, FunctionDeclaration, LayerDeclaration, OptimizerDeclaration, ParamMember,
+  Argument,
+  DataDeclaration,
+  FunctionDeclaration,
+  LayerDeclaration,
+  OptimizerDeclaration,
+  ParamMember,
 } from '../../grammar/ast.ts';
 import type { Span } from '../base/source.ts';
 import type { Value as GraphValue } from '../graph/graph.ts';
@@ -233,7 +238,8 @@ export const string = (value: string): StringValue => ({ kind: 'string', value }
 export const tensor = (value: GraphValue): TensorValue => ({ kind: 'tensor', value });
 export const list = (elements: readonly Value[]): ListValue => ({ kind: 'list', elements, length: elements.length });
 
-export const isNumber = (value: Value): value is IntValue | FloatValue => value.kind === 'int' || value.kind === 'float';
+export const isNumber = (value: Value): value is IntValue | FloatValue =>
+  value.kind === 'int' || value.kind === 'float';
 
 /** A compile-time number as a JavaScript number; undefined where it is not known. */
 export const numberOf = (value: IntValue | FloatValue): number | undefined =>
@@ -248,36 +254,66 @@ export function pathOf(instance: InstanceValue): string | undefined {
 }
 
 /** `model.fc1.weight` */
-export const slotPath = (slot: Slot): string => `${pathOf(slot.owner) ?? slot.owner.declaration.name.name}.${slot.declaration.name.name}`;
+export const slotPath = (slot: Slot): string =>
+  `${pathOf(slot.owner) ?? slot.owner.declaration.name.name}.${slot.declaration.name.name}`;
 
-export const showType = (type: TensorType): string => (type.shape.length === 0 ? type.dtype : `${type.dtype}${showShape(type.shape)}`);
+export const showType = (type: TensorType): string =>
+  type.shape.length === 0 ? type.dtype : `${type.dtype}${showShape(type.shape)}`;
 
-const roleWords = { fn: 'function', loss: 'loss', metric: 'metric', schedule: 'schedule', init: 'initializer' } as const;
+const roleWords = {
+  fn: 'function',
+  loss: 'loss',
+  metric: 'metric',
+  schedule: 'schedule',
+  init: 'initializer',
+} as const;
 
 /** A value in the user's words: `the tensor f32[3, 4]`, `the layer Linear`. */
 export function describe(value: Value): string {
   switch (value.kind) {
-    case 'tensor': return `the tensor ${showType(value.value.type)}`;
-    case 'int': return `the number ${show(value.value)}`;
-    case 'float': return value.value === undefined ? 'a number' : `the number ${value.value}`;
-    case 'bool': return value.value === undefined ? 'a truth value' : String(value.value);
-    case 'string': return `the text "${value.value}"`;
-    case 'list': return `a list of ${show(value.length)}`;
-    case 'tuple': return `a tuple of ${value.elements.length}`;
-    case 'record': return `the record { ${[...value.fields.keys()].join(', ')} }`;
-    case 'range': return `the range ${show(value.from)}..${show(value.to)}`;
-    case 'function': return `the ${roleWords[value.declaration.role]} \`${value.declaration.name.name}\``;
-    case 'builtin': return `the function \`${value.builtin.name}\``;
-    case 'initializer': return `the initializer \`${value.declaration.name.name}\``;
-    case 'layer': return `the ${value.declaration.role} \`${value.declaration.name.name}\``;
-    case 'instance': return `an instance of \`${value.declaration.name.name}\``;
-    case 'optimizer': return `the optimizer \`${value.declaration.name.name}\``;
-    case 'data-function': return `the data \`${value.declaration.name.name}\``;
-    case 'data': return 'data';
-    case 'loss': return 'a loss';
-    case 'index': return 'a position of index notation';
-    case 'indexed': return `an element (${value.value.type.dtype}) of index notation`;
-    case 'wildcard': return '`_`';
-    case 'unknown': return 'something unknown';
+    case 'tensor':
+      return `the tensor ${showType(value.value.type)}`;
+    case 'int':
+      return `the number ${show(value.value)}`;
+    case 'float':
+      return value.value === undefined ? 'a number' : `the number ${value.value}`;
+    case 'bool':
+      return value.value === undefined ? 'a truth value' : String(value.value);
+    case 'string':
+      return `the text "${value.value}"`;
+    case 'list':
+      return `a list of ${show(value.length)}`;
+    case 'tuple':
+      return `a tuple of ${value.elements.length}`;
+    case 'record':
+      return `the record { ${[...value.fields.keys()].join(', ')} }`;
+    case 'range':
+      return `the range ${show(value.from)}..${show(value.to)}`;
+    case 'function':
+      return `the ${roleWords[value.declaration.role]} \`${value.declaration.name.name}\``;
+    case 'builtin':
+      return `the function \`${value.builtin.name}\``;
+    case 'initializer':
+      return `the initializer \`${value.declaration.name.name}\``;
+    case 'layer':
+      return `the ${value.declaration.role} \`${value.declaration.name.name}\``;
+    case 'instance':
+      return `an instance of \`${value.declaration.name.name}\``;
+    case 'optimizer':
+      return `the optimizer \`${value.declaration.name.name}\``;
+    case 'data-function':
+      return `the data \`${value.declaration.name.name}\``;
+    case 'data':
+      return 'data';
+    case 'loss':
+      return 'a loss';
+    case 'index':
+      return 'a position of index notation';
+    case 'indexed':
+      return `an element (${value.value.type.dtype}) of index notation`;
+    case 'wildcard':
+      return '`_`';
+    case 'unknown':
+      return 'something unknown';
   }
 }

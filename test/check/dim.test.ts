@@ -1,6 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { add, divide, equal, floorDivide, multiply, show, subtract, substitute, symbol, type Dim } from '../../compiler/types/dim.ts';
+import {
+  add,
+  divide,
+  equal,
+  floorDivide,
+  multiply,
+  show,
+  subtract,
+  substitute,
+  symbol,
+  type Dim,
+} from '../../compiler/types/dim.ts';
 
 const [H, S, k] = ['H', 'S', 'k'].map(symbol);
 
@@ -28,17 +39,27 @@ describe('sizes', () => {
     );
     const { tree } = fc.letrec<{ tree: Pair }>((tie) => ({
       tree: fc.oneof(
-        { depthSize: 'small' }, leaf,
+        { depthSize: 'small' },
+        leaf,
         fc.tuple(tie('tree'), tie('tree')).map(([[x, f], [y, g]]): Pair => [add(x, y), (at) => f(at) + g(at)]),
         fc.tuple(tie('tree'), tie('tree')).map(([[x, f], [y, g]]): Pair => [multiply(x, y), (at) => f(at) * g(at)]),
-        fc.tuple(tie('tree'), fc.integer({ min: 1, max: 5 })).map(([[x, f], by]): Pair => [floorDivide(x, by), (at) => Math.floor(f(at) / by)]),
+        fc
+          .tuple(tie('tree'), fc.integer({ min: 1, max: 5 }))
+          .map(([[x, f], by]): Pair => [floorDivide(x, by), (at) => Math.floor(f(at) / by)]),
       ),
     }));
-    const sizes = fc.record({ a: fc.integer({ min: 1, max: 20 }), b: fc.integer({ min: 1, max: 20 }), c: fc.integer({ min: 1, max: 20 }) });
-    fc.assert(fc.property(tree, sizes, ([dim, meaning], at) => {
-      const value = meaning(at);
-      fc.pre(Math.abs(value) < 2 ** 40);
-      expect(substitute(dim, new Map(Object.entries(at)))).toBe(value + 0);
-    }), { numRuns: 300 });
+    const sizes = fc.record({
+      a: fc.integer({ min: 1, max: 20 }),
+      b: fc.integer({ min: 1, max: 20 }),
+      c: fc.integer({ min: 1, max: 20 }),
+    });
+    fc.assert(
+      fc.property(tree, sizes, ([dim, meaning], at) => {
+        const value = meaning(at);
+        fc.pre(Math.abs(value) < 2 ** 40);
+        expect(substitute(dim, new Map(Object.entries(at)))).toBe(value + 0);
+      }),
+      { numRuns: 300 },
+    );
   });
 });

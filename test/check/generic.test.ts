@@ -6,7 +6,7 @@ const sound: Record<string, string> = {
   'heads that divide the width': `layer A{dim: int, heads: int} {
     (x: f32[B, T, dim]) -> f32[B, T, dim] = reshape(reshape(x, [B, T, heads, dim / heads]), [B, T, dim])
   }`,
-  'patches': `layer P{size: int, dim: int} {
+  patches: `layer P{size: int, dim: int} {
     param weight: f32[size, size, 3, dim] = normal(0.02)
     (x: f32[B, H, W, 3]) -> f32[B, H / size, W / size, dim] {
       let y[b, i, j, o] = sum[u, v, c] x[b, i * size + u, j * size + v, c] * weight[u, v, c, o]
@@ -37,7 +37,8 @@ const sound: Record<string, string> = {
       let parts = split(x, n)
       parts[0]
     }`,
-  'an axis that is a hyperparameter': 'fn centre{axis: int = -1}(x: f32[B, D]) -> f32[B, D] = x - mean(x, axis: axis, keep: true)',
+  'an axis that is a hyperparameter':
+    'fn centre{axis: int = -1}(x: f32[B, D]) -> f32[B, D] = x - mean(x, axis: axis, keep: true)',
   'a width computed with a fraction': `use std.layers { Linear }
     layer Wide{dim: int, by: float = 2.5} {
       up = Linear{dim, floor(dim * by)}
@@ -51,21 +52,43 @@ const sound: Record<string, string> = {
   'sizes solved from arithmetic': 'fn halves(x: f32[B, 2 * H]) -> f32[B, H] = x[:, 0..H] + x[:, H..2 * H]',
   'functions of functions': `fn twice{f: function}(x: f32[...]) -> f32[...] = f(f(x))
     fn g(x: f32[B]) -> f32[B] = twice{relu}(x)`,
-  'an open schedule': 'optimizer O{lr: schedule, k: int = 2} { state m = 0\n (param, grad, step) { m <- m + grad\n param <- param - lr(step) * m / k } }',
+  'an open schedule':
+    'optimizer O{lr: schedule, k: int = 2} { state m = 0\n (param, grad, step) { m <- m + grad\n param <- param - lr(step) * m / k } }',
 };
 
 /** Wrong for every size, or for almost all; found without anybody using them. */
 const unsound: Record<string, readonly [code: string, text: string]> = {
-  'a layer that does not return what it says': ['result-mismatch', 'layer L{a: int, b: int} {\n param w: f32[a, b] = 0\n (x: f32[N, a]) -> f32[N, a] = x @ w\n}'],
-  'a choice that is never the default': ['unknown-name', 'fn f{how: "a" | "b" = "a"}(x: f32[B]) -> f32[B] = if how == "a" then x else y'],
-  'the side of a condition that is not taken': ['result-mismatch', 'fn f{k: int = 1}(x: f32[B, D]) -> f32[B] = if k == 1 then sum(x, axis: 0) else sum(x, axis: 0)'],
-  'an initializer that does not fit': ['rank-mismatch', 'layer L{n: int} {\n param w: f32[n, n] = zeros[n]\n (x: f32[n]) -> f32[n] = w @ x\n}'],
-  'a convolution off by one': ['result-mismatch', `fn f(x: f32[B, T], w: f32[K]) -> f32[B, T - K] {
+  'a layer that does not return what it says': [
+    'result-mismatch',
+    'layer L{a: int, b: int} {\n param w: f32[a, b] = 0\n (x: f32[N, a]) -> f32[N, a] = x @ w\n}',
+  ],
+  'a choice that is never the default': [
+    'unknown-name',
+    'fn f{how: "a" | "b" = "a"}(x: f32[B]) -> f32[B] = if how == "a" then x else y',
+  ],
+  'the side of a condition that is not taken': [
+    'result-mismatch',
+    'fn f{k: int = 1}(x: f32[B, D]) -> f32[B] = if k == 1 then sum(x, axis: 0) else sum(x, axis: 0)',
+  ],
+  'an initializer that does not fit': [
+    'rank-mismatch',
+    'layer L{n: int} {\n param w: f32[n, n] = zeros[n]\n (x: f32[n]) -> f32[n] = w @ x\n}',
+  ],
+  'a convolution off by one': [
+    'result-mismatch',
+    `fn f(x: f32[B, T], w: f32[K]) -> f32[B, T - K] {
     let y[b, t] = sum[k] x[b, t + k] * w[k]
     y
-  }`],
-  'an optimizer that forgets the shape': ['operands-mismatch', 'optimizer O{lr: schedule} { (param, grad, step) { param <- param - lr(step) * (grad + zeros[3]) } }'],
-  'a buffer of another shape': ['assigned-type', 'layer L{n: int} {\n buffer b: f32[n] = 0\n (x: f32[B, n]) -> f32[B, n] {\n b <- sum(x, axis: 1)\n x + b } }'],
+  }`,
+  ],
+  'an optimizer that forgets the shape': [
+    'operands-mismatch',
+    'optimizer O{lr: schedule} { (param, grad, step) { param <- param - lr(step) * (grad + zeros[3]) } }',
+  ],
+  'a buffer of another shape': [
+    'assigned-type',
+    'layer L{n: int} {\n buffer b: f32[n] = 0\n (x: f32[B, n]) -> f32[B, n] {\n b <- sum(x, axis: 1)\n x + b } }',
+  ],
 };
 
 describe('definitions that nothing uses are checked with their sizes left open', () => {

@@ -9,7 +9,8 @@ import type { Tensor } from '../../compiler/graph/op.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { complaints, run, shown, type Run } from './support.ts';
 
-const params = ({ context }: Run): string[] => context.root.inputs.filter(({ role }) => role === 'param' || role === 'state').map(({ name }) => name);
+const params = ({ context }: Run): string[] =>
+  context.root.inputs.filter(({ role }) => role === 'param' || role === 'state').map(({ name }) => name);
 const shape = (value: Value): unknown => (value.kind === 'tensor' ? value.value.type.shape : describeValue(value));
 
 const scalars = new Map<string, Tensor>([
@@ -48,13 +49,26 @@ describe('instances', () => {
       test "t" { let m = M{}  m(zeros[2, 4]) }`);
     expect(shown(result.diagnostics)).toBe('');
     expect(params(result)).toEqual([
-      'm.blocks.0.fc.weight', 'm.blocks.0.fc.bias', 'm.blocks.1.fc.weight', 'm.blocks.1.fc.bias', 'm.parts.head.weight', 'm.parts.head.bias',
+      'm.blocks.0.fc.weight',
+      'm.blocks.0.fc.bias',
+      'm.blocks.1.fc.weight',
+      'm.blocks.1.fc.bias',
+      'm.parts.head.weight',
+      'm.parts.head.bias',
     ]);
   });
 
   test('applied twice is shared, made twice is not', () => {
-    expect(params(run(`${block} test "t" { let b = Block{4, twice: true}  b(b(zeros[2, 4])) }`))).toEqual(['b.fc.weight', 'b.fc.bias']);
-    expect(params(run(`${block} test "t" { Block{4}(Block{4}(zeros[2, 4])) }`))).toEqual(['Block.fc.weight', 'Block.fc.bias', 'Block2.fc.weight', 'Block2.fc.bias']);
+    expect(params(run(`${block} test "t" { let b = Block{4, twice: true}  b(b(zeros[2, 4])) }`))).toEqual([
+      'b.fc.weight',
+      'b.fc.bias',
+    ]);
+    expect(params(run(`${block} test "t" { Block{4}(Block{4}(zeros[2, 4])) }`))).toEqual([
+      'Block.fc.weight',
+      'Block.fc.bias',
+      'Block2.fc.weight',
+      'Block2.fc.bias',
+    ]);
   });
 
   test('a layer given as a hyperparameter belongs to who gets it, unless it has an owner', () => {
@@ -68,14 +82,19 @@ describe('instances', () => {
   });
 
   test('a buffer is updated while training only, and read as it then is', () => {
-    const text = 'layer C { buffer n: f32[1] = 0  (x: f32[B]) -> f32[B] { n <- n + 1  x * n } }\ntest "t" { let c = C{}  c(c(ones[2])) }';
-    expect([...run(text, { training: true }).context.updates.keys()].map((slot) => slot.declaration.name.name)).toEqual(['n']);
+    const text =
+      'layer C { buffer n: f32[1] = 0  (x: f32[B]) -> f32[B] { n <- n + 1  x * n } }\ntest "t" { let c = C{}  c(c(ones[2])) }';
+    expect([...run(text, { training: true }).context.updates.keys()].map((slot) => slot.declaration.name.name)).toEqual(
+      ['n'],
+    );
     expect(run(text).context.updates.size).toBe(0);
   });
 
   test('first values depend on the path alone', () => {
     const first = (members: string): Float64Array | undefined => {
-      const { value, diagnostics } = run(`${block} model M { ${members}\nb = Block{4}\n(x: f32[B, 4]) -> f32[B, 4] = b(x) }\ntest "t" { M{} }`);
+      const { value, diagnostics } = run(
+        `${block} model M { ${members}\nb = Block{4}\n(x: f32[B, 4]) -> f32[B, 4] = b(x) }\ntest "t" { M{} }`,
+      );
       if (value.kind !== 'instance') throw new Error('no instance');
       value.name = 'm';
       const build = createBuilder('init');
@@ -100,11 +119,18 @@ describe('the Model level', () => {
     const tree = modelTree(made.value);
     const text = printModelTree(tree);
     expect(text.split('\n').slice(0, 6)).toEqual([
-      'model: Named { title = "a, b" }', '  buffer seen: f32[2]', '  block: TransformerBlock { dim = 8, heads = 2, causal = false, expand = 4 }',
-      '    ln1: LayerNorm { dim = 8, eps = 0.00001 }', '      param scale: f32[8] as norm', '      param shift: f32[8] as norm',
+      'model: Named { title = "a, b" }',
+      '  buffer seen: f32[2]',
+      '  block: TransformerBlock { dim = 8, heads = 2, causal = false, expand = 4 }',
+      '    ln1: LayerNorm { dim = 8, eps = 0.00001 }',
+      '      param scale: f32[8] as norm',
+      '      param shift: f32[8] as norm',
     ]);
     expect(parseModelTree(text)).toEqual(tree);
-    expect(parseModelTree('model: M\n  nonsense')).toEqual({ problem: 'this is neither an instance nor a parameter', line: 2 });
+    expect(parseModelTree('model: M\n  nonsense')).toEqual({
+      problem: 'this is neither an instance nor a parameter',
+      line: 2,
+    });
   });
 });
 
@@ -112,9 +138,19 @@ describe('values', () => {
   const number = (expression: string): number[] => compute(`test "t" { ${expression} }`);
 
   test.each([
-    ['7 / 2 + 4 / 2', 5.5], ['2 ^ 10 % 1000', 24], ['-7 % 3', 2], ['-2 ^ 2', -4], ['max(3, 4) - min(3, 4)', 1], ['floor(-1.5)', -2],
-    ['round(2.5) + round(3.5)', 6], ['if 3 > 2 and not false then 1 else 2', 1], ['size(zeros[3, 5], -1)', 5], ['count([1, 2, 3])', 3],
-    ['erf(0.5)', 0.5204998778130465], ['[10, 20, 30][-1]', 30], ['let r = { a: 1, b: 2 }  r.b', 2],
+    ['7 / 2 + 4 / 2', 5.5],
+    ['2 ^ 10 % 1000', 24],
+    ['-7 % 3', 2],
+    ['-2 ^ 2', -4],
+    ['max(3, 4) - min(3, 4)', 1],
+    ['floor(-1.5)', -2],
+    ['round(2.5) + round(3.5)', 6],
+    ['if 3 > 2 and not false then 1 else 2', 1],
+    ['size(zeros[3, 5], -1)', 5],
+    ['count([1, 2, 3])', 3],
+    ['erf(0.5)', 0.5204998778130465],
+    ['[10, 20, 30][-1]', 30],
+    ['let r = { a: 1, b: 2 }  r.b', 2],
   ])('%s is %s', (expression, wanted) => expect(number(expression)[0]).toBeCloseTo(wanted, 12));
 
   test('numbers take the element type of the tensor they meet', () => {
@@ -137,7 +173,9 @@ describe('values', () => {
 
   test('losses are sums and counts, and add up as means', () => {
     expect(number('mean_squared_error(ones[4], zeros[4]) + 3')).toEqual([4]);
-    expect(number('2 * mean_squared_error(ones[4], zeros[4]) - mean_absolute_error(zeros[2], 0.5 * ones[2])')).toEqual([1.5]);
+    expect(number('2 * mean_squared_error(ones[4], zeros[4]) - mean_absolute_error(zeros[2], 0.5 * ones[2])')).toEqual([
+      1.5,
+    ]);
   });
 
   test('random numbers are in their range, differ between draws and repeat with the seed', () => {
@@ -166,10 +204,16 @@ describe('scan', () => {
     expect(compute(`${walk}\ntest "t" { f(tensor([[1.0, 2.0], [3.0, 4.0]])) }`)).toEqual([1, 3, 3, 7]);
   });
   test('backwards, with the last value as the result', () => {
-    expect(compute('fn f(x: f32[T]) = scan reverse x over T with s = 0.0 { s <- 2 * s + x }\ntest "t" { f(tensor([1.0, 2.0, 3.0])) }')).toEqual([17]);
+    expect(
+      compute(
+        'fn f(x: f32[T]) = scan reverse x over T with s = 0.0 { s <- 2 * s + x }\ntest "t" { f(tensor([1.0, 2.0, 3.0])) }',
+      ),
+    ).toEqual([17]);
   });
   test('draws anew in every iteration', () => {
-    const drawn = compute('fn f(x: f32[T]) -> f32[T] = scan x over T { yield x + sum(uniform[1]) }\ntest "t" { f(zeros[5]) }');
+    const drawn = compute(
+      'fn f(x: f32[T]) -> f32[T] = scan x over T { yield x + sum(uniform[1]) }\ntest "t" { f(zeros[5]) }',
+    );
     expect(new Set(drawn).size).toBe(5);
   });
   test('inside a scan, with values from outside', () => {
@@ -186,13 +230,22 @@ describe('scan', () => {
 describe('optimizers and schedules', () => {
   test('the body runs for one parameter, hyperparameters given as numbers or schedules', () => {
     const adam = (rate: string): number[] => {
-      const { value, diagnostics } = run(`use std.optim { Adam }\nuse std.schedules { warmup }\nlet _w = warmup\ntest "t" { Adam{lr: ${rate}} }`);
+      const { value, diagnostics } = run(
+        `use std.optim { Adam }\nuse std.schedules { warmup }\nlet _w = warmup\ntest "t" { Adam{lr: ${rate}} }`,
+      );
       if (value.kind !== 'optimizer') throw new Error('no optimizer');
       const build = createBuilder('step');
       const context = createContext(build, diagnostics);
       const constant = (number: number) => build.constant(number, 'f32', [2]);
-      const states = new Map(optimizerStates(context, value, { dtype: 'f32', shape: [2] }).map(({ name, initial }) => [name, initial]));
-      const next = applyOptimizer(context, value, { param: constant(1), grad: constant(0.5), step: build.constant(1, 'f32'), states });
+      const states = new Map(
+        optimizerStates(context, value, { dtype: 'f32', shape: [2] }).map(({ name, initial }) => [name, initial]),
+      );
+      const next = applyOptimizer(context, value, {
+        param: constant(1),
+        grad: constant(0.5),
+        step: build.constant(1, 'f32'),
+        states,
+      });
       build.output('param', 'result', next.param);
       build.output('m', 'result', next.states.get('m') ?? next.param);
       expect(shown(diagnostics)).toBe('');
@@ -214,7 +267,12 @@ describe('modules', () => {
     expect(shape(result.value)).toEqual([3]);
   });
   test('files that use each other in a circle', () => {
-    const circle = { './b.model': 'use "./c.model" { c }\nfn b(x) = c(x)', './c.model': 'use "./b.model" { b }\nfn c(x) = b(x)' };
-    expect(complaints('use "./b.model" { b }\nfn a(x) = b(x)', circle)).toContain('error[module-cycle]: These files use each other in a circle: ./b.model → ./c.model → ./b.model.');
+    const circle = {
+      './b.model': 'use "./c.model" { c }\nfn b(x) = c(x)',
+      './c.model': 'use "./b.model" { b }\nfn c(x) = b(x)',
+    };
+    expect(complaints('use "./b.model" { b }\nfn a(x) = b(x)', circle)).toContain(
+      'error[module-cycle]: These files use each other in a circle: ./b.model → ./c.model → ./b.model.',
+    );
   });
 });

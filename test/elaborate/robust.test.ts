@@ -22,10 +22,17 @@ function damage(text: string, random: (below: number) => number): string {
   for (let count = 1 + random(3); count > 0; count--) {
     const [here, there] = [random(tokens.length), random(tokens.length)];
     switch (random(4)) {
-      case 0: tokens.splice(here, 1); break;
-      case 1: tokens[here] = tokens[there]; break;
-      case 2: tokens.splice(here, 0, tokens[there]); break;
-      default: if (/^\d+$/.test(tokens[here])) tokens[here] = String([0, 1, 3, 1e9, 1e15][random(5)]);
+      case 0:
+        tokens.splice(here, 1);
+        break;
+      case 1:
+        tokens[here] = tokens[there];
+        break;
+      case 2:
+        tokens.splice(here, 0, tokens[there]);
+        break;
+      default:
+        if (/^\d+$/.test(tokens[here])) tokens[here] = String([0, 1, 3, 1e9, 1e15][random(5)]);
     }
   }
   return tokens.join('');
@@ -40,7 +47,8 @@ test('damaged files give diagnostics, never an exception', () => {
     const text = damage(readFileSync(join(root, 'stdlib', file), 'utf8'), random);
     const program = load(text, {}, file);
     checkModule(program.entry, program.diagnostics);
-    for (const declaration of program.entry.loaded.healthy) if (declaration.kind === 'test') elaborateTest(declaration, program.entry.scope);
+    for (const declaration of program.entry.loaded.healthy)
+      if (declaration.kind === 'test') elaborateTest(declaration, program.entry.scope);
     if (shown(program.diagnostics) !== '') wrong++;
   }
   expect(wrong).toBeGreaterThan(30);

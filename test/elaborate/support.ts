@@ -20,7 +20,9 @@ export function reader(others: Record<string, string> = {}): (name: string, from
     if (name in others) return { name, text: others[name] };
     if (!name.startsWith('std.')) return undefined;
     const path = join(stdlib, `${name.slice('std.'.length)}.model`);
-    return existsSync(path) ? { name: `stdlib/${name.slice('std.'.length)}.model`, text: readFileSync(path, 'utf8') } : undefined;
+    return existsSync(path)
+      ? { name: `stdlib/${name.slice('std.'.length)}.model`, text: readFileSync(path, 'utf8') }
+      : undefined;
   };
 }
 
@@ -60,6 +62,9 @@ export function complaints(text: string, others: Record<string, string> = {}): s
 }
 
 export const shown = (diagnostics: Diagnostics): string =>
-  diagnostics.sorted().map((diagnostic) => renderDiagnostic(diagnostic, { color: false })).join('\n\n');
+  diagnostics
+    .sorted()
+    .map((diagnostic) => renderDiagnostic(diagnostic, { color: false }))
+    .join('\n\n');
 
 export { evaluate };

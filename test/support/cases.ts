@@ -7,11 +7,14 @@ import { afterAll, expect, test } from 'vitest';
 /** A test for each case of a file. */
 export function runCases(file: string, work: (before: string) => string): void {
   const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
-  const cases = text.split(/^=== /m).slice(1).map((part) => {
-    const [name, ...lines] = part.split('\n');
-    const [before, after = ''] = lines.join('\n').split(/^--\n/m);
-    return { name, before: before.trimEnd(), after: after.trimEnd() };
-  });
+  const cases = text
+    .split(/^=== /m)
+    .slice(1)
+    .map((part) => {
+      const [name, ...lines] = part.split('\n');
+      const [before, after = ''] = lines.join('\n').split(/^--\n/m);
+      return { name, before: before.trimEnd(), after: after.trimEnd() };
+    });
   const blessed: string[] = [];
   for (const { name, before, after } of cases)
     test(name, () => {

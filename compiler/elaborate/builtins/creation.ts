@@ -6,12 +6,19 @@ import { describe, tensor, unknown } from '../value.ts';
 import { added, argument, tensorArgument, type Builtin } from './builtin.ts';
 
 const filled = (name: string, value: number): Builtin => ({
-  name, doc: `An f32 tensor of ${value}s.`, signature: `${name}[sizes]`, parameters: [], shaped: 'value',
+  name,
+  doc: `An f32 tensor of ${value}s.`,
+  signature: `${name}[sizes]`,
+  parameters: [],
+  shaped: 'value',
   evaluate: (call) => added(call, (builder) => builder.constant(value, 'f32', call.shape)),
 });
 
 const like = (name: string, of: string, draw: typeof drawUniform): Builtin => ({
-  name, doc: `${of} of the shape of x.`, signature: `${name}(x)`, parameters: [{ name: 'x' }],
+  name,
+  doc: `${of} of the shape of x.`,
+  signature: `${name}(x)`,
+  parameters: [{ name: 'x' }],
   evaluate(call) {
     const x = argument(call, 'x').value;
     if (x.kind === 'indexed') return fail(call.context, 'not-whole', { callee: name }, [at(call.span)]);
@@ -24,14 +31,24 @@ export const creation: readonly Builtin[] = [
   filled('zeros', 0),
   filled('ones', 1),
   {
-    name: 'full', doc: 'An f32 tensor of one number.', signature: 'full[sizes](value)', parameters: [{ name: 'value' }], shaped: 'function',
+    name: 'full',
+    doc: 'An f32 tensor of one number.',
+    signature: 'full[sizes](value)',
+    parameters: [{ name: 'value' }],
+    shaped: 'function',
     evaluate(call) {
       const { value, span } = argument(call, 'value');
-      return value.kind === 'unknown' ? unknown : tensor(constantOf(call.context, value, 'f32', call.shape, span, 'full'));
+      return value.kind === 'unknown'
+        ? unknown
+        : tensor(constantOf(call.context, value, 'f32', call.shape, span, 'full'));
     },
   },
   {
-    name: 'randint', doc: 'Whole numbers (i32) from 0 to below n.', signature: 'randint[sizes](n)', parameters: [{ name: 'n' }], shaped: 'function',
+    name: 'randint',
+    doc: 'Whole numbers (i32) from 0 to below n.',
+    signature: 'randint[sizes](n)',
+    parameters: [{ name: 'n' }],
+    shaped: 'function',
     evaluate(call) {
       const { value, span } = argument(call, 'n');
       if (value.kind === 'unknown') return unknown;

@@ -8,12 +8,20 @@ import { describe, unknown, type DataStep, type DataValue, type Value } from '..
 import type { Builtin, BuiltinCall } from './builtin.ts';
 
 const source = (name: string, signature: string, doc: string): Builtin => ({
-  name, doc, signature, parameters: [], open: true,
+  name,
+  doc,
+  signature,
+  parameters: [],
+  open: true,
   evaluate: (call) => ({ kind: 'data', steps: [stepOf(call, call.given)] }),
 });
 
 const stage = (name: string, signature: string, doc: string): Builtin => ({
-  name, doc, signature, parameters: [], open: true,
+  name,
+  doc,
+  signature,
+  parameters: [],
+  open: true,
   evaluate: (call) => addStage(call),
 });
 
@@ -26,7 +34,12 @@ export function addStage(call: BuiltinCall): Value {
   const [data, ...rest] = call.given;
   if (data?.value.kind === 'unknown') return unknown;
   if (data?.value.kind !== 'data')
-    return fail(call.context, 'not-data', { callee: call.builtin.name, found: data === undefined ? 'nothing' : describe(data.value) }, [at(call.span)]);
+    return fail(
+      call.context,
+      'not-data',
+      { callee: call.builtin.name, found: data === undefined ? 'nothing' : describe(data.value) },
+      [at(call.span)],
+    );
   const value: DataValue = { kind: 'data', steps: [...data.value.steps, stepOf(call, rest)] };
   return value;
 }
@@ -35,7 +48,11 @@ export const dataBuiltins: readonly Builtin[] = [
   source('idx', 'idx(image: "file", …)', 'Fields from files in the IDX format (also .gz).'),
   source('npy', 'npy(x: "file", …)', 'Fields from NumPy files.'),
   source('csv', 'csv("file", x: ["column", …], …)', 'Fields from the columns of a CSV file.'),
-  source('text', 'text("file", length: 128)', 'Windows of a text (`input`) and the characters that follow each (`target`).'),
+  source(
+    'text',
+    'text("file", length: 128)',
+    'Windows of a text (`input`) and the characters that follow each (`target`).',
+  ),
   source('generate', 'generate(count)', 'Numbered rows: the field `index` is 0, 1, …'),
   stage('map', 'map(field: expression, …)', 'Rows with these fields, computed from the fields of each row.'),
   stage('shuffle', 'shuffle(seed: 0)', 'Rows in a random order, another in each epoch.'),
