@@ -8,6 +8,7 @@ import { createBuffer, NeedsRoot, placeOf, shapeOf } from './frame.ts';
 import type { Alias, Frame, Place, Session } from './frame.ts';
 import { createGroup, outsideReads } from './group.ts';
 import type { Group, Loop, Plan } from './group.ts';
+import { isPointwise } from './lower.ts';
 
 /** An output: where its value has to end up, and which input it replaces. */
 interface Destination {
@@ -61,7 +62,10 @@ function emptyFrame(session: Session, graph: Graph, depth: number): Frame {
 function claim(frame: Frame, destinations: readonly Destination[]): void {
   for (const { value, place, old, indirect } of destinations) {
     if (value === old) continue;
-    const direct = frame.producers.has(value) && !frame.places.has(value) && indirect !== true;
+    const producer = frame.producers.get(value);
+    // A scatter adds to a whole buffer, never to a part of one.
+    const scattered = producer?.op === 'scatter' && !isPointwise(producer) && place.prefix.length > 0;
+    const direct = producer !== undefined && !scattered && !frame.places.has(value) && indirect !== true;
     let source = value;
     if (indirect === true) {
       if (!frame.producers.has(value)) source = copyOf(frame, value);

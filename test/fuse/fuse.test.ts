@@ -146,6 +146,35 @@ describe('fusion keeps the meaning', () => {
       expect(interpretLoop(fuse(graph).program, buffers).outOfRange).toBe(true);
     });
 
+  it('of loops in loops, with sums at indices', () => {
+    const build = createBuilder('nested');
+    const [T, U, B] = [3, 2, 4];
+    const xs = build.input('xs', 'batch', f32(T, U, B));
+    const ids = build.input('ids', 'batch', { dtype: 'i32', shape: [3] });
+    const outer = build.nested('outer');
+    const h = outer.input('h', 'batch', f32(B));
+    const x = outer.input('x', 'batch', f32(U, B));
+    const outerIds = outer.input('ids', 'batch', { dtype: 'i32', shape: [3] });
+    const inner = outer.nested('inner');
+    const g = inner.input('g', 'batch', f32(B));
+    const y = inner.input('y', 'batch', f32(B));
+    const base = inner.input('base', 'batch', f32(B));
+    const sum = inner.unary('tanh', inner.binary('add', inner.binary('add', g, y), base));
+    inner.output('g', 'result', sum);
+    inner.output('z', 'result', inner.binary('mul', sum, y));
+    const [last, zs] = outer.loop([h, x, h], { trips: U, carried: 1, scanned: 1, reverse: true, body: inner.finish() });
+    const picked = outer.scatter(outerIds, outer.gather(last, outerIds, 0), 0, 5);
+    outer.output('h', 'result', last);
+    outer.output('zs', 'result', zs);
+    outer.output('picked', 'result', picked);
+    const [end, all, sums] = build.loop([build.constant(0.5, 'f32', [B]), xs, ids], { trips: T, carried: 1, scanned: 1, reverse: false, body: outer.finish() });
+    build.output('end', 'result', end);
+    build.output('all', 'result', all);
+    build.output('sums', 'result', sums);
+    const graph = build.finish();
+    show(expectSame(graph, inputsFor(graph, 2, { ids: 4 })));
+  });
+
   it('of updates that read what they overwrite elsewhere', () => {
     const build = createBuilder('swap');
     const a = build.input('a', 'state', f32(4));
