@@ -24,9 +24,16 @@ interface Term {
 /** A symbol (`B`), or a floor division of two sizes that does not come out even. */
 export type Atom =
   | { readonly kind: 'symbol'; readonly key: string }
-  | { readonly kind: 'quotient'; readonly key: string; readonly dividend: Dim; readonly divisor: Dim; readonly exact: boolean };
+  | {
+      readonly kind: 'quotient';
+      readonly key: string;
+      readonly dividend: Dim;
+      readonly divisor: Dim;
+      readonly exact: boolean;
+    };
 
-export const symbol = (name: string): Dim => make(new Map([[name, { atoms: [{ kind: 'symbol', key: name }], coefficient: 1 }]]), 0);
+export const symbol = (name: string): Dim =>
+  make(new Map([[name, { atoms: [{ kind: 'symbol', key: name }], coefficient: 1 }]]), 0);
 
 export function add(a: Dim, b: Dim): Dim {
   if (typeof a === 'number' && typeof b === 'number') return a + b;
@@ -76,7 +83,8 @@ export function floorDivide(a: Dim, b: Dim): Dim {
   let rest: Dim = 0;
   for (const term of termsAndConstant(a)) {
     const own = monomial(term.atoms, term.coefficient);
-    const multiple = divideExactly(own, b) ?? (typeof b === 'number' ? monomial(term.atoms, Math.floor(term.coefficient / b)) : 0);
+    const multiple =
+      divideExactly(own, b) ?? (typeof b === 'number' ? monomial(term.atoms, Math.floor(term.coefficient / b)) : 0);
     whole = add(whole, multiple);
     rest = add(rest, subtract(own, multiply(multiple, b)));
   }
@@ -85,7 +93,10 @@ export function floorDivide(a: Dim, b: Dim): Dim {
   const [term, ...more] = termsOf(rest).values();
   const [inner, ...others] = term?.atoms ?? [];
   if (more.length === 0 && others.length === 0 && inner?.kind === 'quotient' && !inner.exact && term.coefficient === 1)
-    return add(whole, floorDivide(add(inner.dividend, multiply(constantOf(rest), inner.divisor)), multiply(inner.divisor, b)));
+    return add(
+      whole,
+      floorDivide(add(inner.dividend, multiply(constantOf(rest), inner.divisor)), multiply(inner.divisor, b)),
+    );
   return add(whole, quotient(rest, b, false));
 }
 
