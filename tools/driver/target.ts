@@ -3,7 +3,9 @@
  * Native libraries load here, when a target is opened, and nowhere else.
  */
 import { availableParallelism } from 'node:os';
+import { showPlace } from '../../compiler/base/source.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
+import type { Capabilities } from '../../compiler/targets/target.ts';
 import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';
 
 export const targets = ['auto', 'cpu', 'reference'] as const;
@@ -42,16 +44,28 @@ async function openCpuTarget(threads: number): Promise<Target> {
     import('../../compiler/targets/llvm/step.ts'), import('../../compiler/targets/llvm/features.ts'),
   ]);
   const session = await openCpuSession({ threads });
-  const { features = '', architecture = 'x86_64' } = await describeCpu();
-  const capabilities = capabilitiesOf({ architecture, features }, threads);
+  const { features = '', architecture = 'x86_64', l1, l2 } = await describeCpu();
+  const caches = { ...(l1 !== undefined && { l1 }), ...(l2 !== undefined && { l2 }) };
+  const capabilities = capabilitiesOf({ architecture, features, ...caches }, threads);
   return {
     session,
-    load(graph) {
+    async load(graph) {
+      refuseDtypes(graph, capabilities, session.target);
       const { tile } = compile(graph, capabilities);
       const { parts, scratch } = emitLlvm(tile);
       return session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
     },
   };
+}
+
+/** An element type that the target has no code for is the user's to change, so it is said where it comes from. */
+function refuseDtypes(graph: Graph, { dtypes }: Capabilities, target: string): void {
+  for (const { outputs, origin } of graph.nodes)
+    for (const { type } of outputs) {
+      if (dtypes.includes(type.dtype)) continue;
+      const where = origin.span === undefined ? graph.name : showPlace(origin.span);
+      throw new DeviceError(`${where} computes in ${type.dtype}, which the ${target} target does not: use \`--target reference\`, or f32.`);
+    }
 }
 
 async function openReferenceTarget(): Promise<Target> {
