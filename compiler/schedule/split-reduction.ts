@@ -32,8 +32,10 @@ function splitContraction(contraction: Contraction, lanes: number, temporary: Ne
   const sum = pointsOf(reduce);
   const points = pointsOf(axes);
   const tiles = Math.ceil(points / (16 * lanes));
-  const wanted = Math.min(Math.floor(sum / 512), Math.ceil(itemsFor((points * sum) / lanes, Infinity) / tiles));
-  if (sum < 4096 || tiles >= 8 || wanted < 2) return [contraction];
+  const enough = Math.min(Math.floor(sum / 512), Math.ceil(itemsFor((points * sum) / lanes, Infinity) / tiles));
+  // A sum over several axes is packed whole: it has to be cut to stay near the caches.
+  const wanted = reduce.length > 1 ? Math.max(enough, Math.ceil(sum / 8192)) : enough;
+  if (sum < 4096 || (tiles >= 8 && (reduce.length === 1 || sum <= 16384)) || wanted < 2) return [contraction];
   const cut = cutAxis(reduce, wanted);
   const part = { name: `${result.name}_part`, dtype: accumulatorDtype(result.dtype) };
   const shape = [cut.part.size, ...axes.map((axis) => axis.size)];
