@@ -1,7 +1,7 @@
 /** The files of a program: the entry, what it uses, what those use, and the prelude that every file sees. */
 import type { Declaration, Module, Use } from '../../grammar/ast.ts';
 import { parse } from '../../grammar/index.ts';
-import { diagnose, type Diagnostics } from '../base/diagnostics.ts';
+import { diagnose, didYouMean, type Diagnostics } from '../base/diagnostics.ts';
 import type { Source } from '../base/source.ts';
 import { depthOf } from './walk.ts';
 
@@ -54,6 +54,8 @@ export function loadModules(entry: Source, readModule: ReadModule, diagnostics: 
   const done = new Map<string, LoadedModule>();
   const order: LoadedModule[] = [];
   const under: string[] = [];
+  /** Modules that were asked for and are there. */
+  const found = new Set<string>();
 
   function load(source: Source): LoadedModule {
     const known = done.get(source.name);
@@ -85,9 +87,10 @@ export function loadModules(entry: Source, readModule: ReadModule, diagnostics: 
     const { text, span } = use.module;
     const source = readModule(text, from);
     if (source === undefined) {
-      diagnostics.report(diagnose('unknown-module', { module: text }, [{ span, text: '' }]));
+      diagnostics.report(diagnose('unknown-module', { module: text }, [{ span, text: '' }], didYouMean(text, found)));
       return undefined;
     }
+    found.add(text);
     const place = under.indexOf(source.name);
     if (place >= 0) {
       diagnostics.report(
