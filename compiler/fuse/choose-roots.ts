@@ -5,6 +5,7 @@
  * output, when something needs it in memory, or when computing it at each use would cost more than a round trip.
  */
 import type { Node, Value } from '../graph/graph.ts';
+import { concrete } from '../types/dim.ts';
 import { assembleParts } from './assemble.ts';
 import { elements, producerOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
@@ -65,12 +66,13 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
   const { roots } = frame;
   const readers = countReaders(frame);
   roots.clear();
+  frame.kept.clear();
   for (const value of frame.forced) roots.add(value);
   for (const { value } of frame.updates) if (frame.producers.has(value)) roots.add(value);
   for (const node of frame.nodes) if (!isPointwise(node)) for (const value of node.outputs) roots.add(value);
 
   /** The roots that would compute a value, and the largest number of times one of them would. */
-  const demands = new Map<Value, { readonly by: Set<Value>; size: number }>();
+  const demands = new Map<Value, Demand>();
   const demand = (value: Value, by: Iterable<Value>, size: number): void => {
     const known = demands.get(value);
     if (known === undefined) demands.set(value, { by: new Set(by), size });
@@ -85,7 +87,12 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
       if (wanted === undefined) continue;
-      if (isWorthKeeping(frame, node, value, wanted, costs, (input) => readers.get(input) === 1 && (!before.has(input) || isContraction(producerOf(frame, input))))) roots.add(value);
+      const isOnTheWay = (input: Value): boolean => readers.get(input) === 1 && (!before.has(input) || isContraction(producerOf(frame, input)));
+      const reason = whyKeep(frame, node, wanted, costs.get(value), isOnTheWay);
+      if (reason !== undefined) {
+        roots.add(value);
+        frame.kept.set(value, reason);
+      }
     }
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
@@ -97,7 +104,7 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
 
 /** Points at which a root's operands are read. */
 function domainSize(node: Node): number {
-  if (node.op === 'contract') return 0;
+  if (node.op === 'contract') return concrete([...node.attributes.shape, ...node.attributes.reduce]).reduce((a, b) => a * b, 1);
   return Math.max(...node.outputs.map(elements), ...node.inputs.map(elements));
 }
 
@@ -154,16 +161,30 @@ function keepUnlessMoved(frame: Frame, value: Value, views: boolean): void {
   else if (!views || node.op !== 'constant') frame.roots.add(value);
 }
 
-function isWorthKeeping(frame: Frame, node: Node, value: Value, wanted: { readonly by: ReadonlySet<Value>; readonly size: number }, costs: ReadonlyMap<Value, Cost>, isOnTheWay: (value: Value) => boolean): boolean {
-  if (aliases.has(node.op)) return isPermutedSum(frame, node, isOnTheWay);
-  const cost = costs.get(value);
-  if (cost === undefined || cost.flops === 0) return false;
+/** How often a value is wanted: by which roots, and at how many points of the largest. */
+interface Demand {
+  readonly by: Set<Value>;
+  size: number;
+}
+
+/** Why a value is better computed once; undefined when its uses may compute it. */
+function whyKeep(
+  frame: Frame,
+  node: Node,
+  wanted: Demand,
+  cost: Cost | undefined,
+  isOnTheWay: (value: Value) => boolean,
+): string | undefined {
+  if (aliases.has(node.op)) return isPermutedSum(frame, node, isOnTheWay) ? 'a sum that is read in this order of axes' : undefined;
+  if (cost === undefined || cost.flops === 0) return undefined;
   const uses = wanted.by.size;
-  if (wanted.size >= 2 * elements(value) && cost.flops > 2) return true;
-  if (uses < 2) return false;
-  if (isEpilogue(frame, node, isOnTheWay)) return true;
-  if (cost.reads.size <= 1) return cost.flops * (uses - 1) > cheapFlops;
-  return cost.reads.size > 2 || uses > 2 || cost.flops > 2;
+  const times = wanted.size / elements(node.outputs[0]);
+  if (times >= 2 && cost.flops > 2) return `each element is needed ${Math.round(times)} times, at ${cost.flops} operations`;
+  if (uses < 2) return undefined;
+  if (isEpilogue(frame, node, isOnTheWay)) return `${uses} uses, and it is there when the contraction ends`;
+  const recomputed = `${uses} uses, ${cost.flops} operations on ${cost.reads.size} tensors each`;
+  if (cost.reads.size <= 1) return cost.flops * (uses - 1) > cheapFlops ? recomputed : undefined;
+  return cost.reads.size > 2 || uses > 2 || cost.flops > 2 ? recomputed : undefined;
 }
 
 /** How many nodes read each value; an output is read once more. */

@@ -1,3 +1,6 @@
+/** What fusion tells about its choices. */
+import type { Node } from '../graph/graph.ts';
+
 /** One choice of fusion, for people: what it saved or why it was refused. */
 export interface FusionDecision {
   readonly producer: string;
@@ -7,3 +10,7 @@ export interface FusionDecision {
   /** Of memory traffic, per run. */
   readonly bytesSaved: number;
 }
+
+/** The node as `ir` prints its value, and the instance it is of. */
+export const nameOfNode = ({ op, outputs, origin }: Node): string =>
+  `${op} %${outputs[0].id}${origin.path === undefined ? '' : ` of ${origin.path}`}`;

@@ -47,6 +47,8 @@ export interface Frame {
   /** Roots that lowering asked for because they cannot be computed at a use. */
   readonly forced: Set<Value>;
   readonly updates: Update[];
+  /** Elementwise values that are kept although their uses could compute them, and why. */
+  readonly kept: Map<Value, string>;
   /** Values that nothing computes: their parts are written side by side. */
   readonly assembled: Map<Value, readonly Value[]>;
   readonly session: Session;

@@ -10,8 +10,10 @@
 import type { Graph } from '../graph/graph.ts';
 import type { Axis, Buffer, Expression, LoopProgram, Segment, Step } from '../loop/loop.ts';
 import { children } from '../loop/build.ts';
+import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
 import { emitKernel } from './emit.ts';
+import { producerOf } from './frame.ts';
 import type { Session } from './frame.ts';
 import { outsideReads } from './group.ts';
 import type { Group, Plan } from './group.ts';
@@ -44,6 +46,8 @@ export function fuse(graph: Graph): Fused {
 /** Joins the groups of a frame and of the loops in it. */
 function joinPlan({ frame, groups }: Plan, decide: (decision: FusionDecision) => void): Plan {
   const inner = groups.map((group): Group => (group.loop === undefined ? group : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, decide) } }));
+  for (const [value, reason] of frame.kept)
+    decide({ producer: nameOfNode(producerOf(frame, value)), consumer: 'its uses', fused: false, reason, bytesSaved: 0 });
   return { frame, groups: joinGroups(frame, inner, decide) };
 }
 

@@ -9,6 +9,7 @@
 import { sizeOf } from '../loop/build.ts';
 import type { Axis, Coordinate } from '../loop/loop.ts';
 import { dtypeBytes } from '../types/dtype.ts';
+import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
 import { stageKind } from './emit.ts';
 import { elements } from './frame.ts';
@@ -97,7 +98,7 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
   }
 
   const tell = (producer: Group, consumer: Group, fused: boolean, reason: string): void =>
-    decide({ producer: nameOf(producer), consumer: nameOf(consumer), fused, reason, bytesSaved: fused ? savedBy(producer, consumer) : 0 });
+    decide({ producer: nameOfGroup(producer), consumer: nameOfGroup(consumer), fused, reason, bytesSaved: fused ? savedBy(producer, consumer) : 0 });
 
   function savedBy(producer: Group, consumer: Group): number {
     const own = new Set(producer.roots.map(({ value }) => value));
@@ -262,7 +263,4 @@ function runsAlongRows(group: Group, shared: ReadonlySet<Axis | undefined>): boo
   return group.roots.every(endsInside);
 }
 
-const nameOf = (group: Group): string => {
-  const { node, value } = group.roots[group.roots.length - 1];
-  return `${node.op} %${value.id}${node.origin.path === undefined ? '' : ` of ${node.origin.path}`}`;
-};
+const nameOfGroup = (group: Group): string => nameOfNode(group.roots[group.roots.length - 1].node);

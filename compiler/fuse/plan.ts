@@ -54,7 +54,7 @@ function emptyFrame(session: Session, graph: Graph, depth: number): Frame {
   return {
     graph, session, depth, producers,
     nodes: graph.nodes.filter((node) => live.has(node)),
-    places: new Map(), aliases: new Map(), roots: new Set(), forced: new Set(), updates: [], assembled: new Map(),
+    places: new Map(), aliases: new Map(), roots: new Set(), forced: new Set(), updates: [], kept: new Map(), assembled: new Map(),
   };
 }
 
