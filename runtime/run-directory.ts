@@ -38,7 +38,7 @@ const subfolders = ['checkpoints'];
 export function createRunDirectory(parent: string, stem: string): RunDirectory {
   const safe = stem.replace(/[^A-Za-z0-9_-]/g, '_') || 'run';
   try {
-    mkdirSync(parent, { recursive: true });
+    makeFolders(parent);
     const taken = readdirSync(parent).map((name) =>
       name.startsWith(`${safe}-`) ? Number(name.slice(safe.length + 1)) : 0,
     );
@@ -57,6 +57,13 @@ export function createRunDirectory(parent: string, stem: string): RunDirectory {
   } catch (error) {
     throw explainDiskError(error, `make a run folder in ${parent}`);
   }
+}
+
+/** One at a time: Node's own recursion never returns where a folder cannot be made below an existing one (as in /proc). */
+function makeFolders(path: string): void {
+  if (existsSync(path)) return;
+  makeFolders(dirname(resolve(path)));
+  mkdirSync(path);
 }
 
 /** Opens the folder of an earlier run. */
