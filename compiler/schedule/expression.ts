@@ -115,11 +115,13 @@ function compute(scope: Scope, of: Exclude<Expression, { kind: 'number' | 'resul
 
 const reciprocals = new WeakMap<Expression, Expression>();
 
-/** A row divided by what it was reduced to (a softmax's sum): one division for the row, then products. */
+/** Divided by one number for a whole row or kernel (a softmax's sum, Adam's corrections): one division, then products. */
 function quotient(scope: Scope, [above, below]: readonly Expression[]): TileExpression {
   const dividend = evaluate(scope, above);
   const divisor = evaluate(scope, below);
-  if (dividend.type.lanes === 1 || divisor.type.lanes > 1 || needsOf(below).results.size === 0) return apply('div', dividend, divisor);
+  const { axes, results } = needsOf(below);
+  const uniform = divisor.type.lanes === 1 && below.kind !== 'number' && (results.size > 0 || axes.size === 0);
+  if (dividend.type.lanes === 1 || !uniform) return apply('div', dividend, divisor);
   const known = reciprocals.get(below);
   const reciprocal = known ?? { kind: 'apply', dtype: below.dtype, op: 'div', operands: [{ kind: 'number', dtype: below.dtype, value: 1 }, below] };
   reciprocals.set(below, reciprocal);
