@@ -8,7 +8,7 @@ import type { AffineIndex, Attributes, Value } from '../../graph/graph.ts';
 import { allInside, at, compose, fixed, normalize, plainAxis } from '../../ops/affine.ts';
 import { roundTo } from '../../ops/numeric.ts';
 import type { Dim } from '../../types/dim.ts';
-import { equal, product } from '../../types/dim.ts';
+import { equal, multiply, product } from '../../types/dim.ts';
 import type { Dtype } from '../../types/dtype.ts';
 import { rule, uniform } from '../law.ts';
 import type { Law } from '../law.ts';
@@ -47,6 +47,41 @@ const countable = (dtype: Dtype, count: Dim): count is number =>
 const times = (value: Value, count: number, build: Builder): Value =>
   build.binary('mul', value, build.constant(count, value.type.dtype, value.type.shape));
 
+/**
+ * The axes of a tensor of tiles in the order of the whole they were cut from, each tile's position after its number: for
+ * coordinates (j - r)/s, where r runs over the s positions and is read on its own, and plain ones.
+ */
+function tileOrder(
+  tiles: readonly Dim[],
+  index: readonly AffineIndex[],
+  shape: readonly Dim[],
+  reduce: readonly Dim[],
+): number[] | undefined {
+  const places = shape.map((): number[] => []);
+  const read = new Set<number>();
+  for (const [dim, coordinate] of index.entries()) {
+    const plain = plainAxis(coordinate);
+    if (plain !== undefined) {
+      const size = plain < shape.length ? shape[plain] : reduce[plain - shape.length];
+      if (read.has(plain) || !equal(size, tiles[dim])) return undefined;
+      read.add(plain);
+      if (plain < shape.length) places[plain].push(dim);
+      continue;
+    }
+    const { terms, offset, divisor } = coordinate;
+    const along = terms.find(({ axis, scale }) => axis < shape.length && scale === 1)?.axis;
+    const within = terms.find(({ axis, scale }) => axis >= shape.length && scale === -1)?.axis;
+    if (terms.length !== 2 || offset !== 0 || along === undefined || within === undefined) return undefined;
+    const position = index.findIndex((other) => plainAxis(other) === within);
+    const fits = equal(reduce[within - shape.length], divisor) && equal(shape[along], multiply(divisor, tiles[dim]));
+    if (!fits || position < 0 || read.has(along)) return undefined;
+    read.add(along);
+    places[along].push(dim, position);
+  }
+  const order = places.flat();
+  return read.size === shape.length + reduce.length && new Set(order).size === tiles.length ? order : undefined;
+}
+
 export const sumLaws: readonly Law[] = [
   rule({
     says: 'a contraction reads through views',
@@ -75,6 +110,15 @@ export const sumLaws: readonly Law[] = [
       if (needless < 0 || inputs.length === 1) return undefined;
       const others = <Item>(items: readonly Item[]): Item[] => items.filter((_, place) => place !== needless);
       return build.contract(others(inputs), others(attributes.indices), attributes.shape, attributes.reduce);
+    },
+  }),
+  rule({
+    says: 'summing tiles back to where they were cut is laying them side by side',
+    op: 'contract',
+    to([x, ...more], { shape, reduce, indices }, build) {
+      if (more.length > 0 || reduce.length === 0) return undefined;
+      const order = tileOrder(x.type.shape, indices[0], shape, reduce);
+      return order === undefined ? undefined : build.reshape(build.transpose(x, order), shape);
     },
   }),
   rule({
