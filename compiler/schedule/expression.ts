@@ -254,6 +254,11 @@ function activeLanes(scope: Scope, lanes: number): TileExpression | undefined {
   return both(mask, scope.condition?.value);
 }
 
+/** Asks for the cache line of an access. */
+export function prefetch(scope: Scope, access: Access): void {
+  scope.place.statements.push({ kind: 'prefetch', memory: scope.kernel.memory(access.buffer), offset: addressOf(scope, access).offset });
+}
+
 /** Writes one element, or one vector of them, per store; all values are computed before any is written. */
 export function write(scope: Scope, stores: readonly Store[]): void {
   const values = stores.map((store) => evaluate(scope, store.value));
