@@ -19,7 +19,6 @@ export function distribute(
   callee: string,
   takes: readonly Takes[],
   given: readonly Given[],
-  span: Span,
 ): Map<string, Given> {
   const bound = new Map<string, Given>();
   const positional = given.filter(({ name }) => name === undefined);
@@ -39,8 +38,13 @@ export function distribute(
         ),
         notes: takesNote(callee, takes),
       });
-    if (bound.has(name))
-      fail(context, 'repeated-argument', { name }, [at(argument.span), at(bound.get(name)?.span ?? span)]);
+    const before = bound.get(name);
+    if (before !== undefined) {
+      const { source, start, end } = before.span;
+      const hint = `Arguments without a name go by position; is \`${source.text.slice(start, end)}\` in its place?`;
+      const places = [at(argument.span), at(before.span, 'here first')];
+      fail(context, 'repeated-argument', { name }, places, before.name === undefined ? { hint } : {});
+    }
     bound.set(name, argument);
   }
   return bound;

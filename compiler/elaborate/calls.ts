@@ -109,7 +109,7 @@ function bindParameters(
   name: string,
 ): void {
   const takes = takesOf(signature.parameters);
-  const bound = distribute(context, name, takes, given, span);
+  const bound = distribute(context, name, takes, given);
   requireArguments(context, name, takes, bound, span);
   for (const parameter of signature.parameters) {
     const argument = bound.get(parameter.name.name);
@@ -258,7 +258,7 @@ function applyBuiltin(context: Context, callee: BuiltinValue, given: readonly Gi
     builtin.open === true
       ? [...positional, ...given.filter(({ name }) => name !== undefined && known.has(name))]
       : given;
-  const bound = distribute(context, builtin.name, builtin.parameters, taken, span);
+  const bound = distribute(context, builtin.name, builtin.parameters, taken);
   if (builtin.open !== true) requireArguments(context, builtin.name, builtin.parameters, bound, span);
   return builtin.evaluate({ context, builtin, span, shape: shape ?? [], arguments: bound, given });
 }
@@ -340,12 +340,12 @@ export function make(context: Context, callee: Value, given: readonly Given[], s
       const { declaration } = callee;
       return {
         ...callee,
-        hyper: fixHyper(context, declaration.name.name, declaration.hyper, callee.hyper, given, span),
+        hyper: fixHyper(context, declaration.name.name, declaration.hyper, callee.hyper, given),
       };
     }
     case 'optimizer': {
       const { declaration } = callee;
-      const hyper = fixHyper(context, declaration.name.name, declaration.hyper, callee.hyper, given, span);
+      const hyper = fixHyper(context, declaration.name.name, declaration.hyper, callee.hyper, given);
       requireArguments(context, declaration.name.name, takesOf(declaration.hyper), hyper, span);
       for (const { value, span: place } of hyper.values()) compileTime(context, value, place);
       return { ...callee, hyper, span };

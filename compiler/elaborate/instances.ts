@@ -20,7 +20,7 @@ export function instantiate(
 ): InstanceValue {
   const { declaration } = layer;
   const name = declaration.name.name;
-  const fixed = distribute(context, name, takesOf(declaration.hyper), given, span);
+  const fixed = distribute(context, name, takesOf(declaration.hyper), given);
   const depth = context.frames.filter((frame) => frame.declaration === declaration && frame.kind === 'init').length;
   if (depth > 20) fail(context, 'recursion', { name }, [at(span)]);
   return standing(context, {}, () => {
@@ -118,8 +118,7 @@ export function fixHyper(
   parameters: readonly Parameter[],
   before: ReadonlyMap<string, Fixed>,
   given: readonly Given[],
-  span: Span,
 ): Map<string, Fixed> {
-  const fixed = distribute(context, callee, takesOf(parameters), given, span);
+  const fixed = distribute(context, callee, takesOf(parameters), given);
   return new Map([...before, ...fixed]);
 }

@@ -154,6 +154,19 @@ export function substitute(dim: Dim, bindings: ReadonlyMap<string, Dim>): Dim {
   return result;
 }
 
+/** The size if all its divisions come out even: what a definition is given the benefit of, until its sizes are known. */
+export function evenly(dim: Dim): Dim {
+  if (typeof dim === 'number') return dim;
+  let result: Dim = dim.constant;
+  for (const term of dim.terms.values()) {
+    const factors = term.atoms.map((atom) =>
+      atom.kind === 'symbol' ? symbol(atom.key) : divide(evenly(atom.dividend), evenly(atom.divisor)),
+    );
+    result = add(result, multiply(term.coefficient, product(factors)));
+  }
+  return result;
+}
+
 /** The symbols a size depends on. */
 export function symbolsOf(dim: Dim): Set<string> {
   const found = new Set<string>();
@@ -198,8 +211,31 @@ function accumulate(terms: Map<string, Term>, key: string, atoms: readonly Atom[
   else terms.set(key, { atoms, coefficient: sum });
 }
 
+/**
+ * Where q = D/2 comes out even, 2·q is D and D − q is q: of q and D together as many D as possible are kept.
+ */
+function settleQuotients(terms: ReadonlyMap<string, Term>): ReadonlyMap<string, Term> {
+  const settled = new Map(terms);
+  for (const [key, { atoms, coefficient }] of terms) {
+    const place = atoms.findIndex((atom) => atom.kind === 'quotient' && atom.exact && typeof atom.divisor === 'number');
+    const atom = atoms[place];
+    if (atom?.kind !== 'quotient' || typeof atom.divisor !== 'number' || typeof atom.dividend === 'number') continue;
+    const [dividend, ...more] = termsAndConstant(atom.dividend);
+    if (more.length > 0 || dividend.coefficient !== 1) continue;
+    const whole = [...atoms.filter((_, other) => other !== place), ...dividend.atoms].sort((p, q) =>
+      p.key < q.key ? -1 : 1,
+    );
+    const wholeKey = whole.map((part) => part.key).join('*');
+    const count = (settled.get(wholeKey)?.coefficient ?? 0) * atom.divisor + coefficient;
+    const wholes = Math.floor(count / atom.divisor);
+    settled.set(wholeKey, { atoms: whole, coefficient: wholes });
+    settled.set(key, { atoms, coefficient: count - wholes * atom.divisor });
+  }
+  return settled;
+}
+
 function make(terms: ReadonlyMap<string, Term>, constant: number): Dim {
-  const kept = [...terms].filter(([, term]) => term.coefficient !== 0);
+  const kept = [...settleQuotients(terms)].filter(([, term]) => term.coefficient !== 0);
   if (kept.length === 0) return constant;
   kept.sort(([a], [b]) => (a < b ? -1 : 1));
   let key = '';

@@ -29,6 +29,10 @@ describe('sizes', () => {
   test('a division said to be even cancels, a floor does not', () => {
     expect(equal(multiply(divide(H, k), k), H)).toBe(true);
     expect(equal(multiply(floorDivide(H, k), k), H)).toBe(false);
+    const half = divide(H, 2);
+    expect(equal(subtract(H, half), half)).toBe(true);
+    expect(equal(add(half, half), H)).toBe(true);
+    expect(equal(multiply(S, add(multiply(3, half), 1)), add(add(multiply(S, H), multiply(S, half)), S))).toBe(true);
   });
 
   test('the form is right for all sizes', () => {

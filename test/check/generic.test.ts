@@ -50,6 +50,22 @@ const sound: Record<string, string> = {
     (x: f32[B, D]) -> f32[B, D] = if rate > 0 and training then (if skip then x + x * rate else x) else x
   }`,
   'sizes solved from arithmetic': 'fn halves(x: f32[B, 2 * H]) -> f32[B, H] = x[:, 0..H] + x[:, H..2 * H]',
+  'halves by position': `fn rope(x: f32[B, T, H, D]) -> f32[B, T, H, D] {
+    let angle[t in 0..T, i in 0..D / 2] = t * 10000 ^ (-2 * f32(i) / D)
+    let a = x[..., 0..D / 2]
+    let b = x[..., D / 2..D]
+    let c[t, h in 0..1, i] = cos(angle[t, i])
+    let s[t, h in 0..1, i] = sin(angle[t, i])
+    concat([a * c - b * s, a * s + b * c], axis: -1)
+  }`,
+  'groups of channels': `layer Grouped{in: int, out: int, kernel: int = 3, groups: int = 1} {
+    param weight: f32[groups, kernel, in / groups, out / groups] = kaiming_uniform(in * kernel)
+    (x: f32[B, T, in]) -> f32[B, T - kernel + 1, out] {
+      let xs = reshape(x, [B, T, groups, in / groups])
+      let y[b, t, g, o] = sum[k, c] xs[b, t + k, g, c] * weight[g, k, c, o]
+      reshape(y, [B, T - kernel + 1, out])
+    }
+  }`,
   'functions of functions': `fn twice{f: function}(x: f32[...]) -> f32[...] = f(f(x))
     fn g(x: f32[B]) -> f32[B] = twice{relu}(x)`,
   'an open schedule':

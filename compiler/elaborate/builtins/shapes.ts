@@ -1,6 +1,17 @@
 /** Builtins that rearrange, join and cut tensors, make them from lists, or tell their sizes. */
 import type { Value as GraphValue } from '../../graph/graph.ts';
-import { add, divide, divideExactly, equal, multiply, product, show, subtract, type Dim } from '../../types/dim.ts';
+import {
+  add,
+  divide,
+  divideExactly,
+  equal,
+  evenly,
+  multiply,
+  product,
+  show,
+  subtract,
+  type Dim,
+} from '../../types/dim.ts';
 import { align } from '../align.ts';
 import { at, emit, fail, giveUp } from '../context.ts';
 import { sizeFrom } from '../indexing.ts';
@@ -31,7 +42,7 @@ const exchanged = (rank: number, a: number, b: number): number[] =>
   Array.from({ length: rank }, (_, axis) => (axis === a ? b : axis === b ? a : axis));
 
 function reshape(call: BuiltinCall, x: GraphValue): Value {
-  const { context, span } = call;
+  const { context } = call;
   const wanted = elementsOf(call, 'shape');
   const place = argument(call, 'shape').span;
   if (wanted.some((size) => size.kind === 'unknown')) return unknown;
@@ -42,7 +53,8 @@ function reshape(call: BuiltinCall, x: GraphValue): Value {
   const rest =
     divideExactly(total, product(known)) ??
     (typeof total === 'number' && typeof product(known) === 'number' ? undefined : divide(total, product(known)));
-  if (rest === undefined || (open === 0 && !equal(total, product(known))))
+  const exact = open > 0 || equal(total, product(known));
+  if (rest === undefined || !(exact || equal(evenly(total), evenly(product(known)))))
     return fail(
       context,
       'reshape-mismatch',
@@ -54,7 +66,8 @@ function reshape(call: BuiltinCall, x: GraphValue): Value {
       [at(place), at(argument(call, 'x').span, `this is ${showType(x.type)}`)],
     );
   const shape = wanted.map((size, axis) => (size.kind === 'wildcard' ? rest : known[axis]));
-  return tensor(emit(context, span, (builder) => builder.reshape(x, shape)));
+  // Sizes that only agree where divisions come out even are symbols, in a graph that is thrown away.
+  return added(call, (builder) => (exact ? builder.reshape(x, shape) : builder.constant(0, x.type.dtype, shape)));
 }
 
 function pad(call: BuiltinCall, x: GraphValue): Value {
