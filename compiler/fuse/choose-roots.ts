@@ -14,8 +14,8 @@ import { isElementwise, isPointwise, isRead } from './lower.ts';
 /** Rough cost of one scalar function in adds: what recomputing is weighed by. */
 const expensive: Readonly<Record<string, number>> = { exp: 12, log: 12, sin: 15, cos: 15, tanh: 15, erf: 15, pow: 25, rsqrt: 4, sqrt: 4, div: 3, rem: 5, random: 70 };
 
-/** Recomputing at most this much at every further use is cheaper than a trip through memory (8 bytes at about 10 GB/s). */
-const cheapFlops = 30;
+/** Operations that take as long as a trip of one element to memory: 4 bytes at about 10 GB/s, and 16 lanes at once. */
+const operationsPerTrip = 15;
 
 /** More uses than this need not be told apart. */
 const manyUses = 16;
@@ -182,9 +182,12 @@ function whyKeep(
   if (times >= 2 && cost.flops > 2) return `each element is needed ${Math.round(times)} times, at ${cost.flops} operations`;
   if (uses < 2) return undefined;
   if (isEpilogue(frame, node, isOnTheWay)) return `${uses} uses, and it is there when the contraction ends`;
-  const recomputed = `${uses} uses, ${cost.flops} operations on ${cost.reads.size} tensors each`;
-  if (cost.reads.size <= 1) return cost.flops * (uses - 1) > cheapFlops ? recomputed : undefined;
-  return cost.reads.size > 2 || uses > 2 || cost.flops > 2 ? recomputed : undefined;
+  const size = elements(node.outputs[0]);
+  let once = cost.flops / operationsPerTrip;
+  for (const read of cost.reads) once += Math.min(1, elements(read) / size);
+  // Kept: computed once, written once, read by each. Otherwise each computes it.
+  if (uses * once <= once + 1 + uses) return undefined;
+  return `${uses} uses, ${cost.flops} operations on ${cost.reads.size} tensors each`;
 }
 
 /** How many nodes read each value; an output is read once more. */
