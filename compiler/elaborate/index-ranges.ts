@@ -21,9 +21,13 @@ export interface IndexScope {
   /** What is read, evaluated once. */
   readonly targets: Map<Expression, Value>;
   next: number;
+  /** Something that is read is not known, so a range that cannot be found may be in it. */
+  undecided: boolean;
 }
 
-export const createIndexScope = (): IndexScope => ({ rest: [], reductions: new Map(), targets: new Map(), next: 0 });
+export const createIndexScope = (): IndexScope => ({
+  rest: [], reductions: new Map(), targets: new Map(), next: 0, undecided: false,
+});
 
 /** One position of one read: `index` has to stay inside `size`. */
 interface Bound {
@@ -195,6 +199,7 @@ function collectRead(context: Context, index: IndexScope, read: Index, scope: Sc
   const isRead = read.items.some((item) => item.kind === 'at' && mentionsIndex(item.value, scope));
   if (!isRead || mentionsIndex(read.target, scope)) return;
   const target = index.targets.get(read.target) ?? quietly(context, read.target, scope);
+  if (target?.kind === 'unknown') index.undecided = true;
   if (target?.kind !== 'tensor') return;
   index.targets.set(read.target, target);
   const { shape } = target.value.type;

@@ -6,7 +6,7 @@ import type { Span } from '../base/source.ts';
 import type { AffineIndex, Monoid, Value as GraphValue } from '../graph/graph.ts';
 import { equal, multiply, product, type Dim } from '../types/dim.ts';
 import { isFloat, isInteger, type Dtype } from '../types/dtype.ts';
-import { at, emit, fail, type Context } from './context.ts';
+import { at, emit, fail, giveUp, type Context } from './context.ts';
 import type { Axis, IndexedValue, IndexValue, Value } from './value.ts';
 
 /** The index variables a read depends on, in their order. */
@@ -24,12 +24,11 @@ export function unionAxes(values: readonly Value[]): Axis[] {
 }
 
 export function sizeOf(context: Context, axis: Axis): Dim {
-  return (
-    axis.size ??
-    fail(context, 'index-range-unknown', { name: axis.name }, [at(axis.span)], {
-      hint: `Say it: \`${axis.name} in 0..n\`.`,
-    })
-  );
+  if (axis.size !== undefined) return axis.size;
+  if (context.index?.undecided === true) giveUp();
+  return fail(context, 'index-range-unknown', { name: axis.name }, [at(axis.span)], {
+    hint: `Say it: \`${axis.name} in 0..n\`.`,
+  });
 }
 
 /** Each axis of `value` is one index variable. */
