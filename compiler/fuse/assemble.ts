@@ -19,8 +19,10 @@ export function assembleParts(frame: Frame, readers: ReadonlyMap<Value, number>)
   const isParted = (value: Value): boolean => readers.get(value) === 1 && canBePart(frame, value);
   for (const node of frame.nodes) {
     const [whole] = node.outputs;
-    if (!frame.roots.has(whole) || frame.updates.some(({ value, old }) => value === whole && old !== undefined)) continue;
-    const found = node.op === 'concat' ? concatenated(node) : node.op === 'add' ? padded(frame, node, readers) : undefined;
+    if (!frame.roots.has(whole) || frame.updates.some(({ value, old }) => value === whole && old !== undefined))
+      continue;
+    const found =
+      node.op === 'concat' ? concatenated(node) : node.op === 'add' ? padded(frame, node, readers) : undefined;
     if (found === undefined || found.parts.length < 2 || !found.parts.every(({ value }) => isParted(value))) continue;
     const { axis, parts } = found;
     const place = placeOf(frame, whole);
@@ -29,7 +31,10 @@ export function assembleParts(frame: Frame, readers: ReadonlyMap<Value, number>)
       frame.roots.add(value);
       frame.places.set(value, { ...place, window: { axis, start, size: shapeOf(whole)[axis] } });
     }
-    frame.assembled.set(whole, parts.map(({ value }) => value));
+    frame.assembled.set(
+      whole,
+      parts.map(({ value }) => value),
+    );
   }
 }
 
@@ -70,7 +75,10 @@ function padded(frame: Frame, node: Node, readers: ReadonlyMap<Value, number>): 
     return true;
   };
   if (!node.inputs.every(collect)) return undefined;
-  const placed = leaves.map(({ inputs, attributes }) => ({ value: inputs[0], box: boxOf(attributes.index, shapeOf(inputs[0]), whole) }));
+  const placed = leaves.map(({ inputs, attributes }) => ({
+    value: inputs[0],
+    box: boxOf(attributes.index, shapeOf(inputs[0]), whole),
+  }));
   const axis = placed[0].box?.axis;
   const parts: Part[] = [];
   for (const { value, box } of placed) {
@@ -88,12 +96,18 @@ function padded(frame: Frame, node: Node, readers: ReadonlyMap<Value, number>): 
 }
 
 /** Where a tensor lies in a larger one that differs along a single axis. */
-function boxOf(index: readonly AffineIndex[], shape: readonly number[], whole: readonly number[]): { readonly axis: number; readonly start: number } | undefined {
+function boxOf(
+  index: readonly AffineIndex[],
+  shape: readonly number[],
+  whole: readonly number[],
+): { readonly axis: number; readonly start: number } | undefined {
   if (shape.length !== whole.length) return undefined;
   const axis = shape.findIndex((size, at) => size !== whole[at]);
   if (axis < 0) return undefined;
   for (const [at, { terms, offset, divisor }] of index.entries()) {
-    const straight = divisor === 1 && (terms.length === 1 ? terms[0].axis === at && terms[0].scale === 1 : terms.length === 0 && whole[at] === 1);
+    const straight =
+      divisor === 1 &&
+      (terms.length === 1 ? terms[0].axis === at && terms[0].scale === 1 : terms.length === 0 && whole[at] === 1);
     if (!straight || (at !== axis && (offset !== 0 || shape[at] !== whole[at]))) return undefined;
   }
   return { axis, start: -Number(index[axis].offset) };

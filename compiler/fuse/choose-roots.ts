@@ -12,7 +12,20 @@ import type { Frame } from './frame.ts';
 import { isElementwise, isPointwise, isRead } from './lower.ts';
 
 /** Rough cost of one scalar function in adds: what recomputing is weighed by. */
-const expensive: Readonly<Record<string, number>> = { exp: 12, log: 12, sin: 15, cos: 15, tanh: 15, erf: 15, pow: 25, rsqrt: 4, sqrt: 4, div: 3, rem: 5, random: 70 };
+const expensive: Readonly<Record<string, number>> = {
+  exp: 12,
+  log: 12,
+  sin: 15,
+  cos: 15,
+  tanh: 15,
+  erf: 15,
+  pow: 25,
+  rsqrt: 4,
+  sqrt: 4,
+  div: 3,
+  rem: 5,
+  random: 70,
+};
 
 /** Operations that take as long as a trip of one element to memory: 4 bytes at about 10 GB/s, and 16 lanes at once. */
 const operationsPerTrip = 15;
@@ -87,7 +100,8 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
       if (wanted === undefined) continue;
-      const isOnTheWay = (input: Value): boolean => readers.get(input) === 1 && (!before.has(input) || isContraction(producerOf(frame, input)));
+      const isOnTheWay = (input: Value): boolean =>
+        readers.get(input) === 1 && (!before.has(input) || isContraction(producerOf(frame, input)));
       const reason = whyKeep(frame, node, wanted, costs.get(value), isOnTheWay);
       if (reason !== undefined) {
         roots.add(value);
@@ -104,13 +118,19 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
 
 /** Points at which a root's operands are read. */
 function domainSize(node: Node): number {
-  if (node.op === 'contract') return concrete([...node.attributes.shape, ...node.attributes.reduce]).reduce((a, b) => a * b, 1);
+  if (node.op === 'contract')
+    return concrete([...node.attributes.shape, ...node.attributes.reduce]).reduce((a, b) => a * b, 1);
   return Math.max(...node.outputs.map(elements), ...node.inputs.map(elements));
 }
 
 /** Operands that have to be, or had better be, in memory. */
 function needInMemory(frame: Frame, node: Node): void {
-  if (node.op === 'gather' && (isRead(frame, node.inputs[0]) || !isPickable(frame, node.inputs[0], shapeOf(node.inputs[0]).length - node.attributes.batch))) keepUnlessMoved(frame, node.inputs[0], false);
+  if (
+    node.op === 'gather' &&
+    (isRead(frame, node.inputs[0]) ||
+      !isPickable(frame, node.inputs[0], shapeOf(node.inputs[0]).length - node.attributes.batch))
+  )
+    keepUnlessMoved(frame, node.inputs[0], false);
   if (node.op === 'loop') for (const input of node.inputs) keepUnlessMoved(frame, input, true);
   if (isContraction(node)) for (const input of node.inputs) keepUnlessMoved(frame, input, true);
 }
@@ -122,7 +142,8 @@ function needInMemory(frame: Frame, node: Node): void {
 function isPickable(frame: Frame, value: Value, tail: number): boolean {
   const node = producerOf(frame, value);
   if (frame.forced.has(value) || !isElementwise(node) || (expensive[node.op] ?? 1) > 4) return false;
-  const whole = (input: Value): boolean => isKept(frame, input) || isPickable(frame, input, tail) || isReshaped(frame, input, tail);
+  const whole = (input: Value): boolean =>
+    isKept(frame, input) || isPickable(frame, input, tail) || isReshaped(frame, input, tail);
   return node.inputs.some(whole) && node.inputs.every((input) => whole(input) || isSpread(frame, input));
 }
 
@@ -141,7 +162,20 @@ function isReshaped(frame: Frame, value: Value, tail: number): boolean {
 function isSpread(frame: Frame, value: Value): boolean {
   const node = producerOf(frame, value);
   if (node.op === 'constant') return typeof node.attributes.value === 'number';
-  return node.op === 'view' && isKept(frame, node.inputs[0]) && node.attributes.index.every(({ terms, offset, divisor }) => terms.length <= 1 && terms.every(({ scale }) => scale === 1) && offset === 0 && divisor === 1);
+  return (
+    node.op === 'view' &&
+    isKept(frame, node.inputs[0]) &&
+    node.attributes.index.every(
+      ({ terms, offset, divisor }) =>
+        terms.length <= 1 && terms.every(({ scale }) => scale === 1) && offset === 0 && divisor === 1,
+    )
+  );
+}
+
+/** One cheap operation on what is in memory. */
+export function isOneStep(frame: Frame, node: Node): boolean {
+  const near = (input: Value): boolean => isRead(frame, input) || isSpread(frame, input);
+  return isElementwise(node) && (expensive[node.op] ?? 1) === 1 && node.inputs.every(near);
 }
 
 /** A product of two tensors with rows and columns of its own: anything else is a sum like others. */
@@ -149,15 +183,20 @@ export function isContraction(node: Node): node is Extract<Node, { op: 'contract
   if (node.op !== 'contract' || node.inputs.length !== 2 || isPointwise(node)) return false;
   const { shape, indices } = node.attributes;
   const [left, right] = indices.map((index) => new Set(index.flatMap(({ terms }) => terms.map(({ axis }) => axis))));
-  const sizeWhere = (wanted: (axis: number) => boolean): number => shape.reduce<number>((size, dim, axis) => (wanted(axis) && typeof dim === 'number' ? size * dim : size), 1);
-  return sizeWhere((axis) => left.has(axis) && !right.has(axis)) > 1 && sizeWhere((axis) => right.has(axis) && !left.has(axis)) > 1;
+  const sizeWhere = (wanted: (axis: number) => boolean): number =>
+    shape.reduce<number>((size, dim, axis) => (wanted(axis) && typeof dim === 'number' ? size * dim : size), 1);
+  return (
+    sizeWhere((axis) => left.has(axis) && !right.has(axis)) > 1 &&
+    sizeWhere((axis) => right.has(axis) && !left.has(axis)) > 1
+  );
 }
 
 /** Makes the value a root unless it is memory seen another way; `views`: affine views of memory count too. */
 function keepUnlessMoved(frame: Frame, value: Value, views: boolean): void {
   if (isRead(frame, value)) return;
   const node = producerOf(frame, value);
-  if (node.op === 'detach' || node.op === 'reshape' || (views && node.op === 'view')) keepUnlessMoved(frame, node.inputs[0], views);
+  if (node.op === 'detach' || node.op === 'reshape' || (views && node.op === 'view'))
+    keepUnlessMoved(frame, node.inputs[0], views);
   else if (!views || node.op !== 'constant') frame.roots.add(value);
 }
 
@@ -175,11 +214,13 @@ function whyKeep(
   cost: Cost | undefined,
   isOnTheWay: (value: Value) => boolean,
 ): string | undefined {
-  if (aliases.has(node.op)) return isPermutedSum(frame, node, isOnTheWay) ? 'a sum that is read in this order of axes' : undefined;
+  if (aliases.has(node.op))
+    return isPermutedSum(frame, node, isOnTheWay) ? 'a sum that is read in this order of axes' : undefined;
   if (cost === undefined || cost.flops === 0) return undefined;
   const uses = wanted.by.size;
   const times = wanted.size / elements(node.outputs[0]);
-  if (times >= 2 && cost.flops > 2) return `each element is needed ${Math.round(times)} times, at ${cost.flops} operations`;
+  if (times >= 2 && cost.flops > 2)
+    return `each element is needed ${Math.round(times)} times, at ${cost.flops} operations`;
   if (uses < 2) return undefined;
   if (isEpilogue(frame, node, isOnTheWay)) return `${uses} uses, and it is there when the contraction ends`;
   const size = elements(node.outputs[0]);
@@ -213,9 +254,16 @@ function isEpilogue(frame: Frame, node: Node, isOnTheWay: (value: Value) => bool
 function isPermutedSum(frame: Frame, node: Node, isOnTheWay: (value: Value) => boolean): boolean {
   const [input] = node.inputs;
   if (node.op !== 'view' || elements(input) !== elements(node.outputs[0])) return false;
-  const axes = node.attributes.index.map(({ terms, offset, divisor }) => (terms.length === 1 && terms[0].scale === 1 && offset === 0 && divisor === 1 ? terms[0].axis : -1));
+  const axes = node.attributes.index.map(({ terms, offset, divisor }) =>
+    terms.length === 1 && terms[0].scale === 1 && offset === 0 && divisor === 1 ? terms[0].axis : -1,
+  );
   const sizes = node.attributes.shape;
-  if (axes.includes(-1) || new Set(axes).size < axes.length || axes.length < sizes.filter((size) => size !== 1).length) return false;
+  if (axes.includes(-1) || new Set(axes).size < axes.length || axes.length < sizes.filter((size) => size !== 1).length)
+    return false;
   const producer = frame.producers.get(input);
-  return producer !== undefined && isOnTheWay(input) && (isContraction(producer) || (isPointwise(producer) && isEpilogue(frame, producer, isOnTheWay)));
+  return (
+    producer !== undefined &&
+    isOnTheWay(input) &&
+    (isContraction(producer) || (isPointwise(producer) && isEpilogue(frame, producer, isOnTheWay)))
+  );
 }

@@ -12,25 +12,56 @@ export function coalesceAxes(segment: Segment): Segment {
     case 'contraction': {
       let current = segment;
       const accesses = (): Uses => usesOf([current.left, current.right], current.stores);
-      mergeAll(() => current.axes, accesses, (pair) => {
-        const change = changer(pair);
-        current = { ...current, axes: pair.replace(current.axes), left: change.expression(current.left), right: change.expression(current.right), stores: change.stores(current.stores) };
-      });
-      mergeAll(() => current.reduce, accesses, (pair) => {
-        const change = changer(pair);
-        current = { ...current, reduce: pair.replace(current.reduce), left: change.expression(current.left), right: change.expression(current.right) };
-      });
+      mergeAll(
+        () => current.axes,
+        accesses,
+        (pair) => {
+          const change = changer(pair);
+          current = {
+            ...current,
+            axes: pair.replace(current.axes),
+            left: change.expression(current.left),
+            right: change.expression(current.right),
+            stores: change.stores(current.stores),
+          };
+        },
+      );
+      mergeAll(
+        () => current.reduce,
+        accesses,
+        (pair) => {
+          const change = changer(pair);
+          current = {
+            ...current,
+            reduce: pair.replace(current.reduce),
+            left: change.expression(current.left),
+            right: change.expression(current.right),
+          };
+        },
+      );
       return current;
     }
     case 'scatter': {
       let current = segment;
       for (const list of ['batch', 'walk', 'rest'] as const)
-        mergeAll(() => current[list], () => usesOf([current.id, current.value], []), (pair) => {
-          const change = changer(pair);
-          const next = { ...current, [list]: pair.replace(current[list]), id: change.expression(current.id), value: change.expression(current.value) };
-          const size = current.shape[current.batch.length];
-          current = { ...next, shape: [...next.batch.map((axis) => axis.size), size, ...next.rest.map((axis) => axis.size)] };
-        });
+        mergeAll(
+          () => current[list],
+          () => usesOf([current.id, current.value], []),
+          (pair) => {
+            const change = changer(pair);
+            const next = {
+              ...current,
+              [list]: pair.replace(current[list]),
+              id: change.expression(current.id),
+              value: change.expression(current.value),
+            };
+            const size = current.shape[current.batch.length];
+            current = {
+              ...next,
+              shape: [...next.batch.map((axis) => axis.size), size, ...next.rest.map((axis) => axis.size)],
+            };
+          },
+        );
       return current;
     }
     case 'region':
@@ -40,16 +71,28 @@ export function coalesceAxes(segment: Segment): Segment {
 
 function coalesceRegion(region: Region): Region {
   let current = region;
-  mergeAll(() => current.axes, () => joinUses(current.stages.map(usesOfStage)), (pair) => {
-    const change = changer(pair);
-    current = { ...current, axes: pair.replace(current.axes), stages: current.stages.map((stage) => changeStage(stage, change)) };
-  });
+  mergeAll(
+    () => current.axes,
+    () => joinUses(current.stages.map(usesOfStage)),
+    (pair) => {
+      const change = changer(pair);
+      current = {
+        ...current,
+        axes: pair.replace(current.axes),
+        stages: current.stages.map((stage) => changeStage(stage, change)),
+      };
+    },
+  );
   const stages = current.stages.map((stage) => {
     let changed: Stage = stage;
-    mergeAll(() => (changed.kind === 'cumulate' ? [] : changed.axes), () => usesOfStage(changed), (pair) => {
-      const next = changeStage(changed, changer(pair));
-      changed = next.kind === 'cumulate' ? next : { ...next, axes: pair.replace(next.axes) };
-    });
+    mergeAll(
+      () => (changed.kind === 'cumulate' ? [] : changed.axes),
+      () => usesOfStage(changed),
+      (pair) => {
+        const next = changeStage(changed, changer(pair));
+        changed = next.kind === 'cumulate' ? next : { ...next, axes: pair.replace(next.axes) };
+      },
+    );
     return changed;
   });
   return { ...current, stages };
@@ -61,7 +104,10 @@ interface Uses {
   readonly coordinates: readonly Coordinate[];
 }
 
-const joinUses = (all: readonly Uses[]): Uses => ({ accesses: all.flatMap(({ accesses }) => accesses), coordinates: all.flatMap(({ coordinates }) => coordinates) });
+const joinUses = (all: readonly Uses[]): Uses => ({
+  accesses: all.flatMap(({ accesses }) => accesses),
+  coordinates: all.flatMap(({ coordinates }) => coordinates),
+});
 
 function usesOf(expressions: readonly Expression[], stores: readonly Store[]): Uses {
   const accesses: Access[] = [];
@@ -79,7 +125,12 @@ function usesOf(expressions: readonly Expression[], stores: readonly Store[]): U
 }
 
 const usesOfStage = (stage: Stage): Uses =>
-  stage.kind === 'reduce' ? usesOf(stage.results.map(({ value }) => value), []) : usesOf(stage.kind === 'cumulate' ? [stage.value] : [], stage.stores);
+  stage.kind === 'reduce'
+    ? usesOf(
+        stage.results.map(({ value }) => value),
+        [],
+      )
+    : usesOf(stage.kind === 'cumulate' ? [stage.value] : [], stage.stores);
 
 interface Pair {
   readonly high: Axis;
@@ -89,19 +140,32 @@ interface Pair {
 }
 
 function mergeAll(list: () => readonly Axis[], uses: () => Uses, apply: (pair: Pair) => void): void {
-  for (let at = 0; at + 1 < list().length; ) {
+  for (let at = 0; at + 1 < list().length;) {
     const [high, low] = [list()[at], list()[at + 1]];
     const { accesses, coordinates } = uses();
-    if (!coordinates.every((coordinate) => runsAsOne(coordinate, high, low)) || !accesses.every((access) => access.index.every((coordinate) => runsAsOne(coordinate, high, low)) || joinDims(access, high, low) !== undefined)) {
+    if (
+      !coordinates.every((coordinate) => runsAsOne(coordinate, high, low)) ||
+      !accesses.every(
+        (access) =>
+          access.index.every((coordinate) => runsAsOne(coordinate, high, low)) ||
+          joinDims(access, high, low) !== undefined,
+      )
+    ) {
       at++;
       continue;
     }
     const merged: Axis = { name: high.name, size: high.size * low.size };
-    apply({ high, low, merged, replace: (axes) => axes.flatMap((axis) => (axis === high ? [merged] : axis === low ? [] : [axis])) });
+    apply({
+      high,
+      low,
+      merged,
+      replace: (axes) => axes.flatMap((axis) => (axis === high ? [merged] : axis === low ? [] : [axis])),
+    });
   }
 }
 
-const scaleOf = (at: Coordinate, axis: Axis): number => (at.kind === 'affine' ? (at.terms.find((term) => term.axis === axis)?.scale ?? 0) : 0);
+const scaleOf = (at: Coordinate, axis: Axis): number =>
+  at.kind === 'affine' ? (at.terms.find((term) => term.axis === axis)?.scale ?? 0) : 0;
 
 /** A computed coordinate is looked at through the accesses inside it. */
 const runsAsOne = (at: Coordinate, high: Axis, low: Axis): boolean => scaleOf(at, high) === scaleOf(at, low) * low.size;
@@ -113,9 +177,13 @@ function joinDims(access: Access, high: Axis, low: Axis): Access | undefined {
     const broken = index.findIndex((at) => !runsAsOne(at, high, low));
     if (broken < 0) return { buffer: access.buffer, shape, index };
     const [a, b] = [index[broken], index[broken + 1]];
-    if (b === undefined || a.kind !== 'affine' || b.kind !== 'affine' || a.divisor !== 1 || b.divisor !== 1) return undefined;
+    if (b === undefined || a.kind !== 'affine' || b.kind !== 'affine' || a.divisor !== 1 || b.divisor !== 1)
+      return undefined;
     const inner = shape[broken + 1];
-    const joined = affine([...a.terms.map(({ axis, scale }) => ({ axis, scale: scale * inner })), ...b.terms], a.offset * inner + b.offset);
+    const joined = affine(
+      [...a.terms.map(({ axis, scale }) => ({ axis, scale: scale * inner })), ...b.terms],
+      a.offset * inner + b.offset,
+    );
     index = [...index.slice(0, broken), joined, ...index.slice(broken + 2)];
     shape = [...shape.slice(0, broken), shape[broken] * inner, ...shape.slice(broken + 2)];
   }
@@ -128,19 +196,29 @@ interface Changer {
 
 function changer({ high, low, merged }: Pair): Changer {
   const coordinate = (at: Coordinate): Coordinate =>
-    at.kind === 'computed' ? at : affine([...at.terms.filter(({ axis }) => axis !== high && axis !== low), { axis: merged, scale: scaleOf(at, low) }], at.offset, at.divisor);
+    at.kind === 'computed'
+      ? at
+      : affine(
+          [...at.terms.filter(({ axis }) => axis !== high && axis !== low), { axis: merged, scale: scaleOf(at, low) }],
+          at.offset,
+          at.divisor,
+        );
   const access = (given: Access): Access => {
     const joined = given.index.every((at) => runsAsOne(at, high, low)) ? given : joinDims(given, high, low);
     if (joined === undefined) throw new Error('an access does not walk the axes as one');
     return { ...joined, index: joined.index.map(coordinate) };
   };
   const change = rewriteExpression({ coordinate, access });
-  return { expression: change.expression, stores: (stores) => stores.map((store) => ({ access: change.access(store.access), value: change.expression(store.value) })) };
+  return {
+    expression: change.expression,
+    stores: (stores) =>
+      stores.map((store) => ({ access: change.access(store.access), value: change.expression(store.value) })),
+  };
 }
 
 function changeStage(stage: Stage, change: Changer): Stage {
-  if (stage.kind === 'reduce') return { ...stage, results: stage.results.map((part) => ({ ...part, value: change.expression(part.value) })) };
+  if (stage.kind === 'reduce')
+    return { ...stage, results: stage.results.map((part) => ({ ...part, value: change.expression(part.value) })) };
   const stores = change.stores(stage.stores);
   return stage.kind === 'store' ? { ...stage, stores } : { ...stage, stores, value: change.expression(stage.value) };
 }
-

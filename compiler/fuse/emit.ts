@@ -2,10 +2,22 @@
 import type { Monoid, Node, Origin, Value } from '../graph/graph.ts';
 import { affine, sameIndex } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
-import type { Axis, Contraction, Expression, Kernel, Region, Result, Scatter, Segment, Stage, Store } from '../loop/loop.ts';
+import type {
+  Axis,
+  Contraction,
+  Expression,
+  Kernel,
+  Region,
+  Result,
+  Scatter,
+  Segment,
+  Stage,
+  Store,
+} from '../loop/loop.ts';
 import { coalesceAxes } from './coalesce-axes.ts';
 import { accessAt, placeOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
+import { isOneStep } from './choose-roots.ts';
 import { rootOperands } from './group.ts';
 import type { Group, Root } from './group.ts';
 import { isPointwise, lowerNode } from './lower.ts';
@@ -19,7 +31,12 @@ export interface Surroundings {
 }
 
 /** The kernel of some independent groups; `enclosing` are the axes of the repeats around it. */
-export function emitKernel(around: Surroundings, groups: readonly Group[], name: string, enclosing: readonly Axis[]): Kernel {
+export function emitKernel(
+  around: Surroundings,
+  groups: readonly Group[],
+  name: string,
+  enclosing: readonly Axis[],
+): Kernel {
   const names = new Set(enclosing.map((axis) => axis.name));
   const segments: Segment[] = [];
   for (const group of groups) {
@@ -76,12 +93,21 @@ interface Made {
 interface OpenStage {
   readonly kind: 'reduce' | 'store' | 'cumulate';
   readonly axes: readonly Axis[];
-  readonly results: { readonly result: Result; readonly monoid: Monoid | 'argmax' | 'argmin'; readonly value: Expression }[];
+  readonly results: {
+    readonly result: Result;
+    readonly monoid: Monoid | 'argmax' | 'argmin';
+    readonly value: Expression;
+  }[];
   readonly stores: Store[];
   readonly root: Root;
 }
 
-function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Value>, names: Set<string>): () => Segment {
+function createEmitter(
+  around: Surroundings,
+  group: Group,
+  kept: ReadonlySet<Value>,
+  names: Set<string>,
+): () => Segment {
   const { frame } = around;
   const named = new Map<Axis, Axis>(group.outer.map((axis) => [axis, freshAxis(names, 'ijklmn', axis.size)]));
   const outer = [...named.values()];
@@ -106,7 +132,11 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
         return known.result;
       }
       const inStage = known.stage === current;
-      if (here && (inStage || known.root.axes.every((axis) => group.outer.includes(axis)))) return lowerNode(scope, frame, value, known.root.node, known.index);
+      if (here && (inStage || known.root.axes.every((axis) => group.outer.includes(axis))))
+        return lowerNode(scope, frame, value, known.root.node, known.index);
+      // Nobody else reads it, and what it is made of is as near as it would be itself.
+      if (!kept.has(value) && own !== undefined && !('axis' in own) && isOneStep(frame, known.root.node))
+        return lowerNode(scope, frame, value, known.root.node, own);
       if (inStage) throw new NextStage();
       if (!kept.has(value)) throw new MustKeep(value);
       return undefined;
@@ -114,10 +144,22 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
   };
 
   const rename = (coordinates: readonly Affine[]): Affine[] =>
-    coordinates.map(({ terms, offset, divisor }) => affine(terms.map(({ axis, scale }) => ({ axis: named.get(axis) ?? axis, scale })), offset, divisor));
-  const storeOf = (root: Root, index: readonly Affine[], value: Expression): Store => ({ access: accessAt(placeOf(frame, root.value), shapeOf(root.value), index), value });
+    coordinates.map(({ terms, offset, divisor }) =>
+      affine(
+        terms.map(({ axis, scale }) => ({ axis: named.get(axis) ?? axis, scale })),
+        offset,
+        divisor,
+      ),
+    );
+  const storeOf = (root: Root, index: readonly Affine[], value: Expression): Store => ({
+    access: accessAt(placeOf(frame, root.value), shapeOf(root.value), index),
+    value,
+  });
   const resultOf = (root: Root): { readonly result: Result; readonly expression: Expression } => {
-    const result: Result = { name: freshName(names, `${resultPrefix(root.node)}${root.value.id}`), dtype: root.value.type.dtype };
+    const result: Result = {
+      name: freshName(names, `${resultPrefix(root.node)}${root.value.id}`),
+      dtype: root.value.type.dtype,
+    };
     return { result, expression: { kind: 'result', dtype: result.dtype, of: result } };
   };
   const nameAxes = (axes: readonly Axis[], letters: string): Axis[] =>
@@ -156,7 +198,8 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
     const [root] = group.roots;
     if (root.node.op !== 'scatter') throw new Error('a scatter group holds one scatter');
     const { batch: count, size } = root.node.attributes;
-    const axesOf = (coordinates: readonly Affine[]): Axis[] => coordinates.flatMap(({ terms }) => terms.map(({ axis }) => axis));
+    const axesOf = (coordinates: readonly Affine[]): Axis[] =>
+      coordinates.flatMap(({ terms }) => terms.map(({ axis }) => axis));
     const walk = nameAxes(root.reduce, 'pqrs');
     const index = rename(root.index);
     const batch = axesOf(index.slice(0, count));
@@ -164,7 +207,16 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
     const [id, value] = rootOperands(scope, frame, root, index, rename(root.inner));
     const place = placeOf(frame, root.value);
     if (place.prefix.length > 0) throw new Error('a scatter writes whole buffers');
-    return { kind: 'scatter', batch, walk, rest, id, value, target: place.buffer, shape: [...batch.map((axis) => axis.size), size as number, ...rest.map((axis) => axis.size)] };
+    return {
+      kind: 'scatter',
+      batch,
+      walk,
+      rest,
+      id,
+      value,
+      target: place.buffer,
+      shape: [...batch.map((axis) => axis.size), size as number, ...rest.map((axis) => axis.size)],
+    };
   }
 
   function region(): Region {
@@ -187,7 +239,12 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
       if (!place(root, current, last)) throw new Error('a root does not fit into a stage of its own');
     }
     if (last.length > 0) stages.push({ kind: 'store', axes: [], results: [], stores: last, root: group.roots[0] });
-    return { kind: 'region', axes: outer, stages: stages.flatMap(closeStage) };
+    const closed = stages.flatMap(closeStage);
+    const [only] = closed;
+    // Points of a single list of stores are all independent.
+    if (closed.length === 1 && only.kind === 'store')
+      return { kind: 'region', axes: [...outer, ...only.axes], stages: [{ ...only, axes: [] }] };
+    return { kind: 'region', axes: outer, stages: closed };
   }
 
   /** The earliest stage in which everything of this group that the root reads is at hand. */
@@ -195,7 +252,8 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
     let first = 0;
     for (const { value } of root.reads) {
       const known = made.get(value);
-      if (known?.stage !== undefined) first = Math.max(first, stages.indexOf(known.stage) + (known.result === undefined ? 0 : 1));
+      if (known?.stage !== undefined)
+        first = Math.max(first, stages.indexOf(known.stage) + (known.result === undefined ? 0 : 1));
     }
     return first;
   }
@@ -205,7 +263,15 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
     const index = rename(root.index);
     let value: Expression;
     try {
-      value = stage.kind === 'store' ? scopeValue(root, index) : rootOperands(scope, frame, root, index, rename(root.inner)).reduce((a, b) => ({ kind: 'apply', dtype: a.dtype, op: 'mul', operands: [a, b] }));
+      value =
+        stage.kind === 'store'
+          ? scopeValue(root, index)
+          : rootOperands(scope, frame, root, index, rename(root.inner)).reduce((a, b) => ({
+              kind: 'apply',
+              dtype: a.dtype,
+              op: 'mul',
+              operands: [a, b],
+            }));
     } catch (error) {
       if (error instanceof NextStage) return false;
       throw error;
@@ -225,9 +291,11 @@ function createEmitter(around: Surroundings, group: Group, kept: ReadonlySet<Val
   return () => (group.kind === 'contraction' ? contraction() : group.kind === 'scatter' ? scatter() : region());
 }
 
-const fits = (axes: readonly Axis[], others: readonly Axis[]): boolean => axes.length === others.length && axes.every((axis, at) => axis.size === others[at].size);
+const fits = (axes: readonly Axis[], others: readonly Axis[]): boolean =>
+  axes.length === others.length && axes.every((axis, at) => axis.size === others[at].size);
 
-export const stageKind = (node: Node): 'reduce' | 'store' | 'cumulate' => (isPointwise(node) ? 'store' : node.op === 'cumulative' ? 'cumulate' : 'reduce');
+export const stageKind = (node: Node): 'reduce' | 'store' | 'cumulate' =>
+  isPointwise(node) ? 'store' : node.op === 'cumulative' ? 'cumulate' : 'reduce';
 
 function monoidOf(node: Node): Monoid | 'argmax' | 'argmin' {
   if (node.op === 'reduce') return node.attributes.monoid;
@@ -243,6 +311,7 @@ function closeStage(stage: OpenStage): Stage[] {
   if (kind === 'store') return stores.length === 0 ? [] : [{ kind, axes, stores }];
   if (kind === 'reduce') return [{ kind, axes, results }];
   const [{ result, monoid, value }] = results;
-  if (root.node.op !== 'cumulative' || monoid === 'argmax' || monoid === 'argmin') throw new Error('only running combinations accumulate');
+  if (root.node.op !== 'cumulative' || monoid === 'argmax' || monoid === 'argmin')
+    throw new Error('only running combinations accumulate');
   return [{ kind, axis: axes[0], reverse: root.node.attributes.reverse, monoid, value, result, stores }];
 }

@@ -90,10 +90,18 @@ const shapes = new WeakMap<Value, readonly number[]>();
 export const elements = (value: Value): number => shapeOf(value).reduce((a, b) => a * b, 1);
 
 /** A buffer with a name nobody has yet. */
-export function createBuffer(session: Session, name: string, role: BufferRole, dtype: Buffer['dtype'], shape: readonly number[], data?: readonly number[]): Buffer {
+export function createBuffer(
+  session: Session,
+  name: string,
+  role: BufferRole,
+  dtype: Buffer['dtype'],
+  shape: readonly number[],
+  data?: readonly number[],
+): Buffer {
   let unique = name;
   for (let count = 2; session.buffers.has(unique); count++) unique = `${name}.${count}`;
-  const buffer: Buffer = data === undefined ? { name: unique, role, dtype, shape } : { name: unique, role, dtype, shape, data };
+  const buffer: Buffer =
+    data === undefined ? { name: unique, role, dtype, shape } : { name: unique, role, dtype, shape, data };
   session.buffers.set(unique, buffer);
   return buffer;
 }
@@ -102,7 +110,11 @@ export function createBuffer(session: Session, name: string, role: BufferRole, d
 export function placeOf(frame: Frame, value: Value): Place {
   let place = frame.places.get(value);
   if (place === undefined) {
-    place = { buffer: createBuffer(frame.session, `v${value.id}`, 'temporary', value.type.dtype, shapeOf(value)), prefix: [], sizes: [] };
+    place = {
+      buffer: createBuffer(frame.session, `v${value.id}`, 'temporary', value.type.dtype, shapeOf(value)),
+      prefix: [],
+      sizes: [],
+    };
     frame.places.set(value, place);
   }
   return place;
@@ -113,7 +125,11 @@ export const canSee = ({ window }: Place, own: readonly number[], shape: readonl
   window === undefined || own.every((size, axis) => axis > window.axis || shape[axis] === size);
 
 /** The access to an element of a place; `shape` is how the value is seen. */
-export function accessAt({ buffer, prefix, sizes, window }: Place, shape: readonly number[], index: readonly Coordinate[]): Access {
+export function accessAt(
+  { buffer, prefix, sizes, window }: Place,
+  shape: readonly number[],
+  index: readonly Coordinate[],
+): Access {
   const seen = [...shape];
   const at = [...index];
   if (window !== undefined) {
@@ -127,7 +143,10 @@ export function accessAt({ buffer, prefix, sizes, window }: Place, shape: readon
 function shifted(at: Coordinate, by: number, size: number): Coordinate {
   if (at.kind === 'affine') return affine(at.terms, at.offset + by * at.divisor, at.divisor);
   const inside = apply('and', apply('le', number(0, 'i32'), at.value), apply('lt', at.value, number(size, 'i32')));
-  return { kind: 'computed', value: apply('where', inside, apply('add', at.value, number(by, 'i32')), number(-1, 'i32')) };
+  return {
+    kind: 'computed',
+    value: apply('where', inside, apply('add', at.value, number(by, 'i32')), number(-1, 'i32')),
+  };
 }
 
 /** The producer of a root or virtual value; inputs have none. */

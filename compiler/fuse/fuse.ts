@@ -45,15 +45,24 @@ export function fuse(graph: Graph): Fused {
 
 /** Joins the groups of a frame and of the loops in it. */
 function joinPlan({ frame, groups }: Plan, decide: (decision: FusionDecision) => void): Plan {
-  const inner = groups.map((group): Group => (group.loop === undefined ? group : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, decide) } }));
+  const inner = groups.map((group): Group =>
+    group.loop === undefined ? group : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, decide) } },
+  );
   for (const [value, reason] of frame.kept)
-    decide({ producer: nameOfNode(producerOf(frame, value)), consumer: 'its uses', fused: false, reason, bytesSaved: 0 });
+    decide({
+      producer: nameOfNode(producerOf(frame, value)),
+      consumer: 'its uses',
+      fused: false,
+      reason,
+      bytesSaved: 0,
+    });
   return { frame, groups: joinGroups(frame, inner, decide) };
 }
 
 /** An update that cannot be done in place: its buffer is still read when, or after, it is computed. */
 function findBlocked({ frame, groups }: Plan): string | undefined {
-  const nameOf = (value: unknown): string | undefined => frame.updates.find((update) => update.value === value)?.place.buffer.name;
+  const nameOf = (value: unknown): string | undefined =>
+    frame.updates.find((update) => update.value === value)?.place.buffer.name;
   for (const group of groups) {
     const hazard = hasHazard(frame, group);
     if (hazard !== undefined) return nameOf(hazard);
@@ -63,7 +72,12 @@ function findBlocked({ frame, groups }: Plan): string | undefined {
   const writer = writersOf(groups);
   const update = frame.updates.find(({ value, old }) => {
     const group = writer.get(value);
-    return old !== undefined && group !== undefined && circle.includes(group) && circle.some((reader) => outsideReads(reader).some((read) => read.value === old));
+    return (
+      old !== undefined &&
+      group !== undefined &&
+      circle.includes(group) &&
+      circle.some((reader) => outsideReads(reader).some((read) => read.value === old))
+    );
   });
   if (update === undefined) throw new Error(`the groups of '${frame.graph.name}' wait for each other`);
   return update.place.buffer.name;
@@ -78,7 +92,13 @@ function emitPlan(plan: Plan, enclosing: readonly Axis[], count: { next: number 
   for (const parts of frame.assembled.values()) for (const part of parts) needed.add(part);
   return gatherKernels(sorted, before).map((together): Step => {
     const [{ loop }] = together;
-    if (loop !== undefined) return { kind: 'repeat', axis: loop.axis, reverse: loop.reverse, body: emitPlan(loop.body, [...enclosing, loop.axis], count) };
+    if (loop !== undefined)
+      return {
+        kind: 'repeat',
+        axis: loop.axis,
+        reverse: loop.reverse,
+        body: emitPlan(loop.body, [...enclosing, loop.axis], count),
+      };
     return emitKernel({ frame, isNeeded: (value) => needed.has(value) }, together, `k${count.next++}`, enclosing);
   });
 }
@@ -93,10 +113,17 @@ function assemble(graph: Graph, session: Session, steps: readonly Step[]): LoopP
     children(expression).forEach(visit);
   };
   const seen = new Set<Expression>();
-  const visitStep = (step: Step): void => (step.kind === 'repeat' ? step.body.forEach(visitStep) : step.segments.forEach((segment) => visitSegment(segment, visit, used)));
+  const visitStep = (step: Step): void =>
+    step.kind === 'repeat'
+      ? step.body.forEach(visitStep)
+      : step.segments.forEach((segment) => visitSegment(segment, visit, used));
   steps.forEach(visitStep);
   const fixed: ReadonlySet<string> = new Set(['batch', 'scalar', 'param', 'state', 'result']);
-  return { name: graph.name, buffers: [...session.buffers.values()].filter((buffer) => fixed.has(buffer.role) || used.has(buffer)), steps };
+  return {
+    name: graph.name,
+    buffers: [...session.buffers.values()].filter((buffer) => fixed.has(buffer.role) || used.has(buffer)),
+    steps,
+  };
 }
 
 function visitSegment(segment: Segment, visit: (expression: Expression) => void, used: Set<Buffer>): void {

@@ -75,7 +75,11 @@ export function createGroup(frame: Frame, value: Value): Group {
   analyse(frame, root);
   const along = runsAlong(root);
   const outer = root.axes.filter((axis) => axis !== along);
-  return { kind: node.op === 'scatter' && !isPointwise(node) ? 'scatter' : isContraction(node) ? 'contraction' : 'region', roots: [root], outer };
+  return {
+    kind: node.op === 'scatter' && !isPointwise(node) ? 'scatter' : isContraction(node) ? 'contraction' : 'region',
+    roots: [root],
+    outer,
+  };
 }
 
 function reducedSizes(node: Node): readonly number[] {
@@ -114,19 +118,33 @@ function analyse(frame: Frame, root: Root): void {
 
 /** The axis of a running combination. */
 export const runsAlong = (root: Root): Axis | undefined =>
-  root.node.op === 'cumulative' && !isPointwise(root.node) ? root.index[root.node.attributes.axis].terms[0]?.axis : undefined;
+  root.node.op === 'cumulative' && !isPointwise(root.node)
+    ? root.index[root.node.attributes.axis].terms[0]?.axis
+    : undefined;
 
 /** Replaces an axis of the root by two. */
 export function cutAxis(root: Root, axis: Axis, inner: number): readonly [Axis, Axis] {
   const high = createAxis(axis.size / inner);
   const low = createAxis(inner);
-  const replaceIn = (axes: readonly Axis[]): readonly Axis[] => axes.flatMap((other) => (other === axis ? [high, low] : [other]));
-  const at = combine([{ at: axisAt(high), scale: inner }, { at: axisAt(low), scale: 1 }], 0);
+  const replaceIn = (axes: readonly Axis[]): readonly Axis[] =>
+    axes.flatMap((other) => (other === axis ? [high, low] : [other]));
+  const at = combine(
+    [
+      { at: axisAt(high), scale: inner },
+      { at: axisAt(low), scale: 1 },
+    ],
+    0,
+  );
   root.axes = replaceIn(root.axes);
   root.reduce = replaceIn(root.reduce);
   root.index = root.index.map((coordinate) => replaceAxis(coordinate, axis, at));
   root.inner = root.inner.map((coordinate) => replaceAxis(coordinate, axis, at));
-  root.reads = root.reads.map((read) => ({ ...read, index: read.index.map((coordinate) => (coordinate.kind === 'affine' ? replaceAxis(coordinate, axis, at) : coordinate)) }));
+  root.reads = root.reads.map((read) => ({
+    ...read,
+    index: read.index.map((coordinate) =>
+      coordinate.kind === 'affine' ? replaceAxis(coordinate, axis, at) : coordinate,
+    ),
+  }));
   return [high, low];
 }
 
@@ -138,43 +156,70 @@ export function renameAxis(root: Root, axis: Axis, by: Axis): void {
   root.reduce = rename(root.reduce);
   root.index = root.index.map((coordinate) => replaceAxis(coordinate, axis, at));
   root.inner = root.inner.map((coordinate) => replaceAxis(coordinate, axis, at));
-  root.reads = root.reads.map((read) => ({ ...read, index: read.index.map((coordinate) => (coordinate.kind === 'affine' ? replaceAxis(coordinate, axis, at) : coordinate)) }));
+  root.reads = root.reads.map((read) => ({
+    ...read,
+    index: read.index.map((coordinate) =>
+      coordinate.kind === 'affine' ? replaceAxis(coordinate, axis, at) : coordinate,
+    ),
+  }));
 }
 
 function replaceAxis(coordinate: Affine, axis: Axis, by: Affine): Affine {
   const term = coordinate.terms.find((candidate) => candidate.axis === axis);
   if (term === undefined) return coordinate;
-  const rest = affine(coordinate.terms.filter((candidate) => candidate !== term), coordinate.offset);
-  return combine([{ at: rest, scale: 1 }, { at: by, scale: term.scale }], 0, coordinate.divisor);
+  const rest = affine(
+    coordinate.terms.filter((candidate) => candidate !== term),
+    coordinate.offset,
+  );
+  return combine(
+    [
+      { at: rest, scale: 1 },
+      { at: by, scale: term.scale },
+    ],
+    0,
+    coordinate.divisor,
+  );
 }
 
 /** The expressions a root is made of, at `index` and `inner`: one, or the two sides of a contraction, or a scatter's id and value. */
-export function rootOperands(scope: Scope, frame: Frame, root: Root, index: readonly Affine[], inner: readonly Affine[]): Expression[] {
+export function rootOperands(
+  scope: Scope,
+  frame: Frame,
+  root: Root,
+  index: readonly Affine[],
+  inner: readonly Affine[],
+): Expression[] {
   const { node, value } = root;
-  if (!isPointwise(node)) switch (node.op) {
-    case 'reduce':
-      return [lower(scope, frame, node.inputs[0], weave(index, inner, node.attributes.axes))];
-    case 'argreduce':
-      return [lower(scope, frame, node.inputs[0], weave(index, inner, [node.attributes.axis]))];
-    case 'cumulative':
-      return [lower(scope, frame, node.inputs[0], index)];
-    case 'contract':
-      return node.inputs.map((input, at) => viewed(scope, frame, value, input, node.attributes.indices[at], [...index, ...inner]));
-    case 'scatter': {
-      const [ids, updates] = node.inputs;
-      const { batch } = node.attributes;
-      const at = [...index.slice(0, batch), ...inner];
-      return [lower(scope, frame, ids, at), lower(scope, frame, updates, [...at, ...index.slice(batch + 1)])];
+  if (!isPointwise(node))
+    switch (node.op) {
+      case 'reduce':
+        return [lower(scope, frame, node.inputs[0], weave(index, inner, node.attributes.axes))];
+      case 'argreduce':
+        return [lower(scope, frame, node.inputs[0], weave(index, inner, [node.attributes.axis]))];
+      case 'cumulative':
+        return [lower(scope, frame, node.inputs[0], index)];
+      case 'contract':
+        return node.inputs.map((input, at) =>
+          viewed(scope, frame, value, input, node.attributes.indices[at], [...index, ...inner]),
+        );
+      case 'scatter': {
+        const [ids, updates] = node.inputs;
+        const { batch } = node.attributes;
+        const at = [...index.slice(0, batch), ...inner];
+        return [lower(scope, frame, ids, at), lower(scope, frame, updates, [...at, ...index.slice(batch + 1)])];
+      }
+      default:
     }
-    default:
-  }
   return [lowerNode(scope, frame, value, node, index)];
 }
 
 /** Coordinates of the operand: the reduced ones at their places among the kept ones. */
 function weave(kept: readonly Affine[], reduced: readonly Affine[], axes: readonly number[]): Affine[] {
   const result = [...kept];
-  axes.map((axis, at) => ({ axis, at })).sort((a, b) => a.axis - b.axis).forEach(({ axis, at }) => result.splice(axis, 0, reduced[at]));
+  axes
+    .map((axis, at) => ({ axis, at }))
+    .sort((a, b) => a.axis - b.axis)
+    .forEach(({ axis, at }) => result.splice(axis, 0, reduced[at]));
   return result;
 }
 

@@ -31,7 +31,11 @@ const mostRoots = 16;
 type Mode = 'same points' | 'same rows' | 'small';
 
 /** The groups after joining; every choice is told to `decide`. */
-export function joinGroups(frame: Frame, groups: readonly Group[], decide: (decision: FusionDecision) => void): Group[] {
+export function joinGroups(
+  frame: Frame,
+  groups: readonly Group[],
+  decide: (decision: FusionDecision) => void,
+): Group[] {
   const web = createWeb(frame, groups, decide);
   for (const group of [...groups].reverse()) if (group.kind === 'contraction') web.joinEpilogue(group);
   for (const mode of ['same points', 'same rows', 'small'] as const) {
@@ -43,8 +47,10 @@ export function joinGroups(frame: Frame, groups: readonly Group[], decide: (deci
 }
 
 const axesSize = (axes: readonly Axis[]): number => axes.reduce((size, axis) => size * axis.size, 1);
-const points = (group: Group): number => Math.max(...group.roots.map((root) => axesSize(root.axes) * axesSize(root.reduce)));
-const storesOnly = (group: Group): boolean => group.kind === 'region' && group.roots.every((root) => stageKind(root.node) === 'store');
+const points = (group: Group): number =>
+  Math.max(...group.roots.map((root) => axesSize(root.axes) * axesSize(root.reduce)));
+const storesOnly = (group: Group): boolean =>
+  group.kind === 'region' && group.roots.every((root) => stageKind(root.node) === 'store');
 
 function createWeb(frame: Frame, given: readonly Group[], decide: (decision: FusionDecision) => void) {
   const groups = new Set(given);
@@ -77,7 +83,10 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
   /** Puts `first` before `second` in the group that was `second`. */
   function merge(first: Group, second: Group, kind: Group['kind'], outer: readonly Axis[]): Group {
     const merged: Group = { kind, roots: [...first.roots, ...second.roots], outer };
-    for (const [edges, back] of [[before, after], [after, before]] as const) {
+    for (const [edges, back] of [
+      [before, after],
+      [after, before],
+    ] as const) {
       const all = new Set([...neighbours(edges, first), ...neighbours(edges, second)]);
       all.delete(first);
       all.delete(second);
@@ -98,24 +107,45 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
   }
 
   const tell = (producer: Group, consumer: Group, fused: boolean, reason: string): void =>
-    decide({ producer: nameOfGroup(producer), consumer: nameOfGroup(consumer), fused, reason, bytesSaved: fused ? savedBy(producer, consumer) : 0 });
+    decide({
+      producer: nameOfGroup(producer),
+      consumer: nameOfGroup(consumer),
+      fused,
+      reason,
+      bytesSaved: fused ? savedBy(producer, consumer) : 0,
+    });
 
   function savedBy(producer: Group, consumer: Group): number {
     const own = new Set(producer.roots.map(({ value }) => value));
-    const read = new Set(consumer.roots.flatMap(({ reads }) => reads.flatMap(({ value }) => (own.has(value) ? [value] : []))));
+    const read = new Set(
+      consumer.roots.flatMap(({ reads }) => reads.flatMap(({ value }) => (own.has(value) ? [value] : []))),
+    );
     return [...read].reduce((bytes, value) => bytes + elements(value) * dtypeBytes[value.type.dtype], 0);
   }
 
-  const replaced = new Map(frame.updates.flatMap(({ value, old }) => (old === undefined ? [] : [[value, old] as const])));
+  const replaced = new Map(
+    frame.updates.flatMap(({ value, old }) => (old === undefined ? [] : [[value, old] as const])),
+  );
 
   /** Would the joined group overwrite something one of its roots still reads at another point? */
   function overwrites(first: Group, second: Group, pairs: Match, samePoints: boolean): boolean {
-    for (const [from, to] of [[first, second], [second, first]])
+    for (const [from, to] of [
+      [first, second],
+      [second, first],
+    ])
       for (const writer of from.roots) {
         const old = replaced.get(writer.value);
         if (old === undefined) continue;
         const renamed = from === first ? pairs : invert(pairs);
-        if (to.roots.some((root) => root.reads.some((read) => read.value === old && read.frame === frame && !(samePoints && readsItself(writer, read, renamed))))) return true;
+        if (
+          to.roots.some((root) =>
+            root.reads.some(
+              (read) =>
+                read.value === old && read.frame === frame && !(samePoints && readsItself(writer, read, renamed)),
+            ),
+          )
+        )
+          return true;
       }
     return false;
   }
@@ -123,7 +153,12 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
   function tryEpilogue(product: Group, reader: Group): Group | undefined {
     if (!storesOnly(reader)) return undefined;
     const pairs = matchReads(product, reader);
-    if (pairs === undefined || pairs.size !== product.outer.length || pairs.size !== reader.outer.length || !reader.outer.every((axis) => [...pairs.values()].includes(axis))) {
+    if (
+      pairs === undefined ||
+      pairs.size !== product.outer.length ||
+      pairs.size !== reader.outer.length ||
+      !reader.outer.every((axis) => [...pairs.values()].includes(axis))
+    ) {
       tell(product, reader, false, 'the elements are not read one by one, in one pass');
       return undefined;
     }
@@ -142,7 +177,13 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     const shared = sharedAxes(first, second, pairs);
     const others = new Set(shared.map((axis) => pairs.get(axis)));
     const fits = (group: Group, kept: ReadonlySet<Axis | undefined>): boolean =>
-      group.roots.every((root) => stageKind(root.node) === 'store' || root.axes.every((axis) => kept.has(axis) || (stageKind(root.node) === 'cumulate' && !group.outer.includes(axis))));
+      group.roots.every(
+        (root) =>
+          stageKind(root.node) === 'store' ||
+          root.axes.every(
+            (axis) => kept.has(axis) || (stageKind(root.node) === 'cumulate' && !group.outer.includes(axis)),
+          ),
+      );
     const whole = isWhole(first, second, pairs);
     const samePoints = whole && storesOnly(first) && storesOnly(second);
     if (siblings && !whole) return undefined;
@@ -153,7 +194,12 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     }
     const small = shared.length > 0 && Math.max(points(first), points(second)) <= smallPoints;
     if (!whole && !small && !keepsRows(first, second, pairs)) {
-      tell(first, second, false, axesSize(shared) >= enoughRows ? 'rows are not contiguous there' : 'too few rows to share the work');
+      tell(
+        first,
+        second,
+        false,
+        axesSize(shared) >= enoughRows ? 'rows are not contiguous there' : 'too few rows to share the work',
+      );
       return undefined;
     }
     if (overwrites(first, second, pairs, samePoints)) {
@@ -164,10 +210,17 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       tell(first, second, false, 'another kernel has to run between them');
       return undefined;
     }
-    const kept = new Map([...pairs].filter(([axis]) => shared.includes(axis) || (samePoints && first.outer.includes(axis))));
+    const kept = new Map(
+      [...pairs].filter(([axis]) => shared.includes(axis) || (samePoints && first.outer.includes(axis))),
+    );
     unify(first, kept);
     tell(first, second, true, siblings ? 'both read the same memory' : 'same rows');
-    return merge(first, second, 'region', shared.map((axis) => kept.get(axis) ?? axis));
+    return merge(
+      first,
+      second,
+      'region',
+      shared.map((axis) => kept.get(axis) ?? axis),
+    );
   }
 
   function joinEpilogue(given: Group): void {
@@ -189,9 +242,13 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       group = undefined;
       if (current.kind !== 'region') return;
       for (const reader of neighbours(after, current)) {
-        if (reader.kind !== 'region' || !readsFrom(reader, current) || tried.get(current)?.has(reader) === true) continue;
+        if (reader.kind !== 'region' || !readsFrom(reader, current) || tried.get(current)?.has(reader) === true)
+          continue;
         const pairs = matchReads(current, reader);
-        const later = pairs !== undefined && ((mode === 'same points' && !isWhole(current, reader, pairs)) || (mode === 'same rows' && !keepsRows(current, reader, pairs)));
+        const later =
+          pairs !== undefined &&
+          ((mode === 'same points' && !isWhole(current, reader, pairs)) ||
+            (mode === 'same rows' && !keepsRows(current, reader, pairs)));
         group = pairs === undefined || later ? undefined : tryRegions(current, reader, pairs, false);
         if (group === undefined && !later) note(current, reader);
         if (group !== undefined) break;
@@ -236,7 +293,8 @@ function readsFrom(reader: Group, source: Group): boolean {
 
 /** Do both run over the very same points? */
 const isWhole = (first: Group, second: Group, pairs: Match): boolean =>
-  first.outer.length === second.outer.length && first.outer.every((axis) => second.outer.some((other) => pairs.get(axis) === other));
+  first.outer.length === second.outer.length &&
+  first.outer.every((axis) => second.outer.some((other) => pairs.get(axis) === other));
 
 /** Outer axes of the first that are outer axes of the second. */
 const sharedAxes = (first: Group, second: Group, pairs: Match): Axis[] =>
@@ -245,7 +303,12 @@ const sharedAxes = (first: Group, second: Group, pairs: Match): Axis[] =>
 /** Are the shared axes rows: enough of them, each contiguous in memory? */
 function keepsRows(first: Group, second: Group, pairs: Match): boolean {
   const shared = sharedAxes(first, second, pairs);
-  return isWhole(first, second, pairs) || (axesSize(shared) >= enoughRows && runsAlongRows(first, new Set(shared)) && runsAlongRows(second, new Set(shared.map((axis) => pairs.get(axis)))));
+  return (
+    isWhole(first, second, pairs) ||
+    (axesSize(shared) >= enoughRows &&
+      runsAlongRows(first, new Set(shared)) &&
+      runsAlongRows(second, new Set(shared.map((axis) => pairs.get(axis)))))
+  );
 }
 
 const invert = (pairs: Match): Match => new Map([...pairs].map(([from, to]) => [to, from]));
@@ -256,7 +319,8 @@ function runsAlongRows(group: Group, shared: ReadonlySet<Axis | undefined>): boo
     const own = new Set([...root.axes, ...root.reduce].filter((axis) => !shared.has(axis)));
     if (own.size === 0) return true;
     return root.reads.every(({ index, shape }) => {
-      const walks = (at: Coordinate | undefined): boolean => at?.kind === 'affine' && at.terms.some(({ axis }) => own.has(axis));
+      const walks = (at: Coordinate | undefined): boolean =>
+        at?.kind === 'affine' && at.terms.some(({ axis }) => own.has(axis));
       return sizeOf(shape) <= enoughRows || !index.some(walks) || walks(index.findLast((_, dim) => shape[dim] !== 1));
     });
   };

@@ -1,7 +1,19 @@
 /** One element of a tensor value as a scalar expression: virtual values are computed in place, roots are read. */
 import type { AffineIndex, Node, Value } from '../graph/graph.ts';
 import { binaryOps, unaryOps } from '../graph/graph.ts';
-import { affine, apply, both, cast, combine, coordinateValue, insideCondition, isInside, load, number, sameIndex } from '../loop/build.ts';
+import {
+  affine,
+  apply,
+  both,
+  cast,
+  combine,
+  coordinateValue,
+  insideCondition,
+  isInside,
+  load,
+  number,
+  sameIndex,
+} from '../loop/build.ts';
 import type { Coordinate, Expression, Scalar } from '../loop/loop.ts';
 import { concrete } from '../types/dim.ts';
 import { accessAt, canSee, createBuffer, NeedsCut, NeedsRoot, placeOf, producerOf, shapeOf } from './frame.ts';
@@ -29,7 +41,17 @@ export function isPointwise(node: Node): boolean {
   if (node.op === 'scatter') return node.inputs[0].type.shape.length === node.attributes.batch;
   return pointwise.has(node.op);
 }
-const pointwise: ReadonlySet<string> = new Set(['constant', 'iota', 'random', 'cast', 'detach', 'reshape', 'view', 'concat', 'gather']);
+const pointwise: ReadonlySet<string> = new Set([
+  'constant',
+  'iota',
+  'random',
+  'cast',
+  'detach',
+  'reshape',
+  'view',
+  'concat',
+  'gather',
+]);
 
 /** value[index]. */
 export function lower(scope: Scope, frame: Frame, value: Value, index: readonly Coordinate[]): Expression {
@@ -43,7 +65,8 @@ export function lower(scope: Scope, frame: Frame, value: Value, index: readonly 
 }
 
 /** Is the value in memory (rather than computed at its uses)? */
-export const isRead = (frame: Frame, value: Value): boolean => frame.roots.has(value) || frame.aliases.has(value) || !frame.producers.has(value);
+export const isRead = (frame: Frame, value: Value): boolean =>
+  frame.roots.has(value) || frame.aliases.has(value) || !frame.producers.has(value);
 
 function lowerValue(scope: Scope, frame: Frame, value: Value, index: readonly Coordinate[]): Expression {
   const alias = frame.aliases.get(value);
@@ -52,7 +75,13 @@ function lowerValue(scope: Scope, frame: Frame, value: Value, index: readonly Co
   return lowerNode(scope, frame, value, producerOf(frame, value), index);
 }
 
-function read(scope: Scope, frame: Frame, value: Value, index: readonly Coordinate[], shape: readonly number[]): Expression {
+function read(
+  scope: Scope,
+  frame: Frame,
+  value: Value,
+  index: readonly Coordinate[],
+  shape: readonly number[],
+): Expression {
   const own = scope.own(frame, value, index, shape);
   if (own !== undefined) return own;
   const place = placeOf(frame, value);
@@ -64,7 +93,13 @@ function read(scope: Scope, frame: Frame, value: Value, index: readonly Coordina
 }
 
 /** The element as its node says, even where the value is a root: what a root's own store computes. */
-export function lowerNode(scope: Scope, frame: Frame, value: Value, node: Node, index: readonly Coordinate[]): Expression {
+export function lowerNode(
+  scope: Scope,
+  frame: Frame,
+  value: Value,
+  node: Node,
+  index: readonly Coordinate[],
+): Expression {
   const operand = (at: number): Expression => lower(scope, frame, node.inputs[at], index);
   switch (node.op) {
     case 'constant': {
@@ -79,7 +114,13 @@ export function lowerNode(scope: Scope, frame: Frame, value: Value, node: Node, 
       if (linear === undefined) throw new NeedsRoot(frame, value);
       const [seed, step] = node.inputs;
       const key = [0, 1].map((word) => lower(scope, frame, seed, [affine([], word)]));
-      return apply('philox', cast(coordinateValue(linear), 'u32'), number(node.attributes.stream, 'u32'), lower(scope, frame, step, []), ...key);
+      return apply(
+        'philox',
+        cast(coordinateValue(linear), 'u32'),
+        number(node.attributes.stream, 'u32'),
+        lower(scope, frame, step, []),
+        ...key,
+      );
     }
     case 'cast':
       return cast(operand(0), node.attributes.dtype);
@@ -99,7 +140,12 @@ export function lowerNode(scope: Scope, frame: Frame, value: Value, node: Node, 
       return viewed(scope, frame, value, node.inputs[0], node.attributes.index, index);
     case 'contract':
       return node.inputs
-        .map((input, at) => viewed(scope, frame, value, input, node.attributes.indices[at], [...index, ...node.attributes.reduce.map(() => affine([], 0))]))
+        .map((input, at) =>
+          viewed(scope, frame, value, input, node.attributes.indices[at], [
+            ...index,
+            ...node.attributes.reduce.map(() => affine([], 0)),
+          ]),
+        )
         .reduce((a, b) => apply('mul', a, b));
     case 'concat':
       return concatenated(scope, frame, value, node, index);
@@ -128,19 +174,31 @@ function reshaped(scope: Scope, frame: Frame, value: Value, x: Value, index: rea
   const inner = reshapeIndex(index, shapeOf(value), shapeOf(x));
   if (inner !== undefined && !('axis' in inner)) return lower(scope, frame, x, inner);
   const base = behind(frame, x);
-  if (base !== undefined && canSee(placeOf(base.frame, base.value), shapeOf(base.value), shapeOf(value))) return read(scope, base.frame, base.value, index, shapeOf(value));
+  if (base !== undefined && canSee(placeOf(base.frame, base.value), shapeOf(base.value), shapeOf(value)))
+    return read(scope, base.frame, base.value, index, shapeOf(value));
   if (inner !== undefined) throw new NeedsCut(inner.axis, inner.inner);
   throw new NeedsRoot(frame, base === undefined ? x : value);
 }
 
 /** x at affine functions of `index`; 0 outside. */
-export function viewed(scope: Scope, frame: Frame, value: Value, x: Value, affineIndex: readonly AffineIndex[], index: readonly Coordinate[]): Expression {
+export function viewed(
+  scope: Scope,
+  frame: Frame,
+  value: Value,
+  x: Value,
+  affineIndex: readonly AffineIndex[],
+  index: readonly Coordinate[],
+): Expression {
   const inner = composeIndex(affineIndex, index);
   if (inner === undefined) throw new NeedsRoot(frame, frame.roots.has(value) ? x : value);
   if (isRead(frame, x)) return lower(scope, frame, x, inner);
   const element = lower(scope, frame, x, inner);
   const condition = isInsideAll(scope, inner, shapeOf(x));
-  if (condition === undefined || (element.kind === 'apply' && element.op === 'where' && element.operands[0] === condition)) return element;
+  if (
+    condition === undefined ||
+    (element.kind === 'apply' && element.op === 'where' && element.operands[0] === condition)
+  )
+    return element;
   return apply('where', condition, element, number(0, element.dtype));
 }
 
@@ -148,7 +206,8 @@ export function viewed(scope: Scope, frame: Frame, value: Value, x: Value, affin
 function isInsideAll(scope: Scope, index: readonly Coordinate[], shape: readonly number[]): Expression | undefined {
   let key = '';
   index.forEach((at, axis) => {
-    if (at.kind === 'affine' && !isInside(at, shape[axis])) key += `${at.terms.map((term) => `${term.axis.name}*${term.scale}`).join('+')}+${at.offset}/${at.divisor}<${shape[axis]};`;
+    if (at.kind === 'affine' && !isInside(at, shape[axis]))
+      key += `${at.terms.map((term) => `${term.axis.name}*${term.scale}`).join('+')}+${at.offset}/${at.divisor}<${shape[axis]};`;
   });
   if (key === '') return undefined;
   const known = scope.conditions.get(key);
@@ -176,8 +235,17 @@ function composeIndex(affineIndex: readonly AffineIndex[], index: readonly Coord
       continue;
     }
     if (!inner.every((at) => at.kind === 'affine')) return undefined;
-    const divided = inner.reduce((common, at) => (at.divisor === 1 ? common : leastCommonMultiple(common, at.divisor)), 1);
-    result.push(combine(inner.map((at, place) => ({ at, scale: (scales[place] * divided) / at.divisor })), shift * divided, divided * by));
+    const divided = inner.reduce(
+      (common, at) => (at.divisor === 1 ? common : leastCommonMultiple(common, at.divisor)),
+      1,
+    );
+    result.push(
+      combine(
+        inner.map((at, place) => ({ at, scale: (scales[place] * divided) / at.divisor })),
+        shift * divided,
+        divided * by,
+      ),
+    );
   }
   return result;
 }
@@ -188,7 +256,13 @@ function leastCommonMultiple(a: number, b: number): number {
   return (a / x) * b;
 }
 
-function concatenated(scope: Scope, frame: Frame, value: Value, node: Extract<Node, { op: 'concat' }>, index: readonly Coordinate[]): Expression {
+function concatenated(
+  scope: Scope,
+  frame: Frame,
+  value: Value,
+  node: Extract<Node, { op: 'concat' }>,
+  index: readonly Coordinate[],
+): Expression {
   const { axis } = node.attributes;
   const at = index[axis];
   if (at.kind !== 'affine' || at.divisor !== 1) throw new NeedsRoot(frame, value);
@@ -203,16 +277,29 @@ function concatenated(scope: Scope, frame: Frame, value: Value, node: Extract<No
   }
   const last = pieces.pop();
   if (last === undefined) return number(0, value.type.dtype);
-  return pieces.reduceRight((rest, { end, element }) => apply('where', apply('lt', coordinateValue(at), number(end, 'i32')), element, rest), last.element);
+  return pieces.reduceRight(
+    (rest, { end, element }) => apply('where', apply('lt', coordinateValue(at), number(end, 'i32')), element, rest),
+    last.element,
+  );
 }
 
-function constantBuffer(frame: Frame, node: Extract<Node, { op: 'constant' }>): NonNullable<ReturnType<typeof createBuffer>> {
+function constantBuffer(
+  frame: Frame,
+  node: Extract<Node, { op: 'constant' }>,
+): NonNullable<ReturnType<typeof createBuffer>> {
   const { dtype, value } = node.attributes;
   const data = typeof value === 'number' ? [value] : value;
   const key = `${dtype}:${data.join(',')}`;
   const known = frame.session.constants.get(key);
   if (known !== undefined) return known;
-  const buffer = createBuffer(frame.session, `constant${frame.session.constants.size}`, 'constant', dtype, [data.length], data);
+  const buffer = createBuffer(
+    frame.session,
+    `constant${frame.session.constants.size}`,
+    'constant',
+    dtype,
+    [data.length],
+    data,
+  );
   frame.session.constants.set(key, buffer);
   return buffer;
 }

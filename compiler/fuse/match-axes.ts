@@ -21,17 +21,20 @@ interface Link {
 export const matchReads = (writer: Group, reader: Group): Match | undefined =>
   match(writer, reader, () => {
     const roots = new Map(writer.roots.map((root) => [root.value, root]));
-    return reader.roots.flatMap(({ reads }) => reads.flatMap((read): Link[] => {
-      const root = roots.get(read.value);
-      return root === undefined ? [] : [{ written: root.index, shape: shapeOf(root.value), read }];
-    }));
+    return reader.roots.flatMap(({ reads }) =>
+      reads.flatMap((read): Link[] => {
+        const root = roots.get(read.value);
+        return root === undefined ? [] : [{ written: root.index, shape: shapeOf(root.value), read }];
+      }),
+    );
   });
 
 /** Matches two groups by what both read. */
 export const matchSiblings = (first: Group, second: Group): Match | undefined =>
   match(first, second, () => {
     const seen = new Map<object, Read>();
-    for (const { reads } of first.roots) for (const read of reads) if (!seen.has(read.value)) seen.set(read.value, read);
+    for (const { reads } of first.roots)
+      for (const read of reads) if (!seen.has(read.value)) seen.set(read.value, read);
     const links: Link[] = [];
     let largest = 0;
     for (const { reads } of second.roots)
@@ -72,8 +75,14 @@ function matchOnce(writer: Group, reader: Group, links: readonly Link[]): Match 
     for (const [dim, at] of written.entries()) {
       const other = index[dim];
       const terms = sorted(at);
-      const others = other.kind === 'affine' && other.divisor === 1 && other.offset === at.offset && at.divisor === 1 ? sorted(other) : [];
-      if (terms.length === others.length && terms.every((term, place) => term.scale === others[place].scale && term.axis.size === others[place].axis.size)) {
+      const others =
+        other.kind === 'affine' && other.divisor === 1 && other.offset === at.offset && at.divisor === 1
+          ? sorted(other)
+          : [];
+      if (
+        terms.length === others.length &&
+        terms.every((term, place) => term.scale === others[place].scale && term.axis.size === others[place].axis.size)
+      ) {
         terms.forEach(({ axis }, place) => {
           const known = pairs.get(axis);
           if (known !== undefined && known !== others[place].axis) loose.add(axis);
@@ -97,7 +106,8 @@ function matchOnce(writer: Group, reader: Group, links: readonly Link[]): Match 
   return pairs;
 }
 
-const sorted = (at: Affine): Affine['terms'] => (at.terms.length < 2 ? at.terms : [...at.terms].sort((a, b) => b.scale - a.scale));
+const sorted = (at: Affine): Affine['terms'] =>
+  at.terms.length < 2 ? at.terms : [...at.terms].sort((a, b) => b.scale - a.scale);
 const sizes = (terms: Affine['terms']): number => terms.reduce((size, { axis }) => size * axis.size, 1);
 
 /** Does the sum of terms count 0, 1, 2, … without gaps? */
@@ -113,7 +123,13 @@ function covers(terms: Affine['terms']): boolean {
 /** Cuts an axis in every root of the group; false when the group has no such axis. */
 function cutGroupAxis(group: Group, axis: Axis, inner: number): boolean {
   const holders = group.roots.filter((root) => root.axes.includes(axis) || root.reduce.includes(axis));
-  if (holders.length === 0 || group.kind === 'scatter' || group.kind === 'loop' || holders.some((root) => runsAlong(root) === axis)) return false;
+  if (
+    holders.length === 0 ||
+    group.kind === 'scatter' ||
+    group.kind === 'loop' ||
+    holders.some((root) => runsAlong(root) === axis)
+  )
+    return false;
   let parts: readonly [Axis, Axis] | undefined;
   for (const root of holders) {
     const own = cutAxis(root, axis, inner);

@@ -36,12 +36,16 @@ export function dependencies(frame: Frame, groups: readonly Group[]): Map<Group,
 /** The group that computes each root. */
 export function writersOf(groups: readonly Group[]): Map<Value, Group> {
   const writer = new Map<Value, Group>();
-  for (const group of groups) for (const { node } of group.roots) for (const value of node.outputs) writer.set(value, group);
+  for (const group of groups)
+    for (const { node } of group.roots) for (const value of node.outputs) writer.set(value, group);
   return writer;
 }
 
 /** The groups in an order that respects `before`; undefined if there is none, with the groups of a circle. */
-export function sortGroups(groups: readonly Group[], before: ReadonlyMap<Group, ReadonlySet<Group>>): { readonly sorted: Group[]; readonly circle: readonly Group[] } {
+export function sortGroups(
+  groups: readonly Group[],
+  before: ReadonlyMap<Group, ReadonlySet<Group>>,
+): { readonly sorted: Group[]; readonly circle: readonly Group[] } {
   const sorted: Group[] = [];
   const state = new Map<Group, 'open' | 'done'>();
   const path: Group[] = [];
@@ -69,18 +73,34 @@ export function hasHazard(frame: Frame, group: Group): Value | undefined {
   for (const { value, old } of frame.updates) {
     if (old === undefined) continue;
     const writer = group.roots.find((root) => root.value === value);
-    if (writer !== undefined && group.roots.some((root) => root.reads.some((read) => read.value === old && read.frame === frame && !(root === writer && readsItself(writer, read))))) return value;
+    if (
+      writer !== undefined &&
+      group.roots.some((root) =>
+        root.reads.some(
+          (read) => read.value === old && read.frame === frame && !(root === writer && readsItself(writer, read)),
+        ),
+      )
+    )
+      return value;
   }
   return undefined;
 }
 
 /** Does a read hit exactly the element its point writes? `renamed`: the writer's axes as the reader calls them. */
 export function readsItself(writer: Root, read: Read, renamed: ReadonlyMap<Axis, Axis> = new Map()): boolean {
-  if (writer.node.op === 'scatter' || writer.reduce.length > 0 || read.shape.length !== writer.index.length) return false;
+  if (writer.node.op === 'scatter' || writer.reduce.length > 0 || read.shape.length !== writer.index.length)
+    return false;
   return read.index.every((at, axis) => {
     const own = writer.index[axis];
-    return at.kind === 'affine' && at.divisor === 1 && at.offset === own.offset && at.terms.length === own.terms.length &&
-      at.terms.every((term) => own.terms.some((other) => (renamed.get(other.axis) ?? other.axis) === term.axis && other.scale === term.scale));
+    return (
+      at.kind === 'affine' &&
+      at.divisor === 1 &&
+      at.offset === own.offset &&
+      at.terms.length === own.terms.length &&
+      at.terms.every((term) =>
+        own.terms.some((other) => (renamed.get(other.axis) ?? other.axis) === term.axis && other.scale === term.scale),
+      )
+    );
   });
 }
 

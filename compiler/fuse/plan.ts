@@ -36,8 +36,15 @@ export function createMainFrame(session: Session, graph: Graph, indirect: Readon
   return frame;
 }
 
-const wholeBuffer = (session: Session, name: string, role: 'batch' | 'scalar' | 'param' | 'state' | 'result', value: Value): Place => ({
-  buffer: createBuffer(session, name, role, value.type.dtype, shapeOf(value)), prefix: [], sizes: [],
+const wholeBuffer = (
+  session: Session,
+  name: string,
+  role: 'batch' | 'scalar' | 'param' | 'state' | 'result',
+  value: Value,
+): Place => ({
+  buffer: createBuffer(session, name, role, value.type.dtype, shapeOf(value)),
+  prefix: [],
+  sizes: [],
 });
 
 function emptyFrame(session: Session, graph: Graph, depth: number): Frame {
@@ -52,9 +59,18 @@ function emptyFrame(session: Session, graph: Graph, depth: number): Frame {
   };
   for (const { value } of graph.outputs) visit(value);
   return {
-    graph, session, depth, producers,
+    graph,
+    session,
+    depth,
+    producers,
     nodes: graph.nodes.filter((node) => live.has(node)),
-    places: new Map(), aliases: new Map(), roots: new Set(), forced: new Set(), updates: [], kept: new Map(), assembled: new Map(),
+    places: new Map(),
+    aliases: new Map(),
+    roots: new Set(),
+    forced: new Set(),
+    updates: [],
+    kept: new Map(),
+    assembled: new Map(),
   };
 }
 
@@ -79,7 +95,13 @@ function claim(frame: Frame, destinations: readonly Destination[]): void {
 
 function copyOf(frame: Frame, value: Value): Value {
   const copy: Value = { id: value.id, type: value.type };
-  const node: Node = { op: 'detach', inputs: [value], outputs: [copy], attributes: {}, origin: frame.producers.get(value)?.origin ?? {} };
+  const node: Node = {
+    op: 'detach',
+    inputs: [value],
+    outputs: [copy],
+    attributes: {},
+    origin: frame.producers.get(value)?.origin ?? {},
+  };
   frame.nodes.push(node);
   frame.producers.set(copy, node);
   return copy;
@@ -93,7 +115,10 @@ function prepareLoops(frame: Frame): void {
     const inputs = [...node.inputs];
     for (let k = 0; k < node.attributes.carried; k++) {
       const last = node.outputs[k];
-      const buffer = createBuffer(frame.session, `v${last.id}.carried`, 'temporary', last.type.dtype, [trips + 1, ...shapeOf(last)]);
+      const buffer = createBuffer(frame.session, `v${last.id}.carried`, 'temporary', last.type.dtype, [
+        trips + 1,
+        ...shapeOf(last),
+      ]);
       const [start, end] = node.attributes.reverse ? [trips, 0] : [0, trips];
       const initial = copyOf(frame, inputs[k]);
       frame.nodes.pop();
@@ -106,7 +131,13 @@ function prepareLoops(frame: Frame): void {
     for (let k = node.attributes.carried; k < node.outputs.length; k++) {
       const slots = carriedSlots(node, k);
       const carrier = slots === undefined ? undefined : frame.places.get(node.outputs[slots.carried]);
-      if (slots !== undefined && carrier !== undefined) frame.places.set(node.outputs[k], { buffer: carrier.buffer, prefix: [], sizes: [], window: { axis: 0, start: slots.start, size: trips + 1 } });
+      if (slots !== undefined && carrier !== undefined)
+        frame.places.set(node.outputs[k], {
+          buffer: carrier.buffer,
+          prefix: [],
+          sizes: [],
+          window: { axis: 0, start: slots.start, size: trips + 1 },
+        });
     }
     const prepared: Node = { ...node, inputs };
     frame.nodes[at] = prepared;
@@ -122,7 +153,10 @@ function prepareLoops(frame: Frame): void {
 }
 
 /** Where a loop's stacked result already is, when every step of it is a carried value before or after the step. */
-function carriedSlots({ attributes: { body, carried, reverse } }: Extract<Node, { op: 'loop' }>, output: number): { readonly carried: number; readonly start: number } | undefined {
+function carriedSlots(
+  { attributes: { body, carried, reverse } }: Extract<Node, { op: 'loop' }>,
+  output: number,
+): { readonly carried: number; readonly start: number } | undefined {
   const { value } = body.outputs[output];
   const before = body.inputs.findIndex((input, at) => at < carried && input.value === value);
   if (before >= 0) return { carried: before, start: reverse ? 1 : 0 };
@@ -138,7 +172,8 @@ export function planFrame(frame: Frame): Plan {
       const groups: Group[] = [];
       for (const node of frame.nodes) {
         if (node.op === 'loop') groups.push(planLoop(frame, node));
-        else if (frame.roots.has(node.outputs[0]) && !frame.assembled.has(node.outputs[0])) groups.push(createGroup(frame, node.outputs[0]));
+        else if (frame.roots.has(node.outputs[0]) && !frame.assembled.has(node.outputs[0]))
+          groups.push(createGroup(frame, node.outputs[0]));
       }
       return { frame, groups };
     } catch (error) {
@@ -157,15 +192,28 @@ function planLoop(frame: Frame, node: Extract<Node, { op: 'loop' }>): Group {
   body.inputs.forEach(({ value }, at) => {
     const operand = node.inputs[at];
     if (at < carried) inner.places.set(value, slotOf(placeOf(frame, operand), reverse ? later : position));
-    else inner.aliases.set(value, { frame, value: operand, prefix: at < carried + scanned ? [position] : [] } satisfies Alias);
+    else
+      inner.aliases.set(value, {
+        frame,
+        value: operand,
+        prefix: at < carried + scanned ? [position] : [],
+      } satisfies Alias);
   });
   prepareLoops(inner);
-  claim(inner, body.outputs.flatMap(({ value }, at): Destination[] => {
-    if (at < carried) return [{ value, place: slotOf(placeOf(frame, node.inputs[at]), reverse ? position : later) }];
-    if (carriedSlots(node, at) !== undefined) return [];
-    const whole = placeOf(frame, node.outputs[at]);
-    return [{ value, place: { buffer: whole.buffer, prefix: [...whole.prefix, position], sizes: [...whole.sizes, axis.size] } }];
-  }));
+  claim(
+    inner,
+    body.outputs.flatMap(({ value }, at): Destination[] => {
+      if (at < carried) return [{ value, place: slotOf(placeOf(frame, node.inputs[at]), reverse ? position : later) }];
+      if (carriedSlots(node, at) !== undefined) return [];
+      const whole = placeOf(frame, node.outputs[at]);
+      return [
+        {
+          value,
+          place: { buffer: whole.buffer, prefix: [...whole.prefix, position], sizes: [...whole.sizes, axis.size] },
+        },
+      ];
+    }),
+  );
   const plan = planFrame(inner);
   const reads = plan.groups.flatMap((group) => outsideReads(group).filter((read) => read.frame !== inner));
   for (const operand of node.inputs.slice(0, carried)) reads.push({ frame, value: operand, index: [], shape: [] });
@@ -174,5 +222,7 @@ function planLoop(frame: Frame, node: Extract<Node, { op: 'loop' }>): Group {
 }
 
 /** The same stack at another position. */
-const slotOf = (place: Place, position: Affine): Place => ({ ...place, prefix: [...place.prefix.slice(0, -1), position] });
-
+const slotOf = (place: Place, position: Affine): Place => ({
+  ...place,
+  prefix: [...place.prefix.slice(0, -1), position],
+});

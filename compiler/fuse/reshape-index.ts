@@ -9,7 +9,8 @@ export type Reshaped = readonly Coordinate[] | { readonly axis: Axis; readonly i
 export function reshapeIndex(index: readonly Coordinate[], from: readonly number[], to: readonly number[]): Reshaped {
   if (from.length === to.length && from.every((size, axis) => size === to[axis])) return index;
   // A coordinate of an axis of size 1 that may leave it says where zeros are read: no other shape can say that.
-  if (index.some((at, axis) => from[axis] === 1 && !(at.kind === 'affine' && at.terms.length === 0 && at.offset === 0))) return undefined;
+  if (index.some((at, axis) => from[axis] === 1 && !(at.kind === 'affine' && at.terms.length === 0 && at.offset === 0)))
+    return undefined;
   if (sizeOf(from) === 0) return to.map(() => constantAt(0));
   const result: Coordinate[] = [];
   for (const block of blocks(from, to)) {
@@ -18,9 +19,15 @@ export function reshapeIndex(index: readonly Coordinate[], from: readonly number
     let found: readonly Coordinate[];
     if (source.length === 1 && target.length === 1) found = [index[source[0]]];
     else {
-      const linear = linearize(source.map((axis) => index[axis]), source.map((axis) => from[axis]));
+      const linear = linearize(
+        source.map((axis) => index[axis]),
+        source.map((axis) => from[axis]),
+      );
       if (linear === undefined) return undefined;
-      const split = splitInto(linear, target.map((axis) => to[axis]));
+      const split = splitInto(
+        linear,
+        target.map((axis) => to[axis]),
+      );
       if (split === undefined || 'axis' in split) return split;
       found = split;
     }
@@ -77,7 +84,10 @@ function splitInto(linear: Affine, sizes: readonly number[]): Reshaped {
     const whole = Math.floor(low / size);
     if (high - whole * size >= size) return cut(left, size);
     result.unshift(affine(rest, left.offset - whole * size));
-    left = affine(left.terms.filter(({ scale }) => scale % size === 0).map(({ axis, scale }) => ({ axis, scale: scale / size })), whole);
+    left = affine(
+      left.terms.filter(({ scale }) => scale % size === 0).map(({ axis, scale }) => ({ axis, scale: scale / size })),
+      whole,
+    );
   }
   return sizes.length === 0 ? result : [left, ...result];
 }

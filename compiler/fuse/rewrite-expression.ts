@@ -21,10 +21,15 @@ export interface Rewriting {
 }
 
 /** A rewriter that maps each expression once; what does not change keeps its identity. */
-export function rewriteExpression(by: Rewriting): { expression(expression: Expression): Expression; access(access: Access): Access } {
+export function rewriteExpression(by: Rewriting): {
+  expression(expression: Expression): Expression;
+  access(access: Access): Access;
+} {
   const known = new Map<Expression, Expression>();
   const accessOf = (given: Access): Access => {
-    const index = given.index.map((at): Coordinate => (at.kind === 'computed' ? { kind: 'computed', value: expressionOf(at.value) } : at));
+    const index = given.index.map((at): Coordinate =>
+      at.kind === 'computed' ? { kind: 'computed', value: expressionOf(at.value) } : at,
+    );
     return by.access({ ...given, index });
   };
   const rewrite = (expression: Expression): Expression => {
@@ -38,7 +43,9 @@ export function rewriteExpression(by: Rewriting): { expression(expression: Expre
         return { ...expression, access: accessOf(expression.access) };
       case 'apply': {
         const operands = expression.operands.map(expressionOf);
-        return operands.every((operand, at) => operand === expression.operands[at]) ? expression : { ...expression, operands };
+        return operands.every((operand, at) => operand === expression.operands[at])
+          ? expression
+          : { ...expression, operands };
       }
     }
   };

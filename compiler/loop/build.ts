@@ -15,7 +15,12 @@ export function affine(terms: Affine['terms'], offset: number, divisor = 1): Aff
       kept = [...merged].filter(([, scale]) => scale !== 0).map(([axis, scale]) => ({ axis, scale }));
   }
   if (divisor !== 1 && offset % divisor === 0 && kept.every(({ scale }) => scale % divisor === 0))
-    return { kind: 'affine', terms: kept.map(({ axis, scale }) => ({ axis, scale: scale / divisor })), offset: offset / divisor, divisor: 1 };
+    return {
+      kind: 'affine',
+      terms: kept.map(({ axis, scale }) => ({ axis, scale: scale / divisor })),
+      offset: offset / divisor,
+      divisor: 1,
+    };
   return { kind: 'affine', terms: kept, offset, divisor };
 }
 
@@ -23,7 +28,11 @@ export const axisAt = (axis: Axis): Affine => affine([{ axis, scale: 1 }], 0);
 export const constantAt = (offset: number): Affine => ({ kind: 'affine', terms: [], offset, divisor: 1 });
 
 /** Σ scale·coordinate + offset over undivided coordinates. */
-export function combine(parts: readonly { readonly at: Affine; readonly scale: number }[], offset: number, divisor = 1): Affine {
+export function combine(
+  parts: readonly { readonly at: Affine; readonly scale: number }[],
+  offset: number,
+  divisor = 1,
+): Affine {
   let sum = offset;
   const terms: { axis: Axis; scale: number }[] = [];
   for (const { at, scale } of parts) {
@@ -61,7 +70,9 @@ export function soleAxis(at: Coordinate): Axis | undefined {
 
 export const sameCoordinate = (a: Coordinate, b: Coordinate): boolean =>
   a.kind === 'affine' && b.kind === 'affine'
-    ? a.offset === b.offset && a.divisor === b.divisor && a.terms.length === b.terms.length &&
+    ? a.offset === b.offset &&
+      a.divisor === b.divisor &&
+      a.terms.length === b.terms.length &&
       a.terms.every(({ axis, scale }) => b.terms.some((other) => other.axis === axis && other.scale === scale))
     : a.kind === 'computed' && b.kind === 'computed' && a.value === b.value;
 
@@ -88,7 +99,10 @@ export function resultDtype(op: Exclude<Scalar, 'cast'>, operands: readonly Expr
 }
 
 export const apply = (op: Exclude<Scalar, 'cast'>, ...operands: readonly Expression[]): Expression => ({
-  kind: 'apply', dtype: resultDtype(op, operands), op, operands,
+  kind: 'apply',
+  dtype: resultDtype(op, operands),
+  op,
+  operands,
 });
 
 export const cast = (operand: Expression, dtype: Dtype): Expression => {
@@ -99,7 +113,9 @@ export const cast = (operand: Expression, dtype: Dtype): Expression => {
 /** A coordinate as an i32 value. */
 export function coordinateValue(at: Coordinate): Expression {
   if (at.kind === 'computed') return at.value;
-  return at.terms.length === 0 && at.divisor === 1 ? number(at.offset, 'i32') : { kind: 'coordinate', dtype: 'i32', value: at };
+  return at.terms.length === 0 && at.divisor === 1
+    ? number(at.offset, 'i32')
+    : { kind: 'coordinate', dtype: 'i32', value: at };
 }
 
 /** Reads an element, guarded exactly where the index is not provably inside. */
@@ -123,7 +139,8 @@ export function insideCondition(at: Affine, size: number): Expression | undefine
   const compare = (op: BinaryOp, a: Expression, b: Expression): Expression => apply(op, a, b);
   let condition: Expression | undefined;
   if (low < 0) condition = compare('le', number(0, 'i32'), numerator);
-  if (high >= size * at.divisor) condition = both(condition, compare('lt', numerator, number(size * at.divisor, 'i32')));
+  if (high >= size * at.divisor)
+    condition = both(condition, compare('lt', numerator, number(size * at.divisor, 'i32')));
   if (at.divisor !== 1)
     condition = both(condition, compare('eq', compare('rem', numerator, number(at.divisor, 'i32')), number(0, 'i32')));
   return condition;
@@ -132,6 +149,7 @@ export function insideCondition(at: Affine, size: number): Expression | undefine
 /** The expressions directly inside an expression, coordinates computed from data included. */
 export function children(expression: Expression): readonly Expression[] {
   if (expression.kind === 'apply') return expression.operands;
-  const index = expression.kind === 'load' ? expression.access.index : expression.kind === 'coordinate' ? [expression.value] : [];
+  const index =
+    expression.kind === 'load' ? expression.access.index : expression.kind === 'coordinate' ? [expression.value] : [];
   return index.flatMap((at) => (at.kind === 'computed' ? [at.value] : []));
 }

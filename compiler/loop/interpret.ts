@@ -10,7 +10,22 @@ import { binaryScalar, castScalar, unaryScalar } from '../ops/scalar.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
 import { rowMajorStrides, sizeOf } from './build.ts';
-import type { Access, Axis, Buffer, Contraction, Coordinate, Expression, LoopProgram, Region, Result, Scatter, Segment, Stage, Step, Store } from './loop.ts';
+import type {
+  Access,
+  Axis,
+  Buffer,
+  Contraction,
+  Coordinate,
+  Expression,
+  LoopProgram,
+  Region,
+  Result,
+  Scatter,
+  Segment,
+  Stage,
+  Step,
+  Store,
+} from './loop.ts';
 
 /** A buffer was read or written outside its bounds without a guard: the program is wrong. */
 export class LoopBoundsError extends Error {}
@@ -19,12 +34,20 @@ export class LoopBoundsError extends Error {}
  * Runs the program once. `buffers` gives the inputs by name and receives every other buffer; params and states are
  * updated in place. `outOfRange` tells whether an index computed from data was outside.
  */
-export function interpretLoop(program: LoopProgram, buffers: Map<string, Float64Array>): { readonly outOfRange: boolean } {
+export function interpretLoop(
+  program: LoopProgram,
+  buffers: Map<string, Float64Array>,
+): { readonly outOfRange: boolean } {
   for (const buffer of program.buffers) {
     const given = buffers.get(buffer.name);
     const size = sizeOf(buffer.shape);
-    if (given !== undefined && given.length !== size) throw new Error(`buffer '${buffer.name}' has ${size} elements, was given ${given.length}`);
-    if (given === undefined) buffers.set(buffer.name, buffer.data === undefined ? new Float64Array(size).fill(NaN) : Float64Array.from(buffer.data));
+    if (given !== undefined && given.length !== size)
+      throw new Error(`buffer '${buffer.name}' has ${size} elements, was given ${given.length}`);
+    if (given === undefined)
+      buffers.set(
+        buffer.name,
+        buffer.data === undefined ? new Float64Array(size).fill(NaN) : Float64Array.from(buffer.data),
+      );
   }
   const machine = new Machine(buffers);
   for (const step of program.steps) machine.step(step);
@@ -149,7 +172,13 @@ class Machine {
 
   /** All values of a point are computed before any is written. */
   private stores(stores: readonly Store[]): () => void {
-    const parts = stores.map(({ access, value }) => ({ memory: this.memory(access.buffer), offset: this.offset(access), evaluate: this.compile(value), dtype: access.buffer.dtype, name: access.buffer.name }));
+    const parts = stores.map(({ access, value }) => ({
+      memory: this.memory(access.buffer),
+      offset: this.offset(access),
+      evaluate: this.compile(value),
+      dtype: access.buffer.dtype,
+      name: access.buffer.name,
+    }));
     const values = new Float64Array(parts.length);
     const offsets = new Float64Array(parts.length);
     return () => {
@@ -180,13 +209,16 @@ class Machine {
     const raw = this.compileRaw(expression);
     let stamp = -1;
     let value = 0;
-    const evaluate = expression.kind !== 'apply' && expression.kind !== 'load' ? raw : () => {
-      if (stamp !== this.epoch) {
-        value = raw();
-        stamp = this.epoch;
-      }
-      return value;
-    };
+    const evaluate =
+      expression.kind !== 'apply' && expression.kind !== 'load'
+        ? raw
+        : () => {
+            if (stamp !== this.epoch) {
+              value = raw();
+              stamp = this.epoch;
+            }
+            return value;
+          };
     this.compiled.set(expression, evaluate);
     return evaluate;
   }
@@ -240,13 +272,19 @@ class Machine {
   /** The flat position, or what is outside. */
   private offset({ shape, index }: Access): () => number | 'outside' | 'computed outside' {
     const strides = rowMajorStrides(shape);
-    const parts = index.map((at, axis) => ({ at: this.coordinate(at), size: shape[axis], stride: strides[axis], computed: at.kind === 'computed' }));
+    const parts = index.map((at, axis) => ({
+      at: this.coordinate(at),
+      size: shape[axis],
+      stride: strides[axis],
+      computed: at.kind === 'computed',
+    }));
     return () => {
       let offset = 0;
       let outside: 'outside' | 'computed outside' | undefined;
       for (const { at, size, stride, computed } of parts) {
         const value = at();
-        if (value < 0 || value >= size || !Number.isInteger(value)) outside = computed && outside === undefined ? 'computed outside' : 'outside';
+        if (value < 0 || value >= size || !Number.isInteger(value))
+          outside = computed && outside === undefined ? 'computed outside' : 'outside';
         offset += value * stride;
       }
       return outside ?? offset;
@@ -299,7 +337,8 @@ function createAccumulator(monoid: Monoid | 'argmax' | 'argmin', dtype: Dtype, r
   let value = 0;
   let best = -1;
   if (monoid === 'argmax' || monoid === 'argmin') {
-    const better = monoid === 'argmax' ? (a: number, b: number): boolean => a > b : (a: number, b: number): boolean => a < b;
+    const better =
+      monoid === 'argmax' ? (a: number, b: number): boolean => a > b : (a: number, b: number): boolean => a < b;
     return {
       start: () => void (best = -1),
       take(next, place) {

@@ -36,7 +36,12 @@ export interface Axis {
 
 /** (Σ scale·axis + offset) / divisor, or a coordinate computed from data (gather). */
 export type Coordinate =
-  | { readonly kind: 'affine'; readonly terms: readonly { readonly axis: Axis; readonly scale: number }[]; readonly offset: number; readonly divisor: number }
+  | {
+      readonly kind: 'affine';
+      readonly terms: readonly { readonly axis: Axis; readonly scale: number }[];
+      readonly offset: number;
+      readonly divisor: number;
+    }
   | { readonly kind: 'computed'; readonly value: Expression };
 
 /** An element of a buffer. `shape` is how this access sees it (a reshape costs nothing): same number of elements. */
@@ -82,11 +87,27 @@ export interface Store {
  */
 export type Stage =
   /** Sibling reductions over the same inner axes. */
-  | { readonly kind: 'reduce'; readonly axes: readonly Axis[]; readonly results: readonly { readonly result: Result; readonly monoid: Monoid | 'argmax' | 'argmin'; readonly value: Expression }[] }
+  | {
+      readonly kind: 'reduce';
+      readonly axes: readonly Axis[];
+      readonly results: readonly {
+        readonly result: Result;
+        readonly monoid: Monoid | 'argmax' | 'argmin';
+        readonly value: Expression;
+      }[];
+    }
   /** Writes, for every point of further inner axes (none: once per point of the region). */
   | { readonly kind: 'store'; readonly axes: readonly Axis[]; readonly stores: readonly Store[] }
   /** Running combination along one inner axis; `stores` see `result` at each position. */
-  | { readonly kind: 'cumulate'; readonly axis: Axis; readonly reverse: boolean; readonly monoid: Monoid; readonly value: Expression; readonly result: Result; readonly stores: readonly Store[] };
+  | {
+      readonly kind: 'cumulate';
+      readonly axis: Axis;
+      readonly reverse: boolean;
+      readonly monoid: Monoid;
+      readonly value: Expression;
+      readonly result: Result;
+      readonly stores: readonly Store[];
+    };
 
 /** Elementwise work and reductions: softmax is one region with two reduce stages and a store. */
 export interface Region {

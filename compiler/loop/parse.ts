@@ -3,14 +3,30 @@ import { binaryOps, unaryOps } from '../graph/graph.ts';
 import type { Monoid } from '../graph/graph.ts';
 import { dtypes } from '../types/dtype.ts';
 import { affine, apply, cast, number } from './build.ts';
-import type { Access, Axis, Buffer, BufferRole, Coordinate, Expression, Kernel, LoopProgram, Result, Scalar, Segment, Stage, Step, Store } from './loop.ts';
+import type {
+  Access,
+  Axis,
+  Buffer,
+  BufferRole,
+  Coordinate,
+  Expression,
+  Kernel,
+  LoopProgram,
+  Result,
+  Scalar,
+  Segment,
+  Stage,
+  Step,
+  Store,
+} from './loop.ts';
 import { infix } from './text.ts';
 
 const signs = new Map(Object.entries(infix).map(([op, sign]) => [sign, op]));
 const roles: readonly BufferRole[] = ['batch', 'scalar', 'param', 'state', 'constant', 'result', 'temporary'];
 const monoids = ['sum', 'prod', 'max', 'min', 'argmax', 'argmin'] as const;
 const functions: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'where', 'philox']);
-const tokenPattern = /\s+|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\$\d+|[\p{L}_][\p{L}\p{N}_.]*|<<|>>|==|!=|<=|.)/uy;
+const tokenPattern =
+  /\s+|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\$\d+|[\p{L}_][\p{L}\p{N}_.]*|<<|>>|==|!=|<=|.)/uy;
 
 /** A text is not Loop IR; the message says the line. */
 export class LoopSyntaxError extends Error {}

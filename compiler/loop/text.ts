@@ -15,11 +15,37 @@
  * `@(2*i - 1)` is a coordinate as a number, `{…}` a coordinate computed from data. What is used twice is a `let`.
  */
 import { children } from './build.ts';
-import type { Access, Axis, Buffer, Contraction, Coordinate, Expression, Kernel, LoopProgram, Region, Scatter, Stage, Step, Store } from './loop.ts';
+import type {
+  Access,
+  Axis,
+  Buffer,
+  Contraction,
+  Coordinate,
+  Expression,
+  Kernel,
+  LoopProgram,
+  Region,
+  Scatter,
+  Stage,
+  Step,
+  Store,
+} from './loop.ts';
 
 /** Scalar functions written between their operands. */
 export const infix: Partial<Record<string, string>> = {
-  add: '+', sub: '-', mul: '*', div: '/', eq: '==', ne: '!=', lt: '<', le: '<=', and: '&', or: '|', xor: '^', shl: '<<', shr: '>>',
+  add: '+',
+  sub: '-',
+  mul: '*',
+  div: '/',
+  eq: '==',
+  ne: '!=',
+  lt: '<',
+  le: '<=',
+  and: '&',
+  or: '|',
+  xor: '^',
+  shl: '<<',
+  shr: '>>',
 };
 
 /** The program as text that `parseLoop` reads back. */
@@ -70,14 +96,24 @@ function printStage(stage: Stage, indent: string, lines: string[]): void {
   let head = '';
   if (stage.kind === 'reduce') {
     head = `reduce${printAxes(' for', stage.axes)}`;
-    const print = withLets(stage.results.map(({ value }) => value), body);
+    const print = withLets(
+      stage.results.map(({ value }) => value),
+      body,
+    );
     for (const { result, monoid, value } of stage.results) {
       const text = print(value, false);
       body.push(`${quoteName(result.name)}: ${result.dtype} = ${monoid} ${text}`);
     }
   } else if (stage.kind === 'store') {
     head = `store${printAxes(' for', stage.axes)}`;
-    printStores(stage.stores, body, withLets(stage.stores.map(({ value }) => value), body));
+    printStores(
+      stage.stores,
+      body,
+      withLets(
+        stage.stores.map(({ value }) => value),
+        body,
+      ),
+    );
   } else {
     head = `cumulate for ${stage.axis.name} in ${stage.axis.size}${stage.reverse ? ' reverse' : ''}`;
     const print = withLets([stage.value, ...stage.stores.map(({ value }) => value)], body);
@@ -156,7 +192,9 @@ function withLets(roots: readonly Expression[], body: string[]): Printer {
 function printExpression(expression: Expression, print: Printer, nested: boolean): string {
   switch (expression.kind) {
     case 'number':
-      return expression.dtype === 'f32' ? printNumber(expression.value) : `${printNumber(expression.value)}:${expression.dtype}`;
+      return expression.dtype === 'f32'
+        ? printNumber(expression.value)
+        : `${printNumber(expression.value)}:${expression.dtype}`;
     case 'coordinate':
       return `@(${printCoordinate(expression.value, print)})`;
     case 'load':
@@ -196,6 +234,14 @@ function printCoordinate(at: Coordinate, print: Printer): string {
 }
 
 const printNumber = (value: number): string =>
-  Number.isNaN(value) ? 'nan' : value === Infinity ? 'inf' : value === -Infinity ? '-inf' : Object.is(value, -0) ? '-0' : String(value);
+  Number.isNaN(value)
+    ? 'nan'
+    : value === Infinity
+      ? 'inf'
+      : value === -Infinity
+        ? '-inf'
+        : Object.is(value, -0)
+          ? '-0'
+          : String(value);
 
 const quoteName = (name: string): string => (/^[\p{L}_][\p{L}\p{N}_.]*$/u.test(name) ? name : JSON.stringify(name));

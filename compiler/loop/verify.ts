@@ -1,6 +1,18 @@
 /** What every Loop program obeys. A violation is a bug of the pass that made it, never of a user. */
 import { comparisons, isInside } from './build.ts';
-import type { Access, Axis, Coordinate, Expression, Kernel, LoopProgram, Result, Segment, Stage, Step, Store } from './loop.ts';
+import type {
+  Access,
+  Axis,
+  Coordinate,
+  Expression,
+  Kernel,
+  LoopProgram,
+  Result,
+  Segment,
+  Stage,
+  Step,
+  Store,
+} from './loop.ts';
 
 /** Sentences, one per violation; empty for a program that is well formed. */
 export function verifyLoop(program: LoopProgram): string[] {
@@ -20,8 +32,10 @@ class Checker {
     for (const { name, data, shape, role } of program.buffers) {
       if (names.has(name)) this.say(`two buffers are called '${name}'`);
       names.add(name);
-      if ((data !== undefined) !== (role === 'constant')) this.say(`buffer '${name}': constants, and only they, have data`);
-      if (data !== undefined && data.length !== shape.reduce((a, b) => a * b, 1)) this.say(`buffer '${name}' has ${data.length} elements of data`);
+      if ((data !== undefined) !== (role === 'constant'))
+        this.say(`buffer '${name}': constants, and only they, have data`);
+      if (data !== undefined && data.length !== shape.reduce((a, b) => a * b, 1))
+        this.say(`buffer '${name}' has ${data.length} elements of data`);
     }
   }
 
@@ -42,7 +56,9 @@ class Checker {
       const read = reads(segment);
       written.forEach((others, other) => {
         if (other === at) return;
-        for (const access of read) if (others.some((store) => mayMeet(store, access))) this.say(`segment ${at} reads '${access.buffer.name}', which segment ${other} writes`);
+        for (const access of read)
+          if (others.some((store) => mayMeet(store, access)))
+            this.say(`segment ${at} reads '${access.buffer.name}', which segment ${other} writes`);
       });
     });
     this.where = '';
@@ -86,19 +102,34 @@ class Checker {
   private store({ access, value }: Store, axes: ReadonlySet<Axis>, results: ReadonlySet<Result>): void {
     this.expression(value, axes, results);
     this.access(access, 'none', axes, results);
-    if (access.buffer.dtype !== value.dtype) this.say(`a ${value.dtype} is stored to '${access.buffer.name}', which holds ${access.buffer.dtype}`);
-    if (access.buffer.role === 'batch' || access.buffer.role === 'scalar' || access.buffer.role === 'constant') this.say(`'${access.buffer.name}' is only read`);
+    if (access.buffer.dtype !== value.dtype)
+      this.say(`a ${value.dtype} is stored to '${access.buffer.name}', which holds ${access.buffer.dtype}`);
+    if (access.buffer.role === 'batch' || access.buffer.role === 'scalar' || access.buffer.role === 'constant')
+      this.say(`'${access.buffer.name}' is only read`);
   }
 
-  private access({ buffer, shape, index }: Access, guard: 'none' | 'zero' | 'check', axes: ReadonlySet<Axis>, results: ReadonlySet<Result>): void {
+  private access(
+    { buffer, shape, index }: Access,
+    guard: 'none' | 'zero' | 'check',
+    axes: ReadonlySet<Axis>,
+    results: ReadonlySet<Result>,
+  ): void {
     if (!this.program.buffers.includes(buffer)) this.say(`'${buffer.name}' is not a buffer of the program`);
     const size = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
-    if (size(shape) !== size(buffer.shape)) this.say(`'${buffer.name}' has ${size(buffer.shape)} elements, seen as ${size(shape)}`);
-    if (index.length !== shape.length) this.say(`'${buffer.name}' is read with ${index.length} coordinates of ${shape.length}`);
+    if (size(shape) !== size(buffer.shape))
+      this.say(`'${buffer.name}' has ${size(buffer.shape)} elements, seen as ${size(shape)}`);
+    if (index.length !== shape.length)
+      this.say(`'${buffer.name}' is read with ${index.length} coordinates of ${shape.length}`);
     index.forEach((at, dim) => {
       this.coordinate(at, axes, results);
       const empty = at.kind === 'affine' && at.terms.some(({ axis }) => axis.size === 0);
-      if (guard === 'none' && !empty && (at.kind === 'computed' || !isInside(at, shape[dim])) && ![...axes].some((axis) => axis.size === 0)) this.say(`coordinate ${dim} of '${buffer.name}' may be outside, and nothing guards it`);
+      if (
+        guard === 'none' &&
+        !empty &&
+        (at.kind === 'computed' || !isInside(at, shape[dim])) &&
+        ![...axes].some((axis) => axis.size === 0)
+      )
+        this.say(`coordinate ${dim} of '${buffer.name}' may be outside, and nothing guards it`);
     });
   }
 
@@ -120,7 +151,10 @@ class Checker {
       else if (expression.kind === 'result') {
         if (!results.has(expression.of)) this.say(`result '${expression.of.name}' is used before it is there`);
       } else if (expression.kind === 'load') {
-        if (expression.dtype !== expression.access.buffer.dtype) this.say(`'${expression.access.buffer.name}' holds ${expression.access.buffer.dtype}, read as ${expression.dtype}`);
+        if (expression.dtype !== expression.access.buffer.dtype)
+          this.say(
+            `'${expression.access.buffer.name}' holds ${expression.access.buffer.dtype}, read as ${expression.dtype}`,
+          );
         this.access(expression.access, expression.guard, axes, results);
       } else if (expression.kind === 'apply') {
         this.operands(expression);
@@ -144,7 +178,9 @@ function mayMeet(a: Access, b: Access): boolean {
   if (a.buffer !== b.buffer) return false;
   const [first, second] = [a.index[0], b.index[0]];
   if (first?.kind !== 'affine' || second?.kind !== 'affine' || a.shape[0] !== b.shape[0]) return true;
-  const sameTerms = first.terms.length === second.terms.length && first.terms.every((term) => second.terms.some((other) => other.axis === term.axis && other.scale === term.scale));
+  const sameTerms =
+    first.terms.length === second.terms.length &&
+    first.terms.every((term) => second.terms.some((other) => other.axis === term.axis && other.scale === term.scale));
   return !sameTerms || first.offset === second.offset || first.divisor !== second.divisor;
 }
 

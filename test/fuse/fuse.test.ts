@@ -23,13 +23,25 @@ function withGradients(make: (build: Builder) => Value): Graph {
   const wrt = build.inputs.filter(({ value }) => value.type.dtype === 'f32');
   const weights = build.input('weights', 'batch', out.type);
   const weighted = build.binary('mul', out, weights);
-  const loss = out.type.shape.length === 0 ? weighted : build.reduce('sum', weighted, out.type.shape.map((_, axis) => axis));
-  differentiate(build, loss, wrt.map(({ value }) => value)).forEach((gradient, at) => build.output(`d.${wrt[at].name}`, 'result', gradient));
+  const loss =
+    out.type.shape.length === 0
+      ? weighted
+      : build.reduce(
+          'sum',
+          weighted,
+          out.type.shape.map((_, axis) => axis),
+        );
+  differentiate(
+    build,
+    loss,
+    wrt.map(({ value }) => value),
+  ).forEach((gradient, at) => build.output(`d.${wrt[at].name}`, 'result', gradient));
   return build.finish();
 }
 
 const at = (axis: number, scale = 1, offset = 0): AffineIndex => ({ terms: [{ axis, scale }], offset, divisor: 1 });
-const sum = (...terms: readonly (readonly [number, number])[]): AffineIndex['terms'] => terms.map(([axis, scale]) => ({ axis, scale }));
+const sum = (...terms: readonly (readonly [number, number])[]): AffineIndex['terms'] =>
+  terms.map(([axis, scale]) => ({ axis, scale }));
 
 describe('fusion keeps the meaning', () => {
   it('of an MLP trained with Adam', () => {
@@ -52,11 +64,16 @@ describe('fusion keeps the meaning', () => {
       const x = build.input('x', 'batch', f32(B, T, H * D));
       const { softmax, scale } = shorthand(build);
       const qkv = build.matmul(build.reshape(x, [B * T, H * D]), build.input('w', 'param', f32(H * D, 3 * H * D)));
-      const heads = [0, 1, 2].map((part) => build.transpose(build.reshape(build.slice(qkv, 1, part * H * D, H * D), [B, T, H, D]), [0, 2, 1, 3]));
+      const heads = [0, 1, 2].map((part) =>
+        build.transpose(build.reshape(build.slice(qkv, 1, part * H * D, H * D), [B, T, H, D]), [0, 2, 1, 3]),
+      );
       const scores = scale(build.matmul(heads[0], build.transpose(heads[1], [0, 1, 3, 2])), 0.5);
       const mask = build.binary('lt', build.iota([B, H, T, T], 2), build.iota([B, H, T, T], 3));
       const masked = build.where(mask, build.constant(-1e9, 'f32', [B, H, T, T]), scores);
-      const mixed = build.reshape(build.transpose(build.matmul(softmax(masked), heads[2]), [0, 2, 1, 3]), [B * T, H * D]);
+      const mixed = build.reshape(build.transpose(build.matmul(softmax(masked), heads[2]), [0, 2, 1, 3]), [
+        B * T,
+        H * D,
+      ]);
       return build.reshape(build.matmul(mixed, build.input('o', 'param', f32(H * D, H * D))), [B, T, H * D]);
     });
     show(expectSame(graph, inputsFor(graph)));
@@ -68,10 +85,24 @@ describe('fusion keeps the meaning', () => {
       const { add, relu } = shorthand(build);
       const x = build.input('x', 'batch', f32(B, S, S, C));
       const w = build.input('w', 'param', f32(F, 3, 3, C));
-      const read: AffineIndex[] = [at(0), { terms: sum([1, 2], [4, 1]), offset: -1, divisor: 1 }, { terms: sum([2, 2], [5, 1]), offset: -1, divisor: 1 }, at(6)];
+      const read: AffineIndex[] = [
+        at(0),
+        { terms: sum([1, 2], [4, 1]), offset: -1, divisor: 1 },
+        { terms: sum([2, 2], [5, 1]), offset: -1, divisor: 1 },
+        at(6),
+      ];
       const conv = build.contract([x, w], [read, [at(3), at(4), at(5), at(6)]], [B, 4, 4, F], [3, 3, C]);
       const y = relu(add(conv, build.input('b', 'param', f32(F))));
-      const windows = build.view(y, [B, 2, 2, F, 2, 2], [at(0), { terms: sum([1, 2], [4, 1]), offset: 0, divisor: 1 }, { terms: sum([2, 2], [5, 1]), offset: 0, divisor: 1 }, at(3)]);
+      const windows = build.view(
+        y,
+        [B, 2, 2, F, 2, 2],
+        [
+          at(0),
+          { terms: sum([1, 2], [4, 1]), offset: 0, divisor: 1 },
+          { terms: sum([2, 2], [5, 1]), offset: 0, divisor: 1 },
+          at(3),
+        ],
+      );
       const pooled = build.reshape(build.reduce('max', windows, [4, 5]), [B, 4 * F]);
       return build.matmul(pooled, build.input('head', 'param', f32(4 * F, 3)));
     });
@@ -88,7 +119,11 @@ describe('fusion keeps the meaning', () => {
       const best = build.cast(build.argreduce('max', summed, 2), 'f32');
       const seed = build.input('seed', 'scalar', { dtype: 'u32', shape: [2] });
       const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
-      const noise = build.binary('lt', build.cast(build.random(seed, step, 7, [2, 4, 8]), 'f32'), build.constant(2 ** 31, 'f32', [2, 4, 8]));
+      const noise = build.binary(
+        'lt',
+        build.cast(build.random(seed, step, 7, [2, 4, 8]), 'f32'),
+        build.constant(2 ** 31, 'f32', [2, 4, 8]),
+      );
       const dropped = build.where(noise, summed, build.constant(0, 'f32', [2, 4, 8]));
       return build.binary('add', build.reduce('sum', dropped, [2]), best);
     });
@@ -110,7 +145,13 @@ describe('fusion keeps the meaning', () => {
       const next = body.unary('tanh', body.binary('add', body.matmul(x, wxIn), body.matmul(h, whIn)));
       body.output('h', 'result', next);
       body.output('y', 'result', next);
-      const [last, ys] = build.loop([h0, xs, wx, wh], { trips: T, carried: 1, scanned: 1, reverse: false, body: body.finish() });
+      const [last, ys] = build.loop([h0, xs, wx, wh], {
+        trips: T,
+        carried: 1,
+        scanned: 1,
+        reverse: false,
+        body: body.finish(),
+      });
       return build.binary('add', last, build.reduce('sum', ys, [0]));
     });
     show(expectSame(graph, inputsFor(graph)));
@@ -129,14 +170,35 @@ describe('fusion keeps the meaning', () => {
       body.output('before', 'result', h);
       body.output('after', 'result', next);
       const start = build.input('start', 'batch', f32(B));
-      const [, before, after] = build.loop([start, xs], { trips: T, carried: 1, scanned: 1, reverse, body: body.finish() });
+      const [, before, after] = build.loop([start, xs], {
+        trips: T,
+        carried: 1,
+        scanned: 1,
+        reverse,
+        body: body.finish(),
+      });
       const ids = build.input('ids', 'batch', { dtype: 'i32', shape: [4] });
       build.output('after', 'result', after);
-      for (const [name, states] of [['a', before], ['b', after]] as const) {
+      for (const [name, states] of [
+        ['a', before],
+        ['b', after],
+      ] as const) {
         build.output(`${name}.shifted`, 'result', build.view(states, [T + 2, B], [at(0, 1, -1), at(1)]));
         build.output(`${name}.merged`, 'result', build.unary('neg', build.reshape(states, [T * B])));
         build.output(`${name}.picked`, 'result', build.gather(states, ids, 0));
-        build.output(`${name}.product`, 'result', build.contract([states, states], [[at(2), at(0)], [at(2), at(1)]], [B, B], [T]));
+        build.output(
+          `${name}.product`,
+          'result',
+          build.contract(
+            [states, states],
+            [
+              [at(2), at(0)],
+              [at(2), at(1)],
+            ],
+            [B, B],
+            [T],
+          ),
+        );
       }
       const graph = build.finish();
       show(expectSame(graph, inputsFor(graph, 2, { ids: T })));
@@ -167,7 +229,13 @@ describe('fusion keeps the meaning', () => {
     outer.output('h', 'result', last);
     outer.output('zs', 'result', zs);
     outer.output('picked', 'result', picked);
-    const [end, all, sums] = build.loop([build.constant(0.5, 'f32', [B]), xs, ids], { trips: T, carried: 1, scanned: 1, reverse: false, body: outer.finish() });
+    const [end, all, sums] = build.loop([build.constant(0.5, 'f32', [B]), xs, ids], {
+      trips: T,
+      carried: 1,
+      scanned: 1,
+      reverse: false,
+      body: outer.finish(),
+    });
     build.output('end', 'result', end);
     build.output('all', 'result', all);
     build.output('sums', 'result', sums);

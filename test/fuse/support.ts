@@ -21,18 +21,24 @@ export function noise(seed: number): () => number {
   };
 }
 
-export function inputsFor(graph: Graph, seed = 1, integers: Readonly<Record<string, number>> = {}): Map<string, Tensor> {
+export function inputsFor(
+  graph: Graph,
+  seed = 1,
+  integers: Readonly<Record<string, number>> = {},
+): Map<string, Tensor> {
   const next = noise(seed);
-  return new Map(graph.inputs.map(({ name, role, value }) => {
-    const data = new Float64Array(elements(value.type));
-    for (let i = 0; i < data.length; i++) {
-      const x = next();
-      if (isFloat(value.type.dtype)) data[i] = Math.fround(role === 'state' && name.endsWith('.v') ? x * x : x);
-      else if (value.type.dtype === 'bool') data[i] = x > 0 ? 1 : 0;
-      else data[i] = Math.floor(((x + 1) / 2) * (integers[name] ?? 5));
-    }
-    return [name, { type: value.type, data }];
-  }));
+  return new Map(
+    graph.inputs.map(({ name, role, value }) => {
+      const data = new Float64Array(elements(value.type));
+      for (let i = 0; i < data.length; i++) {
+        const x = next();
+        if (isFloat(value.type.dtype)) data[i] = Math.fround(role === 'state' && name.endsWith('.v') ? x * x : x);
+        else if (value.type.dtype === 'bool') data[i] = x > 0 ? 1 : 0;
+        else data[i] = Math.floor(((x + 1) / 2) * (integers[name] ?? 5));
+      }
+      return [name, { type: value.type, data }];
+    }),
+  );
 }
 
 /** Checks that the fused program computes what the graph does, and that its text reads back; returns the program. */

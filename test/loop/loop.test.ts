@@ -60,8 +60,11 @@ describe('Loop IR', () => {
   it('means what it says', () => {
     const x = [1, 2, 3, -1, 0, 1];
     const buffers = new Map<string, Float64Array>([
-      ['x', Float64Array.from(x)], ['ids', Float64Array.from([3, 0])], ['table', Float64Array.from([0, 1, 2, 3, 4, 5, 6, 7])],
-      ['sums', new Float64Array(6)], ['total', new Float64Array(2)],
+      ['x', Float64Array.from(x)],
+      ['ids', Float64Array.from([3, 0])],
+      ['table', Float64Array.from([0, 1, 2, 3, 4, 5, 6, 7])],
+      ['sums', new Float64Array(6)],
+      ['total', new Float64Array(2)],
     ]);
     const program = parseLoop(softmax);
     expect(interpretLoop(program, buffers).outOfRange).toBe(false);
@@ -75,7 +78,12 @@ describe('Loop IR', () => {
   });
 
   it('raises its flag for an index out of range, and reads 0 there', () => {
-    const buffers = new Map<string, Float64Array>([['x', new Float64Array(6)], ['ids', Float64Array.from([1, 4])], ['table', new Float64Array(8).fill(2)], ['sums', new Float64Array(6)]]);
+    const buffers = new Map<string, Float64Array>([
+      ['x', new Float64Array(6)],
+      ['ids', Float64Array.from([1, 4])],
+      ['table', new Float64Array(8).fill(2)],
+      ['sums', new Float64Array(6)],
+    ]);
     expect(interpretLoop(parseLoop(softmax), buffers).outOfRange).toBe(true);
     expect([...(buffers.get('picked') ?? [])].slice(2)).toEqual([0, 0]);
   });
@@ -92,18 +100,38 @@ describe('the verifier of Loop IR finds', () => {
   const other: Axis = { name: 'j', size: 4 };
   const x: Buffer = { name: 'x', role: 'batch', dtype: 'f32', shape: [4] };
   const y: Buffer = { name: 'y', role: 'result', dtype: 'f32', shape: [4] };
-  const program = (...regions: readonly Region[]): LoopProgram => ({ name: 'p', buffers: [x, y], steps: [{ kind: 'kernel', name: 'k', segments: regions, origins: [] }] });
+  const program = (...regions: readonly Region[]): LoopProgram => ({
+    name: 'p',
+    buffers: [x, y],
+    steps: [{ kind: 'kernel', name: 'k', segments: regions, origins: [] }],
+  });
   const at = (axis: Axis, shift = 0) => [affine([{ axis, scale: 1 }], shift)];
   const store = (value: Parameters<typeof apply>[1], index = at(i), buffer = y): Region => ({
-    kind: 'region', axes: [i], stages: [{ kind: 'store', axes: [], stores: [{ access: { buffer, shape: [4], index }, value }] }],
+    kind: 'region',
+    axes: [i],
+    stages: [{ kind: 'store', axes: [], stores: [{ access: { buffer, shape: [4], index }, value }] }],
   });
   const read = (buffer: Buffer, index = at(i)) => load({ buffer, shape: [4], index });
 
   it('nothing in a good program', () => expect(verifyLoop(program(store(read(x))))).toEqual([]));
-  it('a store outside', () => expect(verifyLoop(program(store(read(x), at(i, 1))))).toEqual(["kernel k: coordinate 0 of 'y' may be outside, and nothing guards it"]));
-  it('a foreign axis', () => expect(verifyLoop(program(store(read(x, at(other)))))).toEqual(["kernel k: axis 'j' is used outside its loop"]));
-  it('a wrong dtype', () => expect(verifyLoop(program(store(coordinateValue(axisAt(i)))))).toEqual(["kernel k: a i32 is stored to 'y', which holds f32"]));
-  it('an operation on two types', () => expect(verifyLoop(program(store(apply('add', read(x), number(1, 'f64')))))).toEqual(['kernel k: add of f32 and f64']));
-  it('a write to what is only read', () => expect(verifyLoop(program(store(read(x), at(i), x)))).toEqual(["kernel k: 'x' is only read"]));
-  it('segments that are not independent', () => expect(verifyLoop(program(store(read(x)), store(apply('neg', read(y)))))).toContain("kernel k: segment 1 reads 'y', which segment 0 writes"));
+  it('a store outside', () =>
+    expect(verifyLoop(program(store(read(x), at(i, 1))))).toEqual([
+      "kernel k: coordinate 0 of 'y' may be outside, and nothing guards it",
+    ]));
+  it('a foreign axis', () =>
+    expect(verifyLoop(program(store(read(x, at(other)))))).toEqual(["kernel k: axis 'j' is used outside its loop"]));
+  it('a wrong dtype', () =>
+    expect(verifyLoop(program(store(coordinateValue(axisAt(i)))))).toEqual([
+      "kernel k: a i32 is stored to 'y', which holds f32",
+    ]));
+  it('an operation on two types', () =>
+    expect(verifyLoop(program(store(apply('add', read(x), number(1, 'f64')))))).toEqual([
+      'kernel k: add of f32 and f64',
+    ]));
+  it('a write to what is only read', () =>
+    expect(verifyLoop(program(store(read(x), at(i), x)))).toEqual(["kernel k: 'x' is only read"]));
+  it('segments that are not independent', () =>
+    expect(verifyLoop(program(store(read(x)), store(apply('neg', read(y)))))).toContain(
+      "kernel k: segment 1 reads 'y', which segment 0 writes",
+    ));
 });
