@@ -49,14 +49,15 @@ function packTiles(scope: Scope, block: Block, run: Run | undefined, width: numb
   const { product, tiles, axes, lanes, dtype } = block;
   const buffer = scope.kernel.scratch(dtype, [axes.row.size * (tiles.kBlock + 1)]);
   const access = panelAccess(buffer, axes.rowTile, axes.rowLane, block, run, width);
-  forRows(scope, block, (inner, row, rows) => {
+  // Position by position: what lies side by side in memory is read side by side, and dealt to the panels.
+  overSum([scope], block, run, ([point]) => forRows(point, block, (inner, row, rows) => {
     const first = bindRow(inner, block, row);
     const vectors: Scopes = Array.from({ length: Math.ceil(rows / lanes) }, (_, at) => {
       const mask = rows - at * lanes < lanes ? name(inner.kernel, inner.place, firstLanes(rows - at * lanes, lanes)) : undefined;
       return [product.m, axes.rowLane].reduce((to, axis) => shift(to, axis, at * lanes, { lanes, mask }), first);
     });
-    overSum(vectors, block, run, (body) => body.forEach((vector) => writeValue(vector, access, cast(evaluate(vector, product.left), dtype))));
-  });
+    vectors.forEach((vector) => writeValue(vector, access, cast(evaluate(vector, product.left), dtype)));
+  }));
   return loadOf(access);
 }
 
