@@ -6,6 +6,7 @@
 import { fuse, type FusionDecision } from './fuse/fuse.ts';
 import type { Graph } from './graph/graph.ts';
 import type { LoopProgram } from './loop/loop.ts';
+import { verifyLoop } from './loop/verify.ts';
 import { optimize } from './optimize/index.ts';
 import { schedule } from './schedule/schedule.ts';
 import type { Capabilities } from './targets/target.ts';
@@ -31,7 +32,7 @@ export function compile(graph: Graph, capabilities: Capabilities, { verify = fal
   const optimized = optimize(graph, { verify });
   const { program: loop, decisions } = fuse(optimized);
   const tile = planMemory(schedule(loop, capabilities));
-  if (verify) complain(verifyTile(tile));
+  if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
   return { optimized, loop, decisions, tile };
 }
 
