@@ -60,19 +60,37 @@ export function chooseTiles(problem: Problem, capabilities: Capabilities): Tiles
       const items = problem.outer * mPart.parts * nPart.parts;
       if (mPart.parts * nPart.parts > 1 && items > 64) break;
       const mBlock = mPart.tiles * shape.rows;
-      const tiles = { ...shape, mBlock, nBlock: nPart.tiles * width, kBlock, ...packing(problem, mPart.tiles, nPart.tiles, capabilities.cache) };
+      const tiles = {
+        ...shape,
+        mBlock,
+        nBlock: nPart.tiles * width,
+        kBlock,
+        ...packing(problem, mPart.tiles, nPart.tiles, capabilities.cache),
+      };
       const cycles = itemCycles(problem, tiles, mPart.tiles, nPart.tiles, lanes, capabilities.cache);
       // Time on one thread, on the machine's and on more, each against a perfect division; no item below a few microseconds.
       let score = cycles < 15_000 && items > 1 ? 15_000 / cycles : 0;
-      for (const [threads, weight] of [[1, 1], [capabilities.units, 2], [4 * capabilities.units, 0.2]])
-        score += (weight * Math.ceil(items / threads) * cycles) / (total / Math.min(threads, Math.max(1, Math.ceil(total / 15_000))));
+      for (const [threads, weight] of [
+        [1, 1],
+        [capabilities.units, 2],
+        [4 * capabilities.units, 0.2],
+      ])
+        score +=
+          (weight * Math.ceil(items / threads) * cycles) /
+          (total / Math.min(threads, Math.max(1, Math.ceil(total / 15_000))));
       if (score >= bestScore) continue;
       bestScore = score;
       best = { ...tiles, cycles: cycles * items };
     }
   }
   if (best === undefined) {
-    const tiles = { ...shape, mBlock: mTiles * shape.rows, nBlock: nTiles * width, kBlock, ...packing(problem, mTiles, nTiles, capabilities.cache) };
+    const tiles = {
+      ...shape,
+      mBlock: mTiles * shape.rows,
+      nBlock: nTiles * width,
+      kBlock,
+      ...packing(problem, mTiles, nTiles, capabilities.cache),
+    };
     return { ...tiles, cycles: itemCycles(problem, tiles, mTiles, nTiles, lanes, capabilities.cache) * problem.outer };
   }
   return best;
@@ -132,11 +150,21 @@ function chooseRun({ k, cuttable }: Problem): number {
  * Packing pays when a panel is read often enough, unless the operand is small and lies well as it is. Rows a multiple of
  * 2 or 4 KiB apart fall on the same few cache lines: those are packed soon.
  */
-function packing({ left, right }: Problem, mTiles: number, nTiles: number, cache: number): { packLeft: boolean; packRight: boolean } {
-  const fits = (of: Operand, collides: number): boolean => of.plain && of.size <= cache / 3 && of.apart % collides !== 0;
+function packing(
+  { left, right }: Problem,
+  mTiles: number,
+  nTiles: number,
+  cache: number,
+): { packLeft: boolean; packRight: boolean } {
+  const fits = (of: Operand, collides: number): boolean =>
+    of.plain && of.size <= cache / 3 && of.apart % collides !== 0;
   return {
     packLeft: nTiles >= 2 && !fits(left, 2048),
-    packRight: right.contiguous === 'sum' || (mTiles >= 2 && !(right.contiguous === 'along' && fits(right, 4096)) && (mTiles >= 4 || right.contiguous !== 'along' || !right.plain)),
+    packRight:
+      right.contiguous === 'sum' ||
+      (mTiles >= 2 &&
+        !(right.contiguous === 'along' && fits(right, 4096)) &&
+        (mTiles >= 4 || right.contiguous !== 'along' || !right.plain)),
   };
 }
 
@@ -147,7 +175,14 @@ function packing({ left, right }: Problem, mTiles: number, nTiles: number, cache
 const fetch = { copied: 0.4, inPlace: 0.8, again: 0.05 } as const;
 
 /** Cycles of one item. */
-function itemCycles({ k, left, right }: Problem, tiles: Omit<Tiles, 'cycles'>, mTiles: number, nTiles: number, lanes: number, cache: number): number {
+function itemCycles(
+  { k, left, right }: Problem,
+  tiles: Omit<Tiles, 'cycles'>,
+  mTiles: number,
+  nTiles: number,
+  lanes: number,
+  cache: number,
+): number {
   const compute = mTiles * nTiles * k * microCycles(tiles.rows, tiles.vectors);
   const operand = (of: Operand, packed: boolean, size: number, times: number): number => {
     const near = 4 * size <= cache / 2;

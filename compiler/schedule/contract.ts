@@ -19,7 +19,12 @@ import { emitRegion } from './region.ts';
 import { name, type Scope } from './scope.ts';
 
 /** Emits the body of a contraction's kernel; returns its grid. */
-export function emitContraction(scope: Scope, item: TileExpression, contraction: Contraction, capabilities: Capabilities): number {
+export function emitContraction(
+  scope: Scope,
+  item: TileExpression,
+  contraction: Contraction,
+  capabilities: Capabilities,
+): number {
   const product = asProduct(contraction, capabilities.vectorLanes);
   if (product === undefined) return emitRegion(scope, item, asRegion(contraction), capabilities);
   const tiles = chooseTiles(problemOf(product, capabilities.vectorLanes), capabilities);
@@ -36,7 +41,13 @@ export function emitContraction(scope: Scope, item: TileExpression, contraction:
     const nFrom = keep(mul(rem(unit, nBlocks), tiles.nBlock));
     const restRows = product.m.size % tiles.rows;
     emitBlock(point, {
-      product, tiles, lanes: capabilities.vectorLanes, dtype: accumulatorDtype(contraction.result.dtype), mFrom, nFrom, restRows,
+      product,
+      tiles,
+      lanes: capabilities.vectorLanes,
+      dtype: accumulatorDtype(contraction.result.dtype),
+      mFrom,
+      nFrom,
+      restRows,
       wholeRows: keep(extent(product.m.size - restRows, mFrom, tiles.mBlock, mBlocks)),
       columns: keep(extent(product.n.size, nFrom, tiles.nBlock, nBlocks)),
       hasRest: keep(equal(row, mBlocks - 1)),
@@ -49,13 +60,24 @@ export function emitContraction(scope: Scope, item: TileExpression, contraction:
 
 /** How much of `size` a block of `block` from `from` has. */
 const extent = (size: number, from: TileExpression, block: number, blocks: number): TileExpression =>
-  blocks === 1 ? index(size) : size % block === 0 && size / block === blocks ? index(block) : min(sub(index(size), from), block);
+  blocks === 1
+    ? index(size)
+    : size % block === 0 && size / block === blocks
+      ? index(block)
+      : min(sub(index(size), from), block);
 
 /** The same as reduce and store stages. */
 function asRegion({ axes, reduce, left, right, result, stores }: Contraction): Region {
   const dtype = accumulatorDtype(result.dtype);
   const value = apply('mul', cast(left, dtype), cast(right, dtype));
-  return { kind: 'region', axes, stages: [{ kind: 'reduce', axes: reduce, results: [{ result, monoid: 'sum', value }] }, { kind: 'store', axes: [], stores }] };
+  return {
+    kind: 'region',
+    axes,
+    stages: [
+      { kind: 'reduce', axes: reduce, results: [{ result, monoid: 'sum', value }] },
+      { kind: 'store', axes: [], stores },
+    ],
+  };
 }
 
 /** Chooses n by what it costs: lanes left empty, an operand read across its rows, results stored across theirs. */
@@ -67,12 +89,19 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
   let best: { n: Axis; left: Expression; right: Expression } | undefined;
   let least = Infinity;
   for (const n of axes) {
-    for (const [left, right] of [[contraction.left, contraction.right], [contraction.right, contraction.left]]) {
+    for (const [left, right] of [
+      [contraction.left, contraction.right],
+      [contraction.right, contraction.left],
+    ]) {
       if (dependsOn(left, [n]) || !dependsOn(right, [n])) continue;
       const used = (Math.ceil(n.size / lanes) * lanes) / n.size;
       const compute = (pointsOf(axes) * sum * used) / lanes;
-      const across = contiguousAlong(right, n) ? 0 : (contiguousAlong(right, last) ? 0.6 : 1.6) * pointsOf([...axes, ...reduce].filter((axis) => dependsOn(right, [axis])));
-      const storing = contraction.stores.filter(({ access }) => strideAlong(access, n) !== 1).length * 3 * pointsOf(axes);
+      const across = contiguousAlong(right, n)
+        ? 0
+        : (contiguousAlong(right, last) ? 0.6 : 1.6) *
+          pointsOf([...axes, ...reduce].filter((axis) => dependsOn(right, [axis])));
+      const storing =
+        contraction.stores.filter(({ access }) => strideAlong(access, n) !== 1).length * 3 * pointsOf(axes);
       const cost = compute + across + storing;
       if (cost >= least || (used > 4 && n.size < lanes)) continue;
       least = cost;
@@ -84,7 +113,11 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
   const rows = axes.filter((axis) => axis !== n && !dependsOn(right, [axis]) && dependsOn(left, [axis]));
   const m = rows.reduce((largest: Axis, axis) => (axis.size > largest.size ? axis : largest), { name: 'm', size: 1 });
   const outer = axes.filter((axis) => axis !== n && axis !== m);
-  const k = [...reduce].sort((a, b) => Number(contiguousAlong(left, a) || contiguousAlong(right, a)) - Number(contiguousAlong(left, b) || contiguousAlong(right, b)));
+  const k = [...reduce].sort(
+    (a, b) =>
+      Number(contiguousAlong(left, a) || contiguousAlong(right, a)) -
+      Number(contiguousAlong(left, b) || contiguousAlong(right, b)),
+  );
   return { outer, m, n, k, left, right, contraction };
 }
 
@@ -104,5 +137,13 @@ function problemOf({ outer, m, n, k, left, right }: Product, lanes: number): Pro
     size: 4 * pointsOf([along, ...k].filter((axis) => dependsOn(of, [axis]))),
     cycles: costOf([of]),
   });
-  return { outer: pointsOf(outer), m: m.size, n: n.size, k: pointsOf(k), cuttable: k.length === 1, left: operand(left, m), right: operand(right, n) };
+  return {
+    outer: pointsOf(outer),
+    m: m.size,
+    n: n.size,
+    k: pointsOf(k),
+    cuttable: k.length === 1,
+    left: operand(left, m),
+    right: operand(right, n),
+  };
 }

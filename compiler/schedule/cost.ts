@@ -8,7 +8,18 @@ import { scaleOf } from './simplify.ts';
 import { walk } from './rewrite.ts';
 
 const expensive: ReadonlyMap<Scalar, number> = new Map<Scalar, number>([
-  ['exp', 12], ['log', 16], ['sin', 24], ['cos', 24], ['tanh', 20], ['erf', 20], ['pow', 40], ['philox', 60], ['div', 6], ['rem', 12], ['sqrt', 8], ['rsqrt', 8],
+  ['exp', 12],
+  ['log', 16],
+  ['sin', 24],
+  ['cos', 24],
+  ['tanh', 20],
+  ['erf', 20],
+  ['pow', 40],
+  ['philox', 60],
+  ['div', 6],
+  ['rem', 12],
+  ['sqrt', 8],
+  ['rsqrt', 8],
 ]);
 
 /** Is computing it again dearer than reading it back? */
@@ -46,7 +57,8 @@ function mentions(of: Expression, axis: Axis): boolean {
   let found = false;
   walk([of], (inner) => {
     if (inner.kind === 'coordinate' && inner.value.kind === 'affine') found ||= scaleOf(inner.value, axis) !== 0;
-    if (inner.kind === 'load') found ||= inner.access.index.some((at) => at.kind === 'affine' && scaleOf(at, axis) !== 0);
+    if (inner.kind === 'load')
+      found ||= inner.access.index.some((at) => at.kind === 'affine' && scaleOf(at, axis) !== 0);
   });
   return found;
 }
@@ -54,7 +66,7 @@ function mentions(of: Expression, axis: Axis): boolean {
 /** Cycles per point that the accesses of one stage cost when `axis` is vectorized (undefined: scalar code). */
 export function accessCost(accesses: readonly Access[], axis: Axis | undefined, lanes: number): number {
   if (axis === undefined || lanes === 1) return accesses.length;
-  const used = Math.ceil(axis.size / lanes) * lanes / axis.size;
+  const used = (Math.ceil(axis.size / lanes) * lanes) / axis.size;
   let total = 0;
   for (const access of accesses) {
     const stride = strideAlong(access, axis);
@@ -64,7 +76,10 @@ export function accessCost(accesses: readonly Access[], axis: Axis | undefined, 
 }
 
 /** The accesses and the values of one stage. */
-export function partsOf(stage: Stage): { readonly accesses: readonly Access[]; readonly values: readonly Expression[] } {
+export function partsOf(stage: Stage): {
+  readonly accesses: readonly Access[];
+  readonly values: readonly Expression[];
+} {
   const stores = stage.kind === 'reduce' ? [] : stage.stores;
   const values = stores.map((store) => store.value);
   if (stage.kind === 'reduce') values.push(...stage.results.map((result) => result.value));
@@ -88,4 +103,3 @@ export function itemsFor(cycles: number, units: number): number {
   while (items * 2 <= worth && items < 64) items *= 2;
   return Math.max(1, Math.min(items, units));
 }
-

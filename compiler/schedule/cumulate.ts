@@ -17,7 +17,11 @@ export function cumulate(scopes: Scopes, stage: CumulateStage, lanes: number): v
     bindTogether(scopes, inner, stage.axis, position).forEach((scope, which) => {
       const register = running[which];
       const value = splat(cast(evaluate(scope, stage.value), dtype), lanes);
-      const next = name(scope.kernel, scope.place, combineWith(stage.monoid, { kind: 'register', type: register.type, register }, value));
+      const next = name(
+        scope.kernel,
+        scope.place,
+        combineWith(stage.monoid, { kind: 'register', type: register.type, register }, value),
+      );
       assign(scope, register, next);
       const bound = bindResult(scope, stage.result, name(scope.kernel, scope.place, cast(next, stage.result.dtype)));
       write(bound, stage.stores);

@@ -4,7 +4,23 @@
  */
 import { children, insideCondition, isInside, rowMajorStrides } from '../loop/build.ts';
 import type { Access, Axis, Coordinate, Expression, Result, Store } from '../loop/loop.ts';
-import { add, and, apply, cast, div, index, lessEqual, less, load, mul, not, number, ramp, splat, where } from '../tile/build.ts';
+import {
+  add,
+  and,
+  apply,
+  cast,
+  div,
+  index,
+  lessEqual,
+  less,
+  load,
+  mul,
+  not,
+  number,
+  ramp,
+  splat,
+  where,
+} from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
 import { isFloat } from '../types/dtype.ts';
 import { bindingOf, name, type Place, type Scope, sumOf } from './scope.ts';
@@ -40,7 +56,10 @@ export function needsOf(of: Expression): Needs {
   if (of.kind === 'coordinate') note(of.value);
   if (of.kind === 'load') {
     of.access.index.forEach(note);
-    unsafe ||= of.guard === 'check' || (of.guard === 'none' && of.access.index.some((at, axis) => at.kind === 'computed' || !isInside(at, of.access.shape[axis])));
+    unsafe ||=
+      of.guard === 'check' ||
+      (of.guard === 'none' &&
+        of.access.index.some((at, axis) => at.kind === 'computed' || !isInside(at, of.access.shape[axis])));
   }
   const found = { axes, results, unsafe };
   needs.set(of, found);
@@ -48,7 +67,8 @@ export function needsOf(of: Expression): Needs {
 }
 
 /** Does it depend on any of these axes? */
-export const dependsOn = (of: Expression, axes: readonly Axis[]): boolean => axes.some((axis) => needsOf(of).axes.has(axis));
+export const dependsOn = (of: Expression, axes: readonly Axis[]): boolean =>
+  axes.some((axis) => needsOf(of).axes.has(axis));
 
 /** The outermost place where everything an expression needs is bound, and a key that says to what. */
 function homeOf(scope: Scope, of: Expression): { place: Place; key: string } {
@@ -123,7 +143,12 @@ function quotient(scope: Scope, [above, below]: readonly Expression[]): TileExpr
   const uniform = divisor.type.lanes === 1 && below.kind !== 'number' && (results.size > 0 || axes.size === 0);
   if (dividend.type.lanes === 1 || !uniform) return apply('div', dividend, divisor);
   const known = reciprocals.get(below);
-  const reciprocal = known ?? { kind: 'apply', dtype: below.dtype, op: 'div', operands: [{ kind: 'number', dtype: below.dtype, value: 1 }, below] };
+  const reciprocal = known ?? {
+    kind: 'apply',
+    dtype: below.dtype,
+    op: 'div',
+    operands: [{ kind: 'number', dtype: below.dtype, value: 1 }, below],
+  };
   reciprocals.set(below, reciprocal);
   return mul(dividend, evaluate(scope, reciprocal));
 }
@@ -133,11 +158,16 @@ function choose(scope: Scope, [condition, yes, no]: readonly Expression[]): Tile
   const chosen = evaluate(scope, condition);
   const side = (of: Expression, when: () => TileExpression): TileExpression =>
     needsOf(of).unsafe ? evaluate(under(scope, when()), of) : evaluate(scope, of);
-  return where(chosen, side(yes, () => chosen), side(no, () => name(scope.kernel, scope.place, not(chosen))));
+  return where(
+    chosen,
+    side(yes, () => chosen),
+    side(no, () => name(scope.kernel, scope.place, not(chosen))),
+  );
 }
 
 function under(scope: Scope, condition: TileExpression): Scope {
-  const whole = scope.condition === undefined ? condition : name(scope.kernel, scope.place, and(scope.condition.value, condition));
+  const whole =
+    scope.condition === undefined ? condition : name(scope.kernel, scope.place, and(scope.condition.value, condition));
   return { ...scope, condition: { place: scope.place, id: scope.kernel.next(), value: whole } };
 }
 
@@ -146,7 +176,10 @@ function coordinateValue(scope: Scope, at: Coordinate): TileExpression {
   if (at.kind === 'computed') return cast(evaluate(scope, at.value), 'i32');
   const { at: base, stride, binding } = sumOf(scope, at.terms, at.offset);
   const scalar = cast(base, 'i32');
-  const value = binding === undefined || stride === 0 ? scalar : add(scalar, mul(ramp('i32', binding.lanes), number(stride, 'i32')));
+  const value =
+    binding === undefined || stride === 0
+      ? scalar
+      : add(scalar, mul(ramp('i32', binding.lanes), number(stride, 'i32')));
   return at.divisor === 1 ? value : div(value, number(at.divisor, 'i32'));
 }
 
@@ -179,7 +212,11 @@ function addressOf(scope: Scope, access: Access): Address {
     if (value.type.lanes === 1) scalars.push(mul(value, stride));
     else vectors.push(stride === 1 ? value : mul(value, index(stride)));
   });
-  const sum = sumOf(scope, [...terms].map(([axis, scale]) => ({ axis, scale })).filter(({ scale }) => scale !== 0), constant);
+  const sum = sumOf(
+    scope,
+    [...terms].map(([axis, scale]) => ({ axis, scale })).filter(({ scale }) => scale !== 0),
+    constant,
+  );
   // Data-dependent parts last: they are the ones that change from point to point.
   let offset = sum.at;
   for (const part of scalars) offset = add(offset, part);
@@ -194,7 +231,12 @@ function addressOf(scope: Scope, access: Access): Address {
     if (sum.stride !== 0) offset = add(offset, mul(ramp('index', lanes), index(sum.stride)));
     for (const part of vectors) offset = add(offset, part);
   }
-  return { offset, stride: vectors.length > 0 ? 1 : sum.stride, lanes: vectors.length > 0 || sum.stride !== 0 ? lanes : 1, mask };
+  return {
+    offset,
+    stride: vectors.length > 0 ? 1 : sum.stride,
+    lanes: vectors.length > 0 || sum.stride !== 0 ? lanes : 1,
+    mask,
+  };
 }
 
 const conditions = new WeakMap<Coordinate, Map<number, Expression | undefined>>();
@@ -224,23 +266,36 @@ function read(scope: Scope, of: Load): TileExpression {
       return;
     }
     const value = coordinateValue(scope, at);
-    const within = name(scope.kernel, scope.place, and(lessEqual(number(0, 'i32'), value), less(value, number(size, 'i32'))));
+    const within = name(
+      scope.kernel,
+      scope.place,
+      and(lessEqual(number(0, 'i32'), value), less(value, number(size, 'i32'))),
+    );
     inside = both(inside, within);
     if (guard === 'check') {
       const active = activeLanes(scope, within.type.lanes);
-      scope.place.statements.push({ kind: 'flag', condition: name(scope.kernel, scope.place, active === undefined ? not(within) : and(active, not(within))) });
+      scope.place.statements.push({
+        kind: 'flag',
+        condition: name(scope.kernel, scope.place, active === undefined ? not(within) : and(active, not(within))),
+      });
     }
   });
   if (scope.condition !== undefined && needsOf(of).unsafe) inside = both(inside, scope.condition.value);
   const wanted = inside === undefined ? undefined : name(scope.kernel, scope.place, inside);
-  if (address.lanes === 1 && (wanted === undefined || wanted.type.lanes === 1)) return readScalar(scope, of, address.offset, wanted);
+  if (address.lanes === 1 && (wanted === undefined || wanted.type.lanes === 1))
+    return readScalar(scope, of, address.offset, wanted);
   const lanes = Math.max(address.lanes, wanted?.type.lanes ?? 1);
   const mask = both(address.mask, wanted);
   return load(memory, address.offset, lanes, { stride: address.stride, ...(mask && { mask: splat(mask, lanes) }) });
 }
 
 /** A scalar that may be outside reads element 0 instead: no branch. */
-function readScalar(scope: Scope, of: Load, offset: TileExpression, inside: TileExpression | undefined): TileExpression {
+function readScalar(
+  scope: Scope,
+  of: Load,
+  offset: TileExpression,
+  inside: TileExpression | undefined,
+): TileExpression {
   const memory = scope.kernel.memory(of.access.buffer);
   if (inside === undefined) return load(memory, offset);
   const at = where(inside, offset, index(0));
@@ -256,7 +311,11 @@ function activeLanes(scope: Scope, lanes: number): TileExpression | undefined {
 
 /** Asks for the cache line of an access. */
 export function prefetch(scope: Scope, access: Access): void {
-  scope.place.statements.push({ kind: 'prefetch', memory: scope.kernel.memory(access.buffer), offset: addressOf(scope, access).offset });
+  scope.place.statements.push({
+    kind: 'prefetch',
+    memory: scope.kernel.memory(access.buffer),
+    offset: addressOf(scope, access).offset,
+  });
 }
 
 /** Writes one element, or one vector of them, per store; all values are computed before any is written. */
@@ -270,5 +329,12 @@ export function writeValue(scope: Scope, access: Access, value: TileExpression):
   const memory = scope.kernel.memory(access.buffer);
   const { offset, stride, lanes, mask } = addressOf(scope, access);
   const stored = splat(cast(value, memory.dtype), lanes);
-  scope.place.statements.push({ kind: 'store', memory, offset: name(scope.kernel, scope.place, offset), stride, value: name(scope.kernel, scope.place, stored), ...(mask && { mask }) });
+  scope.place.statements.push({
+    kind: 'store',
+    memory,
+    offset: name(scope.kernel, scope.place, offset),
+    stride,
+    value: name(scope.kernel, scope.place, stored),
+    ...(mask && { mask }),
+  });
 }

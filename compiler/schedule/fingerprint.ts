@@ -21,8 +21,14 @@ export interface Fingerprint {
 export function fingerprint(numbers: Numbers, names: Names): Fingerprint {
   const done = new Map<Expression, number>();
   const coordinate = (of: Coordinate): string =>
-    of.kind === 'computed' ? `[${expression(of.value)}]` : `${of.terms.map((term) => `${names.axis(term.axis)}*${term.scale}`).sort().join('+')}+${of.offset}/${of.divisor}`;
-  const access = (of: Access): string => `${names.other(of.buffer)} ${of.shape.join()} ${of.index.map(coordinate).join(' ')}`;
+    of.kind === 'computed'
+      ? `[${expression(of.value)}]`
+      : `${of.terms
+          .map((term) => `${names.axis(term.axis)}*${term.scale}`)
+          .sort()
+          .join('+')}+${of.offset}/${of.divisor}`;
+  const access = (of: Access): string =>
+    `${names.other(of.buffer)} ${of.shape.join()} ${of.index.map(coordinate).join(' ')}`;
   function expression(of: Expression): number {
     const known = done.get(of);
     if (known !== undefined) return known;
@@ -34,11 +40,16 @@ export function fingerprint(numbers: Numbers, names: Names): Fingerprint {
   }
   function describe(of: Expression): string {
     switch (of.kind) {
-      case 'number': return `n ${of.dtype} ${Object.is(of.value, -0) ? '-0' : of.value}`;
-      case 'coordinate': return `c ${coordinate(of.value)}`;
-      case 'result': return `r ${names.other(of.of)}`;
-      case 'load': return `l ${of.guard} ${access(of.access)}`;
-      case 'apply': return `a ${of.op} ${of.dtype} ${of.operands.map(expression).join()}`;
+      case 'number':
+        return `n ${of.dtype} ${Object.is(of.value, -0) ? '-0' : of.value}`;
+      case 'coordinate':
+        return `c ${coordinate(of.value)}`;
+      case 'result':
+        return `r ${names.other(of.of)}`;
+      case 'load':
+        return `l ${of.guard} ${access(of.access)}`;
+      case 'apply':
+        return `a ${of.op} ${of.dtype} ${of.operands.map(expression).join()}`;
     }
   }
   return { expression, access };
@@ -57,12 +68,16 @@ export function segmentKey(segment: Segment, repeats: readonly Axis[], numbers: 
     `${place(of)}${'role' in of && 'shape' in of && Array.isArray(of.shape) ? `[${of.shape.join()}]` : ''}${'dtype' in of ? String(of.dtype) : ''}`;
   const print = fingerprint(numbers, { axis, other });
   const axes = (of: readonly Axis[]): string => of.map(axis).join();
-  const stores = (of: readonly Store[]): string => of.map((store) => `${print.access(store.access)}=${print.expression(store.value)}`).join(';');
+  const stores = (of: readonly Store[]): string =>
+    of.map((store) => `${print.access(store.access)}=${print.expression(store.value)}`).join(';');
   const stage = (of: Stage): string => {
     switch (of.kind) {
-      case 'reduce': return `reduce ${axes(of.axes)} ${of.results.map(({ result, monoid, value }) => `${other(result)} ${monoid} ${print.expression(value)}`).join(';')}`;
-      case 'store': return `store ${axes(of.axes)} ${stores(of.stores)}`;
-      case 'cumulate': return `cumulate ${axis(of.axis)} ${of.reverse} ${of.monoid} ${other(of.result)} ${print.expression(of.value)} ${stores(of.stores)}`;
+      case 'reduce':
+        return `reduce ${axes(of.axes)} ${of.results.map(({ result, monoid, value }) => `${other(result)} ${monoid} ${print.expression(value)}`).join(';')}`;
+      case 'store':
+        return `store ${axes(of.axes)} ${stores(of.stores)}`;
+      case 'cumulate':
+        return `cumulate ${axis(of.axis)} ${of.reverse} ${of.monoid} ${other(of.result)} ${print.expression(of.value)} ${stores(of.stores)}`;
     }
   };
   const outer = axes(repeats);

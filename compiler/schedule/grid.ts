@@ -16,7 +16,13 @@ export function deal(units: number, wanted: number): Grid {
 }
 
 /** Runs `body` for every unit of the item. */
-export function forUnits(scope: Scope, item: TileExpression, units: number, grid: Grid, body: (inner: Scope, unit: TileExpression) => void): void {
+export function forUnits(
+  scope: Scope,
+  item: TileExpression,
+  units: number,
+  grid: Grid,
+  body: (inner: Scope, unit: TileExpression) => void,
+): void {
   if (grid.items === 1) return loop(scope, 0, units, 1, body);
   if (grid.unitsPerItem === 1) return body(scope, item);
   const from = name(scope.kernel, scope.place, mul(item, grid.unitsPerItem));

@@ -34,7 +34,10 @@ export function findKept(region: Region, scratch: (dtype: Dtype, shape: readonly
       const first = dependsOn(of, stage.axes) ? firsts.get(key) : undefined;
       if (first !== undefined && first.stage !== stage) {
         if (first.buffer === undefined) {
-          first.buffer = scratch(of.dtype, stage.axes.map((axis) => axis.size));
+          first.buffer = scratch(
+            of.dtype,
+            stage.axes.map((axis) => axis.size),
+          );
           const kept = stores.get(first.stage) ?? [];
           kept.push({ value: first.value, access: accessOf(first.buffer, axesOf(first.stage)) });
           stores.set(first.stage, kept);
@@ -54,7 +57,11 @@ export function findKept(region: Region, scratch: (dtype: Dtype, shape: readonly
 
 const axesOf = (stage: Stage): readonly Axis[] => (stage.kind === 'cumulate' ? [stage.axis] : stage.axes);
 
-const accessOf = (buffer: Buffer, axes: readonly Axis[]): Access => ({ buffer, shape: buffer.shape, index: axes.map(axisAt) });
+const accessOf = (buffer: Buffer, axes: readonly Axis[]): Access => ({
+  buffer,
+  shape: buffer.shape,
+  index: axes.map(axisAt),
+});
 
 /** The expressions of a stage with something expensive in them. */
 function costlyOf(stage: Stage): ReadonlySet<Expression> {

@@ -11,10 +11,17 @@ import { emitScatter } from './scatter.ts';
 import { bind, type Kernel, newPlace, newScope, type Scope } from './scope.ts';
 
 /** A kernel for a segment inside `repeats`; undefined where there is nothing to do. */
-export function makeKernel(name: string, segment: Segment, repeats: readonly { readonly axis: Axis; readonly index: Register }[], capabilities: Capabilities): TileKernel | undefined {
+export function makeKernel(
+  name: string,
+  segment: Segment,
+  repeats: readonly { readonly axis: Axis; readonly index: Register }[],
+  capabilities: Capabilities,
+): TileKernel | undefined {
   const uses = buffersOf(segment);
   const memories = new Map<Buffer, Memory>();
-  [...uses].forEach(([buffer, access], at) => memories.set(buffer, parameter(`p${at}`, buffer.dtype, sizeOf(buffer.shape), access)));
+  [...uses].forEach(([buffer, access], at) =>
+    memories.set(buffer, parameter(`p${at}`, buffer.dtype, sizeOf(buffer.shape), access)),
+  );
   const scratches: Memory[] = [];
   let numbers = 0;
   const kernel: Kernel = {
@@ -36,7 +43,8 @@ export function makeKernel(name: string, segment: Segment, repeats: readonly { r
   };
   const item = register('item', 'index');
   let scope = newScope(kernel);
-  for (const { axis, index } of repeats) scope = bind(scope, axis, { kind: 'register', type: index.type, register: index });
+  for (const { axis, index } of repeats)
+    scope = bind(scope, axis, { kind: 'register', type: index.type, register: index });
   const at = { kind: 'register', type: item.type, register: item } as const;
   const grid = emit(scope, at, segment, capabilities);
   if (grid === 0) return undefined;
@@ -72,7 +80,10 @@ export function buffersOf(segment: Segment): ReadonlyMap<Buffer, Memory['access'
     uses.set(buffer, known === undefined || known === access ? access : 'read-write');
   };
   const stores = storesOf(segment);
-  const roots = [...rootsOf(segment), ...stores.flatMap((store) => store.access.index.flatMap((at) => (at.kind === 'computed' ? [at.value] : [])))];
+  const roots = [
+    ...rootsOf(segment),
+    ...stores.flatMap((store) => store.access.index.flatMap((at) => (at.kind === 'computed' ? [at.value] : []))),
+  ];
   walk(roots, (of) => {
     if (of.kind === 'load') note(of.access.buffer, 'read');
   });

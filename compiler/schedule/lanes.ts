@@ -8,7 +8,14 @@ import { bind, bindingOf, firstLanes, loop, name, type Scope, shift } from './sc
 export type Scopes = readonly Scope[];
 
 /** The vectors base, base + lanes, … of an axis, side by side. */
-export function vectorsAt(scope: Scope, axis: Axis, base: Operand, lanes: number, count: number, mask?: TileExpression): Scopes {
+export function vectorsAt(
+  scope: Scope,
+  axis: Axis,
+  base: Operand,
+  lanes: number,
+  count: number,
+  mask?: TileExpression,
+): Scopes {
   const first = bind(scope, axis, base, { lanes, mask });
   return Array.from({ length: count }, (_, at) => shift(first, axis, at * lanes));
 }
@@ -30,7 +37,13 @@ export function bindTogether(scopes: Scopes, inner: Scope, axis: Axis, at: Opera
  * Walks [0, size) of an axis: blocks of `count` vectors while they fit, then single vectors, then one with a mask.
  * `body` gets the vectors of one block.
  */
-export function vectorLoop(scope: Scope, axis: Axis, lanes: number, count: number, body: (vectors: Scopes) => void): void {
+export function vectorLoop(
+  scope: Scope,
+  axis: Axis,
+  lanes: number,
+  count: number,
+  body: (vectors: Scopes) => void,
+): void {
   if (lanes === 1) return loop(scope, 0, axis.size, 1, (inner, at) => body([bind(inner, axis, at)]));
   const block = lanes * count;
   const blocks = Math.floor(axis.size / block) * block;

@@ -5,7 +5,7 @@
  */
 import { axisAt } from '../loop/build.ts';
 import type { Access, Axis, Expression } from '../loop/loop.ts';
-import { add, cast, fma, index, less, lessEqual, min, mul, number, splat, sub } from '../tile/build.ts';
+import { add, cast, div, fma, index, less, lessEqual, min, mul, number, splat, sub } from '../tile/build.ts';
 import type { Register, TileExpression } from '../tile/tile.ts';
 import { isFloat } from '../types/dtype.ts';
 import { costOf, pointsOf } from './cost.ts';
@@ -44,15 +44,29 @@ interface Sums {
 }
 
 /** m and the local row axes. */
-export function bindRow(scope: Scope, { product, axes, mFrom }: Block, row: TileExpression): Scope {
-  return bind(bind(bind(bind(scope, product.m, add(mFrom, row)), axes.row, row), axes.rowTile, row), axes.rowLane, 0);
+export function bindRow(scope: Scope, { product, axes, mFrom, tiles }: Block, row: TileExpression): Scope {
+  return bind(
+    bind(bind(bind(scope, product.m, add(mFrom, row)), axes.row, row), axes.rowTile, div(row, tiles.rows)),
+    axes.rowLane,
+    0,
+  );
 }
 
 /** n and the local column axes, in lanes. */
-export function bindColumn(scope: Scope, { product, axes, nFrom, lanes }: Block, column: TileExpression, mask?: TileExpression): Scope {
-  const tiled = bind(scope, axes.columnTile, column);
+export function bindColumn(
+  scope: Scope,
+  { product, axes, nFrom, lanes, tiles }: Block,
+  column: TileExpression,
+  mask?: TileExpression,
+): Scope {
+  const tiled = bind(scope, axes.columnTile, div(column, tiles.vectors * lanes));
   const options = { lanes, mask };
-  return bind(bind(bind(tiled, product.n, add(nFrom, column), options), axes.column, column, options), axes.columnLane, 0, options);
+  return bind(
+    bind(bind(tiled, product.n, add(nFrom, column), options), axes.column, column, options),
+    axes.columnLane,
+    0,
+    options,
+  );
 }
 
 /** The scope some rows further down in the tile. */
@@ -60,11 +74,24 @@ export const shiftRow = (scope: Scope, { product, axes }: Block, rows: number): 
   [product.m, axes.row, axes.rowLane].reduce((inner, axis) => shift(inner, axis, rows), scope);
 
 /** The scope some vectors further along the tile. */
-export function shiftColumn(scope: Scope, { product, axes, lanes }: Block, vectors: number, mask: TileExpression | undefined): Scope {
-  return [product.n, axes.column, axes.columnLane].reduce((inner, axis) => shift(inner, axis, vectors * lanes, mask === undefined ? {} : { mask }), scope);
+export function shiftColumn(
+  scope: Scope,
+  { product, axes, lanes }: Block,
+  vectors: number,
+  mask: TileExpression | undefined,
+): Scope {
+  return [product.n, axes.column, axes.columnLane].reduce(
+    (inner, axis) => shift(inner, axis, vectors * lanes, mask === undefined ? {} : { mask }),
+    scope,
+  );
 }
 
-const columnAxes = ({ product, axes }: Block): readonly Axis[] => [product.n, axes.column, axes.columnTile, axes.columnLane];
+const columnAxes = ({ product, axes }: Block): readonly Axis[] => [
+  product.n,
+  axes.column,
+  axes.columnTile,
+  axes.columnLane,
+];
 
 /** Packs the operands for one run of the sum and multiplies them. */
 function emitRun(scope: Scope, block: Block, run: Run | undefined, sums: Sums): void {
@@ -72,11 +99,16 @@ function emitRun(scope: Scope, block: Block, run: Run | undefined, sums: Sums): 
   const left = block.tiles.packLeft ? packLeft(scope, block, run) : block.product.left;
   const width = block.tiles.vectors * block.lanes;
   loop(scope, 0, block.columns, width, (inner, column) =>
-    forRows(inner, block, (deep, row, rows) => emitTile(deep, block, run, { left, right, row, column, rows, sums })));
+    forRows(inner, block, (deep, row, rows) => emitTile(deep, block, run, { left, right, row, column, rows, sums })),
+  );
 }
 
 /** Tiles of whole rows, then the rest. */
-export function forRows(scope: Scope, block: Block, body: (inner: Scope, row: TileExpression, rows: number) => void): void {
+export function forRows(
+  scope: Scope,
+  block: Block,
+  body: (inner: Scope, row: TileExpression, rows: number) => void,
+): void {
   loop(scope, 0, block.wholeRows, block.tiles.rows, (inner, row) => body(inner, row, block.tiles.rows));
   if (block.restRows > 0) when(scope, block.hasRest, (inner) => body(inner, block.wholeRows, block.restRows));
 }
@@ -86,7 +118,8 @@ export function overSum(scopes: Scopes, block: Block, run: Run | undefined, body
   const { product, axes } = block;
   if (run === undefined) return loopTogether(scopes, product.k, body);
   loop(scopes[0], 0, run.length, 1, (inner, at) =>
-    body(bindTogether(bindTogether(scopes, inner, axes.position, at), inner, product.k[0], add(run.from, at))));
+    body(bindTogether(bindTogether(scopes, inner, axes.position, at), inner, product.k[0], add(run.from, at))),
+  );
 }
 
 interface Tile {
@@ -107,32 +140,52 @@ function emitTile(scope: Scope, block: Block, run: Run | undefined, tile: Tile):
   const rows: Scopes = Array.from({ length: tile.rows }, (_, row) => shiftRow(rowScope, block, row));
   const columns: Scopes = Array.from({ length: tiles.vectors }, (_, vector) => {
     const left = sub(sub(block.columns, tile.column), vector * lanes);
-    return shiftColumn(columnScope, block, vector, ragged ? name(scope.kernel, scope.place, firstLanes(left, lanes)) : undefined);
+    return shiftColumn(
+      columnScope,
+      block,
+      vector,
+      ragged ? name(scope.kernel, scope.place, firstLanes(left, lanes)) : undefined,
+    );
   });
   const points = rows.map((row) => columns.map((column) => adopt(row, column, columnAxes(block))));
   const { sums } = tile;
   const accumulators = points.map((row) => row.map(() => variable(scope, number(0, dtype, lanes))));
   const overTile = (body: (point: Scope, accumulator: Register) => void, place: Scope): void =>
-    points.forEach((row, r) => row.forEach((point, c) => body({ ...point, place: place.place, floor: place.floor }, accumulators[r][c])));
+    points.forEach((row, r) =>
+      row.forEach((point, c) => body({ ...point, place: place.place, floor: place.floor }, accumulators[r][c])),
+    );
   const waiting = sums.block;
   if (waiting !== undefined && run !== undefined)
     when(scope, run.resumes, (inner) =>
-      overTile((point, accumulator) => assign(point, accumulator, evaluate(point, { kind: 'load', dtype, access: waiting, guard: 'none' })), inner));
+      overTile(
+        (point, accumulator) =>
+          assign(point, accumulator, evaluate(point, { kind: 'load', dtype, access: waiting, guard: 'none' })),
+        inner,
+      ),
+    );
   overSum([...rows, ...columns], block, run, (inner) => {
-    const value = (at: Scope, of: Expression): TileExpression => name(at.kernel, at.place, splat(cast(evaluate(at, of), dtype), lanes));
+    const value = (at: Scope, of: Expression): TileExpression =>
+      name(at.kernel, at.place, splat(cast(evaluate(at, of), dtype), lanes));
     const vectors = inner.slice(tile.rows).map((at) => value(at, tile.right));
     inner.slice(0, tile.rows).forEach((at, row) => {
       const scalar = value(at, tile.left);
       vectors.forEach((vector, column) => {
         const register = accumulators[row][column];
-        assign(at, register, isFloat(dtype) ? fma(scalar, vector, read(register)) : add(mul(scalar, vector), read(register)));
+        assign(
+          at,
+          register,
+          isFloat(dtype) ? fma(scalar, vector, read(register)) : add(mul(scalar, vector), read(register)),
+        );
       });
     });
   });
-  const total = (point: Scope, accumulator: Register): TileExpression => name(point.kernel, point.place, read(accumulator));
-  const keep = (inner: Scope, to: Access): void => overTile((point, accumulator) => writeValue(point, to, total(point, accumulator)), inner);
+  const total = (point: Scope, accumulator: Register): TileExpression =>
+    name(point.kernel, point.place, read(accumulator));
+  const keep = (inner: Scope, to: Access): void =>
+    overTile((point, accumulator) => writeValue(point, to, total(point, accumulator)), inner);
   const finish = (inner: Scope): void => {
-    if (sums.tile === undefined) return overTile((point, accumulator) => epilogue(point, block, total(point, accumulator)), inner);
+    if (sums.tile === undefined)
+      return overTile((point, accumulator) => epilogue(point, block, total(point, accumulator)), inner);
     keep(inner, sums.tile);
     finishTile(inner, block, tile, sums.tile);
   };

@@ -39,7 +39,7 @@ export interface Block {
   readonly axes: LocalAxes;
 }
 
-/** Rows and columns counted from the start of the block, from the start of their tile, and the tile's own start. */
+/** Rows and columns counted from the start of the block, from the start of their tile, and the tile's number. */
 export interface LocalAxes {
   readonly row: Axis;
   readonly rowTile: Axis;
@@ -78,7 +78,10 @@ export interface Run {
 export function positionIn({ product, axes }: Block, run: Run | undefined): Affine {
   if (run !== undefined) return axisAt(axes.position);
   const strides = rowMajorStrides(product.k.map((axis) => axis.size));
-  return affine(product.k.map((axis, at) => ({ axis, scale: strides[at] })), 0);
+  return affine(
+    product.k.map((axis, at) => ({ axis, scale: strides[at] })),
+    0,
+  );
 }
 
 /** Do all loads that change along the axis go one element at a time? */

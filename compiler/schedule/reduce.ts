@@ -18,9 +18,15 @@ type Reduction = ReduceStage['results'][number];
 
 const ops: Record<Monoid, 'add' | 'mul' | 'max' | 'min'> = { sum: 'add', prod: 'mul', max: 'max', min: 'min' };
 
-export const combineWith = (monoid: Monoid, a: TileExpression, b: TileExpression): TileExpression => apply(ops[monoid], a, b);
+export const combineWith = (monoid: Monoid, a: TileExpression, b: TileExpression): TileExpression =>
+  apply(ops[monoid], a, b);
 
-const integerRange: Partial<Record<Dtype, readonly [number, number]>> = { i32: [-(2 ** 31), 2 ** 31 - 1], u32: [0, 2 ** 32 - 1], u8: [0, 255], bool: [0, 1] };
+const integerRange: Partial<Record<Dtype, readonly [number, number]>> = {
+  i32: [-(2 ** 31), 2 ** 31 - 1],
+  u32: [0, 2 ** 32 - 1],
+  u8: [0, 255],
+  bool: [0, 1],
+};
 
 /** The value that changes nothing. */
 export function identityOf(monoid: Monoid, dtype: Dtype): number {
@@ -33,7 +39,8 @@ export function identityOf(monoid: Monoid, dtype: Dtype): number {
 /** Half precision is accumulated in f32. */
 export const accumulatorDtype = (dtype: Dtype): Dtype => (dtype === 'f16' || dtype === 'bf16' ? 'f32' : dtype);
 
-const monoidOf = ({ monoid }: Reduction): Monoid => (monoid === 'argmax' ? 'max' : monoid === 'argmin' ? 'min' : monoid);
+const monoidOf = ({ monoid }: Reduction): Monoid =>
+  monoid === 'argmax' ? 'max' : monoid === 'argmin' ? 'min' : monoid;
 const isPositional = ({ monoid }: Reduction): boolean => monoid === 'argmax' || monoid === 'argmin';
 
 interface Accumulator {
@@ -50,13 +57,20 @@ function start(scope: Scope, of: Reduction, lanes: number): Accumulator {
   return isPositional(of) ? { value, position: variable(scope, number(0, 'i32', lanes)) } : { value };
 }
 
-function accumulate(scope: Scope, of: Reduction, into: Accumulator, position: Expression, mask: TileExpression | undefined): void {
+function accumulate(
+  scope: Scope,
+  of: Reduction,
+  into: Accumulator,
+  position: Expression,
+  mask: TileExpression | undefined,
+): void {
   const dtype = accumulatorDtype(of.value.dtype);
   const lanes = into.value.type.lanes;
   const value = splat(cast(evaluate(scope, of.value), dtype), lanes);
   const sofar = valueOf(into.value);
   if (into.position === undefined) {
-    const counted = mask === undefined ? value : where(mask, value, number(identityOf(monoidOf(of), dtype), dtype, lanes));
+    const counted =
+      mask === undefined ? value : where(mask, value, number(identityOf(monoidOf(of), dtype), dtype, lanes));
     return assign(scope, into.value, combineWith(monoidOf(of), sofar, counted));
   }
   const wins = monoidOf(of) === 'max' ? less(sofar, value) : less(value, sofar);
@@ -66,13 +80,23 @@ function accumulate(scope: Scope, of: Reduction, into: Accumulator, position: Ex
 }
 
 /** Several accumulators into one result, all lanes of it if `across`. */
-function finish(scope: Scope, of: Reduction, parts: readonly Accumulator[], across: boolean, last: number): TileExpression {
+function finish(
+  scope: Scope,
+  of: Reduction,
+  parts: readonly Accumulator[],
+  across: boolean,
+  last: number,
+): TileExpression {
   const monoid = monoidOf(of);
   const keep = (value: TileExpression): TileExpression => name(scope.kernel, scope.place, value);
-  const total = pairwise(parts.map((part) => valueOf(part.value)), (a, b) => keep(combineWith(monoid, a, b)));
+  const total = pairwise(
+    parts.map((part) => valueOf(part.value)),
+    (a, b) => keep(combineWith(monoid, a, b)),
+  );
   const whole = across ? keep(combine(monoid, total)) : total;
   if (!isPositional(of)) return keep(cast(whole, of.result.dtype));
-  if (!across && parts.length === 1 && parts[0].position !== undefined) return keep(cast(valueOf(parts[0].position), of.result.dtype));
+  if (!across && parts.length === 1 && parts[0].position !== undefined)
+    return keep(cast(valueOf(parts[0].position), of.result.dtype));
   const found = parts.map(({ value, position }) => {
     if (position === undefined) throw new Error('a positional reduction without positions');
     return keep(where(equal(valueOf(value), whole), valueOf(position), number(last, 'i32', position.type.lanes)));
@@ -90,7 +114,14 @@ function pairwise<T>(parts: readonly T[], join: (a: T, b: T) => T): T {
 /** Row-major position along the stage's axes. */
 function positionAlong(axes: readonly Axis[]): Expression {
   const strides = rowMajorStrides(axes.map((axis) => axis.size));
-  return { kind: 'coordinate', dtype: 'i32', value: affine(axes.map((axis, at) => ({ axis, scale: strides[at] })), 0) };
+  return {
+    kind: 'coordinate',
+    dtype: 'i32',
+    value: affine(
+      axes.map((axis, at) => ({ axis, scale: strides[at] })),
+      0,
+    ),
+  };
 }
 
 const pointsIn = (axes: readonly Axis[]): number => axes.reduce((points, axis) => points * axis.size, 1);
@@ -103,28 +134,56 @@ export function reduceKept(scopes: Scopes, stage: ReduceStage, lanes: number, ea
     inner.forEach((scope, at) => {
       stage.results.forEach((of, which) => accumulate(scope, of, parts[at][which], position, undefined));
       each(scope);
-    }));
+    }),
+  );
   return scopes.map((scope, at) =>
-    stage.results.reduce((bound, of, which) => bindResult(bound, of.result, finish(scope, of, [parts[at][which]], false, pointsIn(stage.axes) - 1)), scope));
+    stage.results.reduce(
+      (bound, of, which) =>
+        bindResult(bound, of.result, finish(scope, of, [parts[at][which]], false, pointsIn(stage.axes) - 1)),
+      scope,
+    ),
+  );
 }
 
 /** Lanes along one of the stage's own axes. `each` sees every vector once its values are there. */
-export function reduceAlong(scope: Scope, stage: ReduceStage, along: Axis, lanes: number, each: (vector: Scope) => void): Scope {
+export function reduceAlong(
+  scope: Scope,
+  stage: ReduceStage,
+  along: Axis,
+  lanes: number,
+  each: (vector: Scope) => void,
+): Scope {
   const position = positionAlong(stage.axes);
   const vectors = Math.floor(along.size / lanes);
   const work = costOf(stage.results.map((of) => of.value));
   // An addition takes four cycles; cheap values need four accumulators to keep up, dear ones hide it.
   const count = Math.min(Math.max(1, vectors), work <= 5 ? 4 : work <= 10 ? 2 : 1);
   const parts = Array.from({ length: count }, () => stage.results.map((of) => start(scope, of, lanes)));
-  loopAxes(scope, stage.axes.filter((axis) => axis !== along), (outer) =>
-    vectorLoop(outer, along, lanes, count, (inner) =>
-      inner.forEach((vector, at) => {
-        const { mask } = bindingOf(vector, along);
-        stage.results.forEach((of, which) => accumulate(vector, of, parts[at][which], position, mask));
-        each(vector);
-      })));
+  loopAxes(
+    scope,
+    stage.axes.filter((axis) => axis !== along),
+    (outer) =>
+      vectorLoop(outer, along, lanes, count, (inner) =>
+        inner.forEach((vector, at) => {
+          const { mask } = bindingOf(vector, along);
+          stage.results.forEach((of, which) => accumulate(vector, of, parts[at][which], position, mask));
+          each(vector);
+        }),
+      ),
+  );
   return stage.results.reduce(
-    (bound, of, which) => bindResult(bound, of.result, finish(scope, of, parts.map((part) => part[which]), true, pointsIn(stage.axes) - 1)),
+    (bound, of, which) =>
+      bindResult(
+        bound,
+        of.result,
+        finish(
+          scope,
+          of,
+          parts.map((part) => part[which]),
+          true,
+          pointsIn(stage.axes) - 1,
+        ),
+      ),
     scope,
   );
 }

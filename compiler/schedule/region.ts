@@ -28,7 +28,8 @@ interface Plan {
 
 /** Emits the body of a region's kernel; returns its grid. */
 export function emitRegion(scope: Scope, item: TileExpression, region: Region, capabilities: Capabilities): number {
-  if (region.stages.some((stage) => stage.kind === 'store' && pointsOf(stage.axes) === 0) && region.stages.length === 1) return 0;
+  if (region.stages.some((stage) => stage.kind === 'store' && pointsOf(stage.axes) === 0) && region.stages.length === 1)
+    return 0;
   const plan = choosePlan(region, capabilities.vectorLanes);
   if (plan.kept !== undefined) return emitKept(scope, item, region, plan, plan.kept, capabilities.vectorLanes);
   const keeping = findKept(region, scope.kernel.scratch);
@@ -36,7 +37,8 @@ export function emitRegion(scope: Scope, item: TileExpression, region: Region, c
   const units = pointsOf(region.axes);
   const grid = deal(units, itemsFor(plan.cycles, units));
   forUnits(scope, item, units, grid, (inner, unit) =>
-    emitStages([bindPosition(inner, region.axes, unit)], region, plan, keeping, capabilities.vectorLanes, 1));
+    emitStages([bindPosition(inner, region.axes, unit)], region, plan, keeping, capabilities.vectorLanes, 1),
+  );
   return grid.items;
 }
 
@@ -59,7 +61,8 @@ function choosePlan(region: Region, lanes: number): Plan {
     const candidates = lanes > 1 && of.stage.kind !== 'cumulate' ? of.stage.axes : [];
     for (const axis of candidates) {
       // Combining the lanes at the end takes about as long as a handful of vectors.
-      const overhead = of.stage.kind === 'reduce' ? (12 * of.stage.results.length * of.points) / pointsOf(of.stage.axes) : 0;
+      const overhead =
+        of.stage.kind === 'reduce' ? (12 * of.stage.results.length * of.points) / pointsOf(of.stage.axes) : 0;
       const candidate = price(of, axis) + overhead;
       if (candidate >= best) continue;
       best = candidate;
@@ -95,7 +98,9 @@ function nextRow(region: Region, along: ReadonlyMap<Stage, Axis>): Plan['ahead']
 /** Blocks of vectors along a kept axis; several vectors side by side where each carries a sum through a loop. */
 function emitKept(scope: Scope, item: TileExpression, region: Region, plan: Plan, kept: Axis, lanes: number): number {
   const outer = region.axes.filter((axis) => axis !== kept);
-  const sums = region.stages.some((stage) => stage.kind === 'reduce' && costOf(stage.results.map((of) => of.value)) <= 12);
+  const sums = region.stages.some(
+    (stage) => stage.kind === 'reduce' && costOf(stage.results.map((of) => of.value)) <= 12,
+  );
   const count = sums ? Math.min(4, Math.max(1, Math.floor(kept.size / lanes))) : 1;
   const block = lanes * count;
   const blocks = Math.floor(kept.size / block);
@@ -110,9 +115,13 @@ function emitKept(scope: Scope, item: TileExpression, region: Region, plan: Plan
     const chunk = name(inner.kernel, inner.place, rem(unit, chunks));
     const point = bindPosition(inner, outer, name(inner.kernel, inner.place, div(unit, chunks)));
     const from = name(inner.kernel, inner.place, mul(chunk, perChunk * block));
-    const to = chunks * perChunk === blocks ? add(from, perChunk * block) : min(add(from, perChunk * block), blocks * block);
-    loop(point, from, chunks === 1 ? expression(blocks * block) : to, block, (body, at) => stages(vectorsAt(body, kept, at, lanes, count)));
-    if (blocks * block < kept.size) when(point, equal(chunk, chunks - 1), (last) => rest(last, kept, lanes, blocks * block, stages));
+    const to =
+      chunks * perChunk === blocks ? add(from, perChunk * block) : min(add(from, perChunk * block), blocks * block);
+    loop(point, from, chunks === 1 ? expression(blocks * block) : to, block, (body, at) =>
+      stages(vectorsAt(body, kept, at, lanes, count)),
+    );
+    if (blocks * block < kept.size)
+      when(point, equal(chunk, chunks - 1), (last) => rest(last, kept, lanes, blocks * block, stages));
   });
   return grid.items;
 }
@@ -125,17 +134,26 @@ function emitStages(scopes: Scopes, region: Region, plan: Plan, keeping: Keeping
     const ahead = stage === plan.ahead?.stage ? plan.ahead : undefined;
     const each = (vector: Scope): void => {
       for (const access of ahead?.accesses ?? []) prefetch(shift(vector, region.axes[0], 1), access);
-      for (const { value, access } of keeping.stores.get(stage) ?? []) writeValue(vector, access, evaluate(vector, value));
+      for (const { value, access } of keeping.stores.get(stage) ?? [])
+        writeValue(vector, access, evaluate(vector, value));
     };
     switch (stage.kind) {
       case 'reduce':
-        current = along === undefined ? reduceKept(current, stage, width, each) : [reduceAlong(current[0], stage, along, lanes, each)];
+        current =
+          along === undefined
+            ? reduceKept(current, stage, width, each)
+            : [reduceAlong(current[0], stage, along, lanes, each)];
         break;
       case 'store':
-        if (along === undefined) loopTogether(current, stage.axes, (inner) => inner.forEach((scope) => write(scope, stage.stores)));
+        if (along === undefined)
+          loopTogether(current, stage.axes, (inner) => inner.forEach((scope) => write(scope, stage.stores)));
         else
-          loopAxes(current[0], stage.axes.filter((axis) => axis !== along), (outer) =>
-            vectorLoop(outer, along, lanes, 1, (vectors) => vectors.forEach((vector) => write(vector, stage.stores))));
+          loopAxes(
+            current[0],
+            stage.axes.filter((axis) => axis !== along),
+            (outer) =>
+              vectorLoop(outer, along, lanes, 1, (vectors) => vectors.forEach((vector) => write(vector, stage.stores))),
+          );
         break;
       case 'cumulate':
         cumulate(current, stage, width);

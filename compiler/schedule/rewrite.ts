@@ -51,7 +51,11 @@ export function rewriter(rules: Rules): Rewriter {
 export function rewriteStage(stage: Stage, to: Rewriter, axes: (of: readonly Axis[]) => readonly Axis[]): Stage {
   switch (stage.kind) {
     case 'reduce':
-      return { ...stage, axes: axes(stage.axes), results: stage.results.map((of) => ({ ...of, value: to.expression(of.value) })) };
+      return {
+        ...stage,
+        axes: axes(stage.axes),
+        results: stage.results.map((of) => ({ ...of, value: to.expression(of.value) })),
+      };
     case 'store':
       return { ...stage, axes: axes(stage.axes), stores: stage.stores.map(to.store) };
     case 'cumulate':
@@ -79,7 +83,9 @@ export function rootsOf(segment: Segment): readonly Expression[] {
 export const storesOf = (segment: Segment): readonly Store[] =>
   segment.kind === 'region'
     ? segment.stages.flatMap((stage) => (stage.kind === 'reduce' ? [] : stage.stores))
-    : segment.kind === 'contraction' ? segment.stores : [];
+    : segment.kind === 'contraction'
+      ? segment.stores
+      : [];
 
 /** Calls `visit` once for every expression below the roots, operands first. */
 export function walk(roots: readonly Expression[], visit: (of: Expression) => void): void {

@@ -20,7 +20,10 @@ export function emitScatter(scope: Scope, item: TileExpression, scatter: Scatter
   const outer = [...scatter.batch, ...scatter.rest.slice(0, -1)];
   const points = pointsOf(outer);
   const vectors = columns === undefined ? 1 : Math.max(1, Math.floor(columns.size / lanes));
-  const wanted = itemsFor(points * vectors * pointsOf(scatter.walk) * (6 + costOf([scatter.id, scatter.value])), points * vectors);
+  const wanted = itemsFor(
+    points * vectors * pointsOf(scatter.walk) * (6 + costOf([scatter.id, scatter.value])),
+    points * vectors,
+  );
   const perChunk = Math.max(1, Math.ceil(vectors / Math.ceil(wanted / points)));
   const chunks = Math.ceil(vectors / perChunk);
   const grid = deal(points * chunks, wanted);
@@ -34,16 +37,25 @@ export function emitScatter(scope: Scope, item: TileExpression, scatter: Scatter
       const whole = Math.floor(columns.size / lanes) * lanes;
       const to = chunks === 1 ? expression(whole) : min(add(from, perChunk * lanes), whole);
       loop(at, from, to, lanes, (deep, base) => vectorsAt(deep, columns, base, lanes, 1).forEach(body));
-      if (whole < columns.size) when(at, equal(chunk, chunks - 1), (last) => rest(last, columns, lanes, whole, ([vector]) => body(vector)));
+      if (whole < columns.size)
+        when(at, equal(chunk, chunks - 1), (last) => rest(last, columns, lanes, whole, ([vector]) => body(vector)));
     };
     loop(point, 0, target.row.size, 1, (row, at) =>
-      strip(bind(row, target.row, at), (vector) => writeValue(vector, target.access, number(0, scatter.target.dtype))));
+      strip(bind(row, target.row, at), (vector) => writeValue(vector, target.access, number(0, scatter.target.dtype))),
+    );
     loopAxes(point, scatter.walk, (walked) => {
       const id = cast(evaluate(walked, scatter.id), 'i32');
-      const inside = name(walked.kernel, walked.place, and(lessEqual(number(0, 'i32'), id), less(id, number(target.row.size, 'i32'))));
+      const inside = name(
+        walked.kernel,
+        walked.place,
+        and(lessEqual(number(0, 'i32'), id), less(id, number(target.row.size, 'i32'))),
+      );
       walked.place.statements.push({ kind: 'flag', condition: name(walked.kernel, walked.place, not(inside)) });
       when(walked, inside, (row) =>
-        strip(bind(row, target.row, cast(id, 'index')), (vector) => write(vector, [{ access: target.access, value: target.sum }])));
+        strip(bind(row, target.row, cast(id, 'index')), (vector) =>
+          write(vector, [{ access: target.access, value: target.sum }]),
+        ),
+      );
     });
   });
   return grid.items;
@@ -59,6 +71,14 @@ interface Target {
 
 function targetOf(scatter: Scatter): Target {
   const row: Axis = { name: 'row', size: scatter.shape[scatter.batch.length] };
-  const access: Access = { buffer: scatter.target, shape: scatter.shape, index: [...scatter.batch, row, ...scatter.rest].map(axisAt) };
-  return { row, access, sum: apply('add', { kind: 'load', dtype: scatter.target.dtype, access, guard: 'none' }, scatter.value) };
+  const access: Access = {
+    buffer: scatter.target,
+    shape: scatter.shape,
+    index: [...scatter.batch, row, ...scatter.rest].map(axisAt),
+  };
+  return {
+    row,
+    access,
+    sum: apply('add', { kind: 'load', dtype: scatter.target.dtype, access, guard: 'none' }, scatter.value),
+  };
 }

@@ -44,20 +44,34 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
       const body = step.body.flatMap((inner) => stepsOf(inner, [...repeats, { axis: step.axis, index }]));
       return [{ kind: 'repeat', index, trips: step.axis.size, reverse: step.reverse, body }];
     }
-    return step.segments.flatMap((segment) => splitReductions(simplify(segment), capabilities.vectorLanes, temporary)).flatMap((segment): TileStep[] => {
-      const simple = simplify(segment);
-      const key = segmentKey(simple, repeats.map(({ axis }) => axis), numbers);
-      if (!made.has(key)) {
-        const inside = repeats.map(({ axis, index }): Repeated => ({ axis, index: register(index.name, 'index') }));
-        made.set(key, makeKernel(named(step.name), simple, inside, capabilities));
-      }
-      const kernel = made.get(key);
-      const names = [...buffersOf(simple).keys()].map((buffer) => buffer.name);
-      return kernel === undefined ? [] : [{ kind: 'launch', kernel, buffers: names, arguments: repeats.map(({ index }) => index) }];
-    });
+    return step.segments
+      .flatMap((segment) => splitReductions(simplify(segment), capabilities.vectorLanes, temporary))
+      .flatMap((segment): TileStep[] => {
+        const simple = simplify(segment);
+        const key = segmentKey(
+          simple,
+          repeats.map(({ axis }) => axis),
+          numbers,
+        );
+        if (!made.has(key)) {
+          const inside = repeats.map(({ axis, index }): Repeated => ({ axis, index: register(index.name, 'index') }));
+          made.set(key, makeKernel(named(step.name), simple, inside, capabilities));
+        }
+        const kernel = made.get(key);
+        const names = [...buffersOf(simple).keys()].map((buffer) => buffer.name);
+        return kernel === undefined
+          ? []
+          : [{ kind: 'launch', kernel, buffers: names, arguments: repeats.map(({ index }) => index) }];
+      });
   };
   const steps = program.steps.flatMap((step) => stepsOf(step, []));
   return { name: program.name, buffers: buffers.map(placed), arena: 0, steps };
 }
 
-const placed = ({ name, role, dtype, shape, data }: Buffer): TileBuffer => ({ name, role, dtype, shape, ...(data && { data }) });
+const placed = ({ name, role, dtype, shape, data }: Buffer): TileBuffer => ({
+  name,
+  role,
+  dtype,
+  shape,
+  ...(data && { data }),
+});

@@ -64,7 +64,12 @@ export interface Scope {
 
 export const newPlace = (depth: number): Place => ({ statements: [], depth, values: new Map(), sums: new Map() });
 
-export const newScope = (kernel: Kernel): Scope => ({ kernel, place: kernel.root, axes: new Map(), results: new Map() });
+export const newScope = (kernel: Kernel): Scope => ({
+  kernel,
+  place: kernel.root,
+  axes: new Map(),
+  results: new Map(),
+});
 
 /** Names a value at a place; constants and registers stay as they are. */
 export function name(kernel: Kernel, place: Place, value: TileExpression): TileExpression {
@@ -84,7 +89,15 @@ export interface BindOptions {
 export function bind(scope: Scope, axis: Axis, base: Operand, options: BindOptions = {}): Scope {
   const id = scope.kernel.next();
   const value = name(scope.kernel, scope.place, expression(base));
-  const binding: Binding = { id, root: id, place: scope.place, base: value, plus: options.plus ?? 0, lanes: options.lanes ?? 1, mask: options.mask };
+  const binding: Binding = {
+    id,
+    root: id,
+    place: scope.place,
+    base: value,
+    plus: options.plus ?? 0,
+    lanes: options.lanes ?? 1,
+    mask: options.mask,
+  };
   return { ...scope, axes: new Map(scope.axes).set(axis, binding) };
 }
 
@@ -92,7 +105,13 @@ export function bind(scope: Scope, axis: Axis, base: Operand, options: BindOptio
 export function shift(scope: Scope, axis: Axis, plus: number, options: Omit<BindOptions, 'plus'> = {}): Scope {
   const known = bindingOf(scope, axis);
   if (plus === 0 && options.lanes === undefined && options.mask === undefined) return scope;
-  const binding: Binding = { ...known, id: scope.kernel.next(), plus: known.plus + plus, lanes: options.lanes ?? known.lanes, mask: options.mask ?? known.mask };
+  const binding: Binding = {
+    ...known,
+    id: scope.kernel.next(),
+    plus: known.plus + plus,
+    lanes: options.lanes ?? known.lanes,
+    mask: options.mask ?? known.mask,
+  };
   return { ...scope, axes: new Map(scope.axes).set(axis, binding) };
 }
 
@@ -116,7 +135,13 @@ export function bindResult(scope: Scope, result: Result, value: TileExpression):
 }
 
 /** for i = from; i < to; i += step, with its own place. Unrolled where it is known to run once or never. */
-export function loop(scope: Scope, from: Operand, to: Operand, step: number, body: (inner: Scope, at: TileExpression) => void): void {
+export function loop(
+  scope: Scope,
+  from: Operand,
+  to: Operand,
+  step: number,
+  body: (inner: Scope, at: TileExpression) => void,
+): void {
   const start = expression(from);
   const end = expression(to);
   if (start.kind === 'number' && end.kind === 'number') {
@@ -126,7 +151,14 @@ export function loop(scope: Scope, from: Operand, to: Operand, step: number, bod
   const counter = register(`i${scope.kernel.next()}`, 'index');
   const place = newPlace(scope.place.depth + 1);
   body({ ...scope, place }, read(counter));
-  scope.place.statements.push({ kind: 'for', index: counter, from: name(scope.kernel, scope.place, start), to: name(scope.kernel, scope.place, end), step, body: place.statements });
+  scope.place.statements.push({
+    kind: 'for',
+    index: counter,
+    from: name(scope.kernel, scope.place, start),
+    to: name(scope.kernel, scope.place, end),
+    step,
+    body: place.statements,
+  });
 }
 
 /** Loops over whole axes, the last one innermost. */
@@ -137,7 +169,12 @@ export function loopAxes(scope: Scope, axes: readonly Axis[], body: (inner: Scop
 }
 
 /** if (condition) body else otherwise, each with its own place. */
-export function when(scope: Scope, condition: TileExpression, body: (inner: Scope) => void, otherwise: (inner: Scope) => void = () => {}): void {
+export function when(
+  scope: Scope,
+  condition: TileExpression,
+  body: (inner: Scope) => void,
+  otherwise: (inner: Scope) => void = () => {},
+): void {
   if (condition.kind === 'number') return condition.value !== 0 ? body(scope) : otherwise(scope);
   const then = newPlace(scope.place.depth + 1);
   body({ ...scope, place: then, floor: then });
@@ -160,12 +197,19 @@ export const assign = (scope: Scope, to: Register, value: TileExpression): void 
 /** Lanes 0 … count-1 are true. */
 export const firstLanes = (count: Operand, lanes: number): TileExpression => {
   const bound = expression(count);
-  const limit: TileExpression = bound.kind === 'number' ? { kind: 'number', type: { dtype: 'i32', lanes: 1 }, value: bound.value } : { kind: 'cast', type: { dtype: 'i32', lanes: 1 }, operand: bound };
+  const limit: TileExpression =
+    bound.kind === 'number'
+      ? { kind: 'number', type: { dtype: 'i32', lanes: 1 }, value: bound.value }
+      : { kind: 'cast', type: { dtype: 'i32', lanes: 1 }, operand: bound };
   return less(ramp('i32', lanes), splat(limit, lanes));
 };
 
 /** base + Σ scale·axis as index arithmetic, each part summed where it is first known; and the step between lanes. */
-export function sumOf(scope: Scope, terms: readonly { readonly axis: Axis; readonly scale: number }[], offset: number): { readonly at: TileExpression; readonly stride: number; readonly binding?: Binding } {
+export function sumOf(
+  scope: Scope,
+  terms: readonly { readonly axis: Axis; readonly scale: number }[],
+  offset: number,
+): { readonly at: TileExpression; readonly stride: number; readonly binding?: Binding } {
   const parts = terms.map(({ axis, scale }) => ({ scale, binding: bindingOf(scope, axis) }));
   parts.sort((a, b) => a.binding.place.depth - b.binding.place.depth || a.binding.root - b.binding.root);
   let constant = offset;
@@ -189,4 +233,3 @@ export function sumOf(scope: Scope, terms: readonly { readonly axis: Axis; reado
   });
   return { at: add(sum, constant), stride, binding: lane };
 }
-

@@ -8,7 +8,11 @@ import type { Access, Axis, Coordinate, Segment, Stage } from '../loop/loop.ts';
 import { affinesOf, rewriter, type Rewriter, rewriteStage } from './rewrite.ts';
 
 export function simplify(segment: Segment): Segment {
-  const flat = rewriteSegment(segment, rewriter({ affine: (at) => affine(at.terms, at.offset, at.divisor), access: flatten }), (axes) => axes);
+  const flat = rewriteSegment(
+    segment,
+    rewriter({ affine: (at) => affine(at.terms, at.offset, at.divisor), access: flatten }),
+    (axes) => axes,
+  );
   return mergeAxes(dropUnitAxes(flat));
 }
 
@@ -22,7 +26,13 @@ function flatten(access: Access, inside: boolean): Access {
     const free = at.kind === 'affine' && at.divisor === 1 && (inside || isInside(at, size));
     const last = index[index.length - 1];
     if (free && open && last !== undefined && last.kind === 'affine') {
-      index[index.length - 1] = combine([{ at: last, scale: size }, { at, scale: 1 }], 0);
+      index[index.length - 1] = combine(
+        [
+          { at: last, scale: size },
+          { at, scale: 1 },
+        ],
+        0,
+      );
       shape[shape.length - 1] *= size;
     } else {
       index.push(at);
@@ -39,14 +49,26 @@ const longer = (axes: readonly Axis[]): readonly Axis[] => axes.filter((axis) =>
 function dropUnitAxes(segment: Segment): Segment {
   switch (segment.kind) {
     case 'region':
-      return { ...segment, axes: longer(segment.axes), stages: segment.stages.map((stage) => (stage.kind === 'cumulate' ? stage : { ...stage, axes: longer(stage.axes) })) };
+      return {
+        ...segment,
+        axes: longer(segment.axes),
+        stages: segment.stages.map((stage) =>
+          stage.kind === 'cumulate' ? stage : { ...stage, axes: longer(stage.axes) },
+        ),
+      };
     case 'contraction':
       return { ...segment, axes: longer(segment.axes), reduce: longer(segment.reduce) };
     case 'scatter': {
       const size = segment.shape[segment.batch.length];
       const batch = longer(segment.batch);
       const rest = longer(segment.rest);
-      return { ...segment, batch, walk: longer(segment.walk), rest, shape: [...batch.map((axis) => axis.size), size, ...rest.map((axis) => axis.size)] };
+      return {
+        ...segment,
+        batch,
+        walk: longer(segment.walk),
+        rest,
+        shape: [...batch.map((axis) => axis.size), size, ...rest.map((axis) => axis.size)],
+      };
     }
   }
 }
@@ -54,14 +76,37 @@ function dropUnitAxes(segment: Segment): Segment {
 function rewriteSegment(segment: Segment, to: Rewriter, axes: (of: readonly Axis[]) => readonly Axis[]): Segment {
   switch (segment.kind) {
     case 'region':
-      return { ...segment, axes: axes(segment.axes), stages: segment.stages.map((stage) => rewriteStage(stage, to, axes)) };
+      return {
+        ...segment,
+        axes: axes(segment.axes),
+        stages: segment.stages.map((stage) => rewriteStage(stage, to, axes)),
+      };
     case 'contraction':
-      return { ...segment, axes: axes(segment.axes), reduce: axes(segment.reduce), left: to.expression(segment.left), right: to.expression(segment.right), stores: segment.stores.map(to.store) };
+      return {
+        ...segment,
+        axes: axes(segment.axes),
+        reduce: axes(segment.reduce),
+        left: to.expression(segment.left),
+        right: to.expression(segment.right),
+        stores: segment.stores.map(to.store),
+      };
     case 'scatter': {
       const batch = axes(segment.batch);
       const rest = axes(segment.rest);
-      const shape = [...batch.map((axis) => axis.size), segment.shape[segment.batch.length], ...rest.map((axis) => axis.size)];
-      return { ...segment, batch, walk: axes(segment.walk), rest, shape, id: to.expression(segment.id), value: to.expression(segment.value) };
+      const shape = [
+        ...batch.map((axis) => axis.size),
+        segment.shape[segment.batch.length],
+        ...rest.map((axis) => axis.size),
+      ];
+      return {
+        ...segment,
+        batch,
+        walk: axes(segment.walk),
+        rest,
+        shape,
+        id: to.expression(segment.id),
+        value: to.expression(segment.value),
+      };
     }
   }
 }
@@ -77,7 +122,10 @@ function groupsOf(segment: Segment): readonly Group[] {
     case 'region':
       return [{ axes: segment.axes, ordered: false }, ...segment.stages.flatMap(stageGroup)];
     case 'contraction':
-      return [{ axes: segment.axes, ordered: false }, { axes: segment.reduce, ordered: false }];
+      return [
+        { axes: segment.axes, ordered: false },
+        { axes: segment.reduce, ordered: false },
+      ];
     case 'scatter':
       return [segment.batch, segment.walk, segment.rest].map((axes) => ({ axes, ordered: true }));
   }
@@ -85,7 +133,8 @@ function groupsOf(segment: Segment): readonly Group[] {
 
 function stageGroup(stage: Stage): readonly Group[] {
   if (stage.kind === 'cumulate') return [{ axes: [stage.axis], ordered: true }];
-  const positional = stage.kind === 'reduce' && stage.results.some(({ monoid }) => monoid === 'argmax' || monoid === 'argmin');
+  const positional =
+    stage.kind === 'reduce' && stage.results.some(({ monoid }) => monoid === 'argmax' || monoid === 'argmin');
   return [{ axes: stage.axes, ordered: positional }];
 }
 
@@ -100,7 +149,8 @@ function mergeAxes(segment: Segment): Segment {
         const outer = axes[first];
         const inner = axes[second];
         if (groups.some((group) => group.axes.includes(outer) !== group.axes.includes(inner))) continue;
-        if (affines.every((at) => scaleOf(at, outer) === scaleOf(at, inner) * inner.size)) return mergeAxes(mergePair(segment, outer, inner));
+        if (affines.every((at) => scaleOf(at, outer) === scaleOf(at, inner) * inner.size))
+          return mergeAxes(mergePair(segment, outer, inner));
       }
   return segment;
 }
@@ -112,9 +162,13 @@ function mergePair(segment: Segment, outer: Axis, inner: Axis): Segment {
   const to = rewriter({
     affine: (at) => {
       if (scaleOf(at, inner) === 0) return at;
-      const terms = at.terms.filter((term) => term.axis !== outer).map((term) => (term.axis === inner ? { axis: merged, scale: term.scale } : term));
+      const terms = at.terms
+        .filter((term) => term.axis !== outer)
+        .map((term) => (term.axis === inner ? { axis: merged, scale: term.scale } : term));
       return { ...at, terms };
     },
   });
-  return rewriteSegment(segment, to, (axes) => axes.filter((axis) => axis !== outer).map((axis) => (axis === inner ? merged : axis)));
+  return rewriteSegment(segment, to, (axes) =>
+    axes.filter((axis) => axis !== outer).map((axis) => (axis === inner ? merged : axis)),
+  );
 }

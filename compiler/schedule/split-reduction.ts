@@ -78,18 +78,32 @@ export function cutAxis(axes: readonly Axis[], parts: number): Cut {
       break;
     }
   const size = Math.ceil(axis.size / count);
-  return { axis, part: { name: `${axis.name}_part`, size: Math.ceil(axis.size / size) }, inner: { name: `${axis.name}_in`, size } };
+  return {
+    axis,
+    part: { name: `${axis.name}_part`, size: Math.ceil(axis.size / size) },
+    inner: { name: `${axis.name}_in`, size },
+  };
 }
 
 /** The expression with the cut axis spelled part·size + inner; `outside` where that is beyond the axis' end. */
 function within(cut: Cut, of: Expression, outside: number): Expression {
-  const position = combine([{ at: axisAt(cut.part), scale: cut.inner.size }, { at: axisAt(cut.inner), scale: 1 }], 0);
+  const position = combine(
+    [
+      { at: axisAt(cut.part), scale: cut.inner.size },
+      { at: axisAt(cut.inner), scale: 1 },
+    ],
+    0,
+  );
   const moved = rewriter({
     affine: (at) => {
       const scale = at.terms.find((term) => term.axis === cut.axis)?.scale ?? 0;
       if (scale === 0) return at;
       const terms = at.terms.filter((term) => term.axis !== cut.axis);
-      return affine([...terms, { axis: cut.part, scale: scale * cut.inner.size }, { axis: cut.inner, scale }], at.offset, at.divisor);
+      return affine(
+        [...terms, { axis: cut.part, scale: scale * cut.inner.size }, { axis: cut.inner, scale }],
+        at.offset,
+        at.divisor,
+      );
     },
   }).expression(of);
   if (cut.part.size * cut.inner.size === cut.axis.size) return moved;
@@ -119,14 +133,23 @@ function splitRegion(region: Region, lanes: number, temporary: NewTemporary): re
     axes: [cut.part, ...region.axes],
     stages: [
       { kind: 'reduce', axes: inner, results: parts },
-      { kind: 'store', axes: [], stores: parts.map(({ result }, which) => ({ access: access(partials[which]), value: { kind: 'result', dtype: result.dtype, of: result } })) },
+      {
+        kind: 'store',
+        axes: [],
+        stores: parts.map(({ result }, which) => ({
+          access: access(partials[which]),
+          value: { kind: 'result', dtype: result.dtype, of: result },
+        })),
+      },
     ],
   };
   const second: Stage = {
     kind: 'reduce',
     axes: [cut.part],
     results: stage.results.map(({ result, monoid }, which) => ({
-      result, monoid, value: { kind: 'load', dtype: partials[which].dtype, access: access(partials[which]), guard: 'none' },
+      result,
+      monoid,
+      value: { kind: 'load', dtype: partials[which].dtype, access: access(partials[which]), guard: 'none' },
     })),
   };
   return [first, ...splitRegion({ ...region, stages: [second, ...region.stages.slice(1)] }, lanes, temporary)];
@@ -137,15 +160,21 @@ function splitLater(region: Region, at: number, lanes: number, temporary: NewTem
   const before = region.stages.slice(0, at);
   const results = before.flatMap((stage) => (stage.kind === 'reduce' ? stage.results.map((of) => of.result) : []));
   const shape = region.axes.map((axis) => axis.size);
-  const handed = new Map(results.map((result): [typeof result, Access] => {
-    const buffer = temporary(result.dtype, shape);
-    return [result, { buffer, shape, index: region.axes.map(axisAt) }];
+  const handed = new Map(
+    results.map((result): [typeof result, Access] => {
+      const buffer = temporary(result.dtype, shape);
+      return [result, { buffer, shape, index: region.axes.map(axisAt) }];
+    }),
+  );
+  const stores = [...handed].map(([result, access]) => ({
+    access,
+    value: { kind: 'result', dtype: result.dtype, of: result } as const,
   }));
-  const stores = [...handed].map(([result, access]) => ({ access, value: { kind: 'result', dtype: result.dtype, of: result } as const }));
   const first: Region = { ...region, stages: [...before, { kind: 'store', axes: [], stores }] };
   const replace = (of: Expression): Expression => replaceResults(of, handed);
   const after = region.stages.slice(at).map((stage): Stage => {
-    if (stage.kind === 'reduce') return { ...stage, results: stage.results.map((of) => ({ ...of, value: replace(of.value) })) };
+    if (stage.kind === 'reduce')
+      return { ...stage, results: stage.results.map((of) => ({ ...of, value: replace(of.value) })) };
     const stores = stage.stores.map((store) => ({ ...store, value: replace(store.value) }));
     return stage.kind === 'cumulate' ? { ...stage, value: replace(stage.value), stores } : { ...stage, stores };
   });
@@ -162,14 +191,23 @@ function replaceResults(root: Expression, by: ReadonlyMap<object, Access>): Expr
     if (access !== undefined) made = { kind: 'load', dtype: of.dtype, access, guard: 'none' };
     else if (of.kind === 'apply') made = { ...of, operands: of.operands.map(replace) };
     else if (of.kind === 'load' && of.access.index.some((at) => at.kind === 'computed'))
-      made = { ...of, access: { ...of.access, index: of.access.index.map((at) => (at.kind === 'computed' ? { kind: 'computed', value: replace(at.value) } : at)) } };
+      made = {
+        ...of,
+        access: {
+          ...of.access,
+          index: of.access.index.map((at) =>
+            at.kind === 'computed' ? { kind: 'computed', value: replace(at.value) } : at,
+          ),
+        },
+      };
     done.set(of, made);
     return made;
   };
   return replace(root);
 }
 
-const positional = (stage: ReduceStage): boolean => stage.results.some(({ monoid }) => monoid === 'argmax' || monoid === 'argmin');
+const positional = (stage: ReduceStage): boolean =>
+  stage.results.some(({ monoid }) => monoid === 'argmax' || monoid === 'argmin');
 
 const cyclesOf = (stage: ReduceStage, points: number, lanes: number): number =>
   (points * pointsOf(stage.axes) * (1 + costOf(stage.results.map((of) => of.value)))) / lanes;
@@ -186,4 +224,3 @@ function worthCutting(stage: ReduceStage, points: number, lanes: number): boolea
   const cycles = cyclesOf(stage, points, lanes);
   return cycles > 100_000 && unitsOf(points, lanes) < 8 && partsFor(stage, points, lanes) > 1;
 }
-

@@ -4,7 +4,15 @@ import { parseLoop } from '../../compiler/loop/parse.ts';
 import { expectScheduled, scheduled } from './support.ts';
 
 /** out[i, j] = Σ l·r in the layout asked for, with an epilogue. */
-function matmul(m: number, n: number, k: number, layout: 'AB' | 'ABt' | 'AtB', left = '', right = '', epilogue = 's'): string {
+function matmul(
+  m: number,
+  n: number,
+  k: number,
+  layout: 'AB' | 'ABt' | 'AtB',
+  left = '',
+  right = '',
+  epilogue = 's',
+): string {
   const [leftShape, leftIndex] = layout === 'AtB' ? [`${k}, ${m}`, 'k, i'] : [`${m}, ${k}`, 'i, k'];
   const [rightShape, rightIndex] = layout === 'ABt' ? [`${n}, ${k}`, 'j, k'] : [`${k}, ${n}`, 'k, j'];
   return `program p {
@@ -22,13 +30,22 @@ function matmul(m: number, n: number, k: number, layout: 'AB' | 'ABt' | 'AtB', l
 }
 
 describe('matrix products', () => {
-  const shapes: [number, number, number][] = [[1, 1, 4], [3, 17, 5], [33, 33, 33], [1, 64, 20], [64, 1, 20], [27, 49, 7], [13, 10, 64]];
+  const shapes: [number, number, number][] = [
+    [1, 1, 4],
+    [3, 17, 5],
+    [33, 33, 33],
+    [1, 64, 20],
+    [64, 1, 20],
+    [27, 49, 7],
+    [13, 10, 64],
+  ];
   test.each(shapes)('%i × %i over %i', (m, n, k) => {
     for (const layout of ['AB', 'ABt', 'AtB'] as const) expectScheduled(matmul(m, n, k, layout));
   });
 
   test('long sums are cut in runs, large results in blocks', () => {
-    for (const layout of ['AB', 'ABt', 'AtB'] as const) expectScheduled(matmul(15, 21, 1100, layout), { lanes: [8], tolerance: 1e-3 });
+    for (const layout of ['AB', 'ABt', 'AtB'] as const)
+      expectScheduled(matmul(15, 21, 1100, layout), { lanes: [8], tolerance: 1e-3 });
     expectScheduled(matmul(150, 210, 33, 'AB'), { lanes: [16] });
   });
 
@@ -58,13 +75,18 @@ describe('matrix products', () => {
         %y[a, b] = t
       } }
     }`);
-    const bodies = scheduled(program, 16).steps.map((step) => (step.kind === 'launch' ? JSON.stringify(step.kernel.body) : ''));
+    const bodies = scheduled(program, 16).steps.map((step) =>
+      step.kind === 'launch' ? JSON.stringify(step.kernel.body) : '',
+    );
     expect(bodies[0]).toBe(bodies[1]);
   });
 });
 
 describe('batches', () => {
-  test.each([[2, 3, 17, 8], [1, 2, 33, 16]])('attention scores and values: %i × %i heads, %i positions of %i', (batch, heads, length, size) => {
+  test.each([
+    [2, 3, 17, 8],
+    [1, 2, 33, 16],
+  ])('attention scores and values: %i × %i heads, %i positions of %i', (batch, heads, length, size) => {
     const width = heads * size;
     expectScheduled(`program p {
       buffer %qkv: f32[${batch}, ${length}, 3, ${heads}, ${size}] batch
@@ -100,8 +122,13 @@ describe('batches', () => {
 });
 
 describe('convolutions', () => {
-  test.each([[1, 1, 7, 9], [2, 3, 12, 17], [3, 16, 8, 8]])('forward and both adjoints: %i → %i channels, %i × %i', (cin, cout, height, width) => {
-    expectScheduled(`program p {
+  test.each([
+    [1, 1, 7, 9],
+    [2, 3, 12, 17],
+    [3, 16, 8, 8],
+  ])('forward and both adjoints: %i → %i channels, %i × %i', (cin, cout, height, width) => {
+    expectScheduled(
+      `program p {
       buffer %x: f32[2, ${cin}, ${height}, ${width}] batch
       buffer %w: f32[${cout}, ${cin}, 3, 3] param
       buffer %y: f32[2, ${cout}, ${height}, ${width}] result
@@ -119,11 +146,14 @@ describe('convolutions', () => {
         s: f32 = %y[b, o, i - p + 1, j - q + 1]? . %w[o, c, p, q]
         %dx[b, c, i, j] = s
       } }
-    }`, { lanes: [16, 8, 1] });
+    }`,
+      { lanes: [16, 8, 1] },
+    );
   });
 
   test('strided, and the adjoint with its divisor', () => {
-    expectScheduled(`program p {
+    expectScheduled(
+      `program p {
       buffer %x: f32[2, 5, 11, 11] batch
       buffer %w: f32[6, 5, 3, 3] param
       buffer %y: f32[2, 6, 6, 6] result
@@ -136,6 +166,8 @@ describe('convolutions', () => {
         s: f32 = %y[b, o, (i - p + 1) / 2, (j - q + 1) / 2]? . %w[o, c, p, q]
         %dx[b, c, i, j] = s
       } }
-    }`, { lanes: [16, 4, 1] });
+    }`,
+      { lanes: [16, 4, 1] },
+    );
   });
 });

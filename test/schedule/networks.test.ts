@@ -11,7 +11,11 @@ import { randomGraph } from '../support/random-graph.ts';
 import { loadNative, nativeProblem } from '../tile/native.ts';
 import { contentsOf, expectScheduledProgram, machine } from './support.ts';
 
-test.each([[4, [6, 5, 4, 3]], [17, [33, 20, 3]], [64, [40, 48, 10]]])('a perceptron with Adam: batch %i, widths %j', (batch, widths) => {
+test.each([
+  [4, [6, 5, 4, 3]],
+  [17, [33, 20, 3]],
+  [64, [40, 48, 10]],
+])('a perceptron with Adam: batch %i, widths %j', (batch, widths) => {
   expectScheduledProgram(fuse(mlp(batch, widths)).program, { tolerance: 1e-3, integers: { y: 3, step: 5 } });
 });
 
@@ -61,10 +65,17 @@ describe.skipIf(nativeProblem !== undefined)('natively', () => {
   test('one, two and five threads give the same bits, close to the interpreter', async () => {
     const program = parseLoop(mixed);
     const contents = contentsOf(program);
-    const inputs = new Map(program.buffers.filter(({ role }) => role === 'batch').map(({ name }) => [name, Float32Array.from(contents.get(name) ?? [])]));
+    const inputs = new Map(
+      program.buffers
+        .filter(({ role }) => role === 'batch')
+        .map(({ name }) => [name, Float32Array.from(contents.get(name) ?? [])]),
+    );
     const runs = [];
     for (const threads of [1, 2, 5]) {
-      const { session, executable } = await loadNative(planMemory(schedule(program, { ...machine(8), units: threads })), { threads, guard: true });
+      const { session, executable } = await loadNative(
+        planMemory(schedule(program, { ...machine(8), units: threads })),
+        { threads, guard: true },
+      );
       runs.push(await executable.run(inputs));
       session.close();
     }

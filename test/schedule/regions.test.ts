@@ -32,11 +32,14 @@ describe('elementwise', () => {
   });
 
   test('contiguous axes become one', () => {
-    const tile = scheduled(parseLoop(`program p {
+    const tile = scheduled(
+      parseLoop(`program p {
       buffer %x: f32[64, 25] batch
       buffer %y: f32[64, 25] result
       kernel k0 { region for i in 64, j in 25 { store { %y[i, j] = exp(%x[i, j]) } } }
-    }`), 16);
+    }`),
+      16,
+    );
     const [step] = tile.steps;
     // 1600 = 100 vectors of 16: no masks, one loop.
     expect(JSON.stringify(step)).not.toContain('"mask"');
@@ -56,12 +59,15 @@ describe('elementwise', () => {
   });
 
   test('an index out of range raises the flag', () => {
-    expectScheduled(`program p {
+    expectScheduled(
+      `program p {
       buffer %x: f32[4, 9] batch
       buffer %ids: i32[60] batch
       buffer %z: f32[60] result
       kernel k0 { region for i in 60 { store { %z[i] = %x[{%ids[i]}, 3]! } } }
-    }`, { integers: { ids: 6 } });
+    }`,
+      { integers: { ids: 6 } },
+    );
   });
 
   test('where loads only from the chosen side', () => {
@@ -106,7 +112,8 @@ describe('reductions', () => {
   });
 
   test.each(sizes)('columns of %i rows', (size) => {
-    expectScheduled(`program p {
+    expectScheduled(
+      `program p {
       buffer %x: f32[${size}, 35] batch
       buffer %s: f32[35] result
       buffer %a: i32[35] result
@@ -116,7 +123,10 @@ describe('reductions', () => {
           store { %s[j] = s  %a[j] = a }
         }
       }
-    }`.replace('sum %x[i, j]  a', 'sum %x[i, j]\n a').replace('%s[j] = s  %a', '%s[j] = s\n %a'));
+    }`
+        .replace('sum %x[i, j]  a', 'sum %x[i, j]\n a')
+        .replace('%s[j] = s  %a', '%s[j] = s\n %a'),
+    );
   });
 
   test.each(sizes)('positions along rows of %i, ties included', (size) => {
@@ -176,7 +186,12 @@ describe('reductions', () => {
 });
 
 describe('cumulate', () => {
-  test.each([['', 1], [' reverse', 1], ['', 19], [' reverse', 19]])('along an axis%s, %i columns', (reverse, columns) => {
+  test.each([
+    ['', 1],
+    [' reverse', 1],
+    ['', 19],
+    [' reverse', 19],
+  ])('along an axis%s, %i columns', (reverse, columns) => {
     expectScheduled(`program p {
       buffer %x: f32[11, ${columns}] batch
       buffer %y: f32[11, ${columns}] result
@@ -193,7 +208,12 @@ describe('cumulate', () => {
 });
 
 describe('scatter', () => {
-  test.each([[1, 1], [7, 1], [1, 19], [3, 33]])('adds rows in order, batch %i, %i columns', (batch, columns) => {
+  test.each([
+    [1, 1],
+    [7, 1],
+    [1, 19],
+    [3, 33],
+  ])('adds rows in order, batch %i, %i columns', (batch, columns) => {
     expectScheduled(`program p {
       buffer %ids: i32[${batch}, 9] batch
       buffer %u: f32[${batch}, 9, ${columns}] batch
@@ -208,14 +228,17 @@ describe('scatter', () => {
   });
 
   test('an id out of range raises the flag', () => {
-    expectScheduled(`program p {
+    expectScheduled(
+      `program p {
       buffer %ids: i32[9] batch
       buffer %t: f32[4] result
       kernel k0 { scatter %t{4} walk w in 9 {
           id = %ids[w]
           value = 1
         } }
-    }`, { integers: { ids: 9 } });
+    }`,
+      { integers: { ids: 9 } },
+    );
   });
 });
 

@@ -22,17 +22,28 @@ export const machine = (vectorLanes: number): Capabilities => ({
 });
 
 /** Deterministic contents for every buffer that is read from outside; integers below 4. */
-export function contentsOf(program: LoopProgram, integers: Readonly<Record<string, number>> = {}): Map<string, Float64Array> {
+export function contentsOf(
+  program: LoopProgram,
+  integers: Readonly<Record<string, number>> = {},
+): Map<string, Float64Array> {
   let state = 7;
   const next = (): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 32;
   };
-  return new Map(program.buffers.filter(({ role }) => role !== 'temporary').map(({ name, dtype, shape, data }) => {
-    const size = shape.reduce((product, length) => product * length, 1);
-    const contents = Float64Array.from({ length: size }, () => (isFloat(dtype) ? Math.fround(next() * 2 - 1) : Math.floor(next() * (dtype === 'bool' ? 2 : (integers[name] ?? 4)))));
-    return [name, data === undefined ? contents : Float64Array.from(data)];
-  }));
+  return new Map(
+    program.buffers
+      .filter(({ role }) => role !== 'temporary')
+      .map(({ name, dtype, shape, data }) => {
+        const size = shape.reduce((product, length) => product * length, 1);
+        const contents = Float64Array.from({ length: size }, () =>
+          isFloat(dtype)
+            ? Math.fround(next() * 2 - 1)
+            : Math.floor(next() * (dtype === 'bool' ? 2 : (integers[name] ?? 4))),
+        );
+        return [name, data === undefined ? contents : Float64Array.from(data)];
+      }),
+  );
 }
 
 export function scheduled(program: LoopProgram, lanes: number): TileProgram {
@@ -49,7 +60,8 @@ interface Options {
 }
 
 /** Fails where a scheduled program computes something else than the Loop program. */
-export const expectScheduled = (text: string, options: Options = {}): void => expectScheduledProgram(parseLoop(text), options);
+export const expectScheduled = (text: string, options: Options = {}): void =>
+  expectScheduledProgram(parseLoop(text), options);
 
 export function expectScheduledProgram(program: LoopProgram, options: Options = {}): void {
   const tolerance = options.tolerance ?? 1e-4;
