@@ -5,15 +5,16 @@
  */
 import { axisAt } from '../loop/build.ts';
 import type { Access, Axis, Expression } from '../loop/loop.ts';
-import { add, cast, div, fma, index, less, lessEqual, min, mul, number, splat, sub } from '../tile/build.ts';
+import { add, cast, fma, index, less, lessEqual, min, mul, number, splat, sub } from '../tile/build.ts';
 import type { Register, TileExpression } from '../tile/tile.ts';
 import { isFloat } from '../types/dtype.ts';
+import { bindColumn, bindRow, forRows, overSum, shiftColumn, shiftRow } from './block.ts';
 import { costOf, pointsOf } from './cost.ts';
 import { evaluate, write, writeValue } from './expression.ts';
-import { bindTogether, loopTogether, type Scopes } from './lanes.ts';
+import type { Scopes } from './lanes.ts';
 import { packLeft, packRight } from './pack.ts';
 import type { Block, Run } from './product.ts';
-import { adopt, assign, bind, bindResult, firstLanes, loop, name, type Scope, shift, variable, when } from './scope.ts';
+import { adopt, assign, bind, bindResult, firstLanes, loop, name, type Scope, variable, when } from './scope.ts';
 
 /** Computes one block of the result. */
 export function emitBlock(scope: Scope, block: Block): void {
@@ -43,49 +44,6 @@ interface Sums {
   readonly block?: Access;
 }
 
-/** m and the local row axes. */
-export function bindRow(scope: Scope, { product, axes, mFrom, tiles }: Block, row: TileExpression): Scope {
-  return bind(
-    bind(bind(bind(scope, product.m, add(mFrom, row)), axes.row, row), axes.rowTile, div(row, tiles.rows)),
-    axes.rowLane,
-    0,
-  );
-}
-
-/** n and the local column axes, in lanes. */
-export function bindColumn(
-  scope: Scope,
-  { product, axes, nFrom, lanes, tiles }: Block,
-  column: TileExpression,
-  mask?: TileExpression,
-): Scope {
-  const tiled = bind(scope, axes.columnTile, div(column, tiles.vectors * lanes));
-  const options = { lanes, mask };
-  return bind(
-    bind(bind(tiled, product.n, add(nFrom, column), options), axes.column, column, options),
-    axes.columnLane,
-    0,
-    options,
-  );
-}
-
-/** The scope some rows further down in the tile. */
-export const shiftRow = (scope: Scope, { product, axes }: Block, rows: number): Scope =>
-  [product.m, axes.row, axes.rowLane].reduce((inner, axis) => shift(inner, axis, rows), scope);
-
-/** The scope some vectors further along the tile. */
-export function shiftColumn(
-  scope: Scope,
-  { product, axes, lanes }: Block,
-  vectors: number,
-  mask: TileExpression | undefined,
-): Scope {
-  return [product.n, axes.column, axes.columnLane].reduce(
-    (inner, axis) => shift(inner, axis, vectors * lanes, mask === undefined ? {} : { mask }),
-    scope,
-  );
-}
-
 const columnAxes = ({ product, axes }: Block): readonly Axis[] => [
   product.n,
   axes.column,
@@ -100,25 +58,6 @@ function emitRun(scope: Scope, block: Block, run: Run | undefined, sums: Sums): 
   const width = block.tiles.vectors * block.lanes;
   loop(scope, 0, block.columns, width, (inner, column) =>
     forRows(inner, block, (deep, row, rows) => emitTile(deep, block, run, { left, right, row, column, rows, sums })),
-  );
-}
-
-/** Tiles of whole rows, then the rest. */
-export function forRows(
-  scope: Scope,
-  block: Block,
-  body: (inner: Scope, row: TileExpression, rows: number) => void,
-): void {
-  loop(scope, 0, block.wholeRows, block.tiles.rows, (inner, row) => body(inner, row, block.tiles.rows));
-  if (block.restRows > 0) when(scope, block.hasRest, (inner) => body(inner, block.wholeRows, block.restRows));
-}
-
-/** Runs over the sum's axes, or the run of it. */
-export function overSum(scopes: Scopes, block: Block, run: Run | undefined, body: (inner: Scopes) => void): void {
-  const { product, axes } = block;
-  if (run === undefined) return loopTogether(scopes, product.k, body);
-  loop(scopes[0], 0, run.length, 1, (inner, at) =>
-    body(bindTogether(bindTogether(scopes, inner, axes.position, at), inner, product.k[0], add(run.from, at))),
   );
 }
 

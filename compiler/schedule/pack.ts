@@ -9,7 +9,7 @@ import { add, cast, div, index, min, shuffle, splat, sub } from '../tile/build.t
 import type { TileExpression } from '../tile/tile.ts';
 import { evaluate, writeValue } from './expression.ts';
 import { type Scopes, vectorLoop } from './lanes.ts';
-import { bindColumn, bindRow, forRows, overSum, shiftColumn } from './micro-kernel.ts';
+import { bindColumn, bindRow, forRows, overSum, shiftColumn } from './block.ts';
 import { type Block, contiguousAlong, positionIn, type Run } from './product.ts';
 import { bind, firstLanes, loop, loopAxes, name, type Scope, shift } from './scope.ts';
 
