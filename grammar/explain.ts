@@ -1,7 +1,7 @@
 /** Turns what chevrotain noticed into sentences. */
 import { EOF, tokenMatcher } from 'chevrotain';
 import type { IParserErrorMessageProvider, IRecognitionException, IToken, TokenType } from 'chevrotain';
-import { nearest } from '../compiler/base/diagnostics.ts';
+import { nearest } from '../common/nearest.ts';
 import type { Source } from '../compiler/base/source.ts';
 import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';

@@ -6,7 +6,7 @@
  */
 import { tokenMatcher } from 'chevrotain';
 import type { IToken } from 'chevrotain';
-import { nearest } from '../compiler/base/diagnostics.ts';
+import { nearest } from '../common/nearest.ts';
 import type { Source } from '../compiler/base/source.ts';
 import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';

@@ -1,5 +1,5 @@
 /** The grammar of blocks and statements. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
-import { nearest } from '../compiler/base/diagnostics.ts';
+import { nearest } from '../common/nearest.ts';
 import type { Block, Expect, Expression, GradCheck, Let, Statement, TrainStatement, TypeExpression, Yield } from './ast.ts';
 import { ExpressionParser } from './expression-parser.ts';
 import type { Rule } from './parser-base.ts';

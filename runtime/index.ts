@@ -15,7 +15,7 @@ export type {
   TrainPlan,
   TypedArray,
 } from './program.ts';
-export { editDistance, nearestName, UserError } from './errors.ts';
+export { nearestName, UserError } from './errors.ts';
 export { grantFiles } from './files.ts';
 export type { Files, Grants, InputFile } from './files.ts';
 export { openData } from './data/dataset.ts';

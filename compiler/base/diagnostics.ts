@@ -4,6 +4,7 @@
  * Diagnostics are collected, not thrown at the user: one run reports many. Inside the evaluator a `Problem` carries one up
  * to the nearest statement, where it is collected and work goes on.
  */
+import { nearest } from '../../common/nearest.ts';
 import { messages, type Code, type Holes } from './messages.ts';
 import { position, type Span } from './source.ts';
 
@@ -94,39 +95,10 @@ export class Diagnostics {
   }
 }
 
-/** The candidate that was probably meant: at most a third of its letters differ. */
-export function nearest(name: string, candidates: Iterable<string>): string | undefined {
-  let best: string | undefined;
-  // One letter is like any other: only its case can be wrong.
-  let bestDistance = name.length === 1 ? 1 : Math.max(1, Math.floor(name.length / 3)) + 1;
-  for (const candidate of candidates) {
-    const distance = candidate.toLowerCase() === name.toLowerCase() ? 0.5 : editDistance(name, candidate);
-    if (distance < bestDistance && candidate !== name) [best, bestDistance] = [candidate, distance];
-  }
-  return best;
-}
-
 /** `Did you mean …?`, where something is near enough. */
 export function didYouMean(name: string, candidates: Iterable<string>): { hint?: string } {
   const found = nearest(name, candidates);
   return found === undefined ? {} : { hint: `Did you mean \`${found}\`?` };
-}
-
-/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other. */
-export function editDistance(a: string, b: string): number {
-  let before: number[] = [];
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const cost = a[i - 1] === b[j - 1] ? 0 : 1;
-      let value = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + cost);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) value = Math.min(value, before[j - 2] + 1);
-      next.push(value);
-    }
-    [before, row] = [row, next];
-  }
-  return row[b.length];
 }
 
 /** A line, or of a very long one the part around a place; `before` is where the place is in it. */

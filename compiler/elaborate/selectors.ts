@@ -4,7 +4,8 @@
  * `*` stands for any text, dots included; a path that names an instance means everything in it.
  */
 import type { Selector } from '../../grammar/ast.ts';
-import { diagnose, Problem, nearest } from '../base/diagnostics.ts';
+import { nearest } from '../../common/nearest.ts';
+import { diagnose, Problem } from '../base/diagnostics.ts';
 import { slotPath, type Slot } from './value.ts';
 
 /** The slots a selector means, in their order; a selector that means none is an error that names the nearest. */

@@ -5,7 +5,7 @@
 import type { BinaryOp, Monoid, UnaryOp } from '../graph/graph.ts';
 import { unaryOps } from '../graph/graph.ts';
 import { limits, roundTo } from '../ops/numeric.ts';
-import { philox } from '../ops/philox.ts';
+import { philoxWord } from '../../common/philox.ts';
 import { binaryScalar, castScalar, unaryScalar } from '../ops/scalar.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
@@ -256,7 +256,7 @@ class Machine {
     const [a, b, c, d, e] = operands.map((operand) => this.compile(operand));
     const from = operands[0].dtype;
     if (op === 'where') return () => (a() !== 0 ? b() : c());
-    if (op === 'philox') return () => philox([a(), b(), c(), 0], [d(), e()])[0];
+    if (op === 'philox') return () => philoxWord(a(), b(), c(), 0, d(), e());
     if (op === 'cast') {
       const scalar = castScalar(from, dtype);
       return () => roundTo(dtype, scalar(a()));

@@ -2,7 +2,7 @@
 import type { Op } from '../graph/op.ts';
 import { concrete, equal, product, showShape } from '../types/dim.ts';
 import { blank, roundAll, stridesOf } from './numeric.ts';
-import { philox } from './philox.ts';
+import { philoxWord } from '../../common/philox.ts';
 import { fail, needAxis, needDtype, needSizes, showType, two } from './rules.ts';
 
 export const constant: Op<'constant'> = {
@@ -71,7 +71,7 @@ export const random: Op<'random'> = {
     const [{ data: key }, { data: step }] = two('random', inputs);
     const result = blank(type);
     for (let i = 0; i < result.data.length; i++)
-      [result.data[i]] = philox([i, stream >>> 0, step[0], 0], [key[0], key[1]]);
+      result.data[i] = philoxWord(i, stream >>> 0, step[0], 0, key[0], key[1]);
     return [result];
   },
   samples: [[], [1], [0], [3, 5]].map((shape) => ({

@@ -6,7 +6,7 @@
  */
 import { castScalar, binaryScalar, unaryScalar } from '../ops/scalar.ts';
 import { roundTo } from '../ops/numeric.ts';
-import { philox } from '../ops/philox.ts';
+import { philoxWord } from '../../common/philox.ts';
 import { binaryOps, unaryOps } from '../graph/graph.ts';
 import type { BinaryOp, Monoid } from '../graph/graph.ts';
 import type { Dtype } from '../types/dtype.ts';
@@ -348,7 +348,7 @@ function compileApply(context: Context, expression: Extract<TileExpression, { ki
         lanes,
         (lane) => {
           const [index = 0, stream = 0, step = 0, key0 = 0, key1 = 0] = values.map((value) => laneOf(value, lane));
-          return philox([index, stream, step, 0], [key0, key1])[0];
+          return philoxWord(index, stream, step, 0, key0, key1);
         },
         0,
       );

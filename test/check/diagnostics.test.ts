@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { diagnose, Diagnostics, nearest, renderDiagnostic } from '../../compiler/base/diagnostics.ts';
+import { diagnose, Diagnostics, renderDiagnostic } from '../../compiler/base/diagnostics.ts';
+import { nearest } from '../../common/nearest.ts';
 
 const source = { name: 'a.model', text: 'let x = 1\n\tlet yy = x + 2\n' };
 const span = (start: number, end: number) => ({ source, start, end });

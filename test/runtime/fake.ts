@@ -2,7 +2,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { philox } from '../../runtime/philox.ts';
+import { philox } from '../../common/philox.ts';
 import type {
   DataPlan,
   Executable,
