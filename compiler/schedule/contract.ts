@@ -85,7 +85,7 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
   const { axes, reduce } = contraction;
   const sum = pointsOf(reduce);
   const last = reduce[reduce.length - 1];
-  if (sum < 4 || last === undefined) return undefined;
+  if (sum < 4 || last === undefined || pointsOf(axes) === 0) return undefined;
   let best: { n: Axis; left: Expression; right: Expression } | undefined;
   let least = Infinity;
   for (const n of axes) {

@@ -251,3 +251,26 @@ test('repeats: kernels get the axis as an argument', () => {
     }
   }`);
 });
+
+test('nothing to do, and sums of nothing', () => {
+  expectScheduled(`program p {
+    buffer %x: f32[0, 5] batch
+    buffer %y: f32[0, 5] result
+    buffer %s: f32[5] result
+    buffer %c: f32[5, 5] result
+    buffer %d: f32[0, 0] result
+    kernel k0 { region for i in 0, j in 5 { store { %y[i, j] = %x[i, j] } } }
+    kernel k1 { region for j in 5 {
+      reduce for i in 0 { s: f32 = sum %x[i, j] }
+      store { %s[j] = s }
+    } }
+    kernel k2 { contraction for i in 5, j in 5 sum k in 0 {
+      s: f32 = %x[k, i] . %x[k, j]
+      %c[i, j] = s
+    } }
+    kernel k3 { contraction for i in 0, j in 0 sum k in 5 {
+      s: f32 = %x[i, k] . %x[j, k]
+      %d[i, j] = s
+    } }
+  }`);
+});
