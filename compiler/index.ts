@@ -7,7 +7,8 @@ export { Diagnostics, renderDiagnostic, type Diagnostic } from './base/diagnosti
 export { parse } from '../grammar/index.ts';
 export { checkModule, loadProgram, type Program } from './elaborate/index.ts';
 export { resolveTrain, type Override, type TrainBlock } from './elaborate/train.ts';
-export { buildEvaluation, buildInit, buildStep, checkBodies, planTrain, type BoundData } from './elaborate/step.ts';
+export { checkTrain } from './elaborate/check-train.ts';
+export { buildEvaluation, buildInit, buildStep, planTrain, type BoundData } from './elaborate/step.ts';
 export { elaborateTest, type TestCase } from './elaborate/tests.ts';
 export { createBuilder } from './ops/builder.ts';
 export { ops } from './ops/index.ts';

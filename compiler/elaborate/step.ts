@@ -2,24 +2,22 @@
  * The programs of a train block as Tensor IR: one graph each for a training step (forward, backward, clip, update, metrics),
  * an evaluation step, and the first values of everything.
  */
-import type { Parameter } from '../../grammar/ast.ts';
-import type { DataDescription } from './describe.ts';
 import type { StepPhase, TrainPlan } from '../../runtime/program.ts';
-import { diagnose, didYouMean, Problem, type Diagnostics } from '../base/diagnostics.ts';
-import type { Span } from '../base/source.ts';
+import type { Diagnostics } from '../base/diagnostics.ts';
 import { differentiate } from '../differentiate/differentiate.ts';
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Value as GraphValue } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { concrete } from '../types/dim.ts';
+import { evaluateBody, metricsOf, sumAndCount } from './bodies.ts';
 import type { Context } from './context.ts';
-import { applyMaps, batched, fieldsWithoutLooking, fieldType, type Pipeline } from './data.ts';
-import { createContext, evaluate } from './evaluate.ts';
+import { batched } from './data.ts';
+import type { DataDescription } from './describe.ts';
+import { createContext } from './evaluate.ts';
 import { initialize } from './initialize.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
-import { bind, createScope } from './scope.ts';
 import type { PlannedParameter, TrainBlock } from './train.ts';
-import { describe, slotPath, tensor, unknown, type Value } from './value.ts';
+import { slotPath } from './value.ts';
 
 /** What the runtime found behind the block's data, in the order train, then evaluations. */
 export interface BoundData {
@@ -59,7 +57,7 @@ export function buildStep(block: TrainBlock, data: DataDescription, batch: numbe
   const trained = block.parameters.filter((parameter) => parameter.optimizer !== undefined);
   const values = trained.map(({ slot, path }) => {
     const value = context.slots.get(slot);
-    if (value === undefined) throw unreached(block, path, slot.declaration.span);
+    if (value === undefined) throw new Error(`${path} was not checked to have a say in the loss`);
     return value;
   });
   build.origin = { span: block.loss.span };
@@ -83,8 +81,8 @@ export function buildEvaluation(block: TrainBlock, index: number, data: DataDesc
   return build.finish();
 }
 
-/** Everything the runtime needs to know besides the programs. */
-export function planTrain(block: TrainBlock, data: BoundData, diagnostics: Diagnostics): TrainPlan {
+/** Everything the runtime needs to know besides the programs; `metrics` as `checkTrain` gave them. */
+export function planTrain(block: TrainBlock, data: BoundData, metrics: readonly (readonly string[])[], diagnostics: Diagnostics): TrainPlan {
   const context = createContext(createBuilder(block.name), diagnostics);
   const field = (name: string, shape: readonly number[]) => ({ name, dtype: 'f32', shape }) as const;
   const trained = block.parameters.flatMap(({ optimizer, slot, path }) => (optimizer === undefined ? [] : [{ optimizer, slot, path }]));
@@ -92,16 +90,10 @@ export function planTrain(block: TrainBlock, data: BoundData, diagnostics: Diagn
     optimizerStates(context, optimizer, slot.type).map((state) => field(stateName(state.name, path), concrete(slot.type.shape))));
   const accumulated = block.accumulate === 1 ? [] : [...trained.map(({ slot, path }) => field(accumulatedName(path), concrete(slot.type.shape))), field(accumulatedCount, [])];
   const evaluations = block.evaluations.map((evaluation, index) => {
-    const graph = buildEvaluation(block, index, data.evaluations[index], 1, diagnostics);
-    const metrics = graph.outputs.flatMap(({ name }) => (name.endsWith('.sum') ? [name.slice(0, -'.sum'.length)] : []));
     const batch = evaluation.data.batch ?? Math.min(250, data.evaluations[index].count);
     const every = block.evalEvery === undefined ? {} : { every: block.evalEvery };
-    return { name: evaluation.name, data: batched(evaluation.data, batch), batch, metrics, ...every };
+    return { name: evaluation.name, data: batched(evaluation.data, batch), batch, metrics: metrics[index], ...every };
   });
-  for (const save of block.saves)
-    if (save.kind === 'best' && save.metric !== 'loss' && !evaluations.some(({ metrics }) => metrics.includes(save.metric)))
-      throw new Problem(diagnose('unknown-metric', { name: save.metric }, [{ span: block.declaration.span, text: '' }],
-        didYouMean(save.metric, evaluations.flatMap(({ metrics }) => metrics))));
   return {
     version: 1, name: block.name, seed: block.seed, data: batched(block.data, block.batch), batch: block.batch,
     ...(block.epochs === undefined ? {} : { epochs: block.epochs }),
@@ -116,52 +108,6 @@ export function planTrain(block: TrainBlock, data: BoundData, diagnostics: Diagn
       ...[...states, ...accumulated].map((state) => ({ ...state, buffer: false })),
     ],
   };
-}
-
-/**
- * Checks what a block computes. Fields of data that was not looked at are of any type; with their types, everything is
- * checked that the programs will hold.
- */
-export function checkBodies(block: TrainBlock, diagnostics: Diagnostics, data?: BoundData): void {
-  collect(diagnostics, () => {
-    if (data !== undefined) return void buildStep(block, data.train, block.batch, 'only', diagnostics);
-    const context = createContext(createBuilder(block.name), diagnostics, { training: true });
-    const loss = evaluateBody(context, block, block.data, undefined, block.batch, block.loss.parameters, block.loss.body);
-    sumAndCount(context, loss, block.loss.body.span);
-  });
-  block.evaluations.forEach(({ declaration, data: pipeline }, index) => collect(diagnostics, () => {
-    if (data !== undefined) return void buildEvaluation(block, index, data.evaluations[index], 1, diagnostics);
-    const context = createContext(createBuilder(block.name), diagnostics);
-    metricsOf(evaluateBody(context, block, pipeline, undefined, 1, declaration.parameters, declaration.body), declaration.body.span);
-  }));
-}
-
-function collect(diagnostics: Diagnostics, work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    diagnostics.report(error.diagnostic);
-  }
-}
-
-/** Evaluates a body whose parameters are fields of the data (of any type where `data` is not known). */
-function evaluateBody(
-  context: Context, block: TrainBlock, pipeline: Pipeline, data: DataDescription | undefined, batch: number,
-  parameters: readonly Parameter[], body: TrainBlock['loss']['body'],
-): Value {
-  const known = data?.fields ?? fieldsWithoutLooking(pipeline.plan);
-  const raw = new Map(known.map((field): [string, Value] =>
-    [field.name, field.shape === undefined ? unknown : tensor(context.root.input(field.name, 'batch', fieldType(field, batch)))]));
-  const fields = applyMaps(context, pipeline, raw);
-  const scope = createScope(block.scope);
-  for (const { name } of parameters) {
-    const value = fields.get(name.name);
-    if (value === undefined)
-      context.diagnostics.report(diagnose('unknown-field', { name: name.name }, [{ span: name.span, text: '' }], didYouMean(name.name, fields.keys())));
-    bind(scope, name.name, value ?? unknown);
-  }
-  return evaluate(context, scope, body);
 }
 
 /** Random numbers differ between the micro-batches of a step. */
@@ -220,24 +166,4 @@ function clip(build: Builder, block: TrainBlock, gradients: readonly GraphValue[
   const one = build.constant(1, 'f32');
   const factor = build.binary('min', one, build.binary('div', build.constant(bound, 'f32'), build.binary('add', norm, build.constant(1e-6, 'f32'))));
   return gradients.map((gradient) => build.binary('mul', gradient, build.broadcast(factor, gradient.type.shape)));
-}
-
-/** A loss as it is; a plain number counts once a batch. */
-function sumAndCount(context: Context, value: Value, span: Span): { sum: GraphValue; count: GraphValue } {
-  const one = context.root.constant(1, 'f32');
-  if (value.kind === 'loss') return value;
-  if (value.kind === 'tensor' && value.value.type.shape.length === 0) return { sum: value.value, count: one };
-  if (value.kind === 'unknown') return { sum: one, count: one };
-  throw new Problem(diagnose('not-a-metric', { found: describe(value) }, [{ span, text: '' }]));
-}
-
-function metricsOf(value: Value, span: Span): ReadonlyMap<string, Value> {
-  if (value.kind === 'record') return value.fields;
-  if (value.kind === 'unknown') return new Map();
-  throw new Problem(diagnose('not-a-metric', { found: describe(value) }, [{ span, text: '' }], { hint: 'Write `{ accuracy: accuracy(model(x), y) }`.' }));
-}
-
-function unreached(block: TrainBlock, path: string, declared: Span): Problem {
-  return new Problem(diagnose('unreached-parameter', { path }, [{ span: block.loss.span, text: 'the loss' }, { span: declared, text: 'the parameter' }],
-    { hint: `Take it out of the model, or say \`freeze ${path}\`.` }));
 }

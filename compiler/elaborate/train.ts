@@ -15,7 +15,7 @@ import { createContext, evaluate } from './evaluate.ts';
 import { slotsOf } from './instances.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { select } from './selectors.ts';
-import { describe, slotPath, type Fixed, type InstanceValue, type OptimizerValue, type Slot, type Value } from './value.ts';
+import { describe, slotPath, unknown, type Fixed, type InstanceValue, type OptimizerValue, type Slot, type Value } from './value.ts';
 
 /** A parameter, how it is updated, or that it stays as it is (`optimizer` undefined: frozen). */
 export interface PlannedParameter {
@@ -100,6 +100,8 @@ function resolve(
     const key = entry.name.name;
     collect(() => {
       if (values.has(key)) wrong('repeated-setting', { name: key }, entry.name.span);
+      // What cannot be evaluated is reported as that, not as missing.
+      values.set(key, { value: unknown, entry });
       const value = evaluate(context, scope, applyOverrides(entry, overrides).value);
       values.set(key, { value, entry });
       if (value.kind === 'instance') {

@@ -9,7 +9,8 @@ import { Diagnostics, type Diagnostic } from '../../compiler/base/diagnostics.ts
 import type { Source } from '../../compiler/base/source.ts';
 import { checkModule } from '../../compiler/elaborate/generic.ts';
 import { loadProgram, type Program } from '../../compiler/elaborate/modules.ts';
-import { checkBodies, planTrain, type BoundData } from '../../compiler/elaborate/step.ts';
+import { checkTrain } from '../../compiler/elaborate/check-train.ts';
+import { planTrain, type BoundData } from '../../compiler/elaborate/step.ts';
 import { elaborateTest, type TestCase } from '../../compiler/elaborate/tests.ts';
 import { resolveTrain, type Override, type TrainBlock } from '../../compiler/elaborate/train.ts';
 import type { DataDescription } from '../../compiler/elaborate/describe.ts';
@@ -83,7 +84,7 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
       for (const module of program.modules) if (module === program.entry) checkModule(module, diagnostics);
       for (const declaration of declarations) {
         const block = resolveTrain(declaration, program.entry.scope, diagnostics, options.overrides);
-        if (block !== undefined) checkBodies(block, diagnostics);
+        if (block !== undefined) checkTrain(block, diagnostics);
       }
       for (const test of testsOf(program))
         if (test.rejects === undefined) test.diagnostics.forEach((diagnostic) => diagnostics.report(diagnostic));
@@ -96,10 +97,9 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
       const block = resolveTrain(declaration, program.entry.scope, diagnostics, options.overrides);
       if (block === undefined) throw new Diagnosed(diagnostics.sorted());
       const data = { train: await describe(block.data.plan), evaluations: await Promise.all(block.evaluations.map((evaluation) => describe(evaluation.data.plan))) };
-      checkBodies(block, diagnostics, data);
-      const plan = diagnostics.isEmpty ? planTrain(block, data, diagnostics) : undefined;
-      if (plan === undefined || !diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
-      return { block, plan, data };
+      const metrics = checkTrain(block, diagnostics, data);
+      if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
+      return { block, plan: planTrain(block, data, metrics, diagnostics), data };
     },
     tests: () => testsOf(program),
   };

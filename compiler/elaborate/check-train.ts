@@ -1,0 +1,76 @@
+/**
+ * Checks what a train block computes, before any program is built: its loss and metrics, that every trained parameter has a
+ * say in the loss, that its optimizer can be applied. Fields of data that was not looked at are of any type.
+ */
+import { diagnose, didYouMean, Problem, type Diagnostics } from '../base/diagnostics.ts';
+import { createBuilder } from '../ops/builder.ts';
+import { evaluateBody, metricsOf, sumAndCount } from './bodies.ts';
+import { fieldsWithoutLooking } from './data.ts';
+import { createContext } from './evaluate.ts';
+import { applyOptimizer, optimizerStates } from './optimizer.ts';
+import type { BoundData } from './step.ts';
+import type { TrainBlock } from './train.ts';
+import type { OptimizerValue } from './value.ts';
+
+/** The names of the metrics of each evaluation. */
+export function checkTrain(block: TrainBlock, diagnostics: Diagnostics, data?: BoundData): readonly (readonly string[])[] {
+  collect(diagnostics, () => checkLoss(block, diagnostics, data));
+  const metrics = block.evaluations.map((_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? []);
+  checkSaves(block, metrics.flat(), diagnostics);
+  for (const optimizer of new Set(block.parameters.map((parameter) => parameter.optimizer)))
+    if (optimizer !== undefined) collect(diagnostics, () => checkOptimizer(optimizer, diagnostics));
+  return metrics;
+}
+
+function checkLoss(block: TrainBlock, diagnostics: Diagnostics, data: BoundData | undefined): void {
+  const context = createContext(createBuilder(block.name), diagnostics, { training: true });
+  const { parameters, body } = block.loss;
+  const loss = evaluateBody(context, block, block.data, data?.train, block.batch, parameters, body);
+  sumAndCount(context, loss, body.span);
+  // What is unknown may hold the rest of the model.
+  const looked = data !== undefined || fieldsWithoutLooking(block.data.plan).every(({ shape }) => shape !== undefined);
+  if (!looked || !diagnostics.isEmpty) return;
+  for (const { path, slot, optimizer } of block.parameters)
+    if (optimizer !== undefined && !context.slots.has(slot))
+      diagnostics.report(diagnose('unreached-parameter', { path },
+        [{ span: block.loss.span, text: 'the loss' }, { span: slot.declaration.span, text: 'the parameter' }],
+        { hint: `Take it out of the model, or say \`freeze ${path}\`.` }));
+}
+
+function checkEvaluation(block: TrainBlock, index: number, diagnostics: Diagnostics, data: BoundData | undefined): string[] {
+  const context = createContext(createBuilder(block.name), diagnostics);
+  const { declaration: { parameters, body }, data: pipeline } = block.evaluations[index];
+  const metrics = metricsOf(evaluateBody(context, block, pipeline, data?.evaluations[index], 1, parameters, body), body.span);
+  for (const metric of metrics.values()) sumAndCount(context, metric, body.span);
+  return [...metrics.keys()];
+}
+
+function checkSaves(block: TrainBlock, metrics: readonly string[], diagnostics: Diagnostics): void {
+  const known = ['loss', ...metrics];
+  if (!diagnostics.isEmpty) return;
+  for (const entry of block.declaration.entries) {
+    if (entry.kind !== 'save' || entry.when.kind !== 'best' || known.includes(entry.when.metric.name)) continue;
+    const { name, span } = entry.when.metric;
+    diagnostics.report(diagnose('unknown-metric', { name }, [{ span, text: '' }], didYouMean(name, known)));
+  }
+}
+
+/** On a parameter of one element: what an optimizer does depends on no shape. */
+function checkOptimizer(optimizer: OptimizerValue, diagnostics: Diagnostics): void {
+  const build = createBuilder('optimizer');
+  const context = createContext(build, diagnostics, { training: true });
+  const type = { dtype: 'f32', shape: [] } as const;
+  const states = new Map(optimizerStates(context, optimizer, type).map(({ name, initial }) => [name, initial]));
+  const [param, grad, step] = ['param', 'grad', 'step'].map((name) => build.input(name, 'batch', type));
+  applyOptimizer(context, optimizer, { param, grad, step, states });
+}
+
+function collect<T>(diagnostics: Diagnostics, work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    diagnostics.report(error.diagnostic);
+    return undefined;
+  }
+}

@@ -1,0 +1,147 @@
+/** Train blocks: what they resolve to, what their programs compute, and what people are told when one is wrong. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { Diagnosed, openProject, type RunnableTrain } from '../../tools/driver/project.ts';
+import { createPrograms } from '../../tools/driver/programs.ts';
+import { openReferenceSession } from '../../tools/driver/reference.ts';
+import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
+import type { StepPhase } from '../../runtime/program.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'nacre-train-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+let files = 0;
+
+const head = `use std.layers { Linear }
+use std.optim { SGD, AdamW }
+data points() = generate(12) |> map(x: f32(index) / 12) |> map(x: x, y: 2 * x)
+model Line {
+  up = Linear{1, 3}
+  down = Linear{3, 1}
+  (x: f32[B]) -> f32[B] = reshape(x, [B, 1]) |> up |> sigmoid |> down |> reshape([B])
+}
+`;
+
+/** A file with a train block of these lines; AdamW and SGD count as used. */
+function write(lines: string): string {
+  const path = join(folder, `case${++files}.model`);
+  const unused = ['SGD', 'AdamW'].filter((name) => !lines.includes(name));
+  const text = unused.reduce((all, name) => all.replace(`${name}, `, '').replace(`, ${name}`, ''), head);
+  writeFileSync(path, `${text}train t {\n${lines}\n}\n`);
+  return path;
+}
+
+const usual = `model = Line{}
+data = points() |> batch(4)
+loss(x, y) = mean_squared_error(model(x), y)
+optimizer = SGD{lr: 0.5}
+epochs = 1`;
+
+const trainOf = async (lines: string): Promise<RunnableTrain> => (await openProject(write(lines))).train();
+
+/** The codes of everything that is wrong with a train block, by `check` and by `train`. */
+async function codesOf(lines: string): Promise<string[]> {
+  const project = await openProject(write(lines));
+  const checked = project.check().map(({ code }) => code);
+  const trained = await project.train().then(() => [], (error: unknown) => {
+    if (error instanceof Diagnosed) return error.diagnostics.map(({ code }) => code);
+    throw error;
+  });
+  // Training says nothing that checking did not say before.
+  expect(checked).toEqual(expect.arrayContaining(trained));
+  expect(trained).not.toEqual([]);
+  return checked;
+}
+
+/** Parameters after steps on these batches of sample numbers. */
+async function run(lines: string, steps: readonly (readonly { readonly samples: readonly number[]; readonly phase: StepPhase }[])[]): Promise<Map<string, Float32Array>> {
+  const { block, data } = await trainOf(lines);
+  const session = openReferenceSession();
+  const programs = createPrograms(block, data, { session, load: (graph) => Promise.resolve(session.load(graph)) });
+  const init = await programs.init();
+  await init.run(chooseInputs(init, new Map(), scalarsOf(0, 0, 0, 0)));
+  for (const [step, micros] of steps.entries())
+    for (const [micro, { samples, phase }] of micros.entries()) {
+      const program = await programs.step(samples.length, phase);
+      await program.run(chooseInputs(program, new Map([['index', Int32Array.from(samples)]]), scalarsOf(0, step + 1, micro, 0)));
+    }
+  return new Map([...session.fields.keys()].map((name) => [name, Float32Array.from(session.read(name))]));
+}
+
+const close = (a: ReadonlyMap<string, Float32Array>, b: ReadonlyMap<string, Float32Array>, within: number): void => {
+  for (const [name, values] of a) if (name.startsWith('model.')) values.forEach((value, at) => expect(Math.abs(value - (b.get(name)?.[at] ?? NaN)), name).toBeLessThanOrEqual(within));
+};
+
+describe('a train block', () => {
+  it('becomes a plan', async () => {
+    const { plan } = await trainOf(`${usual}\nseed = 7\nclip norm 1.0\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best min mse`);
+    expect(plan).toMatchObject({
+      name: 't', seed: 7, batch: 4, epochs: 1, accumulate: 1,
+      data: { kind: 'batch', size: 4, of: { kind: 'generate', count: 12 } },
+      evaluations: [{ name: 'eval', metrics: ['mse'] }],
+      saves: [{ kind: 'best', metric: 'mse', order: 'min' }],
+    });
+    expect(plan.parameters.map(({ name, trained }) => [name, trained])).toEqual([
+      ['model.up.weight', true], ['model.up.bias', true], ['model.down.weight', true], ['model.down.bias', true],
+    ]);
+    expect(plan.states.map(({ name }) => name)).toContain('optimizer.velocity.model.up.weight');
+  });
+
+  it('freezes what a selector means, bit for bit, and gives it no optimizer state', async () => {
+    const lines = `${usual}\nfreeze all except model.down.*`;
+    const before = await run(lines, []);
+    const after = await run(lines, [[{ samples: [0, 1, 2, 3], phase: 'only' }], [{ samples: [4, 5, 6, 7], phase: 'only' }]]);
+    expect(after.get('model.up.weight')).toEqual(before.get('model.up.weight'));
+    expect(after.get('model.down.weight')).not.toEqual(before.get('model.down.weight'));
+    expect([...after.keys()].filter((name) => name.startsWith('optimizer.'))).toEqual(['optimizer.velocity.model.down.weight', 'optimizer.velocity.model.down.bias']);
+  });
+
+  it('gives groups of parameters their own settings, the last group winning', async () => {
+    const lines = usual.replace('SGD{lr: 0.5}', 'SGD{lr: 0.5} { model.up.* : lr = 0; *.bias : lr = 0.5; model.down.bias : lr = 0 }');
+    const before = await run(lines, []);
+    const after = await run(lines, [[{ samples: [0, 1, 2, 3], phase: 'only' }]]);
+    const changed = [...before.keys()].filter((name) => name.startsWith('model.') && before.get(name)?.some((value, at) => value !== after.get(name)?.[at]));
+    expect(changed).toEqual(['model.up.bias', 'model.down.weight']);
+  });
+
+  it('gives with accumulated micro-batches of any sizes what one batch gives', async () => {
+    const whole = await run(usual, [[{ samples: [0, 1, 2, 3, 4, 5, 6], phase: 'only' }], [{ samples: [7, 8, 9, 10, 11], phase: 'only' }]]);
+    const parts = await run(`${usual}\naccumulate 3`, [
+      [{ samples: [0, 1, 2], phase: 'accumulate' }, { samples: [3, 4], phase: 'accumulate' }, { samples: [5, 6], phase: 'last' }],
+      [{ samples: [7], phase: 'accumulate' }, { samples: [8, 9, 10, 11], phase: 'last' }],
+    ]);
+    close(whole, parts, 1e-6);
+  });
+
+  it('clips gradients by their global norm', async () => {
+    const free = await run(usual, []);
+    const clipped = await run(`${usual}\nclip norm 0.001`, [[{ samples: [8, 9, 10, 11], phase: 'only' }]]);
+    let square = 0;
+    for (const [name, values] of free) if (name.startsWith('model.')) values.forEach((value, at) => (square += (value - (clipped.get(name)?.[at] ?? NaN)) ** 2));
+    // A step of 0.5 times a gradient of norm 0.001.
+    expect(Math.sqrt(square)).toBeCloseTo(0.0005, 7);
+  });
+
+  it.each([
+    ['unknown-setting', `${usual}\nepoch = 3`],
+    ['repeated-setting', `${usual}\nepochs = 3`],
+    ['missing-setting', usual.replace('optimizer = SGD{lr: 0.5}', '')],
+    ['missing-setting', usual.replace('epochs = 1', '')],
+    ['bad-setting', usual.replace('epochs = 1', 'epochs = 0')],
+    ['bad-setting', usual.replace('SGD{lr: 0.5}', '0.5')],
+    ['selector-matches-nothing', `${usual}\nfreeze model.upp.*`],
+    ['selector-matches-nothing', usual.replace('SGD{lr: 0.5}', 'SGD{lr: 0.5} { role(norm) : lr = 0 }')],
+    ['unknown-argument', usual.replace('SGD{lr: 0.5}', 'SGD{lr: 0.5} { *.bias : rate = 0 }')],
+    ['nothing-to-train', `${usual}\nfreeze model.*`],
+    ['unreached-parameter', usual.replace('model(x)', 'model.up.bias[0] * x')],
+    ['unknown-field', usual.replace('loss(x, y)', 'loss(x, z)').replace(', y)', ', z)')],
+    ['not-a-metric', usual.replace('mean_squared_error(model(x), y)', 'model(x) - y')],
+    ['unknown-metric', `${usual}\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best accuracy`],
+    ['unknown-name', usual.replace('batch(4)', 'bach(4)')],
+    ['bad-data', usual.replace('batch(4)', 'split("test", train: 0.9, valid: 0.1)')],
+    ['bad-data', usual.replace('batch(4)', 'batch(0)')],
+  ])('is refused with "%s"', async (code, lines) => {
+    expect(await codesOf(lines)).toContain(code);
+  });
+});
