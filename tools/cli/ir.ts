@@ -22,7 +22,8 @@ import { printTile } from '../../compiler/tile/text.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { showShape } from '../../compiler/types/dim.ts';
 import { nearestName, UserError } from '../../runtime/errors.ts';
-import { Diagnosed, openProject, type RunnableTrain } from '../driver/project.ts';
+import { Diagnosed } from '../driver/diagnosed.ts';
+import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { parseSettings, checkSettings } from './settings.ts';
 import { exit, type Terminal } from './terminal.ts';
 

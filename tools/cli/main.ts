@@ -23,7 +23,7 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exit.ok : exit.misuse;
     const json = argv.includes('--json');
-    const { Diagnosed } = await import('../driver/project.ts');
+    const { Diagnosed } = await import('../driver/diagnosed.ts');
     if (error instanceof Diagnosed) {
       printDiagnostics(terminal, error.diagnostics, json);
       return exit.failed;

@@ -19,6 +19,7 @@ import { describeData } from '../../runtime/data/load.ts';
 import { nearestName, UserError } from '../../runtime/errors.ts';
 import { grantFiles, type Files } from '../../runtime/files.ts';
 import type { DataPlan, TrainPlan } from '../../runtime/program.ts';
+import { Diagnosed } from './diagnosed.ts';
 
 export interface ProjectOptions {
   /** Folders that data and weights may be read from, besides the file's own. */
@@ -48,15 +49,6 @@ export interface Project {
   /** A train block by name, or the only one; throws UserError, or Diagnosed with what is wrong in the file. */
   train(name?: string): Promise<RunnableTrain>;
   tests(): TestCase[];
-}
-
-/** Carries diagnostics out of `train`. */
-export class Diagnosed extends Error {
-  readonly diagnostics: readonly Diagnostic[];
-  constructor(diagnostics: readonly Diagnostic[]) {
-    super(diagnostics.map(({ message }) => message).join('\n'));
-    this.diagnostics = diagnostics;
-  }
 }
 
 /** From `dist/tools/driver/` and from the sources alike: the folder that holds `stdlib/`. */
