@@ -9,14 +9,41 @@ import type { Measurement } from './measure.ts';
 import { timeRuns } from './time.ts';
 
 /** Fields of one sample, and how many values each may take (none: floats in 0..1). */
-export const jobs: Readonly<Record<string, { readonly train: string; readonly fields: readonly (Field & { readonly classes?: number })[] }>> = {
-  'mlp': { train: 'mlp', fields: [{ name: 'input', dtype: 'f32', shape: [784] }, { name: 'target', dtype: 'i32', shape: [], classes: 10 }] },
-  'mlp-wide': { train: 'mlp_wide', fields: [{ name: 'input', dtype: 'f32', shape: [784] }, { name: 'target', dtype: 'i32', shape: [], classes: 10 }] },
-  'gpt': { train: 'gpt', fields: [{ name: 'input', dtype: 'i32', shape: [128], classes: 65 }, { name: 'target', dtype: 'i32', shape: [128], classes: 65 }] },
-  'bilstm': { train: 'bilstm', fields: [{ name: 'input', dtype: 'i32', shape: [64], classes: 10_000 }, { name: 'target', dtype: 'i32', shape: [], classes: 2 }] },
+export const jobs: Readonly<
+  Record<string, { readonly train: string; readonly fields: readonly (Field & { readonly classes?: number })[] }>
+> = {
+  mlp: {
+    train: 'mlp',
+    fields: [
+      { name: 'input', dtype: 'f32', shape: [784] },
+      { name: 'target', dtype: 'i32', shape: [], classes: 10 },
+    ],
+  },
+  'mlp-wide': {
+    train: 'mlp_wide',
+    fields: [
+      { name: 'input', dtype: 'f32', shape: [784] },
+      { name: 'target', dtype: 'i32', shape: [], classes: 10 },
+    ],
+  },
+  gpt: {
+    train: 'gpt',
+    fields: [
+      { name: 'input', dtype: 'i32', shape: [128], classes: 65 },
+      { name: 'target', dtype: 'i32', shape: [128], classes: 65 },
+    ],
+  },
+  bilstm: {
+    train: 'bilstm',
+    fields: [
+      { name: 'input', dtype: 'i32', shape: [64], classes: 10_000 },
+      { name: 'target', dtype: 'i32', shape: [], classes: 2 },
+    ],
+  },
 };
 
-export const jobFile = (name: string): string => fileURLToPath(new URL(`../../bench/jobs/${name}.model`, import.meta.url));
+export const jobFile = (name: string): string =>
+  fileURLToPath(new URL(`../../bench/jobs/${name}.model`, import.meta.url));
 
 export async function measureJob(name: string, threads: number): Promise<Measurement> {
   const job = jobs[name];
@@ -27,11 +54,18 @@ export async function measureJob(name: string, threads: number): Promise<Measure
   const init = await programs.init();
   await init.run(chooseInputs(init, new Map(), scalarsOf(0, 0, 0, 0)));
   const program = await programs.step(plan.batch, 'only');
-  const fields = new Map(job.fields.map(({ name: field, shape, classes }) => {
-    const count = plan.batch * shape.reduce((a, b) => a * b, 1);
-    const values = Array.from({ length: count }, (_, at) => (at * 0.6180339887498949) % 1);
-    return [field, classes === undefined ? Float32Array.from(values) : Int32Array.from(values, (value) => Math.floor(value * classes))];
-  }));
+  const fields = new Map(
+    job.fields.map(({ name: field, shape, classes }) => {
+      const count = plan.batch * shape.reduce((a, b) => a * b, 1);
+      const values = Array.from({ length: count }, (_, at) => (at * 0.6180339887498949) % 1);
+      return [
+        field,
+        classes === undefined
+          ? Float32Array.from(values)
+          : Int32Array.from(values, (value) => Math.floor(value * classes)),
+      ];
+    }),
+  );
   let step = 0;
   const run = () => program.run(chooseInputs(program, fields, scalarsOf(0, ++step, 0, 0)));
   await run();

@@ -14,7 +14,11 @@ export async function measureKernel(what: string, threads: number): Promise<Meas
   const graph = what === 'softmax' ? rowwise(softmax) : what === 'layernorm' ? rowwise(layerNorm) : matmul(size);
   const target = await openTarget('cpu', { threads });
   const executable = await target.load(graph);
-  for (const { name } of target.session.fields.values()) target.session.write(name, target.session.read(name).map((_, at) => ((at * 7919) % 1000) / 1000 - 0.5));
+  for (const { name } of target.session.fields.values())
+    target.session.write(
+      name,
+      target.session.read(name).map((_, at) => ((at * 7919) % 1000) / 1000 - 0.5),
+    );
   const ms = await timeRuns(() => executable.run(new Map()));
   target.session.close();
   return { ms, rate: what.startsWith('matmul') ? (2 * size ** 3) / ms / 1e6 : (2 * 4 * rows * columns) / ms / 1e6 };

@@ -24,7 +24,13 @@ export async function measurePeak(threads: number): Promise<Measurement> {
   body.for('round', 0, rounds, 1, () => sums.forEach((sum) => body.assign(sum, tile.fma(tile.read(sum), x, x))));
   const total = sums.map((sum) => tile.read(sum)).reduce((a, b) => tile.add(a, b));
   body.store(out, tile.mul(tile.read(item), 64), total);
-  const ms = await timeKernel(threads, { name: 'peak', parameters: [factor, out], body: body.statements, grid: threads, item });
+  const ms = await timeKernel(threads, {
+    name: 'peak',
+    parameters: [factor, out],
+    body: body.statements,
+    grid: threads,
+    item,
+  });
   return { ms, rate: (2 * rounds * chains * lanes * threads) / ms / 1e6 };
 }
 
@@ -51,12 +57,28 @@ async function capabilities(threads: number): Promise<Capabilities> {
   return capabilitiesOf({ architecture, features }, threads);
 }
 
-async function timeKernel(threads: number, given: Pick<TileKernel, 'name' | 'parameters' | 'body' | 'grid' | 'item'>): Promise<number> {
-  const kernel: TileKernel = { ...given, arguments: [], scratch: [], workgroup: 1, thread: tile.register('thread', 'index') };
-  const buffers = kernel.parameters.map((memory): TileBuffer =>
-    ({ name: memory.name, role: memory.access === 'write' ? 'state' : 'param', dtype: memory.dtype, shape: [memory.size] }));
+async function timeKernel(
+  threads: number,
+  given: Pick<TileKernel, 'name' | 'parameters' | 'body' | 'grid' | 'item'>,
+): Promise<number> {
+  const kernel: TileKernel = {
+    ...given,
+    arguments: [],
+    scratch: [],
+    workgroup: 1,
+    thread: tile.register('thread', 'index'),
+  };
+  const buffers = kernel.parameters.map((memory): TileBuffer => ({
+    name: memory.name,
+    role: memory.access === 'write' ? 'state' : 'param',
+    dtype: memory.dtype,
+    shape: [memory.size],
+  }));
   const program: TileProgram = {
-    name: kernel.name, buffers, arena: 0, steps: [{ kind: 'launch', kernel, buffers: buffers.map(({ name }) => name), arguments: [] }],
+    name: kernel.name,
+    buffers,
+    arena: 0,
+    steps: [{ kind: 'launch', kernel, buffers: buffers.map(({ name }) => name), arguments: [] }],
   };
   const session = await openCpuSession({ threads });
   const { parts, scratch } = emitLlvm(program);

@@ -15,8 +15,12 @@ const execute = promisify(execFile);
 
 const { values: flags } = parseArgs({
   options: {
-    'json': { type: 'boolean', default: false }, 'rounds': { type: 'string', default: '3' }, 'threads': { type: 'string', default: '1,2' },
-    'only': { type: 'string', default: '.' }, 'no-torch': { type: 'boolean', default: false }, 'peers': { type: 'string', default: '../shared/peers' },
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '3' },
+    threads: { type: 'string', default: '1,2' },
+    only: { type: 'string', default: '.' },
+    'no-torch': { type: 'boolean', default: false },
+    peers: { type: 'string', default: '../shared/peers' },
   },
 });
 
@@ -49,7 +53,9 @@ async function ours(job: string, threads: number): Promise<Measurement> {
 
 async function torch(job: string, threads: number, mode: string): Promise<{ ms: number; peer: string }> {
   const isJob = jobs.includes(job);
-  const command = isJob ? [jobsScript, job, '--threads', String(threads), '--mode', mode, '--steps', job.startsWith('gpt') ? '8' : '30'] : [kernelsScript, job, String(threads), mode];
+  const command = isJob
+    ? [jobsScript, job, '--threads', String(threads), '--mode', mode, '--steps', job.startsWith('gpt') ? '8' : '30']
+    : [kernelsScript, job, String(threads), mode];
   const { stdout } = await execute('python3', command, { maxBuffer: 2 ** 26 });
   const line = JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
   return { ms: line.ms ?? line.ms_per_step, peer: line.peer };
@@ -68,21 +74,38 @@ async function findTorch(): Promise<boolean> {
 function print(row: Row): void {
   if (flags.json) return console.log(JSON.stringify(row));
   const cell = (text: string, width: number): string => text.padStart(width);
-  const rate = row.rate === null ? '' : `${row.rate.toFixed(1)} ${row.job === 'peak' || row.job.startsWith('matmul') ? 'GFLOP/s' : 'GB/s'}`;
-  console.log([
-    row.job.padEnd(12), cell(String(row.threads), 3), cell(`${row.ms.toFixed(2)} ms`, 12), cell(rate, 16),
-    row.peer === null ? '' : `${cell(`${row.peer} ${row.mode}`, 26)} ${cell(`${row.peer_ms?.toFixed(2)} ms`, 12)} ${cell(`${row.ratio?.toFixed(2)}×`, 8)}`,
-    row.first_step_s === null ? '' : ` first step ${row.first_step_s.toFixed(1)} s`,
-  ].join(' '));
+  const rate =
+    row.rate === null
+      ? ''
+      : `${row.rate.toFixed(1)} ${row.job === 'peak' || row.job.startsWith('matmul') ? 'GFLOP/s' : 'GB/s'}`;
+  console.log(
+    [
+      row.job.padEnd(12),
+      cell(String(row.threads), 3),
+      cell(`${row.ms.toFixed(2)} ms`, 12),
+      cell(rate, 16),
+      row.peer === null
+        ? ''
+        : `${cell(`${row.peer} ${row.mode}`, 26)} ${cell(`${row.peer_ms?.toFixed(2)} ms`, 12)} ${cell(`${row.ratio?.toFixed(2)}×`, 8)}`,
+      row.first_step_s === null ? '' : ` first step ${row.first_step_s.toFixed(1)} s`,
+    ].join(' '),
+  );
 }
 
 const hasTorch = await findTorch();
-if (!hasTorch && !flags['no-torch']) console.error('PyTorch was not found (pip install torch==2.13.0 numpy): only Nacre is measured.');
-if (hasTorch && !existsSync(jobsScript)) console.error(`${jobsScript} was not found (--peers DIR): jobs are measured without their peer.`);
+if (!hasTorch && !flags['no-torch'])
+  console.error('PyTorch was not found (pip install torch==2.13.0 numpy): only Nacre is measured.');
+if (hasTorch && !existsSync(jobsScript))
+  console.error(`${jobsScript} was not found (--peers DIR): jobs are measured without their peer.`);
 
 for (const threads of flags.threads.split(',').map(Number)) {
   for (const job of [...machine, ...kernels, ...jobs].filter((name) => new RegExp(flags.only).test(name))) {
-    const modes = !hasTorch || machine.includes(job) || (jobs.includes(job) && !existsSync(jobsScript)) ? [] : job.startsWith('matmul') ? ['eager'] as const : ['eager', 'compile'] as const;
+    const modes =
+      !hasTorch || machine.includes(job) || (jobs.includes(job) && !existsSync(jobsScript))
+        ? []
+        : job.startsWith('matmul')
+          ? (['eager'] as const)
+          : (['eager', 'compile'] as const);
     const own: Measurement[] = [];
     const peers = new Map(modes.map((mode) => [mode, [] as { ms: number; peer: string }[]]));
     for (let round = 0; round < Number(flags.rounds); round++) {
@@ -92,7 +115,13 @@ for (const threads of flags.threads.split(',').map(Number)) {
     const ms = median(own.map((measured) => measured.ms));
     const rates = own.flatMap(({ rate }) => (rate === undefined ? [] : [rate]));
     const firsts = own.flatMap(({ first_step_s: first }) => (first === undefined ? [] : [first]));
-    const common = { job, threads, ms, rate: rates.length === 0 ? null : median(rates), first_step_s: firsts.length === 0 ? null : median(firsts) };
+    const common = {
+      job,
+      threads,
+      ms,
+      rate: rates.length === 0 ? null : median(rates),
+      first_step_s: firsts.length === 0 ? null : median(firsts),
+    };
     if (peers.size === 0) print({ ...common, peer: null, mode: null, peer_ms: null, ratio: null });
     for (const [mode, times] of peers) {
       const peer_ms = median(times.map((time) => time.ms));

@@ -16,7 +16,8 @@ async function measure(): Promise<Measurement> {
   const count = Number(threads);
   if (what === 'peak') return (await import('./machine.ts')).measurePeak(count);
   if (what === 'copy') return (await import('./machine.ts')).measureCopy(count);
-  if (what.startsWith('matmul-') || what === 'softmax' || what === 'layernorm') return (await import('./kernels.ts')).measureKernel(what, count);
+  if (what.startsWith('matmul-') || what === 'softmax' || what === 'layernorm')
+    return (await import('./kernels.ts')).measureKernel(what, count);
   return (await import('./jobs.ts')).measureJob(what, count);
 }
 

@@ -24,15 +24,34 @@ export interface Parity {
 
 /** PyTorch's name of a parameter as ours. A matrix of a linear or recurrent layer lies the other way round there. */
 const names: Readonly<Record<string, readonly (readonly [RegExp, string, 'transpose' | 'keep'])[]>> = {
-  'mlp': [[/^layers\.0\.weight$/, 'fc1.weight', 'transpose'], [/^layers\.1\.weight$/, 'fc2.weight', 'transpose'], [/^layers\.2\.weight$/, 'fc3.weight', 'transpose'],
-    [/^layers\.0\.bias$/, 'fc1.bias', 'keep'], [/^layers\.1\.bias$/, 'fc2.bias', 'keep'], [/^layers\.2\.bias$/, 'fc3.bias', 'keep']],
-  'gpt': [[/^(tok|pos)\.weight$/, '$1.weight', 'keep'], [/^(.*ln\d?)\.weight$/, '$1.scale', 'keep'], [/^(.*ln\d?)\.bias$/, '$1.shift', 'keep'],
-    [/^(blocks\.\d+\..*)\.weight$/, '$1.weight', 'transpose'], [/^(blocks\.\d+\..*)\.bias$/, '$1.bias', 'keep']],
-  'bilstm': [[/^embed\.weight$/, 'embed.weight', 'keep'], [/^head\.weight$/, 'head.weight', 'transpose'], [/^head\.bias$/, 'head.bias', 'keep'],
-    [/^lstm\.weight_ih_l0_reverse$/, 'backward.wx', 'transpose'], [/^lstm\.weight_hh_l0_reverse$/, 'backward.wh', 'transpose'],
-    [/^lstm\.bias_ih_l0_reverse$/, 'backward.bx', 'keep'], [/^lstm\.bias_hh_l0_reverse$/, 'backward.bh', 'keep'],
-    [/^lstm\.weight_ih_l0$/, 'forward.wx', 'transpose'], [/^lstm\.weight_hh_l0$/, 'forward.wh', 'transpose'],
-    [/^lstm\.bias_ih_l0$/, 'forward.bx', 'keep'], [/^lstm\.bias_hh_l0$/, 'forward.bh', 'keep']],
+  mlp: [
+    [/^layers\.0\.weight$/, 'fc1.weight', 'transpose'],
+    [/^layers\.1\.weight$/, 'fc2.weight', 'transpose'],
+    [/^layers\.2\.weight$/, 'fc3.weight', 'transpose'],
+    [/^layers\.0\.bias$/, 'fc1.bias', 'keep'],
+    [/^layers\.1\.bias$/, 'fc2.bias', 'keep'],
+    [/^layers\.2\.bias$/, 'fc3.bias', 'keep'],
+  ],
+  gpt: [
+    [/^(tok|pos)\.weight$/, '$1.weight', 'keep'],
+    [/^(.*ln\d?)\.weight$/, '$1.scale', 'keep'],
+    [/^(.*ln\d?)\.bias$/, '$1.shift', 'keep'],
+    [/^(blocks\.\d+\..*)\.weight$/, '$1.weight', 'transpose'],
+    [/^(blocks\.\d+\..*)\.bias$/, '$1.bias', 'keep'],
+  ],
+  bilstm: [
+    [/^embed\.weight$/, 'embed.weight', 'keep'],
+    [/^head\.weight$/, 'head.weight', 'transpose'],
+    [/^head\.bias$/, 'head.bias', 'keep'],
+    [/^lstm\.weight_ih_l0_reverse$/, 'backward.wx', 'transpose'],
+    [/^lstm\.weight_hh_l0_reverse$/, 'backward.wh', 'transpose'],
+    [/^lstm\.bias_ih_l0_reverse$/, 'backward.bx', 'keep'],
+    [/^lstm\.bias_hh_l0_reverse$/, 'backward.bh', 'keep'],
+    [/^lstm\.weight_ih_l0$/, 'forward.wx', 'transpose'],
+    [/^lstm\.weight_hh_l0$/, 'forward.wh', 'transpose'],
+    [/^lstm\.bias_ih_l0$/, 'forward.bx', 'keep'],
+    [/^lstm\.bias_hh_l0$/, 'forward.bh', 'keep'],
+  ],
 };
 
 export async function compareWithTorch(job: string, folder: string, targetName: TargetName = 'cpu'): Promise<Parity> {
@@ -47,7 +66,10 @@ export async function compareWithTorch(job: string, folder: string, targetName: 
     const rule = names[job].find(([pattern]) => pattern.test(tensor.name));
     if (rule === undefined) throw new Error(`nothing takes PyTorch's ${tensor.name}`);
     const values = readTensor(file, tensor, 'f32');
-    target.session.write(`model.${tensor.name.replace(rule[0], rule[1])}`, rule[2] === 'keep' ? values : transposed(values, tensor.shape));
+    target.session.write(
+      `model.${tensor.name.replace(rule[0], rule[1])}`,
+      rule[2] === 'keep' ? values : transposed(values, tensor.shape),
+    );
   }
   file.close();
   const losses: number[] = [];
@@ -66,11 +88,14 @@ export async function compareWithTorch(job: string, folder: string, targetName: 
 
 function transposed(values: TypedArray, [rows, columns]: readonly number[]): Float32Array {
   const result = new Float32Array(values.length);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) result[column * rows + row] = values[row * columns + column];
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) result[column * rows + row] = values[row * columns + column];
   return result;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [job, folder, target] = process.argv.slice(2);
-  console.log(JSON.stringify(await compareWithTorch(job, folder, target === 'reference' ? 'reference' : 'cpu'), undefined, 1));
+  console.log(
+    JSON.stringify(await compareWithTorch(job, folder, target === 'reference' ? 'reference' : 'cpu'), undefined, 1),
+  );
 }

@@ -15,4 +15,5 @@ export class UserError extends Error {
 }
 
 /** The candidate that a person most likely meant. Paths and tensor names are long, so half of the letters may differ. */
-export const nearestName = (name: string, candidates: Iterable<string>): string | undefined => nearest(name, candidates, 0.5);
+export const nearestName = (name: string, candidates: Iterable<string>): string | undefined =>
+  nearest(name, candidates, 0.5);

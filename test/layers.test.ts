@@ -19,32 +19,57 @@ interface Import {
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(root, file), 'utf8');
-  return [...text.matchAll(/(?:^|\n)\s*(import|export)(\s+type)?[^'";]*?from\s*'([^']+)'/g), ...text.matchAll(/()()import\(\s*'([^']+)'\s*\)/g)]
-    .map(([, , type, target]) => ({ from: file, to: target.startsWith('.') ? relative(root, resolve(root, dirname(file), target)) : target, typeOnly: type !== undefined && type !== '' }));
+  return [
+    ...text.matchAll(/(?:^|\n)\s*(import|export)(\s+type)?[^'";]*?from\s*'([^']+)'/g),
+    ...text.matchAll(/()()import\(\s*'([^']+)'\s*\)/g),
+  ].map(([, , type, target]) => ({
+    from: file,
+    to: target.startsWith('.') ? relative(root, resolve(root, dirname(file), target)) : target,
+    typeOnly: type !== undefined && type !== '',
+  }));
 }
 
 /** Lower rooms first; rooms of one line may not use each other's neighbours above. */
 const order: readonly (readonly string[])[] = [
   ['common'],
-  ['compiler/base'], ['compiler/types'], ['grammar'], ['compiler/graph', 'compiler/ops'], ['compiler/differentiate', 'compiler/optimize'],
-  ['compiler/check'], ['compiler/elaborate'], ['compiler/loop'], ['compiler/fuse'], ['compiler/tile'], ['compiler/schedule'], ['compiler/targets'],
+  ['compiler/base'],
+  ['compiler/types'],
+  ['grammar'],
+  ['compiler/graph', 'compiler/ops'],
+  ['compiler/differentiate', 'compiler/optimize'],
+  ['compiler/check'],
+  ['compiler/elaborate'],
+  ['compiler/loop'],
+  ['compiler/fuse'],
+  ['compiler/tile'],
+  ['compiler/schedule'],
+  ['compiler/targets'],
   ['compiler/pipeline.ts', 'compiler/index.ts'],
 ];
 
-const levelOf = (path: string): number => order.findIndex((rooms) => rooms.some((room) => path === room || path.startsWith(`${room}/`)));
+const levelOf = (path: string): number =>
+  order.findIndex((rooms) => rooms.some((room) => path === room || path.startsWith(`${room}/`)));
 
 const compilerFiles = [...sources('common'), ...sources('grammar'), ...sources('compiler')];
 
 describe('imports', () => {
   it('run one way through the compiler', () => {
-    const wrong = compilerFiles.flatMap(importsOf)
+    const wrong = compilerFiles
+      .flatMap(importsOf)
       .filter(({ from, to, typeOnly }) => !typeOnly && levelOf(to) > levelOf(from))
       .map(({ from, to }) => `${from} → ${to}`);
     expect(wrong).toEqual([]);
   });
 
   it('never go in a circle', () => {
-    const edges = new Map(compilerFiles.map((file) => [file, importsOf(file).filter(({ typeOnly }) => !typeOnly).map(({ to }) => to)]));
+    const edges = new Map(
+      compilerFiles.map((file) => [
+        file,
+        importsOf(file)
+          .filter(({ typeOnly }) => !typeOnly)
+          .map(({ to }) => to),
+      ]),
+    );
     const done = new Set<string>();
     const visit = (file: string, path: readonly string[]): string | undefined => {
       if (path.includes(file)) return [...path.slice(path.indexOf(file)), file].join(' → ');
@@ -60,12 +85,16 @@ describe('imports', () => {
   });
 
   it('of the compiler need no Node', () => {
-    const wrong = compilerFiles.flatMap(importsOf).filter(({ to }) => to.startsWith('node:') || ['koffi', 'csv-parse', 'commander'].includes(to));
+    const wrong = compilerFiles
+      .flatMap(importsOf)
+      .filter(({ to }) => to.startsWith('node:') || ['koffi', 'csv-parse', 'commander'].includes(to));
     expect(wrong).toEqual([]);
   });
 
   it('of the runtime need no compiler', () => {
-    const wrong = sources('runtime').flatMap(importsOf).filter(({ to }) => /^(compiler|grammar|tools)\//.test(to));
+    const wrong = sources('runtime')
+      .flatMap(importsOf)
+      .filter(({ to }) => /^(compiler|grammar|tools)\//.test(to));
     expect(wrong).toEqual([]);
   });
 
@@ -79,17 +108,25 @@ describe('the code', () => {
   const all = ['common', 'grammar', 'compiler', 'runtime', 'tools', 'bench'].flatMap(sources);
 
   it('has no hole in its types', () => {
-    const wrong = all.filter((file) => /(: any\b|\bas any\b|<any>|@ts-ignore|@ts-expect-error|@ts-nocheck)/.test(readFileSync(join(root, file), 'utf8')));
+    const wrong = all.filter((file) =>
+      /(: any\b|\bas any\b|<any>|@ts-ignore|@ts-expect-error|@ts-nocheck)/.test(readFileSync(join(root, file), 'utf8')),
+    );
     expect(wrong).toEqual([]);
   });
 
   it('comes in files that can be read in one sitting', () => {
-    const long = all.map((file) => ({ file, lines: readFileSync(join(root, file), 'utf8').split('\n').length })).filter(({ lines }) => lines > 550);
+    const long = all
+      .map((file) => ({ file, lines: readFileSync(join(root, file), 'utf8').split('\n').length }))
+      .filter(({ lines }) => lines > 550);
     expect(long).toEqual([]);
   });
 
   it('runs nothing that comes from data', () => {
-    const wrong = all.filter((file) => /\beval\([^…]|new Function\(|from 'node:vm'/.test(readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')));
+    const wrong = all.filter((file) =>
+      /\beval\([^…]|new Function\(|from 'node:vm'/.test(
+        readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, ''),
+      ),
+    );
     expect(wrong).toEqual([]);
   });
 });

@@ -38,8 +38,42 @@ export interface AffineIndex {
 export type Monoid = 'sum' | 'prod' | 'max' | 'min';
 
 /** Elementwise functions of one, two and three tensors of one shape: also the scalar instructions of every target. */
-export const unaryOps = ['neg', 'abs', 'sign', 'exp', 'log', 'sin', 'cos', 'tanh', 'erf', 'sqrt', 'rsqrt', 'floor', 'ceil', 'round', 'not'] as const;
-export const binaryOps = ['add', 'sub', 'mul', 'div', 'rem', 'pow', 'max', 'min', 'eq', 'ne', 'lt', 'le', 'and', 'or', 'xor', 'shl', 'shr'] as const;
+export const unaryOps = [
+  'neg',
+  'abs',
+  'sign',
+  'exp',
+  'log',
+  'sin',
+  'cos',
+  'tanh',
+  'erf',
+  'sqrt',
+  'rsqrt',
+  'floor',
+  'ceil',
+  'round',
+  'not',
+] as const;
+export const binaryOps = [
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'rem',
+  'pow',
+  'max',
+  'min',
+  'eq',
+  'ne',
+  'lt',
+  'le',
+  'and',
+  'or',
+  'xor',
+  'shl',
+  'shr',
+] as const;
 export type UnaryOp = (typeof unaryOps)[number];
 export type BinaryOp = (typeof binaryOps)[number];
 
@@ -64,7 +98,11 @@ export interface Attributes extends Record<UnaryOp, NoAttributes>, Record<Binary
   view: { readonly shape: readonly Dim[]; readonly index: readonly AffineIndex[] };
   concat: { readonly axis: number };
   /** Σ over `reduce` of the product of the operands, each read at affine indices of (shape axes, then reduce axes). */
-  contract: { readonly shape: readonly Dim[]; readonly reduce: readonly Dim[]; readonly indices: readonly (readonly AffineIndex[])[] };
+  contract: {
+    readonly shape: readonly Dim[];
+    readonly reduce: readonly Dim[];
+    readonly indices: readonly (readonly AffineIndex[])[];
+  };
   /** Combines over the axes and drops them. */
   reduce: { readonly monoid: Monoid; readonly axes: readonly number[] };
   /** Position (i32) of the first largest or smallest element along the axis, which is dropped. */
@@ -81,7 +119,13 @@ export interface Attributes extends Record<UnaryOp, NoAttributes>, Record<Binary
    * next carried values, then per-step results. Results: last carried values, then the per-step results stacked along a
    * new axis 0, in the order of the sequences (so reversed back when `reverse`).
    */
-  loop: { readonly trips: Dim; readonly carried: number; readonly scanned: number; readonly reverse: boolean; readonly body: Graph };
+  loop: {
+    readonly trips: Dim;
+    readonly carried: number;
+    readonly scanned: number;
+    readonly reverse: boolean;
+    readonly body: Graph;
+  };
 }
 
 export type OpName = keyof Attributes;

@@ -5,7 +5,14 @@ export type Dtype = (typeof dtypes)[number];
 
 /** Bytes one element takes in memory (bool is one byte, 0 or 1). */
 export const dtypeBytes: Record<Dtype, number> = {
-  f32: 4, f16: 2, bf16: 2, f64: 8, i32: 4, u32: 4, u8: 1, bool: 1,
+  f32: 4,
+  f16: 2,
+  bf16: 2,
+  f64: 8,
+  i32: 4,
+  u32: 4,
+  u8: 1,
+  bool: 1,
 };
 
 export const isFloat = (dtype: Dtype): boolean =>

@@ -27,7 +27,10 @@ async function nacre(...argv: string[]): Promise<{ code: number; out: string; er
 }
 
 const lines = (text: string): Record<string, unknown>[] =>
-  text.trimEnd().split('\n').map((line): Record<string, unknown> => JSON.parse(line));
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line): Record<string, unknown> => JSON.parse(line));
 const file = (name: string, text: string): string => {
   const path = join(folder, name);
   writeFileSync(path, text);
@@ -39,7 +42,8 @@ describe('the command line', () => {
   it('shows help, and takes a wrong command for misuse', async () => {
     const help = await nacre('--help');
     expect(help.code).toBe(0);
-    for (const command of ['check', 'fmt', 'test', 'train', 'eval', 'ir', 'doctor', 'new']) expect(help.out).toContain(`  ${command} `);
+    for (const command of ['check', 'fmt', 'test', 'train', 'eval', 'ir', 'doctor', 'new'])
+      expect(help.out).toContain(`  ${command} `);
     expect((await nacre()).code).toBe(2);
     expect((await nacre('chekc', 'a.model')).err).toContain('Did you mean check?');
     expect((await nacre('train')).code).toBe(2);
@@ -54,7 +58,10 @@ describe('the command line', () => {
   it('makes a project that is in the one format, and refuses to write over anything', async () => {
     expect((await nacre('fmt', '--check', project)).code).toBe(0);
     const again = await nacre('new', project);
-    expect([again.code, again.err]).toEqual([2, `error: ${project} is there already; a new project gets a new folder.\n`]);
+    expect([again.code, again.err]).toEqual([
+      2,
+      `error: ${project} is there already; a new project gets a new folder.\n`,
+    ]);
     expect((await nacre('new', join(folder, '1 2'))).code).toBe(2);
   });
 
@@ -80,15 +87,38 @@ describe('the command line', () => {
 
   it('runs tests', async () => {
     const passing = await nacre('test', model(), '--target', 'reference');
-    expect([passing.code, passing.out]).toEqual([0, 'ok    an untrained network guesses\nok    its gradient is right\n2 tests passed, 0 failed.\n']);
-    const failing = await nacre('test', file('fail.model', 'test "no" { expect 1 > 2 }\n'), '--target', 'reference', '--json');
+    expect([passing.code, passing.out]).toEqual([
+      0,
+      'ok    an untrained network guesses\nok    its gradient is right\n2 tests passed, 0 failed.\n',
+    ]);
+    const failing = await nacre(
+      'test',
+      file('fail.model', 'test "no" { expect 1 > 2 }\n'),
+      '--target',
+      'reference',
+      '--json',
+    );
     expect(failing.code).toBe(1);
     expect(lines(failing.out).map((event) => event['event'])).toEqual(['test', 'done']);
   });
 
   it('trains, continues and evaluates', async () => {
     const out = join(folder, 'runs');
-    const trained = await nacre('train', model(), '--target', 'reference', '--steps', '12', '--set', 'model.hidden=4', '--seed', '3', '--out', out, '--json');
+    const trained = await nacre(
+      'train',
+      model(),
+      '--target',
+      'reference',
+      '--steps',
+      '12',
+      '--set',
+      'model.hidden=4',
+      '--seed',
+      '3',
+      '--out',
+      out,
+      '--json',
+    );
     expect([trained.code, trained.err.includes('22 parameters')]).toEqual([0, true]);
     const events = lines(trained.out);
     expect(events.filter((event) => event['event'] === 'step')).toHaveLength(12);
@@ -97,8 +127,26 @@ describe('the command line', () => {
     const run = String(done?.['run']);
     // The run remembers the smaller network and its seed.
     const resumed = await nacre('train', model(), '--target', 'reference', '--steps', '15', '--resume', run, '--json');
-    expect(lines(resumed.out).filter((event) => event['event'] === 'step').map((event) => event['step'])).toEqual([13, 14, 15]);
-    const whole = await nacre('train', model(), '--target', 'reference', '--steps', '15', '--set', 'model.hidden=4', '--seed', '3', '--out', out, '--json');
+    expect(
+      lines(resumed.out)
+        .filter((event) => event['event'] === 'step')
+        .map((event) => event['step']),
+    ).toEqual([13, 14, 15]);
+    const whole = await nacre(
+      'train',
+      model(),
+      '--target',
+      'reference',
+      '--steps',
+      '15',
+      '--set',
+      'model.hidden=4',
+      '--seed',
+      '3',
+      '--out',
+      out,
+      '--json',
+    );
     expect(lines(whole.out).at(-1)?.['loss']).toBe(lines(resumed.out).at(-1)?.['loss']);
     const measured = await nacre('eval', model(), run, '--target', 'reference', '--json');
     expect(measured.code).toBe(0);
@@ -125,7 +173,9 @@ describe('the command line', () => {
       if (seen.has(path)) return;
       seen.add(path);
       if (!path.endsWith('.ts')) return;
-      for (const [, type, target = ''] of readFileSync(path, 'utf8').matchAll(/^(?:import|export)( type)?[^'"]*?from '([^']+)'/gm)) {
+      for (const [, type, target = ''] of readFileSync(path, 'utf8').matchAll(
+        /^(?:import|export)( type)?[^'"]*?from '([^']+)'/gm,
+      )) {
         if (type === undefined) visit(target.startsWith('.') ? resolve(dirname(path), target) : target);
       }
     };
@@ -136,7 +186,11 @@ describe('the command line', () => {
 
   it('says what the machine has', async () => {
     const found = lines((await nacre('doctor', '--json')).out);
-    expect(found.find((finding) => finding['name'] === 'Node')).toMatchObject({ found: true, text: expect.stringContaining(process.version) });
-    for (const finding of found) if (finding['found'] === false && finding['needed'] === true) expect(finding['get']).toBeTypeOf('string');
+    expect(found.find((finding) => finding['name'] === 'Node')).toMatchObject({
+      found: true,
+      text: expect.stringContaining(process.version),
+    });
+    for (const finding of found)
+      if (finding['found'] === false && finding['needed'] === true) expect(finding['get']).toBeTypeOf('string');
   });
 });

@@ -1,21 +1,45 @@
 import { describe, expect, it } from 'vitest';
 import { duration, Progress } from '../../tools/cli/progress.ts';
 
-function record(isInteractive: boolean): { progress: Progress; written: string[]; pass: (milliseconds: number) => void } {
+function record(isInteractive: boolean): {
+  progress: Progress;
+  written: string[];
+  pass: (milliseconds: number) => void;
+} {
   const written: string[] = [];
   let time = 0;
-  const terminal = { out: () => undefined, err: (text: string) => void written.push(text), isInteractive, color: false, columns: 200 };
+  const terminal = {
+    out: () => undefined,
+    err: (text: string) => void written.push(text),
+    isInteractive,
+    color: false,
+    columns: 200,
+  };
   return { progress: new Progress(terminal, () => time), written, pass: (milliseconds) => void (time += milliseconds) };
 }
 
-const start = { event: 'start', run: 'runs/a-1', step: 0, steps: 100, epochs: 2, batches: 50, samples: 500, trained: 1234, frozen: 5, resumed: false } as const;
+const start = {
+  event: 'start',
+  run: 'runs/a-1',
+  step: 0,
+  steps: 100,
+  epochs: 2,
+  batches: 50,
+  samples: 500,
+  trained: 1234,
+  frozen: 5,
+  resumed: false,
+} as const;
 const step = (number: number) => ({ event: 'step', step: number, epoch: 1, loss: 0.5, seconds: 0 }) as const;
 
 describe('progress', () => {
   it('is a plain line at most every ten seconds where nobody watches', () => {
     const { progress, written, pass } = record(false);
     progress.show(start);
-    expect(written.splice(0)).toEqual(['1,234 parameters, 5 frozen; 500 samples, 50 batches an epoch\n', 'run: runs/a-1\n']);
+    expect(written.splice(0)).toEqual([
+      '1,234 parameters, 5 frozen; 500 samples, 50 batches an epoch\n',
+      'run: runs/a-1\n',
+    ]);
     pass(2000);
     for (let at = 1; at <= 41; at++) {
       progress.show(step(at));
@@ -48,6 +72,13 @@ describe('progress', () => {
   });
 
   it('writes times as people say them', () => {
-    expect([0.4, 59, 61, 3600, 8000, Infinity].map(duration)).toEqual(['0 s', '59 s', '1 min 1 s', '1 h 0 min', '2 h 13 min', '? s']);
+    expect([0.4, 59, 61, 3600, 8000, Infinity].map(duration)).toEqual([
+      '0 s',
+      '59 s',
+      '1 min 1 s',
+      '1 h 0 min',
+      '2 h 13 min',
+      '? s',
+    ]);
   });
 });

@@ -45,10 +45,13 @@ const trainOf = async (lines: string): Promise<RunnableTrain> => (await openProj
 async function codesOf(lines: string): Promise<string[]> {
   const project = await openProject(write(lines));
   const checked = project.check().map(({ code }) => code);
-  const trained = await project.train().then(() => [], (error: unknown) => {
-    if (error instanceof Diagnosed) return error.diagnostics.map(({ code }) => code);
-    throw error;
-  });
+  const trained = await project.train().then(
+    () => [],
+    (error: unknown) => {
+      if (error instanceof Diagnosed) return error.diagnostics.map(({ code }) => code);
+      throw error;
+    },
+  );
   // Training says nothing that checking did not say before.
   expect(checked).toEqual(expect.arrayContaining(trained));
   expect(trained).not.toEqual([]);
@@ -56,7 +59,10 @@ async function codesOf(lines: string): Promise<string[]> {
 }
 
 /** Parameters after steps on these batches of sample numbers. */
-async function run(lines: string, steps: readonly (readonly { readonly samples: readonly number[]; readonly phase: StepPhase }[])[]): Promise<Map<string, Float32Array>> {
+async function run(
+  lines: string,
+  steps: readonly (readonly { readonly samples: readonly number[]; readonly phase: StepPhase }[])[],
+): Promise<Map<string, Float32Array>> {
   const { block, data } = await trainOf(lines);
   const session = openReferenceSession();
   const programs = createPrograms(block, data, { session, load: (graph) => Promise.resolve(session.load(graph)) });
@@ -65,26 +71,41 @@ async function run(lines: string, steps: readonly (readonly { readonly samples: 
   for (const [step, micros] of steps.entries())
     for (const [micro, { samples, phase }] of micros.entries()) {
       const program = await programs.step(samples.length, phase);
-      await program.run(chooseInputs(program, new Map([['index', Int32Array.from(samples)]]), scalarsOf(0, step + 1, micro, 0)));
+      await program.run(
+        chooseInputs(program, new Map([['index', Int32Array.from(samples)]]), scalarsOf(0, step + 1, micro, 0)),
+      );
     }
   return new Map([...session.fields.keys()].map((name) => [name, Float32Array.from(session.read(name))]));
 }
 
 const close = (a: ReadonlyMap<string, Float32Array>, b: ReadonlyMap<string, Float32Array>, within: number): void => {
-  for (const [name, values] of a) if (name.startsWith('model.')) values.forEach((value, at) => expect(Math.abs(value - (b.get(name)?.[at] ?? NaN)), name).toBeLessThanOrEqual(within));
+  for (const [name, values] of a)
+    if (name.startsWith('model.'))
+      values.forEach((value, at) =>
+        expect(Math.abs(value - (b.get(name)?.[at] ?? NaN)), name).toBeLessThanOrEqual(within),
+      );
 };
 
 describe('a train block', () => {
   it('becomes a plan', async () => {
-    const { plan } = await trainOf(`${usual}\nseed = 7\nclip norm 1.0\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best min mse`);
+    const { plan } = await trainOf(
+      `${usual}\nseed = 7\nclip norm 1.0\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best min mse`,
+    );
     expect(plan).toMatchObject({
-      name: 't', seed: 7, batch: 4, epochs: 1, accumulate: 1,
+      name: 't',
+      seed: 7,
+      batch: 4,
+      epochs: 1,
+      accumulate: 1,
       data: { kind: 'batch', size: 4, of: { kind: 'generate', count: 12 } },
       evaluations: [{ name: 'eval', metrics: ['mse'] }],
       saves: [{ kind: 'best', metric: 'mse', order: 'min' }],
     });
     expect(plan.parameters.map(({ name, trained }) => [name, trained])).toEqual([
-      ['model.up.weight', true], ['model.up.bias', true], ['model.down.weight', true], ['model.down.bias', true],
+      ['model.up.weight', true],
+      ['model.up.bias', true],
+      ['model.down.weight', true],
+      ['model.down.bias', true],
     ]);
     expect(plan.states.map(({ name }) => name)).toContain('optimizer.velocity.model.up.weight');
   });
@@ -92,25 +113,46 @@ describe('a train block', () => {
   it('freezes what a selector means, bit for bit, and gives it no optimizer state', async () => {
     const lines = `${usual}\nfreeze all except model.down.*`;
     const before = await run(lines, []);
-    const after = await run(lines, [[{ samples: [0, 1, 2, 3], phase: 'only' }], [{ samples: [4, 5, 6, 7], phase: 'only' }]]);
+    const after = await run(lines, [
+      [{ samples: [0, 1, 2, 3], phase: 'only' }],
+      [{ samples: [4, 5, 6, 7], phase: 'only' }],
+    ]);
     expect(after.get('model.up.weight')).toEqual(before.get('model.up.weight'));
     expect(after.get('model.down.weight')).not.toEqual(before.get('model.down.weight'));
-    expect([...after.keys()].filter((name) => name.startsWith('optimizer.'))).toEqual(['optimizer.velocity.model.down.weight', 'optimizer.velocity.model.down.bias']);
+    expect([...after.keys()].filter((name) => name.startsWith('optimizer.'))).toEqual([
+      'optimizer.velocity.model.down.weight',
+      'optimizer.velocity.model.down.bias',
+    ]);
   });
 
   it('gives groups of parameters their own settings, the last group winning', async () => {
-    const lines = usual.replace('SGD{lr: 0.5}', 'SGD{lr: 0.5} { model.up.* : lr = 0; *.bias : lr = 0.5; model.down.bias : lr = 0 }');
+    const lines = usual.replace(
+      'SGD{lr: 0.5}',
+      'SGD{lr: 0.5} { model.up.* : lr = 0; *.bias : lr = 0.5; model.down.bias : lr = 0 }',
+    );
     const before = await run(lines, []);
     const after = await run(lines, [[{ samples: [0, 1, 2, 3], phase: 'only' }]]);
-    const changed = [...before.keys()].filter((name) => name.startsWith('model.') && before.get(name)?.some((value, at) => value !== after.get(name)?.[at]));
+    const changed = [...before.keys()].filter(
+      (name) => name.startsWith('model.') && before.get(name)?.some((value, at) => value !== after.get(name)?.[at]),
+    );
     expect(changed).toEqual(['model.up.bias', 'model.down.weight']);
   });
 
   it('gives with accumulated micro-batches of any sizes what one batch gives', async () => {
-    const whole = await run(usual, [[{ samples: [0, 1, 2, 3, 4, 5, 6], phase: 'only' }], [{ samples: [7, 8, 9, 10, 11], phase: 'only' }]]);
+    const whole = await run(usual, [
+      [{ samples: [0, 1, 2, 3, 4, 5, 6], phase: 'only' }],
+      [{ samples: [7, 8, 9, 10, 11], phase: 'only' }],
+    ]);
     const parts = await run(`${usual}\naccumulate 3`, [
-      [{ samples: [0, 1, 2], phase: 'accumulate' }, { samples: [3, 4], phase: 'accumulate' }, { samples: [5, 6], phase: 'last' }],
-      [{ samples: [7], phase: 'accumulate' }, { samples: [8, 9, 10, 11], phase: 'last' }],
+      [
+        { samples: [0, 1, 2], phase: 'accumulate' },
+        { samples: [3, 4], phase: 'accumulate' },
+        { samples: [5, 6], phase: 'last' },
+      ],
+      [
+        { samples: [7], phase: 'accumulate' },
+        { samples: [8, 9, 10, 11], phase: 'last' },
+      ],
     ]);
     close(whole, parts, 1e-6);
   });
@@ -119,7 +161,9 @@ describe('a train block', () => {
     const free = await run(usual, []);
     const clipped = await run(`${usual}\nclip norm 0.001`, [[{ samples: [8, 9, 10, 11], phase: 'only' }]]);
     let square = 0;
-    for (const [name, values] of free) if (name.startsWith('model.')) values.forEach((value, at) => (square += (value - (clipped.get(name)?.[at] ?? NaN)) ** 2));
+    for (const [name, values] of free)
+      if (name.startsWith('model.'))
+        values.forEach((value, at) => (square += (value - (clipped.get(name)?.[at] ?? NaN)) ** 2));
     // A step of 0.5 times a gradient of norm 0.001.
     expect(Math.sqrt(square)).toBeCloseTo(0.0005, 7);
   });
@@ -138,7 +182,10 @@ describe('a train block', () => {
     ['unreached-parameter', usual.replace('model(x)', 'model.up.bias[0] * x')],
     ['unknown-field', usual.replace('loss(x, y)', 'loss(x, z)').replace(', y)', ', z)')],
     ['not-a-metric', usual.replace('mean_squared_error(model(x), y)', 'model(x) - y')],
-    ['unknown-metric', `${usual}\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best accuracy`],
+    [
+      'unknown-metric',
+      `${usual}\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best accuracy`,
+    ],
     ['unknown-name', usual.replace('batch(4)', 'bach(4)')],
     ['bad-data', usual.replace('batch(4)', 'split("test", train: 0.9, valid: 0.1)')],
     ['bad-data', usual.replace('batch(4)', 'batch(0)')],

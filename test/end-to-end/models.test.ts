@@ -9,7 +9,10 @@ import { runTest } from '../../tools/driver/run-tests.ts';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const models = (folder: string): string[] => readdirSync(join(root, folder)).filter((name) => name.endsWith('.model')).map((name) => join(root, folder, name));
+const models = (folder: string): string[] =>
+  readdirSync(join(root, folder))
+    .filter((name) => name.endsWith('.model'))
+    .map((name) => join(root, folder, name));
 const native = (await describeCpu()).problem === undefined;
 
 const scratch = mkdtempSync(join(tmpdir(), 'nacre-docs-'));
@@ -25,7 +28,13 @@ function blocksOf(page: string): string[] {
   });
 }
 
-const files = [...models('stdlib'), ...models('examples'), ...models('bench/jobs'), ...blocksOf('docs/language.md'), ...blocksOf('README.md')];
+const files = [
+  ...models('stdlib'),
+  ...models('examples'),
+  ...models('bench/jobs'),
+  ...blocksOf('docs/language.md'),
+  ...blocksOf('README.md'),
+];
 
 describe.each(files.map((file) => [file.replace(`${root}/`, '').replace(`${scratch}/`, ''), file]))('%s', (_, file) => {
   it('checks', async () => {
@@ -35,11 +44,13 @@ describe.each(files.map((file) => [file.replace(`${root}/`, '').replace(`${scrat
 
   it('passes its tests on the reference target', async () => {
     const project = await openProject(file);
-    for (const test of project.tests()) expect(await runTest(project, test, 'reference')).toMatchObject({ name: test.name, failures: [] });
+    for (const test of project.tests())
+      expect(await runTest(project, test, 'reference')).toMatchObject({ name: test.name, failures: [] });
   });
 
   it.runIf(native)('passes its tests on the cpu target', async () => {
     const project = await openProject(file);
-    for (const test of project.tests()) expect(await runTest(project, test, 'cpu')).toMatchObject({ name: test.name, failures: [] });
+    for (const test of project.tests())
+      expect(await runTest(project, test, 'cpu')).toMatchObject({ name: test.name, failures: [] });
   });
 });

@@ -24,8 +24,13 @@ describe.runIf(found)('ten steps agree with PyTorch to 1e-5', () => {
   it.each(['mlp', 'gpt', 'bilstm'])('%s', (job) => {
     const folder = mkdtempSync(join(tmpdir(), `nacre-${job}-`));
     try {
-      execFileSync('python3', [script, job, '--dump', folder, '--steps', '10', '--warmup', '0', '--threads', '1'], { stdio: 'ignore' });
-      const output = execFileSync(process.execPath, [join(root, 'dist/bench/parity.js'), job, folder], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+      execFileSync('python3', [script, job, '--dump', folder, '--steps', '10', '--warmup', '0', '--threads', '1'], {
+        stdio: 'ignore',
+      });
+      const output = execFileSync(process.execPath, [join(root, 'dist/bench/parity.js'), job, folder], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       const { losses, worst } = JSON.parse(output);
       expect(losses).toHaveLength(10);
       expect(worst).toBeLessThan(1e-5);

@@ -9,7 +9,9 @@ const target = new URL('../../grammar/model.ebnf', import.meta.url);
 /** Name and text of each rule, and the remark behind it. */
 function rulesOf(file: string): { name: string; text: string; remark: string }[] {
   const code = readFileSync(new URL(`../../grammar/${file}.ts`, import.meta.url), 'utf8');
-  return [...code.matchAll(/`((\w+) = [^`]+ ;)`(?: \(([^\n]*?)\)(?= \*\/|\n))?/g)].map(([, text = '', name = '', remark = '']) => ({ name, text, remark }));
+  return [...code.matchAll(/`((\w+) = [^`]+ ;)`(?: \(([^\n]*?)\)(?= \*\/|\n))?/g)].map(
+    ([, text = '', name = '', remark = '']) => ({ name, text, remark }),
+  );
 }
 
 const rules = files.flatMap(rulesOf);
@@ -28,7 +30,14 @@ it('each comment names the rules and words that its rule reads', () => {
   const namesIn = (part: Part): string[] => {
     if (part.type === 'NonTerminal') return [part.name ?? ''];
     if (part.type === 'Terminal') {
-      const kinds: Record<string, string> = { Name: 'name', Number: 'number', Text: 'text', TextHead: 'textHead', TextMiddle: 'textMiddle', TextTail: 'textTail' };
+      const kinds: Record<string, string> = {
+        Name: 'name',
+        Number: 'number',
+        Text: 'text',
+        TextHead: 'textHead',
+        TextMiddle: 'textMiddle',
+        TextTail: 'textTail',
+      };
       return [kinds[part.name ?? ''] ?? `"${(part.label ?? '').replaceAll('`', '')}"`];
     }
     return Array.isArray(part.definition) ? part.definition.flatMap((inner: Part) => namesIn(inner)) : [];

@@ -18,12 +18,21 @@ const cases: readonly (readonly [string, string])[] = [
   ['0..n - 1', '(.. 0 (- n 1))'],
   ['a\n  - b', '(- a b)'],
   // Postfix.
-  ['f(x)(y).z[0, ..., :]', '<index target=<member target=<call callee=<call callee=f arguments=[x]> arguments=[y]> name=z> items=[0 <rest> <all>]>'],
+  [
+    'f(x)(y).z[0, ..., :]',
+    '<index target=<member target=<call callee=<call callee=f arguments=[x]> arguments=[y]> name=z> items=[0 <rest> <all>]>',
+  ],
   ['Adam{lr: 1e-3}', '<make callee=Adam arguments=[<name=lr value=1e-3>]>'],
   ['where(a < b, x, -inf,)', '<call callee=where arguments=[(< a b) x (- inf)]>'],
   // Reductions and names that look like them.
-  ['sum[d] a[d] * b[d] / 2 + 1', '(+ <reduction monoid="sum" indices=[d] body=(/ (* <index target=a items=[d]> <index target=b items=[d]>) 2)> 1)'],
-  ['2 * max[u in 0..k, v] x[u]', '(* 2 <reduction monoid="max" indices=[<name=u range=(.. 0 k)> v] body=<index target=x items=[u]>>)'],
+  [
+    'sum[d] a[d] * b[d] / 2 + 1',
+    '(+ <reduction monoid="sum" indices=[d] body=(/ (* <index target=a items=[d]> <index target=b items=[d]>) 2)> 1)',
+  ],
+  [
+    '2 * max[u in 0..k, v] x[u]',
+    '(* 2 <reduction monoid="max" indices=[<name=u range=(.. 0 k)> v] body=<index target=x items=[u]>>)',
+  ],
   ['sum[i] sum[j] x', '<reduction monoid="sum" indices=[i] body=<reduction monoid="sum" indices=[j] body=x>>'],
   ['max[0] + 1', '(+ <index target=max items=[0]> 1)'],
   ['mean[b] - x', '(- <index target=mean items=[b]> x)'],
@@ -32,7 +41,10 @@ const cases: readonly (readonly [string, string])[] = [
   ['()', '<tuple elements=[]>'],
   ['(a,)', '<tuple elements=[a]>'],
   ['[a, b]', '<list elements=[a b]>'],
-  ['[Block{d} for i in 0..n if i > 0]', '<comprehension element=<make callee=Block arguments=[d]> name=i over=(.. 0 n) condition=(> i 0)>'],
+  [
+    '[Block{d} for i in 0..n if i > 0]',
+    '<comprehension element=<make callee=Block arguments=[d]> name=i over=(.. 0 n) condition=(> i 0)>',
+  ],
   ['{ accuracy: a, loss }', '<record fields=[<name=accuracy value=a> <name=loss value=loss>]>'],
   ['{ loss }', '<record fields=[<name=loss value=loss>]>'],
   ['{ let a = 1  a }', '<block statements=[<let names=[a] value=1>] result=a>'],
@@ -40,12 +52,19 @@ const cases: readonly (readonly [string, string])[] = [
   ['"{split}-images.gz"', '<string parts=[split "-images.gz"]>'],
   ['"a\\{b\\}\\"{c + 1}{d}\\u{e9}"', '<string parts=["a{b}\\"" (+ c 1) d "é"]>'],
   ['50_000', '50_000'],
-  ['scan reverse (x, m) over T with h = zeros[B], c = 0 { yield h }',
-    '<scan sequences=[x m] over=T reverse=true carried=[<name=h init=<index target=zeros items=[B]>> <name=c init=0>] body=<block statements=[<yield value=h>]>>'],
+  [
+    'scan reverse (x, m) over T with h = zeros[B], c = 0 { yield h }',
+    '<scan sequences=[x m] over=T reverse=true carried=[<name=h init=<index target=zeros items=[B]>> <name=c init=0>] body=<block statements=[<yield value=h>]>>',
+  ],
   // Keywords of one place are names in others.
-  ['loss + model(data) * test.train - metric[eval]', '(- (+ loss (* <call callee=model arguments=[data]> <member target=test name=train>)) <index target=metric items=[eval]>)'],
-  ['{ init, state, step, last, best, over, min, max, sum, mean, in }',
-    '<record fields=[<name=init value=init> <name=state value=state> <name=step value=step> <name=last value=last> <name=best value=best> <name=over value=over> <name=min value=min> <name=max value=max> <name=sum value=sum> <name=mean value=mean> <name=in value=in>]>'],
+  [
+    'loss + model(data) * test.train - metric[eval]',
+    '(- (+ loss (* <call callee=model arguments=[data]> <member target=test name=train>)) <index target=metric items=[eval]>)',
+  ],
+  [
+    '{ init, state, step, last, best, over, min, max, sum, mean, in }',
+    '<record fields=[<name=init value=init> <name=state value=state> <name=step value=step> <name=last value=last> <name=best value=best> <name=over value=over> <name=min value=min> <name=max value=max> <name=sum value=sum> <name=mean value=mean> <name=in value=in>]>',
+  ],
 ];
 
 describe('expressions', () => {

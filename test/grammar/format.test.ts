@@ -10,7 +10,9 @@ import { show } from './show.ts';
 
 const root = new URL('../../', import.meta.url);
 const files = ['stdlib', 'examples'].flatMap((folder) =>
-  readdirSync(new URL(folder, root)).filter((name) => name.endsWith('.model')).map((name) => `${folder}/${name}`),
+  readdirSync(new URL(folder, root))
+    .filter((name) => name.endsWith('.model'))
+    .map((name) => `${folder}/${name}`),
 );
 
 const treeOf = (text: string): string => {
@@ -19,7 +21,10 @@ const treeOf = (text: string): string => {
   const sorted = [...module.uses, ...module.declarations].sort((a, b) => a.span.start - b.span.start);
   return show(sorted);
 };
-const commentsOf = (text: string): string[] => parse({ name: 'a.model', text }).module.comments.map((comment) => comment.text.trim().replaceAll('\r', '')).sort();
+const commentsOf = (text: string): string[] =>
+  parse({ name: 'a.model', text })
+    .module.comments.map((comment) => comment.text.trim().replaceAll('\r', ''))
+    .sort();
 
 /** The laws of a formatter, for one text. */
 async function checkLaws(text: string): Promise<string> {
@@ -107,7 +112,9 @@ fn g(aaaaaaaaaaaaaaaaaaaaaaaaaaa: f32[B, T, D], bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
           if (!isKept || (await formatSource(once, 'a.model')) !== once) throw new Error('changed');
         } catch (error) {
           const place = JSON.stringify(sample.slice(token.startOffset, token.startOffset + 30));
-          broken.push(`${JSON.stringify(comment)} before ${place}: ${error instanceof Error ? error.message.split('\n')[0] : ''}`);
+          broken.push(
+            `${JSON.stringify(comment)} before ${place}: ${error instanceof Error ? error.message.split('\n')[0] : ''}`,
+          );
         }
       }
     }
@@ -122,7 +129,9 @@ fn g(aaaaaaaaaaaaaaaaaaaaaaaaaaa: f32[B, T, D], bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
         expression: fc.oneof(
           { depthSize: 'small', withCrossShrink: true },
           fc.oneof(names, fc.constantFrom('1', '2.5', '"s{a}"', 'true', '[]', '{}')),
-          fc.tuple(e, fc.constantFrom('+', '-', '*', '/', '@', '^', '<', '==', 'and', 'or', '|>', 'per', '..', '%'), e).map(([l, o, r]) => `(${l}) ${o} (${r})`),
+          fc
+            .tuple(e, fc.constantFrom('+', '-', '*', '/', '@', '^', '<', '==', 'and', 'or', '|>', 'per', '..', '%'), e)
+            .map(([l, o, r]) => `(${l}) ${o} (${r})`),
           fc.tuple(fc.constantFrom('-', 'not '), e).map(([o, x]) => `${o}(${x})`),
           fc.tuple(fc.constantFrom('sum[i]', 'max[i, j in 0..3]'), e).map(([o, x]) => `${o} (${x})`),
           fc.tuple(e, e, e).map(([a, b, c]) => `if ${a} then ${b} else ${c}`),
@@ -159,12 +168,19 @@ fn g(aaaaaaaaaaaaaaaaaaaaaaaaaaa: f32[B, T, D], bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
       await checkLength(`let c = ${Array.from({ length: 5000 }, () => 'x').join(operator)}\n`);
     }
     await checkLength(`let c = ${'if a then b else '.repeat(2000)}x\n`);
-    for (const [open, close] of [['f(', ')'], ['[', ']'], ['(a, ', ')'], ['{ a: ', '}']] as const) {
+    for (const [open, close] of [
+      ['f(', ')'],
+      ['[', ']'],
+      ['(a, ', ')'],
+      ['{ a: ', '}'],
+    ] as const) {
       await checkLength(`let c = ${open.repeat(128)}x${close.repeat(128)}\n`);
     }
   });
 
   it('is the printer of the Prettier plugin', async () => {
-    expect(await format(sample, { parser: 'nacre', plugins: [plugin], printWidth: 100 })).toBe(await formatSource(sample, 'a.model'));
+    expect(await format(sample, { parser: 'nacre', plugins: [plugin], printWidth: 100 })).toBe(
+      await formatSource(sample, 'a.model'),
+    );
   });
 });

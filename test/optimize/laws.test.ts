@@ -122,9 +122,19 @@ const examples: Record<string, Example> = {
     b.contract([x(b, 'x', 2, 3), b.constant(1, 'f32', [3])], [[at(0), at(1)], [at(1)]], [2], [3]),
   'summing tiles back to where they were cut is laying them side by side': (b) => {
     const within = (axis: number, position: number, size: number) => ({
-      terms: [{ axis, scale: 1 }, { axis: position, scale: -1 }], offset: 0, divisor: size,
+      terms: [
+        { axis, scale: 1 },
+        { axis: position, scale: -1 },
+      ],
+      offset: 0,
+      divisor: size,
     });
-    return b.contract([x(b, 'x', 2, 3, 2, 2, 4)], [[at(0), within(1, 3, 2), within(2, 4, 4), at(3), at(4)]], [2, 6, 8], [2, 4]);
+    return b.contract(
+      [x(b, 'x', 2, 3, 2, 2, 4)],
+      [[at(0), within(1, 3, 2), within(2, 4, 4), at(3), at(4)]],
+      [2, 6, 8],
+      [2, 4],
+    );
   },
   'summing over an axis of size 1 is reading at 0': (b) => b.matmul(x(b, 'x', 3, 1), x(b, 'y', 1, 2)),
   'summing n times the same is n times it': (b) =>
