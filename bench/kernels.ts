@@ -47,7 +47,10 @@ function kept(build: Builder, monoid: 'sum' | 'max', x: Value): Value {
 
 function softmax(build: Builder, x: Value): Value {
   const e = build.unary('exp', build.binary('sub', x, kept(build, 'max', x)));
-  return build.binary('div', e, kept(build, 'sum', e));
+  // One division a row, as in the standard library.
+  const sums = build.reshape(build.reduce('sum', e, [1]), [rows, 1]);
+  const inverse = build.binary('div', build.constant(1, 'f32', [rows, 1]), sums);
+  return build.binary('mul', e, build.broadcast(inverse, [rows, columns]));
 }
 
 function layerNorm(build: Builder, x: Value): Value {

@@ -22,7 +22,6 @@ import {
   where,
 } from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
-import { isFloat } from '../types/dtype.ts';
 import { bindingOf, name, type Place, type Scope, sumOf } from './scope.ts';
 
 type Load = Extract<Expression, { kind: 'load' }>;
@@ -125,32 +124,11 @@ function compute(scope: Scope, of: Exclude<Expression, { kind: 'number' | 'resul
       return read(scope, of);
     case 'apply': {
       if (of.op === 'where') return choose(scope, of.operands);
-      if (of.op === 'div' && isFloat(of.dtype)) return quotient(scope, of.operands);
       const operands = of.operands.map((operand) => evaluate(scope, operand));
       if (of.op === 'cast') return cast(operands[0], of.dtype);
       return apply(of.op, ...operands);
     }
   }
-}
-
-const reciprocals = new WeakMap<Expression, Expression>();
-
-/** Divided by one number for a whole row or kernel (a softmax's sum, Adam's corrections): one division, then products. */
-function quotient(scope: Scope, [above, below]: readonly Expression[]): TileExpression {
-  const dividend = evaluate(scope, above);
-  const divisor = evaluate(scope, below);
-  const { axes, results } = needsOf(below);
-  const uniform = divisor.type.lanes === 1 && below.kind !== 'number' && (results.size > 0 || axes.size === 0);
-  if (dividend.type.lanes === 1 || !uniform) return apply('div', dividend, divisor);
-  const known = reciprocals.get(below);
-  const reciprocal = known ?? {
-    kind: 'apply',
-    dtype: below.dtype,
-    op: 'div',
-    operands: [{ kind: 'number', dtype: below.dtype, value: 1 }, below],
-  };
-  reciprocals.set(below, reciprocal);
-  return mul(dividend, evaluate(scope, reciprocal));
 }
 
 /** Only the chosen side is loaded from. */
