@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { formatSource } from '../../grammar/format.ts';
 import { renderDiagnostic } from '../../compiler/base/diagnostics.ts';
 import { openProject } from '../../tools/driver/project.ts';
 import { runTest } from '../../tools/driver/run-tests.ts';
@@ -40,6 +41,11 @@ describe.each(files.map((file) => [file.replace(`${root}/`, '').replace(`${scrat
   it('checks', async () => {
     const project = await openProject(file);
     expect(project.check().map((diagnostic) => renderDiagnostic(diagnostic, { color: false }))).toEqual([]);
+  });
+
+  it('is in the one format', async () => {
+    const text = readFileSync(file, 'utf8');
+    expect(await formatSource(text, file)).toBe(text);
   });
 
   it('passes its tests on the reference target', async () => {

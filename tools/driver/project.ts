@@ -3,7 +3,7 @@
  * that is there, its tests.
  */
 import { readFileSync } from 'node:fs';
-import { dirname, join, posix, relative, resolve } from 'node:path';
+import { basename, dirname, join, posix, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Diagnostics, type Diagnostic } from '../../compiler/base/diagnostics.ts';
 import type { Source } from '../../compiler/base/source.ts';
@@ -59,8 +59,10 @@ export const packageRoot = ((): string => {
 })();
 
 export async function openProject(path: string, options: ProjectOptions = {}): Promise<Project> {
-  const source = { name: path, text: readModel(path) };
   const folder = dirname(resolve(path));
+  // A module of the standard library is the same one, whether it is opened or used.
+  const name = folder === join(packageRoot, 'stdlib') ? `stdlib/${basename(path)}` : path;
+  const source = { name, text: readModel(path) };
   const files = grantFiles({ modelFolder: folder, data: options.data ?? [] });
   const program = loadProgram(source, (name, from) => readModule(name, from, path, files));
   const declarations = program.entry.loaded.tree.declarations.filter((declaration): declaration is TrainDeclaration => declaration.kind === 'train');
