@@ -33,6 +33,13 @@ export const jobs: Readonly<
       { name: 'target', dtype: 'i32', shape: [128], classes: 65 },
     ],
   },
+  resnet: {
+    train: 'resnet',
+    fields: [
+      { name: 'input', dtype: 'f32', shape: [3, 32, 32] },
+      { name: 'target', dtype: 'i32', shape: [], classes: 10 },
+    ],
+  },
   bilstm: {
     train: 'bilstm',
     fields: [

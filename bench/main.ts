@@ -25,7 +25,7 @@ const { values: flags } = parseArgs({
 });
 
 const kernels = ['matmul-256', 'matmul-512', 'matmul-1024', 'matmul-2048', 'softmax', 'layernorm'];
-const jobs = ['mlp', 'mlp-wide', 'gpt', 'bilstm'];
+const jobs = ['mlp', 'mlp-wide', 'gpt', 'bilstm', 'resnet'];
 const machine = ['peak', 'copy'];
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
