@@ -54,7 +54,7 @@ async function examine(): Promise<Finding[]> {
     { name: 'threads', found: true, isNeeded: false, text: String(cpu.threads) },
     { name: 'OpenMP', found: cpu.openmp !== undefined, isNeeded: false, text: cpu.openmp ?? 'a thread team from the system; without it Nacre keeps one of its own', get: installCommand('openmp') },
     { name: 'prettier', found: prettier !== undefined, isNeeded: false, text: prettier ?? 'nacre fmt', get: 'npm install prettier' },
-    { name: 'llvm-bindings', found: bindings !== undefined, isNeeded: false, text: bindings ?? 'optional: LLVM modules and bitcode from TypeScript; compiles for some minutes', get: 'npm install --no-save llvm-bindings@0.4.2' },
+    { name: 'llvm-bindings', found: bindings !== undefined, isNeeded: false, text: bindings ?? 'optional: LLVM modules and bitcode from TypeScript; compiles for some minutes', get: 'npm install --no-save --save-optional llvm-bindings@0.4.2' },
   ];
 }
 

@@ -36,7 +36,7 @@ export function writeBitcode(text: string, path: string): void {
   const bindings = findBindings();
   if (bindings === undefined) {
     throw new DeviceError(
-      'Writing bitcode needs the package llvm-bindings, which is not installed here: install LLVM 14 and cmake (Debian: `apt install llvm-14-dev cmake`), then run `npm install llvm-bindings@0.4.2` (it compiles for a few minutes).',
+      'Writing bitcode needs the package llvm-bindings, which is not installed here: install LLVM 14 and cmake (Debian: `apt install llvm-14-dev cmake`), then run `npm install --no-save --save-optional llvm-bindings@0.4.2` (it compiles for a few minutes).',
     );
   }
   const folder = mkdtempSync(join(tmpdir(), 'nacre-bitcode-'));
