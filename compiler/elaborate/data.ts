@@ -11,7 +11,7 @@ import { diagnose, didYouMean, Problem } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import type { Field, DataPlan } from '../../runtime/program.ts';
 import type { TensorType } from '../types/tensor.ts';
-import type { Context } from './context.ts';
+import { giveUp, type Context } from './context.ts';
 import { evaluate } from './evaluate.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { describe, numberOf, type DataStep, type DataValue, type Value } from './value.ts';
@@ -29,8 +29,36 @@ export interface Pipeline {
 export const dataSources = ['idx', 'npy', 'csv', 'text', 'generate'] as const;
 export const dataStages = ['map', 'shuffle', 'split', 'take', 'batch'] as const;
 
+/** What the arguments of sources and stages are called; the others take fields, whose names are the user's. */
+const takes: Readonly<Record<string, readonly string[]>> = {
+  text: ['path', 'length', 'stride'],
+  generate: ['count'],
+  shuffle: ['seed'],
+  take: ['count'],
+  batch: ['size', 'last'],
+};
+
+/** Reports names that a step does not know, names that stand twice, and values that nothing can be made of. */
+function checkArguments(step: DataStep): void {
+  const known = takes[step.name];
+  const seen = new Set<string>();
+  const unnamed = step.arguments.filter(({ name }) => name === undefined);
+  for (const { name, span } of step.arguments) {
+    if (name === undefined) continue;
+    if (known !== undefined && !known.includes(name))
+      throw new Problem(diagnose('unknown-argument', { callee: step.name, name }, [{ span, text: '' }], didYouMean(name, known)));
+    if (seen.has(name)) throw new Problem(diagnose('repeated-argument', { name }, [{ span, text: '' }]));
+    seen.add(name);
+  }
+  if (known === undefined) return;
+  const [first] = known;
+  if (unnamed.length > (seen.has(first) ? 0 : 1))
+    wrong(unnamed[unnamed.length - 1].span, `Only \`${first}\` may be given to \`${step.name}\` without its name.`);
+}
+
 export function planData(data: DataValue): Pipeline {
   const [source, ...stages] = data.steps;
+  data.steps.forEach(checkArguments);
   let plan = planSource(source);
   let batch: number | undefined;
   const maps: { expressions: readonly Argument[]; scope: Scope }[] = [];
@@ -38,12 +66,11 @@ export function planData(data: DataValue): Pipeline {
     if (batch !== undefined && step.name !== 'map') wrong(step.span, `\`${step.name}\` must come before \`batch\`.`);
     switch (step.name) {
       case 'map': maps.push({ expressions: step.expressions, scope: step.scope }); break;
-      case 'shuffle': plan = { kind: 'shuffle', of: plan, seed: optionalInt(step, 'seed', 0) }; break;
-      case 'take': plan = { kind: 'take', of: plan, count: requiredInt(step, 'count') }; break;
+      case 'shuffle': plan = { kind: 'shuffle', of: plan, seed: optionalInt(step, 'seed', 0, 0) }; break;
+      case 'take': plan = { kind: 'take', of: plan, count: requiredInt(step, 'count', 1) }; break;
       case 'split': plan = planSplit(step, plan); break;
       case 'batch': {
-        batch = requiredInt(step, 'size');
-        if (batch < 1) wrong(step.span, 'A batch holds at least one sample.');
+        batch = requiredInt(step, 'size', 1);
         plan = { kind: 'batch', of: plan, size: batch, last: optionalText(step, 'last', ['keep', 'drop'], 'keep') };
         break;
       }
@@ -88,13 +115,13 @@ function planSource(step: DataStep): DataPlan {
     }
     case 'csv': return planCsv(step);
     case 'text': {
-      const length = requiredInt(step, 'length');
+      const length = requiredInt(step, 'length', 1);
       return {
-        kind: 'text', path: requiredText(step, 'path'), length, stride: optionalInt(step, 'stride', length),
+        kind: 'text', path: requiredText(step, 'path'), length, stride: optionalInt(step, 'stride', 1, length),
         input: 'input', target: 'target',
       };
     }
-    case 'generate': return { kind: 'generate', count: requiredInt(step, 'count'), index: 'index' };
+    case 'generate': return { kind: 'generate', count: requiredInt(step, 'count', 1), index: 'index' };
     default:
       throw new Problem(diagnose('unknown-data-source', { name: step.name }, [{ span: step.span, text: '' }], didYouMean(step.name, dataSources)));
   }
@@ -105,20 +132,28 @@ function planSource(step: DataStep): DataPlan {
  * numbers, one column a number; `{ category: … }` numbers the distinct texts of a column, `{ integer: … }` keeps whole numbers.
  */
 function planCsv(step: DataStep): DataPlan {
+  const [, ...unnamed] = step.arguments.filter(({ name }) => name === undefined);
+  for (const { span } of unnamed) wrong(span, 'Only the file is given to `csv` without a name.', 'Each field needs one: `csv("iris.csv", x: ["width", "length"])`.');
   const columns = step.arguments
     .filter((given) => given.name !== undefined && given.name !== 'header' && given.name !== 'path')
     .map(({ name = '', value, span }) => ({ name, ...planColumns(value, span) }));
   if (columns.length === 0) wrong(step.span, '`csv` needs its fields.', 'Write `csv("iris.csv", x: ["width", "length"], label: { category: "species" })`.');
-  const header = find(step, 'header')?.value;
-  return { kind: 'csv', path: requiredText(step, 'path'), columns, header: header?.kind === 'bool' ? header.value !== false : true };
+  const header = find(step, 'header');
+  if (header !== undefined && header.value.kind !== 'bool') wrong(header.span, `\`header\` should be true or false, but it is ${describe(header.value)}.`);
+  return { kind: 'csv', path: requiredText(step, 'path'), columns, header: header?.value.kind === 'bool' ? header.value.value !== false : true };
 }
+
+const columnForms = 'A field of `csv` is a column: `"name"`, `["name", …]`, `{ category: "name" }` or `{ integer: "name" }`';
 
 function planColumns(value: Value, span: Span): { columns: string[]; dtype: 'f32' | 'i32' | 'category' } {
   if (value.kind === 'list') return { columns: value.elements.map((element) => textOf(element, span)), dtype: 'f32' };
-  if (value.kind !== 'record') return { columns: [textOf(value, span)], dtype: 'f32' };
+  if (value.kind !== 'record') {
+    if (value.kind === 'string') return { columns: [value.value], dtype: 'f32' };
+    return wrong(span, `${columnForms}, not ${describe(value)}.`);
+  }
   const [entry, ...more] = value.fields;
   if (entry === undefined || more.length > 0 || (entry[0] !== 'category' && entry[0] !== 'integer'))
-    return wrong(span, 'A column is `"name"`, `{ category: "name" }` or `{ integer: "name" }`.');
+    return wrong(span, `${columnForms}.`);
   return { columns: [textOf(entry[1], span)], dtype: entry[0] === 'category' ? 'category' : 'i32' };
 }
 
@@ -143,8 +178,10 @@ function planSplit(step: DataStep, of: DataPlan): DataPlan {
   if (start > 1) wrong(step.span, `The parts of this split add up to ${start}, more than the whole.`);
   if (chosen === undefined) {
     const names = shares.flatMap(({ name }) => (name === undefined ? [] : [name]));
-    const { hint } = didYouMean(part, names);
-    return wrong(which.span, `This split has no part \`${part}\`; it has ${names.map((name) => `\`${name}\``).join(', ')}.`, hint);
+    // Which of the two is misspelt cannot be told, so both are shown.
+    const labels = [{ span: which.span, text: '' }, ...shares.map(({ span }) => ({ span, text: '' }))];
+    const problem = `This split has no part \`${part}\`; it has ${names.map((name) => `\`${name}\``).join(', ')}.`;
+    throw new Problem(diagnose('bad-data', { problem }, labels));
   }
   return { kind: 'slice', of, ...chosen };
 }
@@ -153,9 +190,10 @@ function find(step: DataStep, name: string): DataStep['arguments'][number] | und
   return step.arguments.find((argument) => argument.name === name);
 }
 
-/** An argument by name, or the first one without a name. */
+/** An argument by name; one without a name is the first that the step takes. */
 function argument(step: DataStep, name: string): DataStep['arguments'][number] | undefined {
-  return find(step, name) ?? step.arguments.find((candidate) => candidate.name === undefined);
+  const isFirst = (takes[step.name]?.[0] ?? 'path') === name;
+  return find(step, name) ?? (isFirst ? step.arguments.find((candidate) => candidate.name === undefined) : undefined);
 }
 
 function required(step: DataStep, name: string): DataStep['arguments'][number] {
@@ -167,14 +205,11 @@ const requiredText = (step: DataStep, name: string): string => {
   return textOf(value, span);
 };
 
-const requiredInt = (step: DataStep, name: string): number => {
-  const { value, span } = required(step, name);
-  return intOf(value, span);
-};
+const requiredInt = (step: DataStep, name: string, least: number): number => intOf(required(step, name), name, least);
 
-function optionalInt(step: DataStep, name: string, otherwise: number): number {
-  const found = find(step, name);
-  return found === undefined ? otherwise : intOf(found.value, found.span);
+function optionalInt(step: DataStep, name: string, least: number, otherwise: number): number {
+  const found = argument(step, name);
+  return found === undefined ? otherwise : intOf(found, name, least);
 }
 
 function optionalText<Choice extends string>(step: DataStep, name: string, choices: readonly Choice[], otherwise: Choice): Choice {
@@ -185,11 +220,14 @@ function optionalText<Choice extends string>(step: DataStep, name: string, choic
 }
 
 function textOf(value: Value, span: Span): string {
+  if (value.kind === 'unknown') giveUp();
   return value.kind === 'string' ? value.value : wrong(span, `This should be a text, but it is ${describe(value)}.`);
 }
 
-function intOf(value: Value, span: Span): number {
-  return value.kind === 'int' && typeof value.value === 'number' ? value.value : wrong(span, `This should be a whole number, but it is ${describe(value)}.`);
+function intOf({ value, span }: DataStep['arguments'][number], name: string, least: number): number {
+  if (value.kind === 'unknown') giveUp();
+  if (value.kind === 'int' && typeof value.value === 'number' && value.value >= least) return value.value;
+  return wrong(span, `\`${name}\` should be a whole number of at least ${least}, but it is ${describe(value)}.`);
 }
 
 function wrong(span: Span, problem: string, hint?: string): never {

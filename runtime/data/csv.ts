@@ -94,7 +94,7 @@ function bindColumns(plan: CsvPlan, names: readonly string[]): Cells[] {
       const near = nearestName(name, names);
       throw new UserError(
         'csv-column',
-        `${plan.path} has no column "${name}"; it has ${names.slice(0, 12).join(', ')}${names.length > 12 ? ', …' : ''}.`,
+        `${plan.path} has no column "${name}", which the field \`${field.name}\` is read from; it has ${names.slice(0, 12).join(', ')}${names.length > 12 ? ', …' : ''}.`,
         near === undefined ? undefined : `Did you mean "${near}"?`,
       );
     });

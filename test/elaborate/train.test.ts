@@ -169,6 +169,21 @@ describe('a train block', () => {
   });
 
   it.each([
+    ['text("t.txt")', '`text` needs `length`.'],
+    ['text("t.txt", lenght: 3)', '`text` has nothing called `lenght`.'],
+    ['text("t.txt", length: -1)', '`length` should be a whole number of at least 1, but it is the number -1.'],
+    ['text("t.txt", length: 3, stride: 0)', '`stride` should be a whole number of at least 1, but it is the number 0.'],
+    ['generate(0)', '`count` should be a whole number of at least 1, but it is the number 0.'],
+    ['csv("t.csv", x: "a", header: "no")', '`header` should be true or false, but it is the text "no".'],
+    ['csv("t.csv", x: "a", skip: 1)', 'A field of `csv` is a column: `"name"`, `["name", …]`, `{ category: "name" }` or `{ integer: "name" }`, not the number 1.'],
+    ['csv("t.csv", "a")', 'Only the file is given to `csv` without a name.'],
+    ['generate(4) |> split("tran", train: 0.5, test: 0.5)', 'This split has no part `tran`; it has `train`, `test`.'],
+  ])('of data %s is told what is wrong', async (data, message) => {
+    const project = await openProject(write(usual.replace('points()', data)));
+    expect(project.check().map((diagnostic) => diagnostic.message)).toContain(message);
+  });
+
+  it.each([
     ['unknown-setting', `${usual}\nepoch = 3`],
     ['repeated-setting', `${usual}\nepochs = 3`],
     ['missing-setting', usual.replace('optimizer = SGD{lr: 0.5}', '')],
@@ -189,6 +204,11 @@ describe('a train block', () => {
     ['unknown-name', usual.replace('batch(4)', 'bach(4)')],
     ['bad-data', usual.replace('batch(4)', 'split("test", train: 0.9, valid: 0.1)')],
     ['bad-data', usual.replace('batch(4)', 'batch(0)')],
+    ['unknown-argument', usual.replace('batch(4)', 'batch(4, lst: "drop")')],
+    ['unknown-argument', usual.replace('batch(4)', 'shuffle(sed: 1)')],
+    ['unknown-argument', usual.replace('batch(4)', 'take(2, form: 1)')],
+    ['repeated-argument', usual.replace('batch(4)', 'batch(size: 4, size: 5)')],
+    ['bad-data', usual.replace('batch(4)', 'batch(4, "drop")')],
   ])('is refused with "%s"', async (code, lines) => {
     expect(await codesOf(lines)).toContain(code);
   });

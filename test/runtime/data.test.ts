@@ -242,7 +242,7 @@ test('CSV: errors say file:row:column', async () => {
     [`${head}cat,1,2\n`, 'bad.csv:2: this row has 3 cells; the first has 4'],
     [`${head}"cat,1,2,3\n`, 'a quote is opened and never closed'],
     [`${head}c"at,1,2,3\n`, 'bad.csv:2: a quote stands in the middle of a cell'],
-    ['kind,a,c,n\n', 'has no column "b"; it has kind, a, c, n'],
+    ['kind,a,c,n\n', 'has no column "b", which the field `x` is read from; it has kind, a, c, n'],
     ['kind,a,b,b,n\n', 'two columns named "b"'],
     ['', 'is empty'],
   ];
