@@ -1,6 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../tools/cli/main.ts';
 import type { Terminal } from '../../tools/cli/terminal.ts';
@@ -14,10 +14,24 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-async function nacre(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+const nacre = (...argv: string[]): Promise<Ran> => listening(() => {}, ...argv);
+
+/** Runs a command whose reader hears what is written, and may go away. */
+async function listening(hear: (text: string, close: () => void) => void, ...argv: string[]): Promise<Ran> {
   const written = { out: '', err: '' };
+  let closed = (): void => {};
   const terminal: Terminal = {
-    out: (text) => void (written.out += text),
+    out: (text) => {
+      written.out += text;
+      hear(text, () => closed());
+    },
+    whenClosed: (act) => (closed = act),
     err: (text) => void (written.err += text),
     isInteractive: false,
     color: false,
@@ -151,6 +165,27 @@ describe('the command line', () => {
     const measured = await nacre('eval', model(), run, '--target', 'reference', '--json');
     expect(measured.code).toBe(0);
     expect(lines(measured.out)).toEqual([{ accuracy: expect.closeTo(0.5, 0) }]);
+  });
+
+  it('continues a stopped run by the command it prints, with all that the run was started with', async () => {
+    const wanted = join(folder, 'my data');
+    mkdirSync(wanted);
+    const out = join(folder, 'my runs');
+    const flags = ['--target', 'reference', '--steps', '30', '--set', 'model.hidden=4', '--seed', '3', '--data', wanted, '--threads', '1', '--out', out];
+    const whole = await nacre('train', model(), ...flags);
+    let seen = 0;
+    // The reader goes away after some steps: that asks to stop, and the command fails.
+    const stopped = await listening((text, close) => void (text.includes('"step"') && ++seen === 5 && close()), 'train', model(), ...flags, '--json');
+    expect(stopped.code).toBe(1);
+    const [, advice = ''] = /to go on: npx nacre (.*)/.exec(stopped.err) ?? [];
+    expect(advice).toBe(`train ${model()} rings --resume '${out}${sep}rings-2'`);
+    const config = JSON.parse(readFileSync(join(out, 'rings-2', 'config.json'), 'utf8'));
+    expect(config.settings).toMatchObject({ steps: 30, seed: 3, threads: 1, target: 'reference', data: [wanted], set: ['model.hidden=4'] });
+    writeFileSync(model(), `${readFileSync(model(), 'utf8')}\n// more\n`);
+    const resumed = await nacre('train', model(), 'rings', '--resume', join(out, 'rings-2'));
+    expect(resumed.err).toContain('has changed since this run');
+    expect(resumed.out.split('\n')[0]).toBe(whole.out.split('\n')[0]);
+    expect((await nacre('train', model(), '--resume', join(out, 'rings-2'), '--steps', '31')).out).toContain('step 31');
   });
 
   it('shows every level, and takes the text of a graph again', async () => {

@@ -88,7 +88,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .command('train').description('Train what a train block says; continue a run with --resume.')
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
-    .addOption(target())
+    .addOption(new Option('-t, --target <target>', 'what to run on; auto where nothing is said').choices([...targets]))
     .option('--epochs <n>', 'instead of the block\'s own', whole(1))
     .option('--steps <n>', 'instead of the block\'s own', whole(1))
     .addOption(set())
@@ -96,7 +96,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .option('--out <folder>', 'where runs are kept', 'runs')
     .option('--seed <n>', 'of everything random', whole(0))
     .addOption(threads())
-    .option('--resume <run>', 'continue this run folder, with its own settings')
+    .option('--resume <run>', 'continue this run folder, with its own settings where no others are given')
     .addOption(json())
     .action(async (file: string, name: string | undefined, options: TrainFlags) => {
       const { train } = await import('./train.ts');
@@ -151,7 +151,8 @@ interface CommonOptions {
   readonly json?: boolean;
 }
 
-interface TrainFlags extends CommonOptions {
+interface TrainFlags extends Omit<CommonOptions, 'target'> {
+  readonly target?: CommonOptions['target'];
   readonly epochs?: number;
   readonly steps?: number;
   readonly set: readonly string[];

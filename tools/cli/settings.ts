@@ -7,6 +7,9 @@ import type { Project } from '../driver/project.ts';
 /** The overrides of a command line. */
 export const parseSettings = (texts: readonly string[]): Override[] => texts.map(parseSetting);
 
+/** The part before the `=`. */
+export const settingPath = (text: string): string => text.slice(0, Math.max(0, text.indexOf('=')));
+
 function parseSetting(text: string): Override {
   const [, path, value] = /^([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)=(.+)$/s.exec(text) ?? [];
   if (path === undefined || value === undefined) {

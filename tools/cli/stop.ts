@@ -1,5 +1,5 @@
-/** Ctrl-C: the first asks to stop after the step, the second stops at once. */
-import { exit } from './terminal.ts';
+/** Ctrl-C: the first asks to stop after the step, the second stops at once. Nobody reading any more asks to stop, too. */
+import { exit, type Terminal } from './terminal.ts';
 
 export interface Stop {
   readonly signal: AbortSignal;
@@ -11,7 +11,7 @@ export interface Stop {
 /** One Ctrl-C may arrive twice: from the terminal, and passed on by `npx`. */
 const sameWish = 500;
 
-export function listenForStop(tell: (text: string) => void): Stop {
+export function listenForStop(terminal: Terminal, tell: (text: string) => void): Stop {
   const controller = new AbortController();
   let code: number = exit.interrupted;
   let askedAt = 0;
@@ -27,6 +27,10 @@ export function listenForStop(tell: (text: string) => void): Stop {
   };
   const listeners = [['SIGINT', asked('SIGINT')], ['SIGTERM', asked('SIGTERM')]] as const;
   for (const [name, listener] of listeners) process.on(name, listener);
+  terminal.whenClosed?.(() => {
+    if (!controller.signal.aborted) code = exit.failed;
+    controller.abort();
+  });
   return {
     signal: controller.signal,
     code: () => code,

@@ -12,6 +12,8 @@ export interface Terminal {
   readonly isInteractive: boolean;
   readonly color: boolean;
   readonly columns: number;
+  /** What to do once nobody reads what is written (`… | head`), instead of ending quietly. */
+  readonly whenClosed?: (act: () => void) => void;
 }
 
 export const exit = { ok: 0, failed: 1, misuse: 2, interrupted: 130, terminated: 143 } as const;
@@ -19,10 +21,12 @@ export const exit = { ok: 0, failed: 1, misuse: 2, interrupted: 130, terminated:
 /** The process's own streams. */
 export function systemTerminal(): Terminal {
   // A reader that stops reading (`nacre ir … | head`) is no error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(exit.ok);
-    throw error;
-  });
+  let closed = (): void => process.exit(exit.ok);
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      closed();
+    });
   const isInteractive = process.stderr.isTTY === true && process.env['CI'] === undefined;
   return {
     out: (text) => void process.stdout.write(text),
@@ -30,6 +34,7 @@ export function systemTerminal(): Terminal {
     isInteractive,
     color: process.stderr.isTTY === true && (process.env['NO_COLOR'] ?? '') === '',
     columns: process.stderr.columns ?? 80,
+    whenClosed: (act) => (closed = act),
   };
 }
 
