@@ -20,6 +20,7 @@ import type {
   TrainEntry,
   TypeExpression,
 } from '../../grammar/ast.ts';
+import { nearest } from '../../common/nearest.ts';
 import { diagnose, didYouMean, type Diagnostics } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import type { LoadedModule, LoadedProgram } from './load-modules.ts';
@@ -70,6 +71,7 @@ class Resolver {
   private readonly module: LoadedModule;
   private readonly diagnostics: Diagnostics;
   private readonly isPrelude: boolean;
+  /** Whole numbers of the file and of what it uses may be sizes. */
   private readonly constants = new Set<string>();
 
   constructor(module: LoadedModule, diagnostics: Diagnostics, isPrelude: boolean) {
@@ -92,7 +94,10 @@ class Resolver {
               didYouMean(name.name, known),
             ),
           );
-        this.declare(names, alias ?? name, this.isPrelude ? undefined : 'name');
+        if (module?.tree.declarations.some((own) => own.kind === 'constant' && own.name.name === name.name) === true)
+          this.constants.add((alias ?? name).name);
+        // Whether names of a module that is not there are used says nothing.
+        this.declare(names, alias ?? name, this.isPrelude || !(known?.includes(name.name) ?? false) ? undefined : 'import');
       }
     }
     const { declarations } = this.module.tree;
@@ -128,7 +133,8 @@ class Resolver {
       if (!used && what !== undefined && !name.startsWith('_'))
         this.diagnostics.report(
           diagnose('unused-name', { what, name }, [{ span, text: '' }], {
-            hint: `Remove it, or call it \`_${name}\`.`,
+            // A name that is given from outside cannot be called otherwise.
+            hint: what === 'import' || what === 'field' ? 'Remove it.' : `Remove it, or call it \`_${name}\`.`,
           }),
         );
   }
@@ -144,7 +150,20 @@ class Resolver {
     const visible = new Set<string>();
     for (let at: Names | undefined = names; at !== undefined; at = at.outer)
       for (const known of at.own.keys()) visible.add(known);
-    this.diagnostics.report(diagnose('unknown-name', { name }, [{ span, text: '' }], didYouMean(name, visible)));
+    this.diagnostics.report(diagnose('unknown-name', { name }, [{ span, text: '' }], this.meant(names, name, visible)));
+  }
+
+  /** A hint at the name that was meant, which is then not reported as unused too. */
+  private meant(names: Names, name: string, visible: Iterable<string>): { hint?: string } {
+    const near = nearest(name, visible);
+    if (near === undefined) return {};
+    for (let at: Names | undefined = names; at !== undefined; at = at.outer) {
+      const found = at.own.get(near);
+      if (found === undefined) continue;
+      found.used = true;
+      break;
+    }
+    return { hint: `Did you mean \`${near}\`?` };
   }
 
   // ------------------------------------------------------------------------------------------------ declarations
@@ -218,7 +237,7 @@ class Resolver {
   private application(names: Names, signature: Signature, body: Expression): void {
     const scope = this.inside(names);
     this.parameters(scope, signature.parameters, 'parameter');
-    if (signature.result !== undefined) this.type(scope, signature.result, true);
+    if (signature.result !== undefined) this.type(scope, signature.result, false, 'Write `_` for a size that follows from the body.');
     this.expression(scope, body);
     this.close(scope);
   }
@@ -231,32 +250,43 @@ class Resolver {
     }
   }
 
-  /** Sizes in a signature get their names there. */
-  private type(names: Names, type: TypeExpression, binds: boolean): void {
+  /** Sizes get their names at the parameters of a signature; elsewhere they were named before. */
+  private type(names: Names, type: TypeExpression, binds: boolean, hint?: string): void {
     switch (type.kind) {
       case 'tensor-type':
-        for (const dim of type.dims ?? []) if (dim.kind === 'dim') this.size(names, dim.value, binds);
+        for (const dim of type.dims ?? []) if (dim.kind === 'dim') this.size(names, dim.value, binds, hint);
         return;
       case 'tuple-type':
-        return type.elements.forEach((element) => this.type(names, element, binds));
+        return type.elements.forEach((element) => this.type(names, element, binds, hint));
       case 'record-type':
-        return type.fields.forEach((field) => this.type(names, field.type, binds));
+        return type.fields.forEach((field) => this.type(names, field.type, binds, hint));
       case 'named-type':
       case 'choice-type':
         return;
     }
   }
 
-  private size(names: Names, expression: Expression, binds: boolean): void {
-    if (expression.kind !== 'identifier') return parts(expression).forEach((part) => this.size(names, part, binds));
+  private size(names: Names, expression: Expression, binds: boolean, hint?: string): void {
+    if (expression.kind !== 'identifier')
+      return parts(expression).forEach((part) => this.size(names, part, binds, hint));
+    const { name, span } = expression;
+    const visible = new Set(this.constants);
     for (let at: Names | undefined = names; at?.outer?.outer !== undefined; at = at.outer) {
-      const found = at.own.get(expression.name);
-      if (found === undefined) continue;
-      found.used = true;
+      const found = at.own.get(name);
+      if (found !== undefined) {
+        found.used = true;
+        return;
+      }
+      for (const known of at.own.keys()) visible.add(known);
+    }
+    if (this.constants.has(name)) return this.use(names, expression);
+    if (binds) {
+      names.own.set(name, { span, what: undefined, used: true });
       return;
     }
-    if (this.constants.has(expression.name) || !binds) return this.use(names, expression);
-    names.own.set(expression.name, { span: expression.span, what: undefined, used: true });
+    const near = this.meant(names, name, visible);
+    const extra = near.hint === undefined && hint !== undefined ? { hint } : near;
+    this.diagnostics.report(diagnose('unknown-size', { name }, [{ span, text: '' }], extra));
   }
 
   // ------------------------------------------------------------------------------------------------ train blocks

@@ -2,7 +2,7 @@
  * Sizes of one signature: names are bound to them where they are first met, arithmetic over names is checked or solved, and
  * every size keeps where it came from.
  */
-import type { DimExpression, Expression, TensorTypeExpression, TypeExpression } from '../../grammar/ast.ts';
+import type { DimExpression, Expression, Identifier, TensorTypeExpression, TypeExpression } from '../../grammar/ast.ts';
 import type { Label } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import {
@@ -168,6 +168,21 @@ export function namesIn(expression: Expression): string[] {
   if (expression.kind === 'identifier') return [expression.name];
   if (expression.kind === 'binary') return [...new Set([...namesIn(expression.left), ...namesIn(expression.right)])];
   return expression.kind === 'unary' ? namesIn(expression.operand) : [];
+}
+
+/** The first name in a size that nothing binds. */
+export function unboundIn(
+  context: Context,
+  scope: Scope,
+  sizes: Sizes,
+  expression: Expression,
+): Identifier | undefined {
+  if (expression.kind === 'binary')
+    return unboundIn(context, scope, sizes, expression.left) ?? unboundIn(context, scope, sizes, expression.right);
+  if (expression.kind === 'unary') return unboundIn(context, scope, sizes, expression.operand);
+  return expression.kind === 'identifier' && evaluateDim(context, scope, sizes, expression) === undefined
+    ? expression
+    : undefined;
 }
 
 /** A size in a type: `/` is floor division. Undefined when a name in it is not bound yet. */

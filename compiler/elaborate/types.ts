@@ -19,6 +19,7 @@ import {
   evaluateDim,
   matchDim,
   namesIn,
+  unboundIn,
   wrongResult,
   written,
   type Sizes,
@@ -224,8 +225,8 @@ export function tensorTypeOf(context: Context, scope: Scope, type: TypeExpressio
     if (dim.kind !== 'dim') return fail(context, 'not-a-size', { found: `\`${written(dim)}\`` }, [at(dim.span)]);
     const size = evaluateDim(context, scope, sizes, dim.value);
     if (size === undefined) {
-      const name = dim.value.kind === 'identifier' ? dim.value.name : written(dim);
-      return fail(context, 'unknown-size', { name }, [at(dim.span)]);
+      const { name, span } = unboundIn(context, scope, sizes, dim.value) ?? { name: written(dim), span: dim.span };
+      return fail(context, 'unknown-size', { name }, [at(span)]);
     }
     if (typeof size === 'number' && size < 0) fail(context, 'negative-size', { size: show(size) }, [at(dim.span)]);
     return size;
