@@ -9,7 +9,9 @@ import {
   readdirSync,
   realpathSync,
   renameSync,
+  readFileSync,
   unlinkSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -27,12 +29,15 @@ export interface RunDirectory {
   read(name: string): Uint8Array;
   list(folder: string): string[];
   remove(name: string): void;
-  /** Removes what an interrupted `write` left behind. Only for the one process that continues the run. */
+  /** Keeps other processes from training in this folder until the result is called. Throws UserError where one does. */
+  lock(): () => void;
+  /** Removes what an interrupted `write` left behind. Only for the process that has the lock. */
   clean(): void;
 }
 
 const unfinished = '.unfinished';
 const subfolders = ['checkpoints'];
+const lockName = 'lock';
 
 /** Makes the next free `<parent>/<stem>-<number>`, which nobody else has. */
 export function createRunDirectory(parent: string, stem: string): RunDirectory {
@@ -122,6 +127,7 @@ function runDirectory(path: string): RunDirectory {
     },
     list: (folder) => attempt(`list ${join(path, folder)}`, () => readdirSync(join(root, folder)).sort()),
     remove: (name) => attempt(`remove ${join(path, name)}`, () => unlinkSync(place(name))),
+    lock: () => attempt(`write ${join(path, lockName)}`, () => lockFile(place(lockName), path)),
     clean() {
       for (const folder of ['', ...subfolders]) {
         for (const name of readdirSync(join(root, folder))) {
@@ -130,6 +136,45 @@ function runDirectory(path: string): RunDirectory {
       }
     },
   };
+}
+
+/** The locks of this process: one with its number that it does not have is of an earlier process with that number. */
+const locks = new Set<string>();
+
+/** The lock is a file with the number of its process; one whose process is gone counts as none. */
+function lockFile(full: string, shown: string): () => void {
+  for (let attempts = 0; ; attempts++) {
+    try {
+      writeFileSync(full, `${process.pid}\n`, { flag: 'wx' });
+      break;
+    } catch (error) {
+      if (errorCode(error) !== 'EEXIST') throw error;
+      const holder = existsSync(full) ? Number(readFileSync(full, 'utf8')) : 0;
+      if (attempts > 2 || locks.has(full) || (holder !== process.pid && isAlive(holder)))
+        throw new UserError(
+          'run-in-use',
+          `Process ${holder} is training ${shown} at this moment.`,
+          'Wait until it is done, or stop it first.',
+        );
+      if (existsSync(full)) unlinkSync(full);
+    }
+  }
+  locks.add(full);
+  return () => {
+    locks.delete(full);
+    if (existsSync(full)) unlinkSync(full);
+  };
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isSafeInteger(pid) || pid < 1) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // A process of somebody else may not be asked, but it is there.
+    return errorCode(error) === 'EPERM';
+  }
 }
 
 function writeAtomically(full: string, chunks: readonly Uint8Array[]): void {

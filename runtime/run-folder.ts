@@ -84,11 +84,14 @@ export interface RunFolder {
   saveWeights(name: string, weights: readonly Tensor[], metadata: ReadonlyMap<string, string>): void;
   openWeights(name: string): InputFile | undefined;
   writeReport(): void;
+  /** Lets other processes train in the folder again. */
+  release(): void;
 }
 
-/** Starts a folder `<out>/<name>-<number>` for a new run. */
+/** Starts a folder `<out>/<name>-<number>` for a new run, and keeps other processes from training in it. */
 export function createRun(out: string, name: string, config: RunConfig): RunFolder {
-  const folder = runFolder(createRunDirectory(out, name));
+  const directory = createRunDirectory(out, name);
+  const folder = runFolder(directory, directory.lock());
   folder.writeConfig(config);
   return folder;
 }
@@ -98,11 +101,12 @@ export function openRun(path: string): RunFolder {
   return runFolder(openRunDirectory(path));
 }
 
-/** Like `openRun`, and removes what a crash left half-written. For the one process that goes on with the run. */
+/** Like `openRun`, for the one process that goes on with the run: keeps others out, removes what a crash left half-written. */
 export function reopenRun(path: string): RunFolder {
   const directory = openRunDirectory(path);
+  const release = directory.lock();
   directory.clean();
-  return runFolder(directory);
+  return runFolder(directory, release);
 }
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -119,7 +123,7 @@ const fileOf = (checkpoint: string): string => `checkpoints/${checkpoint}.safete
 export const checkpointFile = (step: number): string => fileOf(checkpointName(step));
 const manifestOf = (checkpoint: string): string => `checkpoints/${checkpoint}.json`;
 
-function runFolder(directory: RunDirectory): RunFolder {
+function runFolder(directory: RunDirectory, release = (): void => {}): RunFolder {
   let lines: string[] = [];
   const flush = (): void => {
     if (lines.length === 0) return;
@@ -144,6 +148,7 @@ function runFolder(directory: RunDirectory): RunFolder {
       });
   return {
     path: directory.path,
+    release,
     config: () => parseConfig(directory),
     writeConfig: (config) => directory.write('config.json', [encode(`${JSON.stringify(config, null, 2)}\n`)]),
     log: (line) => {

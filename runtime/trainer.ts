@@ -36,12 +36,15 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       settings: options.settings ?? {},
       ...(options.source === undefined ? {} : { source: options.source }),
     };
-    const run = options.resume === undefined ? undefined : reopenRun(options.resume);
-    const start = run === undefined ? undefined : restore(run, plan, programs);
-    if (run === undefined) loadWeights(plan, files, programs.session);
-    else run.writeConfig(config);
-    const folder = run ?? createRun(options.out, plan.name, config);
-    return await runLoop(options, bounds, data, evaluations, folder, start);
+    if (options.resume === undefined) loadWeights(plan, files, programs.session);
+    const run = options.resume === undefined ? createRun(options.out, plan.name, config) : reopenRun(options.resume);
+    try {
+      const start = options.resume === undefined ? undefined : restore(run, plan, programs);
+      if (start !== undefined) run.writeConfig(config);
+      return await runLoop(options, bounds, data, evaluations, run, start);
+    } finally {
+      run.release();
+    }
   } finally {
     await Promise.all([data, ...evaluations.map((evaluation) => evaluation.data)].map((dataset) => dataset.close()));
   }

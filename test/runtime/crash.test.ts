@@ -62,7 +62,18 @@ function newest(run: RunFolder): number {
   return checkpoint.progress.step;
 }
 
-const newRun = (): RunFolder => createRun(scratch(), 'line', { plan: regressionPlan(), settings: {} });
+/** A run that was left, so that it can be opened again. */
+function newRun(): RunFolder {
+  const run = createRun(scratch(), 'line', { plan: regressionPlan(), settings: {} });
+  run.release();
+  return run;
+}
+
+function reopen(path: string): RunFolder {
+  const run = reopenRun(path);
+  run.release();
+  return run;
+}
 
 const writer = fileURLToPath(new URL('checkpoint-writer.mjs', import.meta.url));
 
@@ -88,7 +99,7 @@ test.runIf(existsSync('dist/runtime/run-folder.js'))(
         expect(said).toBeGreaterThan(0);
         expect(newest(openRun(run.path))).toBeGreaterThanOrEqual(said);
       }
-      reopenRun(run.path);
+      reopen(run.path);
       expect(
         readdirSync(join(run.path, 'checkpoints')).filter((name) => !/^\d{9}\.(json|safetensors)$/.test(name)),
       ).toEqual([]);
@@ -120,7 +131,7 @@ test.each(['ENOSPC', 'EIO', 'EACCES'])(
         });
       }
       fault.in = Infinity;
-      const after = newest(reopenRun(run.path));
+      const after = newest(reopen(run.path));
       expect(after).toBeGreaterThanOrEqual(failed ? 2 : 3);
       expect(readdirSync(join(run.path, 'checkpoints')).some((name) => name.endsWith('.unfinished'))).toBe(false);
       if (!failed) break;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, readFileSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { evaluateRun } from '../../runtime/evaluate.ts';
@@ -348,4 +348,20 @@ test('a run folder of format version 1 can be continued and evaluated', async ()
   expect(metrics.get('error')).toBe(0.17948638951473583);
   const continued = await run(regressionPlan(), { resume: old });
   expect(continued.hash).toBe((await run(regressionPlan())).hash);
+});
+
+test('one process trains a run, and the lock of a process that is gone is none', async () => {
+  const { result } = await run(regressionPlan(), { steps: 3 });
+  const lock = join(result.run, 'lock');
+  expect(existsSync(lock)).toBe(false);
+  writeFileSync(lock, `${process.ppid}\n`);
+  await expect(run(regressionPlan(), { resume: result.run })).rejects.toMatchObject({
+    code: 'run-in-use',
+    message: expect.stringContaining(`Process ${process.ppid} is training`),
+  });
+  for (const gone of ['999999999\n', `${process.pid}\n`, '']) {
+    writeFileSync(lock, gone);
+    await run(regressionPlan(), { steps: 4, resume: result.run });
+    expect(existsSync(lock)).toBe(false);
+  }
 });
