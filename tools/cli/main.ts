@@ -128,6 +128,19 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await ir(file, name, options, terminal));
     });
   program
+    .command('plan').description('Say what a training step will take before anything runs: kernels, memory, time.')
+    .argument('<file>')
+    .argument('[name]', 'the train block, where there are several')
+    .option('--batch <n>', 'instead of the block\'s own', whole(1))
+    .addOption(threads())
+    .addOption(set())
+    .addOption(data())
+    .addOption(json())
+    .action(async (file: string, name: string | undefined, options: PlanFlags) => {
+      const { plan } = await import('./plan.ts');
+      finish(await plan(file, name, { ...options, json: options.json === true }, terminal));
+    });
+  program
     .command('doctor').description('Say what this machine has, and for what is missing the command that gives it.')
     .addOption(json())
     .action(async (options: { json?: boolean }) => {
@@ -167,6 +180,14 @@ interface IrFlags {
   readonly program: 'step' | 'init' | 'eval';
   readonly set: readonly string[];
   readonly data: readonly string[];
+}
+
+interface PlanFlags {
+  readonly batch?: number;
+  readonly threads?: number;
+  readonly set: readonly string[];
+  readonly data: readonly string[];
+  readonly json?: boolean;
 }
 
 const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
