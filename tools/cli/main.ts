@@ -141,6 +141,19 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await plan(file, name, { ...options, json: options.json === true }, terminal));
     });
   program
+    .command('explain').description('Write one HTML page that shows what became of a train block: kernels, memory, fusions.')
+    .argument('<file>')
+    .argument('[name]', 'the train block, where there are several')
+    .requiredOption('-o, --output <page>', 'the page to write')
+    .option('--run', 'also measure how long every kernel takes')
+    .addOption(threads())
+    .addOption(set())
+    .addOption(data())
+    .action(async (file: string, name: string | undefined, options: ExplainFlags) => {
+      const { explain } = await import('./explain.ts');
+      finish(await explain(file, name, { ...options, run: options.run === true }, terminal));
+    });
+  program
     .command('doctor').description('Say what this machine has, and for what is missing the command that gives it.')
     .addOption(json())
     .action(async (options: { json?: boolean }) => {
@@ -188,6 +201,14 @@ interface PlanFlags {
   readonly set: readonly string[];
   readonly data: readonly string[];
   readonly json?: boolean;
+}
+
+interface ExplainFlags {
+  readonly output: string;
+  readonly run?: boolean;
+  readonly threads?: number;
+  readonly set: readonly string[];
+  readonly data: readonly string[];
 }
 
 const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];

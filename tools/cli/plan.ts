@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { analyzeTrain, type TrainAnalysis } from '../driver/analysis.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
-import { showBytes, showCount, showFlops, showRate, showSeconds } from './numbers.ts';
+import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
 import { checkSettings, parseSettings } from './settings.ts';
 import { count, exit, printJson, type Terminal } from './terminal.ts';
 
