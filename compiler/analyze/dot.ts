@@ -20,6 +20,8 @@ export interface DotEdge {
   readonly from: string;
   readonly to: string;
   readonly label?: string;
+  /** Drawn faintly, and without a say in what stands above what. */
+  readonly aside?: boolean;
 }
 
 /** Boxes and arrows, boxes in clusters by their paths. */
@@ -40,13 +42,24 @@ export function printDot(name: string, nodes: readonly DotNode[], edges: readonl
       else groups.set(part, [...(groups.get(part) ?? []), node]);
     }
     for (const [part, group] of groups) {
-      lines.push(`${indent}subgraph cluster_${cluster++} {`, `${indent}  label=${quote(part)}; style="rounded"; color="#aaaaaa"; class="layer";`);
-      print(group, depth + 1);
+      // An instance in which there is nothing but one other shares its cluster.
+      const label = [part];
+      for (;;) {
+        const next = new Set(group.map(({ path }) => path.split('.')[depth + label.length]));
+        const [only] = next;
+        if (next.size > 1 || only === undefined) break;
+        label.push(only);
+      }
+      lines.push(`${indent}subgraph cluster_${cluster++} {`, `${indent}  label=${quote(label.join('.'))}; style="rounded"; color="#aaaaaa"; class="layer";`);
+      print(group, depth + label.length);
       lines.push(`${indent}}`);
     }
   };
   print(nodes, 0);
-  for (const { from, to, label } of edges) lines.push(`  ${quote(from)} -> ${quote(to)}${label === undefined ? '' : ` [label=${quote(label)}]`};`);
+  for (const { from, to, label, aside = false } of edges) {
+    const attributes = [...(label === undefined ? [] : [`label=${quote(label)}`]), ...(aside ? ['constraint=false', 'style=dashed', 'class="aside"'] : [])];
+    lines.push(`  ${quote(from)} -> ${quote(to)}${attributes.length === 0 ? '' : ` [${attributes.join(', ')}]`};`);
+  }
   lines.push('}', '');
   return lines.join('\n');
 }

@@ -7,7 +7,7 @@ export type Phase = 'forward' | 'backward' | 'update';
 
 /**
  * Of kernels in the order in which they run, each as the costs of its segments. A kernel with segments of several phases is
- * of the last of them. In a program without a loss, what any result needs is forward.
+ * of the one that moves most. In a program without a loss, what any result needs is forward.
  */
 export function phasesOf(kernels: readonly (readonly Cost[])[]): Phase[] {
   const results = new Set(kernels.flatMap((segments) => segments.flatMap(({ writes }) => [...writes.keys()].filter(({ role }) => role === 'result'))));
@@ -23,7 +23,9 @@ export function phasesOf(kernels: readonly (readonly Cost[])[]): Phase[] {
       }
       return written.some(({ role }) => role === 'param' || role === 'state') ? 'update' : 'backward';
     });
-    phases.push(own.includes('update') ? 'update' : own.includes('backward') ? 'backward' : 'forward');
+    const moved = (phase: Phase): number =>
+      segments.reduce((sum, cost, at) => (own[at] === phase ? sum + cost.bytesRead + cost.bytesWritten : sum), 0);
+    phases.push((['update', 'backward', 'forward'] as const).reduce((a, b) => (moved(b) > moved(a) ? b : a)));
   }
   return phases.reverse();
 }

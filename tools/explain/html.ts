@@ -49,5 +49,5 @@ export const linkTo = (of: Pick<KernelView, 'kernel' | 'phase'>): string => `<a 
 export const bar = (value: number, most: number, phase: string): string =>
   `<span class="bar ${phase}" style="width:${most > 0 ? ((value / most) * 100).toFixed(1) : 0}%"></span>`;
 
-export const timeText = (seconds: number | undefined): string => (seconds === undefined ? '–' : showSeconds(seconds));
+export const timeText = (seconds: number | undefined): string => (seconds === undefined ? '–' : seconds < 1e-6 ? '< 1 µs' : showSeconds(seconds));
 export const movedText = ({ cost }: Pick<KernelView, 'cost'>): string => showBytes(cost.bytesRead + cost.bytesWritten);

@@ -33,7 +33,7 @@ function renderLayer({ path, instance, children }: LayerView, kernels: readonly 
     `<li>${role} <b>${escapeHtml(name)}</b> <code>${typeText({ dtype, shape })}</code>${tag === undefined ? '' : ` <small>as ${escapeHtml(tag)}</small>`}</li>`);
   const inside = `${slots.length === 0 ? '' : `<ul class="slots">${slots.join('')}</ul>`}${kernelList(own)}${children.map((child) => renderLayer(child, kernels, total, depth + 1)).join('')}`;
   const place = `${source.name}:${position(source, start).line}`;
-  const head = `<b>${escapeHtml(tree.name === '' ? path : (path.split('.').at(-1) ?? path))}</b> <span class="layer">${escapeHtml(tree.layer)}</span>${hyper === '' ? '' : ` <small>${escapeHtml(hyper)}</small>`} <small class="place">${escapeHtml(place)}</small> ${share(below, total)}`;
+  const head = `<b>${escapeHtml(instance.name ?? path)}</b> <span class="layer">${escapeHtml(tree.layer)}</span>${hyper === '' ? '' : ` <small>${escapeHtml(hyper)}</small>`} <small class="place">${escapeHtml(place)}</small> ${share(below, total)}`;
   return inside === '' ? `<div class="leaf">${head}</div>` : `<details${depth < 1 ? ' open' : ''}><summary>${head}</summary>${inside}</details>`;
 }
 

@@ -25,11 +25,11 @@ export async function renderPage(explained: Explained): Promise<string> {
   const weights = plan.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const sections: readonly (readonly [string, string, string])[] = [
     ['step', 'The step', `${renderTimeline(kernels)}${legend(kernels)}${timesText(explained, kernels)}`],
-    ['model', 'The model, and what its layers became', renderLayers(viewLayers(block), kernels)],
-    ['graph', 'Kernels and what flows between them', picture === undefined ? `<p>${kernels.length} kernels are too many for a picture.</p>` : `<details open><summary>Kernels by phase and layer</summary><div class="scroll graph">${picture}</div></details>`],
+    ['model', 'The model and its kernels', renderLayers(viewLayers(block), kernels)],
+    ['graph', 'The graph', picture === undefined ? `<p>${kernels.length} kernels are too many for a picture.</p>` : `<p>Kernels by phase and layer; an arrow is what one reads of another, a dashed one what is kept from one phase to another. Each leads to its kernel below.</p><details${kernels.length > 24 ? '' : ' open'}><summary>The picture</summary><div class="scroll graph">${picture}</div></details>`],
     ['kernels', 'Every kernel', renderKernels(kernels)],
-    ['memory', 'Memory over the step', renderMemory(step.analysis.memory, kernels)],
-    ['fusion', 'What was fused, what was not, and why', renderFusion(step.stages.decisions)],
+    ['memory', 'Memory', renderMemory(step.analysis.memory, kernels)],
+    ['fusion', 'Fusion', renderFusion(step.stages.decisions)],
     ['parameters', 'Parameters', renderParameters(explained)],
     ['source', 'Source', `<details><summary>${escapeHtml(project.path)}</summary><pre>${escapeHtml(project.source.text)}</pre></details>`],
   ];

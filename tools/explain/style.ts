@@ -15,7 +15,7 @@ pre { overflow-x: auto; background: var(--soft); padding: .7rem .9rem; border-ra
 mark { background: var(--mark); color: inherit; border-radius: 2px; }
 a { color: var(--forward); text-decoration-thickness: 1px; text-underline-offset: 2px; }
 nav { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin-top: 1.25rem; font-size: .9rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .75rem 1.5rem; margin: 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(104px, 1fr)); gap: .75rem 1rem; margin: 0; }
 .facts dt { color: var(--faint); font-size: .78rem; } .facts dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; line-height: 1.3; } .facts dd small { display: block; font-size: .78rem; }
 details > summary { cursor: pointer; padding: .15rem 0; } summary::marker { color: var(--faint); } summary:hover { background: var(--soft); border-radius: 4px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .86rem; margin: .4rem 0; min-width: 40%; }
@@ -41,7 +41,7 @@ ul.kernels li, .kernels > details > summary { display: grid; grid-template-colum
 .source { margin: .8rem 0; } .source figcaption { color: var(--faint); font-size: .8rem; } .source .line, .gap { display: inline-block; width: 2.8em; color: var(--faint); user-select: none; }
 .graph svg { max-width: none; height: auto; } .graph text { fill: var(--ink); } .graph polygon[fill="none"], .graph .cluster path { stroke: var(--line); }
 .graph .node.forward path { fill: var(--forward-soft); stroke: var(--forward); } .graph .node.backward path { fill: var(--backward-soft); stroke: var(--backward); } .graph .node.update path { fill: var(--update-soft); stroke: var(--update); }
-.graph .cluster text, .graph .edge text { fill: var(--faint); }
+.graph .cluster text, .graph .edge text { fill: var(--faint); } .graph .edge.aside { opacity: .45; }
 .memory { margin: 1rem 0; } .memory svg { width: 100%; height: auto; } .memory figcaption { color: var(--faint); font-size: .82rem; text-align: right; }
 .memory .grid { stroke: var(--line); } .memory text { font: 11px system-ui, sans-serif; fill: var(--faint); } .memory .tick { text-anchor: end; } .memory .title { font-weight: 600; }
 .box rect { stroke: var(--paper); stroke-width: .6; } .box.forward rect { fill: var(--forward-soft); } .box.backward rect { fill: var(--backward-soft); } .box.update rect { fill: var(--update-soft); } .box:hover rect { stroke: var(--ink); } .box text { fill: var(--ink); pointer-events: none; }

@@ -33,7 +33,11 @@ export function dotOfKernels(name: string, kernels: readonly KernelView[]): stri
       const writer = writers.get(buffer);
       if (writer !== undefined && writer !== kernel) bytes.set(writer, (bytes.get(writer) ?? 0) + read);
     }
-    for (const [writer, read] of bytes) edges.push({ from: writer.kernel.name, to: kernel.kernel.name, ...(read >= 65536 && { label: showBytes(read) }) });
+    for (const [writer, read] of bytes) {
+      // What the forward pass leaves for the backward pass would tie a knot around everything else.
+      const aside = writer.phase !== kernel.phase;
+      edges.push({ from: writer.kernel.name, to: kernel.kernel.name, ...(!aside && read >= 65536 && { label: showBytes(read) }), aside });
+    }
     for (const buffer of kernel.cost.writes.keys()) writers.set(buffer, kernel);
   }
   return printDot(name, kernels.map((kernel) => ({
