@@ -248,7 +248,8 @@ export function foldDiff({ lines }: GraphDiff, around = 2): string[] {
       return;
     }
     flush();
-    folded.push(`${mark} ${text}`);
+    // The first numbers of a long constant say enough.
+    folded.push(`${mark} ${text.replace(/((?:[^,[\]]+, ){8})(?:[^,[\]]+, ){8,}([^,[\]]+)\]/g, '$1…, $2]')}`);
   });
   flush();
   return folded;

@@ -119,13 +119,18 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
     .addOption(new Option('--stage <stage>', 'which level').choices(['model', 'tensor', 'loop', 'tile', 'llvm']).default('tensor'))
-    .option('--after <pass>', 'the Tensor IR after this pass; `--after none` before all of them')
+    .option('--after <pass>', 'stop after this pass over Tensor IR; `--after none` before all of them')
+    .option('--diff <pass>', 'what this pass changed')
+    .option('--without <passes>', 'leave these passes out; names with commas between', names)
+    .option('--only <passes>', 'run no other passes', names)
+    .option('--passes', 'the passes, what each does, and what it took and left here')
+    .addOption(new Option('--format <format>', 'how to write it').choices(['text', 'json', 'dot', 'svg']).default('text'))
     .addOption(new Option('--program <program>', 'which program').choices(['step', 'init', 'eval']).default('step'))
     .addOption(set())
     .addOption(data())
     .action(async (file: string, name: string | undefined, options: IrFlags) => {
       const { ir } = await import('./ir.ts');
-      finish(await ir(file, name, options, terminal));
+      finish(await ir(file, name, { ...options, without: options.without ?? [], passes: options.passes === true }, terminal));
     });
   program
     .command('plan').description('Say what a training step will take before anything runs: kernels, memory, time.')
@@ -189,7 +194,12 @@ interface TrainFlags extends CommonOptions {
 
 interface IrFlags {
   readonly stage: 'model' | 'tensor' | 'loop' | 'tile' | 'llvm';
+  readonly format: 'text' | 'json' | 'dot' | 'svg';
   readonly after?: string;
+  readonly diff?: string;
+  readonly without?: readonly string[];
+  readonly only?: readonly string[];
+  readonly passes?: boolean;
   readonly program: 'step' | 'init' | 'eval';
   readonly set: readonly string[];
   readonly data: readonly string[];
@@ -212,6 +222,8 @@ interface ExplainFlags {
 }
 
 const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
+const names = (value: string): readonly string[] => value.split(',').map((name) => name.trim()).filter((name) => name !== '');
 
 const whole = (least: number) => (value: string): number => {
   const number = Number(value);

@@ -8,8 +8,9 @@ import { compile, type Stages } from '../../compiler/pipeline.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import { bytesOf } from '../../compiler/tile/plan-memory.ts';
 import { DeviceError } from '../../runtime/program.ts';
+import { Diagnosed } from './diagnosed.ts';
 import { hostCapabilities, measureMachine } from './machine.ts';
-import { Diagnosed, type RunnableTrain } from './project.ts';
+import type { RunnableTrain } from './project.ts';
 
 export interface AnalyzedProgram {
   readonly kind: 'init' | 'step' | 'eval';

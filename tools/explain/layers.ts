@@ -55,8 +55,8 @@ function kernelList(kernels: readonly KernelView[]): string {
 }
 
 /** What a kernel does, in a few words: the source text of what it keeps. */
-export function describe({ sources }: Pick<KernelView, 'sources'>): string {
-  const texts = sources.flatMap(({ text, marks }) => marks.map(([start, end]) => text.slice(start, end).trim()));
+export function describe({ work }: Pick<KernelView, 'work'>): string {
+  const texts = work.flatMap(({ text, marks }) => marks.map(([start, end]) => text.slice(start, end).trim()));
   const shown = [...new Set(texts)].slice(0, 2).map((text) => (text.length > 52 ? `${text.slice(0, 50)}…` : text));
   return shown.join('  ·  ') + (texts.length > 2 ? '  · …' : '');
 }

@@ -26,7 +26,7 @@ export async function renderPage(explained: Explained): Promise<string> {
   const sections: readonly (readonly [string, string, string])[] = [
     ['step', 'The step', `${renderTimeline(kernels)}${legend(kernels)}${timesText(explained, kernels)}`],
     ['model', 'The model and its kernels', renderLayers(viewLayers(block), kernels)],
-    ['graph', 'The graph', picture === undefined ? `<p>${kernels.length} kernels are too many for a picture.</p>` : `<p>Kernels by phase and layer; an arrow is what one reads of another, a dashed one what is kept from one phase to another. Each leads to its kernel below.</p><details${kernels.length > 24 ? '' : ' open'}><summary>The picture</summary><div class="scroll graph">${picture}</div></details>`],
+    ['graph', 'The graph', picture === undefined ? `<p>${kernels.length} kernels are too many for a picture.</p>` : `<p>Kernels by phase and layer; an arrow is what one reads of another${kernels.length > 24 ? '; what is kept from one phase for another is not drawn' : ', a dashed one what is kept from one phase for another'}. Each box leads to its kernel below.</p><details${kernels.length > 24 ? '' : ' open'}><summary>The picture</summary><div class="scroll graph">${picture}</div></details>`],
     ['kernels', 'Every kernel', renderKernels(kernels)],
     ['memory', 'Memory', renderMemory(step.analysis.memory, kernels)],
     ['fusion', 'Fusion', renderFusion(step.stages.decisions)],

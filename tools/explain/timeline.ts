@@ -36,7 +36,8 @@ export function dotOfKernels(name: string, kernels: readonly KernelView[]): stri
     for (const [writer, read] of bytes) {
       // What the forward pass leaves for the backward pass would tie a knot around everything else.
       const aside = writer.phase !== kernel.phase;
-      edges.push({ from: writer.kernel.name, to: kernel.kernel.name, ...(!aside && read >= 65536 && { label: showBytes(read) }), aside });
+      if (!aside || kernels.length <= 24)
+        edges.push({ from: writer.kernel.name, to: kernel.kernel.name, ...(!aside && read >= 65536 && { label: showBytes(read) }), aside });
     }
     for (const buffer of kernel.cost.writes.keys()) writers.set(buffer, kernel);
   }

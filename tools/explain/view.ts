@@ -17,7 +17,10 @@ export interface Explained {
 
 export interface KernelView extends KernelAnalysis {
   readonly layer: string;
+  /** The file's own lines first: what was computed, and where the layers that compute it are made. */
   readonly sources: readonly SourceLine[];
+  /** What was computed alone. */
+  readonly work: readonly SourceLine[];
   readonly measured?: Measured;
 }
 
@@ -29,11 +32,25 @@ export interface SourceLine {
   readonly marks: readonly (readonly [number, number])[];
 }
 
-export function viewKernels({ analysis, measured }: Explained): KernelView[] {
+export function viewKernels({ project, runnable, analysis, measured }: Explained): KernelView[] {
+  const made = new Map<string, Span>();
+  const note = ({ path, instance, children: inside }: LayerView): void => {
+    made.set(path, instance.span);
+    inside.forEach(note);
+  };
+  viewLayers(runnable.block).forEach(note);
   return analysis.step.analysis.kernels.map((of) => {
     const time = measured?.kernels.get(of.kernel);
-    const spans = of.kernel.origins.flatMap(({ span }) => (span === undefined ? [] : [span]));
-    return { ...of, layer: layerOf(of.kernel, of.cost), sources: linesOf(spans), ...(time && { measured: time }) };
+    // What was computed, and where the layers that computed it were made.
+    const spans = of.kernel.origins.flatMap(({ span, path }) => [span, path === undefined ? undefined : made.get(path)]).filter((span) => span !== undefined);
+    const sources = linesOf(spans);
+    const own = (line: SourceLine): boolean => line.file === project.source.name;
+    return {
+      ...of, layer: layerOf(of.kernel, of.cost),
+      sources: [...sources.filter(own), ...sources.filter((line) => !own(line))],
+      work: linesOf(of.kernel.origins.flatMap(({ span }) => (span === undefined ? [] : [span]))),
+      ...(time && { measured: time }),
+    };
   });
 }
 
