@@ -25,9 +25,11 @@ export async function measureMachine(threads = availableParallelism()): Promise<
   const target = await openTarget('cpu', { threads });
   try {
     const call = await seconds(target, inPlace('call', [16], scaled));
-    const size = 384;
     const without = (time: number): number => Math.max(time - call, time / 4);
-    const contraction = (2 * size ** 3) / without(await seconds(target, product(size)));
+    // A layer applied to a batch, and the gradient of its weight.
+    let inProducts = 0;
+    for (const graph of [product('forward', 2048, 256, 512), product('gradient', 256, 2048, 512)]) inProducts += without(await seconds(target, graph));
+    const contraction = (2 * 2 * 2048 * 256 * 512) / inProducts;
     const elements = inPlace('elementwise', [256, 256], busy);
     const elementwise = cyclesIn(elements) / without(await seconds(target, elements));
     const bandwidth: { within: number; rate: number }[] = [];
@@ -60,10 +62,10 @@ function busy(build: Builder, x: Value): Value {
   return build.binary('div', build.binary('mul', soft, x), build.unary('sqrt', build.binary('add', build.binary('mul', x, x), number(1.5))));
 }
 
-function product(size: number): Graph {
-  const build = createBuilder('product');
-  const type = { dtype: 'f32', shape: [size, size] } as const;
-  build.output('c', 'update', build.matmul(build.input('a', 'param', type), build.input('b', 'param', type)));
+function product(name: string, rows: number, inner: number, columns: number): Graph {
+  const build = createBuilder(name);
+  const input = (place: string, shape: readonly number[]): Value => build.input(`${name}.${place}`, 'param', { dtype: 'f32', shape });
+  build.output(`${name}.c`, 'update', build.matmul(input('a', [rows, inner]), input('b', [inner, columns])));
   return build.finish();
 }
 

@@ -29,7 +29,7 @@ function renderKernel(of: KernelView, most: number): string {
       measured.together > 1 ? `a share of ${measured.together} kernels timed together` : showRate((runs * cost.flops) / measured.seconds, 'FLOP'),
     ] as const]),
   ];
-  return `<details id="${anchorOf(of)}"><summary><span class="kernel ${phase}">${escapeHtml(kernel.name)}</span> <span class="what"><b>${escapeHtml(layer)}</b> ${escapeHtml(describe(of))}</span><span class="time">${timeText(seconds)}</span>${bar(seconds ?? 0, most, phase)}</summary>
+  return `<details id="${anchorOf(of)}"><summary><span class="kernel ${phase}">${escapeHtml(kernel.name)}</span> <span class="what">${layer === '' ? '' : `<b>${escapeHtml(layer)}</b> `}${escapeHtml(describe(of))}</span><span class="time">${timeText(seconds)}</span>${bar(seconds ?? 0, most, phase)}</summary>
 <div class="body">${facts(numbers)}
 ${sources.length === 0 ? '' : quoteLines(sources)}
 <div class="columns"><div>${uses('reads', cost.reads)}</div><div>${uses('writes', cost.writes)}</div></div>
