@@ -35,9 +35,15 @@ export interface ProgramAnalysis {
   readonly seconds?: number;
 }
 
-export function analyze(loop: LoopProgram, tile: TileProgram, capabilities: Capabilities, machine?: Machine): ProgramAnalysis {
+export function analyze(
+  loop: LoopProgram,
+  tile: TileProgram,
+  capabilities: Capabilities,
+  machine?: Machine,
+): ProgramAnalysis {
   const found = kernelsOf(loop.steps).map(({ kernel, repeats }) => ({
-    kernel, repeats,
+    kernel,
+    repeats,
     runs: repeats.reduce((product, { size }) => product * size, 1),
     cost: costOf(kernel.segments, repeats),
     works: worksOf(loop, kernel, repeats, capabilities),
@@ -47,15 +53,27 @@ export function analyze(loop: LoopProgram, tile: TileProgram, capabilities: Capa
   let moment = 0;
   const kernels = found.map(({ kernel, runs, cost, works }, at): KernelAnalysis => {
     const launches = works.reduce((sum, work) => sum + work.launches, 0);
-    const analysis = { kernel, phase: phases[at], runs, cost, launches, moment, ...(predictions[at] && { prediction: predictions[at] }) };
+    const analysis = {
+      kernel,
+      phase: phases[at],
+      runs,
+      cost,
+      launches,
+      moment,
+      ...(predictions[at] && { prediction: predictions[at] }),
+    };
     moment += launches;
     return analysis;
   });
-  const over = (of: (kernel: KernelAnalysis) => number): number => kernels.reduce((sum, kernel) => sum + kernel.runs * of(kernel), 0);
+  const over = (of: (kernel: KernelAnalysis) => number): number =>
+    kernels.reduce((sum, kernel) => sum + kernel.runs * of(kernel), 0);
   const bytes = { batch: 0, scalar: 0, param: 0, state: 0, constant: 0, result: 0, temporary: tile.arena };
   for (const buffer of tile.buffers) if (buffer.role !== 'temporary') bytes[buffer.role] += bytesOf(buffer);
   return {
-    name: loop.name, kernels, memory: memoryOverTime(tile), bytes,
+    name: loop.name,
+    kernels,
+    memory: memoryOverTime(tile),
+    bytes,
     flops: over(({ cost }) => cost.flops),
     traffic: over(({ cost }) => cost.bytesRead + cost.bytesWritten),
     ...(machine && { seconds: machine.call + over(({ prediction }) => prediction?.seconds ?? 0) }),
@@ -63,14 +81,23 @@ export function analyze(loop: LoopProgram, tile: TileProgram, capabilities: Capa
 }
 
 /** The kernel's segments as they will be launched, each scheduled on its own. */
-function worksOf({ name, buffers }: LoopProgram, kernel: Kernel, repeats: readonly Axis[], capabilities: Capabilities): Work[] {
+function worksOf(
+  { name, buffers }: LoopProgram,
+  kernel: Kernel,
+  repeats: readonly Axis[],
+  capabilities: Capabilities,
+): Work[] {
   return kernel.segments.map((segment) => {
     const alone = repeats.reduceRight<LoopProgram['steps'][number]>(
       (body, axis) => ({ kind: 'repeat', axis, reverse: false, body: [body] }),
       { ...kernel, segments: [segment] },
     );
     const launches = launchesOf(schedule({ name, buffers, steps: [alone] }, capabilities).steps);
-    return { cost: costOf([segment], repeats), launches: launches.length, grid: Math.max(1, ...launches.map(({ kernel: { grid } }) => grid)) };
+    return {
+      cost: costOf([segment], repeats),
+      launches: launches.length,
+      grid: Math.max(1, ...launches.map(({ kernel: { grid } }) => grid)),
+    };
   });
 }
 
@@ -80,10 +107,19 @@ const launchesOf = (steps: readonly TileStep[]): Extract<TileStep, { kind: 'laun
 /** Twice, so that everything was touched before, as in any step but the first. What repeats is asked as if its trips followed each other. */
 function predictAll(kernels: readonly { readonly works: readonly Work[] }[], machine: Machine): Prediction[] {
   const predictor = new Predictor(machine);
-  const all = (): Prediction[] => kernels.map(({ works }) => works.map((work) => predictor.predict(work)).reduce(
-    (sum, { seconds, arithmetic, traffic }) => ({ seconds: sum.seconds + seconds, arithmetic: sum.arithmetic + arithmetic, traffic: sum.traffic + traffic }),
-    { seconds: 0, arithmetic: 0, traffic: 0 },
-  ));
+  const all = (): Prediction[] =>
+    kernels.map(({ works }) =>
+      works
+        .map((work) => predictor.predict(work))
+        .reduce(
+          (sum, { seconds, arithmetic, traffic }) => ({
+            seconds: sum.seconds + seconds,
+            arithmetic: sum.arithmetic + arithmetic,
+            traffic: sum.traffic + traffic,
+          }),
+          { seconds: 0, arithmetic: 0, traffic: 0 },
+        ),
+    );
   all();
   return all();
 }

@@ -35,8 +35,13 @@ export function costOf(segments: readonly Segment[], fixed: readonly Axis[] = []
 }
 
 /** Kernels of a step in the order in which they run, with the repeats around them. */
-export function kernelsOf(steps: readonly Step[], around: readonly Axis[] = []): { readonly kernel: Kernel; readonly repeats: readonly Axis[] }[] {
-  return steps.flatMap((step) => (step.kind === 'kernel' ? [{ kernel: step, repeats: around }] : kernelsOf(step.body, [...around, step.axis])));
+export function kernelsOf(
+  steps: readonly Step[],
+  around: readonly Axis[] = [],
+): { readonly kernel: Kernel; readonly repeats: readonly Axis[] }[] {
+  return steps.flatMap((step) =>
+    step.kind === 'kernel' ? [{ kernel: step, repeats: around }] : kernelsOf(step.body, [...around, step.axis]),
+  );
 }
 
 class Tally {
@@ -75,7 +80,10 @@ class Tally {
           const inner = stage.kind === 'cumulate' ? [stage.axis] : stage.axes;
           const points = pointsOf([...segment.axes, ...inner]);
           if (stage.kind === 'reduce') {
-            this.expressions(stage.results.map(({ value }) => value), axesOf);
+            this.expressions(
+              stage.results.map(({ value }) => value),
+              axesOf,
+            );
             this.flops += points * stage.results.length;
             this.cycles += points * stage.results.length;
             continue;
@@ -96,10 +104,23 @@ class Tally {
   }
 
   private stores(stores: readonly Store[], axes: readonly Axis[], axesOf: Dependencies): void {
-    this.expressions(stores.map(({ value }) => value), axesOf);
+    this.expressions(
+      stores.map(({ value }) => value),
+      axesOf,
+    );
     for (const { access } of stores) {
-      this.expressions(access.index.flatMap((at) => (at.kind === 'computed' ? [at.value] : [])), axesOf);
-      add(this.writes, access.buffer, footprint(access, axes.filter((axis) => moves(access, axis, axesOf))));
+      this.expressions(
+        access.index.flatMap((at) => (at.kind === 'computed' ? [at.value] : [])),
+        axesOf,
+      );
+      add(
+        this.writes,
+        access.buffer,
+        footprint(
+          access,
+          axes.filter((axis) => moves(access, axis, axesOf)),
+        ),
+      );
     }
   }
 
@@ -114,7 +135,8 @@ class Tally {
       if (root.kind !== 'apply') continue;
       const points = pointsOf(axesOf(root));
       this.cycles += points * cyclesOf(root.op);
-      if (root.op !== 'cast' && root.op !== 'where' && root.operands.some(({ dtype }) => isFloat(dtype))) this.flops += points;
+      if (root.op !== 'cast' && root.op !== 'where' && root.operands.some(({ dtype }) => isFloat(dtype)))
+        this.flops += points;
     }
   }
 }
@@ -144,7 +166,8 @@ const moves = ({ index }: Access, axis: Axis, axesOf: Dependencies): boolean =>
   index.some((at) => (at.kind === 'affine' ? at.terms.some((term) => term.axis === axis) : axesOf(at.value).has(axis)));
 
 /** Bytes an access touches over all points of the axes along which it moves. */
-const footprint = ({ buffer }: Access, axes: Iterable<Axis>): number => Math.min(pointsOf(axes) * dtypeBytes[buffer.dtype], bytesOf(buffer));
+const footprint = ({ buffer }: Access, axes: Iterable<Axis>): number =>
+  Math.min(pointsOf(axes) * dtypeBytes[buffer.dtype], bytesOf(buffer));
 
 const pointsOf = (axes: Iterable<Axis>): number => [...axes].reduce((points, { size }) => points * size, 1);
 

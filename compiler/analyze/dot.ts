@@ -50,14 +50,20 @@ export function printDot(name: string, nodes: readonly DotNode[], edges: readonl
         if (next.size > 1 || only === undefined) break;
         label.push(only);
       }
-      lines.push(`${indent}subgraph cluster_${cluster++} {`, `${indent}  label=${quote(label.join('.'))}; style="rounded"; color="#aaaaaa"; class="layer";`);
+      lines.push(
+        `${indent}subgraph cluster_${cluster++} {`,
+        `${indent}  label=${quote(label.join('.'))}; style="rounded"; color="#aaaaaa"; class="layer";`,
+      );
       print(group, depth + label.length);
       lines.push(`${indent}}`);
     }
   };
   print(nodes, 0);
   for (const { from, to, label, aside = false } of edges) {
-    const attributes = [...(label === undefined ? [] : [`label=${quote(label)}`]), ...(aside ? ['constraint=false', 'style=dashed', 'class="aside"'] : [])];
+    const attributes = [
+      ...(label === undefined ? [] : [`label=${quote(label)}`]),
+      ...(aside ? ['constraint=false', 'style=dashed', 'class="aside"'] : []),
+    ];
     lines.push(`  ${quote(from)} -> ${quote(to)}${attributes.length === 0 ? '' : ` [${attributes.join(', ')}]`};`);
   }
   lines.push('}', '');
@@ -95,7 +101,15 @@ export function dotOfGraph(graph: Graph): string {
     const id = `v${first.id}`;
     node.outputs.forEach((output) => producer.set(output, id));
     const inline = node.inputs.flatMap((input) => constants.get(input) ?? []);
-    nodes.push({ id, lines: [`%${first.id} ${nameOf(node)}${inline.length === 0 ? '' : ` (${inline.join(', ')})`}`, showType(first.type)], path: node.origin.path ?? '', class: node.op });
+    nodes.push({
+      id,
+      lines: [
+        `%${first.id} ${nameOf(node)}${inline.length === 0 ? '' : ` (${inline.join(', ')})`}`,
+        showType(first.type),
+      ],
+      path: node.origin.path ?? '',
+      class: node.op,
+    });
     for (const input of new Set(node.inputs)) {
       const from = producer.get(input);
       if (from !== undefined) edges.push({ from, to: id });
@@ -104,7 +118,12 @@ export function dotOfGraph(graph: Graph): string {
   for (const { name, role, value } of graph.outputs) {
     const id = `out ${role} ${name}`;
     const constant = constants.get(value);
-    nodes.push({ id, lines: [`${role} ${name}${constant === undefined ? '' : ` = ${constant}`}`], path: '', class: 'output' });
+    nodes.push({
+      id,
+      lines: [`${role} ${name}${constant === undefined ? '' : ` = ${constant}`}`],
+      path: '',
+      class: 'output',
+    });
     const from = producer.get(value);
     if (from !== undefined) edges.push({ from, to: id });
   }
@@ -120,4 +139,8 @@ const constantOf = (node: Node): string | undefined => {
 };
 
 const nameOf = (node: Node): string =>
-  node.op === 'reduce' ? `reduce.${node.attributes.monoid}` : node.op === 'cast' ? `cast ${node.attributes.dtype}` : node.op;
+  node.op === 'reduce'
+    ? `reduce.${node.attributes.monoid}`
+    : node.op === 'cast'
+      ? `cast ${node.attributes.dtype}`
+      : node.op;

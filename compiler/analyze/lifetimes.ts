@@ -36,10 +36,21 @@ export function memoryOverTime(program: TileProgram): MemoryOverTime {
     .flatMap((buffer): Lifetime[] => {
       const life = lives.get(buffer.name);
       if (buffer.offset === undefined || life === undefined) return [];
-      return [{ name: buffer.name, buffer, bytes: bytesOf(buffer), offset: buffer.offset, first: life.first, last: life.last }];
+      return [
+        {
+          name: buffer.name,
+          buffer,
+          bytes: bytesOf(buffer),
+          offset: buffer.offset,
+          first: life.first,
+          last: life.last,
+        },
+      ];
     })
     .sort((a, b) => a.first - b.first || a.offset - b.offset);
-  const alive = moments.map((_, moment) => sum(lifetimes.filter(({ first, last }) => first <= moment && moment <= last)));
+  const alive = moments.map((_, moment) =>
+    sum(lifetimes.filter(({ first, last }) => first <= moment && moment <= last)),
+  );
   return { lifetimes, moments, alive, arena: program.arena, unshared: sum(lifetimes) };
 }
 

@@ -10,7 +10,11 @@ export type Phase = 'forward' | 'backward' | 'update';
  * of the one that moves most. In a program without a loss, what any result needs is forward.
  */
 export function phasesOf(kernels: readonly (readonly Cost[])[]): Phase[] {
-  const results = new Set(kernels.flatMap((segments) => segments.flatMap(({ writes }) => [...writes.keys()].filter(({ role }) => role === 'result'))));
+  const results = new Set(
+    kernels.flatMap((segments) =>
+      segments.flatMap(({ writes }) => [...writes.keys()].filter(({ role }) => role === 'result')),
+    ),
+  );
   const losses = [...results].filter(({ name }) => name.startsWith('loss.'));
   const needed = new Set<Buffer>(losses.length > 0 ? losses : results);
   const phases: Phase[] = [];

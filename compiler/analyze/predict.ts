@@ -57,7 +57,8 @@ export class Predictor {
     const arithmetic = idle * (cost.contractionFlops / contraction + cost.cycles / elementwise);
     let traffic = 0;
     for (const uses of [cost.reads, cost.writes])
-      for (const [buffer, bytes] of uses) traffic += bytes / this.rateAt(this.clock - (this.touched.get(buffer) ?? -Infinity) + bytes);
+      for (const [buffer, bytes] of uses)
+        traffic += bytes / this.rateAt(this.clock - (this.touched.get(buffer) ?? -Infinity) + bytes);
     for (const uses of [cost.reads, cost.writes])
       for (const [buffer, bytes] of uses) {
         this.clock += bytes;

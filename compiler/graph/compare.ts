@@ -35,16 +35,21 @@ export function compareGraphs(before: Graph, after: Graph): GraphDiff {
   const now = linesOf(renumber(after, names));
   const kept = new Set(same.values());
   const lines = merge(old, now, before, after, same);
-  const changed = [...same].filter(([next, previous]) => textOf(now, after, next) !== textOf(old, before, previous)).length;
+  const changed = [...same].filter(
+    ([next, previous]) => textOf(now, after, next) !== textOf(old, before, previous),
+  ).length;
   const count = { before: nodesIn(before).length, after: nodesIn(after).length };
   return {
-    lines, ...count, changed,
+    lines,
+    ...count,
+    changed,
     gone: nodesIn(before).filter((node) => !kept.has(node)).length,
     added: nodesIn(after).filter((node) => !same.has(node)).length,
   };
 }
 
-const nodesIn = (graph: Graph): Node[] => graph.nodes.flatMap((node) => [node, ...(node.op === 'loop' ? nodesIn(node.attributes.body) : [])]);
+const nodesIn = (graph: Graph): Node[] =>
+  graph.nodes.flatMap((node) => [node, ...(node.op === 'loop' ? nodesIn(node.attributes.body) : [])]);
 
 /** Numbers of the values of the second graph: those they had in the first, or new ones above all of it. */
 class Names {
@@ -125,7 +130,8 @@ class Shelf {
 /** What a node computes, but for its operands. */
 const kindOf = (node: Node): string =>
   `${node.op} ${JSON.stringify(node.op === 'loop' ? { ...node.attributes, body: node.attributes.body.nodes.length } : node.attributes)} ${typesOf(node)}`;
-const typesOf = (node: Node): string => node.outputs.map(({ type }) => `${type.dtype}${JSON.stringify(type.shape)}`).join();
+const typesOf = (node: Node): string =>
+  node.outputs.map(({ type }) => `${type.dtype}${JSON.stringify(type.shape)}`).join();
 
 function originKey(node: Node): string {
   const { path, place, span } = node.origin;
@@ -147,7 +153,9 @@ function renumber(graph: Graph, names: Names): Graph {
     inputs: graph.inputs.map((input) => ({ ...input, value: renamed(input.value) })),
     nodes: graph.nodes.map((node): Node => {
       const moved = { ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) };
-      return moved.op === 'loop' ? { ...moved, attributes: { ...moved.attributes, body: renumber(moved.attributes.body, names) } } : moved;
+      return moved.op === 'loop'
+        ? { ...moved, attributes: { ...moved.attributes, body: renumber(moved.attributes.body, names) } }
+        : moved;
     }),
     outputs: graph.outputs.map((output) => ({ ...output, value: renamed(output.value) })),
   };
@@ -169,7 +177,12 @@ function linesOf(graph: Graph): Printed {
     else entries[entries.length - 1] += `\n${line}`;
   const nodes = graph.inputs.length;
   const outputs = nodes + graph.nodes.length;
-  return { head, inputs: entries.slice(0, nodes), nodes: entries.slice(nodes, outputs), outputs: entries.slice(outputs) };
+  return {
+    head,
+    inputs: entries.slice(0, nodes),
+    nodes: entries.slice(nodes, outputs),
+    outputs: entries.slice(outputs),
+  };
 }
 
 function textOf(printed: Printed, graph: Graph, node: Node): string {
@@ -185,7 +198,8 @@ function merge(old: Printed, now: Printed, before: Graph, after: Graph, same: Re
   };
   const pair = (previous: string | undefined, next: string | undefined): void => {
     if (previous === next && next !== undefined) return emit(' ', next);
-    if (previous !== undefined && next !== undefined && previous.includes('\n') && next.includes('\n')) return void lines.push(...pairLines(previous.split('\n'), next.split('\n')));
+    if (previous !== undefined && next !== undefined && previous.includes('\n') && next.includes('\n'))
+      return void lines.push(...pairLines(previous.split('\n'), next.split('\n')));
     if (previous !== undefined) emit('-', previous);
     if (next !== undefined) emit('+', next);
   };

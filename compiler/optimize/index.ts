@@ -34,7 +34,10 @@ export interface OptimizeOptions {
 }
 
 /** The graph after all passes, or after the one named. Gradients have to be taken before. */
-export function optimize(graph: Graph, { verify = false, after, without = [], only, observe }: OptimizeOptions = {}): Graph {
+export function optimize(
+  graph: Graph,
+  { verify = false, after, without = [], only, observe }: OptimizeOptions = {},
+): Graph {
   for (const named of [...(after === undefined ? [] : [after]), ...without, ...(only ?? [])])
     if (!passes.some(({ name }) => name === named)) throw new Error(`no pass is called ${named}`);
   let current = graph;

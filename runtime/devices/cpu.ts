@@ -152,7 +152,8 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     const module = await llvm.compile(withThreads(program.llvm, threads), program.name);
     modules.push(module);
     const enter = module.addressOf('enter');
-    if (arena.bytes.length < program.arena) arena = newMemory(program.arena, `the temporaries of ${program.name}`, arena);
+    if (arena.bytes.length < program.arena)
+      arena = newMemory(program.arena, `the temporaries of ${program.name}`, arena);
     if (scratch.bytes.length < program.scratch * count)
       scratch = newMemory(program.scratch * count, `the scratch memory of ${program.name}`, scratch);
     const memories = new Map<string, NativeMemory>();

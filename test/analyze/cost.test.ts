@@ -9,10 +9,17 @@ import type { Capabilities } from '../../compiler/targets/target.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 
 const capabilities: Capabilities = {
-  vectorLanes: 8, vectorRegisters: 16, workgroupThreads: 1, nearMemory: 32768, cache: 1 << 20, units: 2, dtypes: ['f32', 'i32', 'u32', 'bool'],
+  vectorLanes: 8,
+  vectorRegisters: 16,
+  workgroupThreads: 1,
+  nearMemory: 32768,
+  cache: 1 << 20,
+  units: 2,
+  dtypes: ['f32', 'i32', 'u32', 'bool'],
 };
 
-const costs = (text: string) => kernelsOf(parseLoop(text).steps).map(({ kernel, repeats }) => costOf(kernel.segments, repeats));
+const costs = (text: string) =>
+  kernelsOf(parseLoop(text).steps).map(({ kernel, repeats }) => costOf(kernel.segments, repeats));
 
 describe('the cost of a kernel', () => {
   it('is the operands, the result and two operations a product', () => {
@@ -80,9 +87,15 @@ describe('the cost of a kernel', () => {
 });
 
 const machine: Machine = {
-  threads: 2, contraction: 1e9, elementwise: 1e9,
-  bandwidth: [{ within: 1024, rate: 1e9 }, { within: 1e6, rate: 1e8 }],
-  launch: 1e-6, call: 1e-5,
+  threads: 2,
+  contraction: 1e9,
+  elementwise: 1e9,
+  bandwidth: [
+    { within: 1024, rate: 1e9 },
+    { within: 1e6, rate: 1e8 },
+  ],
+  launch: 1e-6,
+  call: 1e-5,
 };
 
 describe('a prediction', () => {
@@ -122,7 +135,10 @@ describe('a prediction', () => {
   it('of a program adds up its kernels, and follows memory through them', () => {
     const tile = planMemory(schedule(program, capabilities));
     const analysis = analyze(program, tile, capabilities, machine);
-    expect(analysis.kernels.map(({ phase, launches, moment }) => [phase, launches, moment])).toEqual([['backward', 1, 0], ['update', 1, 1]]);
+    expect(analysis.kernels.map(({ phase, launches, moment }) => [phase, launches, moment])).toEqual([
+      ['backward', 1, 0],
+      ['update', 1, 1],
+    ]);
     expect(analysis.memory.lifetimes).toMatchObject([{ name: 'y', bytes: 256, offset: 0, first: 0, last: 1 }]);
     expect(analysis.memory.alive).toEqual([256, 256]);
     expect(analysis.bytes).toMatchObject({ state: 256, temporary: 256 });

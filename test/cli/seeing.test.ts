@@ -13,7 +13,9 @@ import type { Terminal } from '../../tools/cli/terminal.ts';
 import { analyzeTrain } from '../../tools/driver/analysis.ts';
 import { openProject } from '../../tools/driver/project.ts';
 
-const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
+const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+);
 const native = (await describeCpu()).problem === undefined;
 const root = join(import.meta.dirname, '../..');
 const example = (name: string): string => join(root, 'examples', `${name}.model`);
@@ -51,7 +53,10 @@ describe('nacre ir', () => {
 
   it('lists passes with the time each took here', async () => {
     const { out } = await nacre('ir', example('rings'), '--passes', '--without', 'fold-constants');
-    const names = out.trimEnd().split('\n').map((line) => line.split(' ')[0]);
+    const names = out
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(' ')[0]);
     expect(names.slice(0, 2)).toEqual(['simplify', 'hoist-from-loops']);
     expect(names.slice(-4)).toEqual(['fuse', 'schedule', 'plan-memory', 'emit']);
     expect(names).not.toContain('fold-constants');
@@ -61,15 +66,23 @@ describe('nacre ir', () => {
   it('writes json, dot and svg', async () => {
     const json = JSON.parse((await nacre('ir', example('rings'), '--format', 'json')).out);
     const text = (await nacre('ir', example('rings'))).out;
-    expect(json.nodes).toHaveLength(text.split('\n').filter((line) => /^ {2}%.* = (?!batch|param|state|scalar)/.test(line)).length);
+    expect(json.nodes).toHaveLength(
+      text.split('\n').filter((line) => /^ {2}%.* = (?!batch|param|state|scalar)/.test(line)).length,
+    );
     const loop = JSON.parse((await nacre('ir', example('rings'), '--stage', 'loop', '--format', 'json')).out);
-    expect(loop.steps[0]).toMatchObject({ phase: expect.any(String), flops: expect.any(Number), text: expect.stringContaining('kernel') });
+    expect(loop.steps[0]).toMatchObject({
+      phase: expect.any(String),
+      flops: expect.any(Number),
+      text: expect.stringContaining('kernel'),
+    });
     const { out: dot } = await nacre('ir', example('rings'), '--format', 'dot');
     expect(dot).toMatch(/subgraph cluster_\d+ \{\n +label="model/);
     const { out: svg } = await nacre('ir', example('rings'), '--format', 'svg');
     expect(svg.startsWith('<svg')).toBe(true);
     expect(svg.match(/<g id="node/g)).toHaveLength(dot.match(/^ +"[^"]+" \[/gm)?.length ?? 0);
-    expect((await nacre('ir', example('rings'), '--stage', 'tile', '--format', 'svg')).err).toContain('picture of the tensor level');
+    expect((await nacre('ir', example('rings'), '--stage', 'tile', '--format', 'svg')).err).toContain(
+      'picture of the tensor level',
+    );
   });
 
   it('prints the model so that it reads back', async () => {
@@ -98,11 +111,18 @@ describe('nacre plan', () => {
   });
 
   it.runIf(native)('foretells the memory that training allocates within a tenth', async () => {
-    for (const [name, batch] of [['digits', 64], ['digits', 500], ['sequence', 64], ['rings', 200]] as const) {
+    for (const [name, batch] of [
+      ['digits', 64],
+      ['digits', 500],
+      ['sequence', 64],
+      ['rings', 200],
+    ] as const) {
       const runnable = await (await openProject(example(name))).train(undefined);
       const { programs, memory } = await analyzeTrain(runnable, { threads: 2, batch, predict: false });
       const session = await openCpuSession({ threads: 2 });
-      for (const { stages: { tile } } of programs) {
+      for (const {
+        stages: { tile },
+      } of programs) {
         const { parts, scratch } = emitLlvm(tile);
         await session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
       }
@@ -156,13 +176,37 @@ describe('nacre explain', () => {
     const copy = join(folder, 'copy.html');
     writeFileSync(copy, readFileSync(path, 'utf8').replace('</body>', measure));
     for (const width of [1180, 480]) {
-      const dom = execFileSync(chromium ?? '', [
-        '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-        `--user-data-dir=${mkdtempSync(join(folder, 'browser-'))}`, `--window-size=${width},900`, '--dump-dom', pathToFileURL(copy).href,
-      ], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 30_000, maxBuffer: 1 << 26 });
+      const dom = execFileSync(
+        chromium ?? '',
+        [
+          '--headless',
+          '--no-sandbox',
+          '--disable-gpu',
+          '--disable-quic',
+          '--no-first-run',
+          '--disable-background-networking',
+          '--disable-component-update',
+          '--disable-sync',
+          `--user-data-dir=${mkdtempSync(join(folder, 'browser-'))}`,
+          `--window-size=${width},900`,
+          '--dump-dom',
+          pathToFileURL(copy).href,
+        ],
+        { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 30_000, maxBuffer: 1 << 26 },
+      );
       const [, text = 'null'] = /<title>seen (.*?)<\/title>/.exec(dom) ?? [];
       const seen = JSON.parse(text);
-      expect([width, seen]).toEqual([width, { wider: expect.any(Number), sections: 8, pictures: [true, true, true], kernels: expect.any(Number), boxes: expect.any(Number), colours: 3 }]);
+      expect([width, seen]).toEqual([
+        width,
+        {
+          wider: expect.any(Number),
+          sections: 8,
+          pictures: [true, true, true],
+          kernels: expect.any(Number),
+          boxes: expect.any(Number),
+          colours: 3,
+        },
+      ]);
       expect(seen.wider).toBeLessThanOrEqual(0);
       expect(seen.kernels).toBeGreaterThan(3);
       expect(seen.boxes).toBeGreaterThan(3);

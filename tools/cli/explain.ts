@@ -20,7 +20,12 @@ export interface ExplainCommand {
   readonly data: readonly string[];
 }
 
-export async function explain(file: string, name: string | undefined, options: ExplainCommand, terminal: Terminal): Promise<number> {
+export async function explain(
+  file: string,
+  name: string | undefined,
+  options: ExplainCommand,
+  terminal: Terminal,
+): Promise<number> {
   const threads = options.threads ?? availableParallelism();
   const overrides = parseSettings(options.set);
   const project = await openProject(file, { data: options.data, overrides });
@@ -34,7 +39,10 @@ export async function explain(file: string, name: string | undefined, options: E
     mkdirSync(dirname(options.output), { recursive: true });
     writeFileSync(options.output, page);
   } catch (error) {
-    throw new UserError('no-write', `${options.output} cannot be written: ${error instanceof Error ? error.message : String(error)}.`);
+    throw new UserError(
+      'no-write',
+      `${options.output} cannot be written: ${error instanceof Error ? error.message : String(error)}.`,
+    );
   }
   terminal.out(`${options.output}: ${analysis.step.analysis.kernels.length} kernels, ${showBytes(page.length)}\n`);
   return exit.ok;

@@ -33,7 +33,12 @@ export interface IrCommand {
   readonly data: readonly string[];
 }
 
-export async function ir(file: string, name: string | undefined, options: IrCommand, terminal: Terminal): Promise<number> {
+export async function ir(
+  file: string,
+  name: string | undefined,
+  options: IrCommand,
+  terminal: Terminal,
+): Promise<number> {
   checkPassNames(options);
   if (!file.endsWith('.model')) {
     terminal.out(await show(readProgram(file), options));
@@ -45,8 +50,15 @@ export async function ir(file: string, name: string | undefined, options: IrComm
   checkSettings(overrides, project, runnable.block.name);
   if (options.stage === 'model') {
     const trees = [...runnable.block.roots.values()].map(modelTree);
-    if (options.format === 'dot' || options.format === 'svg') throw new UserError('ir-format', 'The model is a tree of text or json.', 'A picture of its work: --stage tensor --format svg.');
-    terminal.out(options.format === 'json' ? `${JSON.stringify(trees, undefined, 2)}\n` : trees.map(printModelTree).join('\n'));
+    if (options.format === 'dot' || options.format === 'svg')
+      throw new UserError(
+        'ir-format',
+        'The model is a tree of text or json.',
+        'A picture of its work: --stage tensor --format svg.',
+      );
+    terminal.out(
+      options.format === 'json' ? `${JSON.stringify(trees, undefined, 2)}\n` : trees.map(printModelTree).join('\n'),
+    );
     return exit.ok;
   }
   terminal.out(await show({ level: 'tensor', graph: graphOfTrain(runnable, options.program) }, options));
@@ -58,7 +70,11 @@ function checkPassNames({ after, diff, without, only }: IrCommand): void {
   const check = (name: string, names: readonly string[]): void => {
     if (names.includes(name)) return;
     const near = nearestName(name, names);
-    throw new UserError('unknown-pass', `There is no pass ${name}.`, near === undefined ? `Passes are ${names.join(', ')}.` : `Did you mean ${near}?`);
+    throw new UserError(
+      'unknown-pass',
+      `There is no pass ${name}.`,
+      near === undefined ? `Passes are ${names.join(', ')}.` : `Did you mean ${near}?`,
+    );
   };
   if (after !== undefined) check(after, ['none', ...known]);
   for (const name of [...(diff === undefined ? [] : [diff]), ...without, ...(only ?? [])]) check(name, known);
@@ -68,7 +84,8 @@ async function show(found: Found, options: IrCommand): Promise<string> {
   const { stage, format, after, without, only, diff } = options;
   const level = stage === 'model' ? found.level : stage;
   const lowering: LowerOptions = {
-    capabilities: hostCapabilities, without,
+    capabilities: hostCapabilities,
+    without,
     ...(only !== undefined && { only }),
     ...(after === 'none' ? { raw: true } : after !== undefined && { after }),
   };
@@ -76,10 +93,14 @@ async function show(found: Found, options: IrCommand): Promise<string> {
   if (options.passes) return showPasses(found, lowering);
   const program = await lower(found, level, lowering);
   switch (format) {
-    case 'text': return textOf(program, level);
-    case 'json': return `${JSON.stringify(await jsonOf(program, level), undefined, 2)}\n`;
-    case 'dot': return dotOf(program, level);
-    case 'svg': return drawSvg(dotOf(program, level));
+    case 'text':
+      return textOf(program, level);
+    case 'json':
+      return `${JSON.stringify(await jsonOf(program, level), undefined, 2)}\n`;
+    case 'dot':
+      return dotOf(program, level);
+    case 'svg':
+      return drawSvg(dotOf(program, level));
   }
 }
 
@@ -90,20 +111,36 @@ function textOf(program: Found, level: Level): string {
 }
 
 async function jsonOf(program: Found, level: Level): Promise<unknown> {
-  if (level === 'llvm') throw new UserError('ir-format', 'LLVM has a text of its own, not json.', 'Without --format, --stage llvm prints it.');
+  if (level === 'llvm')
+    throw new UserError(
+      'ir-format',
+      'LLVM has a text of its own, not json.',
+      'Without --format, --stage llvm prints it.',
+    );
   if (program.level === 'tensor') return graphAsJson(program.graph);
   if (program.level === 'tile') return tileAsJson(program.tile);
   const capabilities = await hostCapabilities();
-  return loopAsJson(program.loop, analyze(program.loop, planMemory(schedule(program.loop, capabilities)), capabilities));
+  return loopAsJson(
+    program.loop,
+    analyze(program.loop, planMemory(schedule(program.loop, capabilities)), capabilities),
+  );
 }
 
 function dotOf(program: Found, level: Level): string {
   if (program.level === 'tensor') return dotOfGraph(program.graph);
-  throw new UserError('ir-format', `There is a picture of the tensor level, not of ${level}.`, 'The kernels are drawn by `nacre explain`.');
+  throw new UserError(
+    'ir-format',
+    `There is a picture of the tensor level, not of ${level}.`,
+    'The kernels are drawn by `nacre explain`.',
+  );
 }
 
 function graphOf(found: Found, what: string): Graph {
-  if (found.level !== 'tensor') throw new UserError('ir-stage', `${what} is about passes over graphs, and this is text of the ${found.level} level.`);
+  if (found.level !== 'tensor')
+    throw new UserError(
+      'ir-stage',
+      `${what} is about passes over graphs, and this is text of the ${found.level} level.`,
+    );
   return found.graph;
 }
 
@@ -112,7 +149,8 @@ async function showDiff(found: Found, name: string, options: LowerOptions): Prom
   let shown: string | undefined;
   const graph = graphOf(found, '--diff');
   await lower({ level: 'tensor', graph }, 'tensor', {
-    ...options, after: name,
+    ...options,
+    after: name,
     observe: (pass, before, after) => {
       if (pass.name !== name) return;
       const diff = compareGraphs(before, after);
@@ -120,7 +158,8 @@ async function showDiff(found: Found, name: string, options: LowerOptions): Prom
       shown = [`// ${pass.name}: ${pass.doc}`, `// ${counts}`, ...foldDiff(diff), ''].join('\n');
     },
   });
-  if (shown === undefined) throw new UserError('unknown-pass', `The pass ${name} is left out here, so there is nothing to compare.`);
+  if (shown === undefined)
+    throw new UserError('unknown-pass', `The pass ${name} is left out here, so there is nothing to compare.`);
   return shown;
 }
 
@@ -138,7 +177,8 @@ async function showPasses(found: Found, options: LowerOptions): Promise<string> 
   const graph = graphOf(found, '--passes');
   const program = await lower({ level: 'tensor', graph }, 'tile', {
     ...options,
-    observe: (pass, before, after, time) => rows.push([pass.name, milliseconds(time), `${before.nodes.length} → ${after.nodes.length} operations`, pass.doc]),
+    observe: (pass, before, after, time) =>
+      rows.push([pass.name, milliseconds(time), `${before.nodes.length} → ${after.nodes.length} operations`, pass.doc]),
     observeStep: (name, time) => rows.push([name, milliseconds(time), '', below[name] ?? '']),
   });
   if (program.level === 'tile') {
@@ -147,5 +187,10 @@ async function showPasses(found: Found, options: LowerOptions): Promise<string> 
     rows.push(['emit', milliseconds(performance.now() - started), '', below['emit'] ?? '']);
   }
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column].length)));
-  return rows.map(([name, time, effect, doc]) => `${name.padEnd(widths[0])}  ${time.padStart(widths[1])}  ${effect.padEnd(widths[2])}  ${doc}\n`).join('');
+  return rows
+    .map(
+      ([name, time, effect, doc]) =>
+        `${name.padEnd(widths[0])}  ${time.padStart(widths[1])}  ${effect.padEnd(widths[2])}  ${doc}\n`,
+    )
+    .join('');
 }

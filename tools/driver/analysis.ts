@@ -54,25 +54,43 @@ export interface AnalysisOptions {
   readonly predict?: boolean;
 }
 
-export async function analyzeTrain({ block, plan, data }: RunnableTrain, options: AnalysisOptions): Promise<TrainAnalysis> {
+export async function analyzeTrain(
+  { block, plan, data }: RunnableTrain,
+  options: AnalysisOptions,
+): Promise<TrainAnalysis> {
   const { threads, batch = plan.batch, predict = true } = options;
   const capabilities = await hostCapabilities(threads);
   const { machine, notice } = predict ? await knownMachine(threads) : {};
-  const program = (kind: AnalyzedProgram['kind'], name: string, build: (diagnostics: Diagnostics) => Graph): AnalyzedProgram => {
+  const program = (
+    kind: AnalyzedProgram['kind'],
+    name: string,
+    build: (diagnostics: Diagnostics) => Graph,
+  ): AnalyzedProgram => {
     const diagnostics = new Diagnostics();
     const graph = build(diagnostics);
     if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
     const stages = compile(graph, capabilities);
     return { kind, name, graph, stages, analysis: analyze(stages.loop, stages.tile, capabilities, machine) };
   };
-  const step = program('step', 'step', (diagnostics) => buildStep(block, data.train, batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics));
+  const step = program('step', 'step', (diagnostics) =>
+    buildStep(block, data.train, batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics),
+  );
   const programs = [
     program('init', 'init', (diagnostics) => buildInit(block, diagnostics)),
     step,
     ...plan.evaluations.map(({ name, batch: size }, index) =>
-      program('eval', name, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], size, diagnostics))),
+      program('eval', name, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], size, diagnostics)),
+    ),
   ];
-  return { batch, threads, programs, step, memory: memoryOf(programs, threads), ...(machine && { machine }), ...(notice !== undefined && { notice }) };
+  return {
+    batch,
+    threads,
+    programs,
+    step,
+    memory: memoryOf(programs, threads),
+    ...(machine && { machine }),
+    ...(notice !== undefined && { notice }),
+  };
 }
 
 async function knownMachine(threads: number): Promise<{ machine?: Machine; notice?: string }> {
@@ -88,13 +106,16 @@ async function knownMachine(threads: number): Promise<{ machine?: Machine; notic
 function memoryOf(programs: readonly AnalyzedProgram[], threads: number): MemoryPlan {
   const shared = new Map<string, { readonly role: string; readonly bytes: number }>();
   const own = { batch: 0, scalar: 0, constant: 0, result: 0 };
-  for (const { stages: { tile } } of programs)
+  for (const {
+    stages: { tile },
+  } of programs)
     for (const buffer of tile.buffers) {
       const bytes = bytesOf(buffer);
       if (buffer.role === 'param' || buffer.role === 'state') shared.set(buffer.name, { role: buffer.role, bytes });
       else if (buffer.role !== 'temporary') own[buffer.role] += bytes;
     }
-  const sum = (role: string): number => [...shared.values()].filter((one) => one.role === role).reduce((total, { bytes }) => total + bytes, 0);
+  const sum = (role: string): number =>
+    [...shared.values()].filter((one) => one.role === role).reduce((total, { bytes }) => total + bytes, 0);
   const parts = {
     parameters: sum('param'),
     states: sum('state'),

@@ -7,7 +7,11 @@ import { printStep } from '../../compiler/loop/text.ts';
 import type { TileProgram, TileStep } from '../../compiler/tile/tile.ts';
 import { show } from '../../compiler/types/dim.ts';
 
-const valueAsJson = ({ id, type }: Value): unknown => ({ id, dtype: type.dtype, shape: type.shape.map((size) => (typeof size === 'number' ? size : show(size))) });
+const valueAsJson = ({ id, type }: Value): unknown => ({
+  id,
+  dtype: type.dtype,
+  shape: type.shape.map((size) => (typeof size === 'number' ? size : show(size))),
+});
 
 function originAsJson({ path, span, place }: Origin): Record<string, string> {
   const where = span === undefined ? place : showPlace(span);
@@ -22,7 +26,8 @@ export function graphAsJson(graph: Graph): unknown {
       op: node.op,
       inputs: node.inputs.map(({ id }) => id),
       outputs: node.outputs.map(valueAsJson),
-      attributes: node.op === 'loop' ? { ...node.attributes, body: graphAsJson(node.attributes.body) } : node.attributes,
+      attributes:
+        node.op === 'loop' ? { ...node.attributes, body: graphAsJson(node.attributes.body) } : node.attributes,
       ...originAsJson(node.origin),
     })),
     outputs: graph.outputs.map(({ name, role, value }) => ({ name, role, value: value.id })),
@@ -33,7 +38,8 @@ export function graphAsJson(graph: Graph): unknown {
 export function loopAsJson(program: LoopProgram, analysis: ProgramAnalysis): unknown {
   const costs = new Map(analysis.kernels.map((kernel) => [kernel.kernel, kernel]));
   const stepAsJson = (step: Step): unknown => {
-    if (step.kind === 'repeat') return { repeat: step.axis.name, trips: step.axis.size, reverse: step.reverse, body: step.body.map(stepAsJson) };
+    if (step.kind === 'repeat')
+      return { repeat: step.axis.name, trips: step.axis.size, reverse: step.reverse, body: step.body.map(stepAsJson) };
     const found = costs.get(step);
     const lines: string[] = [];
     printStep(step, '', lines);
@@ -56,6 +62,12 @@ export function tileAsJson(program: TileProgram): unknown {
   const stepAsJson = (step: TileStep): unknown =>
     step.kind === 'repeat'
       ? { repeat: step.index.name, trips: step.trips, reverse: step.reverse, body: step.body.map(stepAsJson) }
-      : { kernel: step.kernel.name, grid: step.kernel.grid, workgroup: step.kernel.workgroup, buffers: step.buffers, scratch: step.kernel.scratch.map(({ name, dtype, size }) => ({ name, dtype, size })) };
+      : {
+          kernel: step.kernel.name,
+          grid: step.kernel.grid,
+          workgroup: step.kernel.workgroup,
+          buffers: step.buffers,
+          scratch: step.kernel.scratch.map(({ name, dtype, size }) => ({ name, dtype, size })),
+        };
   return { name: program.name, arena: program.arena, buffers: program.buffers, steps: program.steps.map(stepAsJson) };
 }

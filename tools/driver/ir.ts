@@ -31,10 +31,12 @@ export function graphOfTrain({ block, plan, data }: RunnableTrain, program: 'ste
   const diagnostics = new Diagnostics();
   const build = (): Graph => {
     if (program === 'init') return buildInit(block, diagnostics);
-    if (program === 'step') return buildStep(block, data.train, plan.batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics);
+    if (program === 'step')
+      return buildStep(block, data.train, plan.batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics);
     const [evaluation] = plan.evaluations;
     const [description] = data.evaluations;
-    if (evaluation === undefined || description === undefined) throw new UserError('no-evaluation', `The train block ${plan.name} has no eval line.`);
+    if (evaluation === undefined || description === undefined)
+      throw new UserError('no-evaluation', `The train block ${plan.name} has no eval line.`);
     return buildEvaluation(block, 0, description, evaluation.batch, diagnostics);
   };
   const graph = build();
@@ -56,7 +58,8 @@ export function readProgram(file: string): Found {
     if (/^program\s+("[^"\n]*"|\S+)\s+arena\b/.test(start)) return { level: 'tile', tile: parseTile(text) };
     if (start.startsWith('program')) return { level: 'loop', loop: parseLoop(text) };
   } catch (error) {
-    if (!(error instanceof GraphTextError || error instanceof LoopSyntaxError || error instanceof TileSyntaxError)) throw error;
+    if (!(error instanceof GraphTextError || error instanceof LoopSyntaxError || error instanceof TileSyntaxError))
+      throw error;
     throw new UserError('ir-text', `${file}: ${error.message}`);
   }
   throw new UserError('ir-text', `${file} is neither a .model file nor the text of a graph, loop or tile program.`);

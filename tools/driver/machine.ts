@@ -28,7 +28,8 @@ export async function measureMachine(threads = availableParallelism()): Promise<
     const without = (time: number): number => Math.max(time - call, time / 4);
     // A layer applied to a batch, and the gradient of its weight.
     let inProducts = 0;
-    for (const graph of [product('forward', 2048, 256, 512), product('gradient', 256, 2048, 512)]) inProducts += without(await seconds(target, graph));
+    for (const graph of [product('forward', 2048, 256, 512), product('gradient', 256, 2048, 512)])
+      inProducts += without(await seconds(target, graph));
     const contraction = (2 * 2 * 2048 * 256 * 512) / inProducts;
     const elements = inPlace('elementwise', [256, 256], busy);
     const elementwise = cyclesIn(elements) / without(await seconds(target, elements));
@@ -38,7 +39,8 @@ export async function measureMachine(threads = availableParallelism()): Promise<
       bandwidth.push({ within, rate: (2 * within) / time });
     }
     // What is nearer is never slower; where it seems so, starting the program took most of the time.
-    for (let near = bandwidth.length - 2; near >= 0; near--) bandwidth[near].rate = Math.max(bandwidth[near].rate, bandwidth[near + 1].rate);
+    for (let near = bandwidth.length - 2; near >= 0; near--)
+      bandwidth[near].rate = Math.max(bandwidth[near].rate, bandwidth[near + 1].rate);
     return { threads, contraction, elementwise, bandwidth, launch: 0.3e-6, call };
   } finally {
     target.session.close();
@@ -57,19 +59,28 @@ const scaled = (build: Builder, x: Value): Value => build.binary('mul', x, build
 /** A mix such as activations, dropout and optimizers make. */
 function busy(build: Builder, x: Value): Value {
   const number = (value: number): Value => build.constant(value, 'f32', x.type.shape);
-  const gate = build.unary('tanh', build.binary('mul', x, build.binary('add', number(0.8), build.binary('mul', x, number(0.04)))));
+  const gate = build.unary(
+    'tanh',
+    build.binary('mul', x, build.binary('add', number(0.8), build.binary('mul', x, number(0.04)))),
+  );
   const soft = build.unary('exp', build.binary('sub', gate, number(1)));
-  return build.binary('div', build.binary('mul', soft, x), build.unary('sqrt', build.binary('add', build.binary('mul', x, x), number(1.5))));
+  return build.binary(
+    'div',
+    build.binary('mul', soft, x),
+    build.unary('sqrt', build.binary('add', build.binary('mul', x, x), number(1.5))),
+  );
 }
 
 function product(name: string, rows: number, inner: number, columns: number): Graph {
   const build = createBuilder(name);
-  const input = (place: string, shape: readonly number[]): Value => build.input(`${name}.${place}`, 'param', { dtype: 'f32', shape });
+  const input = (place: string, shape: readonly number[]): Value =>
+    build.input(`${name}.${place}`, 'param', { dtype: 'f32', shape });
   build.output(`${name}.c`, 'update', build.matmul(input('a', [rows, inner]), input('b', [inner, columns])));
   return build.finish();
 }
 
-const cyclesIn = (graph: Graph): number => kernelsOf(fuse(graph).program.steps).reduce((sum, { kernel }) => sum + costOf(kernel.segments).cycles, 0);
+const cyclesIn = (graph: Graph): number =>
+  kernelsOf(fuse(graph).program.steps).reduce((sum, { kernel }) => sum + costOf(kernel.segments).cycles, 0);
 
 /** Of one run: the best of many after a warm-up, because what disturbs only ever adds. */
 async function seconds(target: Target, graph: Graph): Promise<number> {

@@ -38,7 +38,12 @@ export interface MeasuredStep {
 const rounds = 12;
 
 /** Runs the step on the cpu target; throws DeviceError where there is none. */
-export async function measureKernels(project: Project, { block, plan }: RunnableTrain, { loop, tile }: Stages, threads: number): Promise<MeasuredStep> {
+export async function measureKernels(
+  project: Project,
+  { block, plan }: RunnableTrain,
+  { loop, tile }: Stages,
+  threads: number,
+): Promise<MeasuredStep> {
   const capabilities = await hostCapabilities(threads);
   const fields = await firstBatch(project, plan);
   const open = async (): Promise<{ load(program: TileProgram): Promise<Executable>; close(): void }> => {
@@ -80,7 +85,8 @@ export async function measureKernels(project: Project, { block, plan }: Runnable
   const kernels = new Map<Kernel, Measured>();
   for (const part of parts) {
     const inside = kernelsOf([part.step]);
-    for (const { kernel } of inside) kernels.set(kernel, { seconds: Math.max(0, part.best - call), together: inside.length });
+    for (const { kernel } of inside)
+      kernels.set(kernel, { seconds: Math.max(0, part.best - call), together: inside.length });
   }
   return { whole, kernels };
 }
@@ -94,8 +100,13 @@ function alone(loop: LoopProgram, step: Step, at: number, capabilities: Capabili
   const shared = new Set(loop.buffers.map(({ name }) => name));
   const tile = schedule({ ...loop, name: `${loop.name}.${at}`, steps: [step] }, capabilities);
   const used = new Set(buffersIn(tile.steps));
-  const buffers = tile.buffers.filter(({ name }) => used.has(name)).map((buffer): TileBuffer =>
-    shared.has(buffer.name) && (buffer.role === 'temporary' || buffer.role === 'result') ? { ...buffer, role: 'state' } : buffer);
+  const buffers = tile.buffers
+    .filter(({ name }) => used.has(name))
+    .map((buffer): TileBuffer =>
+      shared.has(buffer.name) && (buffer.role === 'temporary' || buffer.role === 'result')
+        ? { ...buffer, role: 'state' }
+        : buffer,
+    );
   return planMemory({ ...tile, buffers });
 }
 

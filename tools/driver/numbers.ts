@@ -14,5 +14,6 @@ const scaled = (value: number, step: number, units: readonly string[]): string =
 export const showBytes = (bytes: number): string => scaled(bytes, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']);
 export const showFlops = (flops: number): string => scaled(flops, 1000, ['FLOP', 'kFLOP', 'MFLOP', 'GFLOP', 'TFLOP']);
 export const showSeconds = (seconds: number): string => scaled(seconds * 1e9, 1000, ['ns', 'µs', 'ms', 's']);
-export const showRate = (perSecond: number, unit: string): string => scaled(perSecond, 1000, [`${unit}/s`, `k${unit}/s`, `M${unit}/s`, `G${unit}/s`, `T${unit}/s`]);
+export const showRate = (perSecond: number, unit: string): string =>
+  scaled(perSecond, 1000, [`${unit}/s`, `k${unit}/s`, `M${unit}/s`, `G${unit}/s`, `T${unit}/s`]);
 export const showCount = (count: number): string => count.toLocaleString('en');

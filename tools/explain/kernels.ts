@@ -17,17 +17,29 @@ function renderKernel(of: KernelView, most: number): string {
   printStep(kernel, '', text);
   const intensity = cost.flops / (cost.bytesRead + cost.bytesWritten);
   const seconds = secondsOf(of);
-  const bound = prediction === undefined ? '' : prediction.arithmetic > prediction.traffic ? 'bound by arithmetic' : 'bound by memory';
+  const bound =
+    prediction === undefined
+      ? ''
+      : prediction.arithmetic > prediction.traffic
+        ? 'bound by arithmetic'
+        : 'bound by memory';
   const numbers: (readonly [string, string, string?])[] = [
     ['reads', showBytes(cost.bytesRead)],
     ['writes', showBytes(cost.bytesWritten)],
     ['computes', showFlops(cost.flops), `${intensity.toFixed(intensity < 10 ? 1 : 0)} per byte`],
     ['launches', showCount(launches), runs > 1 ? `× ${showCount(runs)} in a loop` : ''],
     ...(prediction === undefined ? [] : [['predicted', showSeconds(runs * prediction.seconds), bound] as const]),
-    ...(measured === undefined ? [] : [[
-      'measured', showSeconds(measured.seconds / measured.together),
-      measured.together > 1 ? `a share of ${measured.together} kernels timed together` : showRate((runs * cost.flops) / measured.seconds, 'FLOP'),
-    ] as const]),
+    ...(measured === undefined
+      ? []
+      : [
+          [
+            'measured',
+            showSeconds(measured.seconds / measured.together),
+            measured.together > 1
+              ? `a share of ${measured.together} kernels timed together`
+              : showRate((runs * cost.flops) / measured.seconds, 'FLOP'),
+          ] as const,
+        ]),
   ];
   return `<details id="${anchorOf(of)}"><summary><span class="kernel ${phase}">${escapeHtml(kernel.name)}</span> <span class="what">${layer === '' ? '' : `<b>${escapeHtml(layer)}</b> `}${escapeHtml(describe(of))}</span><span class="time">${timeText(seconds)}</span>${bar(seconds ?? 0, most, phase)}</summary>
 <div class="body">${facts(numbers)}
@@ -37,5 +49,14 @@ ${sources.length === 0 ? '' : quoteLines(sources)}
 }
 
 const uses = (caption: string, of: ReadonlyMap<Buffer, number>): string =>
-  table([caption, 'type', 'bytes', 'from'], [...of].sort((a, b) => b[1] - a[1]).map(([buffer, bytes]) =>
-    [`<code>${escapeHtml(buffer.name)}</code>`, `<code>${typeText(buffer)}</code>`, showBytes(bytes), buffer.role]));
+  table(
+    [caption, 'type', 'bytes', 'from'],
+    [...of]
+      .sort((a, b) => b[1] - a[1])
+      .map(([buffer, bytes]) => [
+        `<code>${escapeHtml(buffer.name)}</code>`,
+        `<code>${typeText(buffer)}</code>`,
+        showBytes(bytes),
+        buffer.role,
+      ]),
+  );

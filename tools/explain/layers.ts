@@ -20,21 +20,34 @@ export function renderLayers(roots: readonly LayerView[], kernels: readonly Kern
       others.set(name, [...(others.get(name) ?? []), kernel]);
     }
   return `<div class="tree">${roots.map((root) => renderLayer(root, kernels, total, 0)).join('')}${[...others]
-    .map(([name, own]) => `<details><summary><b>${escapeHtml(name)}</b> ${share(own, total)}</summary>${kernelList(own)}</details>`).join('')}</div>`;
+    .map(
+      ([name, own]) =>
+        `<details><summary><b>${escapeHtml(name)}</b> ${share(own, total)}</summary>${kernelList(own)}</details>`,
+    )
+    .join('')}</div>`;
 }
 
-function renderLayer({ path, instance, children }: LayerView, kernels: readonly KernelView[], total: number, depth: number): string {
+function renderLayer(
+  { path, instance, children }: LayerView,
+  kernels: readonly KernelView[],
+  total: number,
+  depth: number,
+): string {
   const tree = modelTree(instance);
   const below = kernels.filter(({ layer }) => layer === path || layer.startsWith(`${path}.`));
   const own = kernels.filter(({ layer }) => layer === path);
   const { source, start } = instance.span;
   const hyper = tree.hyper.map(({ name, value }) => `${name} = ${value}`).join(', ');
-  const slots = tree.slots.map(({ role, name, dtype, shape, tag }) =>
-    `<li>${role} <b>${escapeHtml(name)}</b> <code>${typeText({ dtype, shape })}</code>${tag === undefined ? '' : ` <small>as ${escapeHtml(tag)}</small>`}</li>`);
+  const slots = tree.slots.map(
+    ({ role, name, dtype, shape, tag }) =>
+      `<li>${role} <b>${escapeHtml(name)}</b> <code>${typeText({ dtype, shape })}</code>${tag === undefined ? '' : ` <small>as ${escapeHtml(tag)}</small>`}</li>`,
+  );
   const inside = `${slots.length === 0 ? '' : `<ul class="slots">${slots.join('')}</ul>`}${kernelList(own)}${children.map((child) => renderLayer(child, kernels, total, depth + 1)).join('')}`;
   const place = `${source.name}:${position(source, start).line}`;
   const head = `<b>${escapeHtml(instance.name ?? path)}</b> <span class="layer">${escapeHtml(tree.layer)}</span>${hyper === '' ? '' : ` <small>${escapeHtml(hyper)}</small>`} <small class="place">${escapeHtml(place)}</small> ${share(below, total)}`;
-  return inside === '' ? `<div class="leaf">${head}</div>` : `<details${depth < 1 ? ' open' : ''}><summary>${head}</summary>${inside}</details>`;
+  return inside === ''
+    ? `<div class="leaf">${head}</div>`
+    : `<details${depth < 1 ? ' open' : ''}><summary>${head}</summary>${inside}</details>`;
 }
 
 function share(kernels: readonly KernelView[], total: number): string {
@@ -48,10 +61,12 @@ function share(kernels: readonly KernelView[], total: number): string {
 function kernelList(kernels: readonly KernelView[]): string {
   if (kernels.length === 0) return '';
   const most = Math.max(...kernels.map((kernel) => secondsOf(kernel) ?? 0));
-  return `<ul class="kernels">${kernels.map((kernel) => {
-    const seconds = secondsOf(kernel);
-    return `<li>${linkTo(kernel)} <span class="what">${escapeHtml(describe(kernel))}</span> <span class="time">${timeText(seconds)}</span> ${bar(seconds ?? 0, most, kernel.phase)}</li>`;
-  }).join('')}</ul>`;
+  return `<ul class="kernels">${kernels
+    .map((kernel) => {
+      const seconds = secondsOf(kernel);
+      return `<li>${linkTo(kernel)} <span class="what">${escapeHtml(describe(kernel))}</span> <span class="time">${timeText(seconds)}</span> ${bar(seconds ?? 0, most, kernel.phase)}</li>`;
+    })
+    .join('')}</ul>`;
 }
 
 /** What a kernel does, in a few words: the source text of what it keeps. */

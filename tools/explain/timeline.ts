@@ -10,14 +10,18 @@ const height = 46;
 
 /** Bars as wide as the time of each kernel, or as its bytes where no time is known. */
 export function renderTimeline(kernels: readonly KernelView[]): string {
-  const weightOf = (kernel: KernelView): number => secondsOf(kernel) ?? kernel.runs * (kernel.cost.bytesRead + kernel.cost.bytesWritten);
+  const weightOf = (kernel: KernelView): number =>
+    secondsOf(kernel) ?? kernel.runs * (kernel.cost.bytesRead + kernel.cost.bytesWritten);
   const total = kernels.reduce((sum, kernel) => sum + weightOf(kernel), 0);
   let at = 0;
   const bars = kernels.map((kernel) => {
     const wide = (width * weightOf(kernel)) / total;
     const x = at;
     at += wide;
-    const label = wide > kernel.kernel.name.length * 8 + 4 ? `<text x="${(x + wide / 2).toFixed(1)}" y="${height / 2 + 4}">${escapeHtml(kernel.kernel.name)}</text>` : '';
+    const label =
+      wide > kernel.kernel.name.length * 8 + 4
+        ? `<text x="${(x + wide / 2).toFixed(1)}" y="${height / 2 + 4}">${escapeHtml(kernel.kernel.name)}</text>`
+        : '';
     return `<a href="#${anchorOf(kernel)}" class="${kernel.phase}"><title>${escapeHtml(`${kernel.kernel.name} ${kernel.layer}: ${timeText(secondsOf(kernel))}`)}</title><rect x="${x.toFixed(2)}" y="0" width="${Math.max(0.5, wide - 0.6).toFixed(2)}" height="${height}"/>${label}</a>`;
   });
   return `<figure class="timeline"><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="The kernels of a step, each as wide as its time">${bars.join('')}</svg></figure>`;
@@ -37,15 +41,24 @@ export function dotOfKernels(name: string, kernels: readonly KernelView[]): stri
       // What the forward pass leaves for the backward pass would tie a knot around everything else.
       const aside = writer.phase !== kernel.phase;
       if (!aside || kernels.length <= 24)
-        edges.push({ from: writer.kernel.name, to: kernel.kernel.name, ...(!aside && read >= 65536 && { label: showBytes(read) }), aside });
+        edges.push({
+          from: writer.kernel.name,
+          to: kernel.kernel.name,
+          ...(!aside && read >= 65536 && { label: showBytes(read) }),
+          aside,
+        });
     }
     for (const buffer of kernel.cost.writes.keys()) writers.set(buffer, kernel);
   }
-  return printDot(name, kernels.map((kernel) => ({
-    id: kernel.kernel.name,
-    lines: [`${kernel.kernel.name}  ${timeText(secondsOf(kernel))}`],
-    path: `${kernel.phase}${kernel.layer === '' || kernel.layer === 'optimizer' ? '' : `.${kernel.layer}`}`,
-    class: kernel.phase,
-    link: `#${anchorOf(kernel)}`,
-  })), edges);
+  return printDot(
+    name,
+    kernels.map((kernel) => ({
+      id: kernel.kernel.name,
+      lines: [`${kernel.kernel.name}  ${timeText(secondsOf(kernel))}`],
+      path: `${kernel.phase}${kernel.layer === '' || kernel.layer === 'optimizer' ? '' : `.${kernel.layer}`}`,
+      class: kernel.phase,
+      link: `#${anchorOf(kernel)}`,
+    })),
+    edges,
+  );
 }

@@ -42,11 +42,14 @@ export function viewKernels({ project, runnable, analysis, measured }: Explained
   return analysis.step.analysis.kernels.map((of) => {
     const time = measured?.kernels.get(of.kernel);
     // What was computed, and where the layers that computed it were made.
-    const spans = of.kernel.origins.flatMap(({ span, path }) => [span, path === undefined ? undefined : made.get(path)]).filter((span) => span !== undefined);
+    const spans = of.kernel.origins
+      .flatMap(({ span, path }) => [span, path === undefined ? undefined : made.get(path)])
+      .filter((span) => span !== undefined);
     const sources = linesOf(spans);
     const own = (line: SourceLine): boolean => line.file === project.source.name;
     return {
-      ...of, layer: layerOf(of.kernel, of.cost),
+      ...of,
+      layer: layerOf(of.kernel, of.cost),
       sources: [...sources.filter(own), ...sources.filter((line) => !own(line))],
       work: linesOf(of.kernel.origins.flatMap(({ span }) => (span === undefined ? [] : [span]))),
       ...(time && { measured: time }),
@@ -65,7 +68,9 @@ export function linesOf(spans: readonly Span[]): SourceLine[] {
     lines.set(key, entry);
     entry.marks.push([column - 1, Math.min(text.length, column - 1 + end - start)]);
   }
-  return [...lines.values()].map((entry) => ({ ...entry, marks: merged(entry.marks) })).sort((a, b) => a.file.localeCompare(b.file) || a.line - b.line);
+  return [...lines.values()]
+    .map((entry) => ({ ...entry, marks: merged(entry.marks) }))
+    .sort((a, b) => a.file.localeCompare(b.file) || a.line - b.line);
 }
 
 function merged(marks: readonly [number, number][]): [number, number][] {
@@ -87,7 +92,8 @@ export interface LayerView {
 
 export function viewLayers(block: RunnableTrain['block']): LayerView[] {
   const view = (instance: InstanceValue, path: string): LayerView => ({
-    path, instance,
+    path,
+    instance,
     children: children(instance).map((child) => view(child, `${path}.${child.name ?? ''}`)),
   });
   return [...block.roots].map(([name, instance]) => view(instance, name));
