@@ -85,6 +85,25 @@ describe('nacre ir', () => {
     );
   });
 
+  it('and the others say what the cpu target has no code for', async () => {
+    const path = join(folder, 'double.model');
+    const text = readFileSync(example('rings'), 'utf8');
+    writeFileSync(path, text.replace(/(loss\([^)]*\) = )(.*)$/m, '$1f32(sin(f64($2)))'));
+    for (const command of [
+      ['ir', path, '--stage', 'llvm'],
+      ['ir', path, '--passes'],
+      ['plan', path],
+      ['explain', path, '-o', join(folder, 'no.html')],
+    ]) {
+      const { code, err } = await nacre(...command);
+      expect([command[0], code, err]).toEqual([
+        command[0],
+        1,
+        expect.stringContaining('computes in f64, which the cpu target does not'),
+      ]);
+    }
+  });
+
   it('prints the model so that it reads back', async () => {
     const { out } = await nacre('ir', example('rings'), '--stage', 'model');
     expect(parseModelTree(out)).not.toHaveProperty('problem');

@@ -175,7 +175,7 @@ async function showPasses(found: Found, options: LowerOptions): Promise<string> 
   const rows: string[][] = [];
   const milliseconds = (time: number): string => `${time.toFixed(time < 10 ? 1 : 0)} ms`;
   const graph = graphOf(found, '--passes');
-  const program = await lower({ level: 'tensor', graph }, 'tile', {
+  const program = await lower({ level: 'tensor', graph }, 'llvm', {
     ...options,
     observe: (pass, before, after, time) =>
       rows.push([pass.name, milliseconds(time), `${before.nodes.length} → ${after.nodes.length} operations`, pass.doc]),

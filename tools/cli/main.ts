@@ -11,7 +11,7 @@ import { exit, printDiagnostics, printError, type Terminal } from './terminal.ts
 export { systemTerminal } from './terminal.ts';
 
 /** Errors that say the command was wrong, not the file. */
-const misuses = new Set(['no-file', 'no-train', 'which-train', 'unknown-train', 'unknown-set', 'unknown-pass', 'exists', 'bad-name']);
+const misuses = new Set(['no-file', 'no-train', 'which-train', 'unknown-train', 'unknown-set', 'unknown-pass', 'ir-format', 'exists', 'bad-name']);
 
 /** Runs one command line (without `node` and the script); gives the exit code. Never throws. */
 export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {

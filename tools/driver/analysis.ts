@@ -11,6 +11,7 @@ import { DeviceError } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
 import { hostCapabilities, measureMachine } from './machine.ts';
 import type { RunnableTrain } from './project.ts';
+import { refuseDtypes } from './target.ts';
 
 export interface AnalyzedProgram {
   readonly kind: 'init' | 'step' | 'eval';
@@ -69,6 +70,7 @@ export async function analyzeTrain(
     const diagnostics = new Diagnostics();
     const graph = build(diagnostics);
     if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
+    refuseDtypes(graph, capabilities, 'cpu');
     const stages = compile(graph, capabilities);
     return { kind, name, graph, stages, analysis: analyze(stages.loop, stages.tile, capabilities, machine) };
   };

@@ -16,6 +16,7 @@ import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { RunnableTrain } from './project.ts';
+import { refuseDtypes } from './target.ts';
 
 /** Levels that hold a program, from the top. */
 export const levels = ['tensor', 'loop', 'tile', 'llvm'] as const;
@@ -88,6 +89,7 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     const graph = options.raw === true ? at.graph : optimize(at.graph, options);
     at = { level: 'tensor', graph };
     if (to === 'tensor') return at;
+    if (to === 'llvm') refuseDtypes(graph, await options.capabilities(), 'cpu');
     at = { level: 'loop', loop: timed('fuse', () => fuse(graph).program) };
   }
   if (at.level === 'loop') {
