@@ -43,7 +43,7 @@ const order: readonly (readonly string[])[] = [
   ['compiler/fuse'],
   ['compiler/tile'],
   ['compiler/schedule'],
-  ['compiler/targets'],
+  ['compiler/targets', 'compiler/analyze'],
   ['compiler/pipeline.ts', 'compiler/index.ts'],
 ];
 

@@ -25,14 +25,29 @@ export interface OptimizeOptions {
   readonly verify?: boolean;
   /** Stop after the pass of this name. */
   readonly after?: string;
+  /** Leave these out. */
+  readonly without?: readonly string[];
+  /** Run no others. */
+  readonly only?: readonly string[];
+  /** Told of every pass that ran, with the milliseconds it took. */
+  readonly observe?: (pass: Pass, before: Graph, after: Graph, milliseconds: number) => void;
 }
 
 /** The graph after all passes, or after the one named. Gradients have to be taken before. */
-export function optimize(graph: Graph, { verify = false, after }: OptimizeOptions = {}): Graph {
-  if (after !== undefined && !passes.some(({ name }) => name === after)) throw new Error(`no pass is called ${after}`);
+export function optimize(
+  graph: Graph,
+  { verify = false, after, without = [], only, observe }: OptimizeOptions = {},
+): Graph {
+  for (const named of [...(after === undefined ? [] : [after]), ...without, ...(only ?? [])])
+    if (!passes.some(({ name }) => name === named)) throw new Error(`no pass is called ${named}`);
   let current = graph;
   for (const pass of passes) {
-    current = pass.run(current);
+    if (!without.includes(pass.name) && (only === undefined || only.includes(pass.name))) {
+      const before = current;
+      const started = performance.now();
+      current = pass.run(before);
+      observe?.(pass, before, current, performance.now() - started);
+    }
     if (verify) {
       const problems = verifyGraph(current);
       if (problems.length > 0) throw new Error(`${pass.name} left a broken graph: ${problems.join('; ')}`);

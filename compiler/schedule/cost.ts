@@ -22,6 +22,9 @@ const expensive: ReadonlyMap<Scalar, number> = new Map<Scalar, number>([
   ['rsqrt', 8],
 ]);
 
+/** Cycles that one scalar function takes. */
+export const cyclesOf = (op: Scalar): number => expensive.get(op) ?? 1;
+
 /** Is computing it again dearer than reading it back? */
 export function isExpensive(of: Expression): boolean {
   return of.kind === 'apply' && (expensive.get(of.op) ?? 1) >= 12;

@@ -37,6 +37,8 @@ export interface NativeBuffer extends Field {
 }
 
 export interface CpuSession extends Session {
+  /** Bytes of native memory that its programs hold now. */
+  allocated(): number;
   load(program: NativeProgram): Promise<CpuExecutable>;
 }
 
@@ -113,8 +115,10 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   const count = Math.max(1, Math.trunc(options.threads));
   const threads = openThreads(koffi, llvm.host.architecture, count, options.threading);
   const guards: { readonly name: string; readonly memory: NativeMemory }[] = [];
-  const newMemory = (size: number, purpose: string): NativeMemory => {
+  let held = 0;
+  const newMemory = (size: number, purpose: string, before?: NativeMemory): NativeMemory => {
     const memory = allocate(koffi, size, purpose);
+    held += memory.bytes.length - (before?.bytes.length ?? 0);
     if (options.guard === true) guards.push({ name: purpose, memory });
     return memory;
   };
@@ -148,9 +152,10 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     const module = await llvm.compile(withThreads(program.llvm, threads), program.name);
     modules.push(module);
     const enter = module.addressOf('enter');
-    if (arena.bytes.length < program.arena) arena = newMemory(program.arena, `the temporaries of ${program.name}`);
+    if (arena.bytes.length < program.arena)
+      arena = newMemory(program.arena, `the temporaries of ${program.name}`, arena);
     if (scratch.bytes.length < program.scratch * count)
-      scratch = newMemory(program.scratch * count, `the scratch memory of ${program.name}`);
+      scratch = newMemory(program.scratch * count, `the scratch memory of ${program.name}`, scratch);
     const memories = new Map<string, NativeMemory>();
     for (const buffer of program.buffers) {
       if (buffer.role === 'temporary') continue;
@@ -220,6 +225,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   return {
     target: 'cpu',
     fields,
+    allocated: () => held,
     load,
     read: (name) => field(name).slice(),
     write(name, data) {

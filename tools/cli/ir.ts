@@ -1,136 +1,196 @@
-/** `nacre ir`: a program at any level, as text. Text of a level is taken as input again and carried on from there. */
-import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { Diagnostics } from '../../compiler/base/diagnostics.ts';
-import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
-import type { TrainBlock } from '../../compiler/elaborate/train.ts';
-import { fuse } from '../../compiler/fuse/fuse.ts';
+/** `nacre ir`: a program at any level, as text or as a picture, and what a pass did to it. */
+import { analyze } from '../../compiler/analyze/analyze.ts';
+import { dotOfGraph } from '../../compiler/analyze/dot.ts';
+import { modelTree, printModelTree } from '../../compiler/elaborate/model-text.ts';
+import { compareGraphs, foldDiff } from '../../compiler/graph/compare.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
-import { GraphTextError, parseGraph } from '../../compiler/graph/parse-text.ts';
 import { printGraph } from '../../compiler/graph/text.ts';
-import type { LoopProgram } from '../../compiler/loop/loop.ts';
-import { LoopSyntaxError, parseLoop } from '../../compiler/loop/parse.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
-import { optimize, passes } from '../../compiler/optimize/index.ts';
+import { passes } from '../../compiler/optimize/index.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
-import { capabilitiesOf } from '../../compiler/targets/llvm/features.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
-import type { Capabilities } from '../../compiler/targets/target.ts';
-import { parseTile, TileSyntaxError } from '../../compiler/tile/parse.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import { printTile } from '../../compiler/tile/text.ts';
-import type { TileProgram } from '../../compiler/tile/tile.ts';
-import { showShape } from '../../compiler/types/dim.ts';
 import { nearestName, UserError } from '../../runtime/errors.ts';
-import { Diagnosed } from '../driver/diagnosed.ts';
-import { openProject, type RunnableTrain } from '../driver/project.ts';
-import { parseSettings, checkSettings } from './settings.ts';
+import { drawSvg } from '../driver/draw.ts';
+import { graphOfTrain, lower, readProgram, type Found, type Level, type LowerOptions } from '../driver/ir.ts';
+import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
+import { hostCapabilities } from '../driver/machine.ts';
+import { openProject } from '../driver/project.ts';
+import { checkSettings, parseSettings } from './settings.ts';
 import { exit, type Terminal } from './terminal.ts';
 
-const stages = ['model', 'tensor', 'loop', 'tile', 'llvm'] as const;
-type Stage = (typeof stages)[number];
-
 export interface IrCommand {
-  readonly stage: Stage;
+  readonly stage: 'model' | Level;
+  readonly format: 'text' | 'json' | 'dot' | 'svg';
   readonly after?: string;
+  readonly diff?: string;
+  readonly without: readonly string[];
+  readonly only?: readonly string[];
+  readonly passes: boolean;
   readonly program: 'step' | 'init' | 'eval';
   readonly set: readonly string[];
   readonly data: readonly string[];
 }
 
-/** A program at the level where it was found. */
-type Found =
-  | { readonly level: 'tensor'; readonly graph: Graph }
-  | { readonly level: 'loop'; readonly loop: LoopProgram }
-  | { readonly level: 'tile'; readonly tile: TileProgram };
-
-export async function ir(file: string, name: string | undefined, options: IrCommand, terminal: Terminal): Promise<number> {
-  const known = ['none', ...passes.map((pass) => pass.name)];
-  if (options.after !== undefined && !known.includes(options.after)) {
-    const near = nearestName(options.after, known);
-    throw new UserError('unknown-pass', `There is no pass ${options.after}.`, near === undefined ? `Passes are ${known.join(', ')}.` : `Did you mean ${near}?`);
-  }
+export async function ir(
+  file: string,
+  name: string | undefined,
+  options: IrCommand,
+  terminal: Terminal,
+): Promise<number> {
+  checkPassNames(options);
   if (!file.endsWith('.model')) {
-    terminal.out(await show(readText(file), options));
+    terminal.out(await show(readProgram(file), options));
     return exit.ok;
   }
   const overrides = parseSettings(options.set);
   const project = await openProject(file, { data: options.data, overrides });
   const runnable = await project.train(name);
   checkSettings(overrides, project, runnable.block.name);
-  terminal.out(options.stage === 'model' ? printModel(runnable.block) : await show({ level: 'tensor', graph: graphOf(runnable, options.program) }, options));
+  if (options.stage === 'model') {
+    const trees = [...runnable.block.roots.values()].map(modelTree);
+    if (options.format === 'dot' || options.format === 'svg')
+      throw new UserError(
+        'ir-format',
+        'The model is a tree of text or json.',
+        'A picture of its work: --stage tensor --format svg.',
+      );
+    terminal.out(
+      options.format === 'json' ? `${JSON.stringify(trees, undefined, 2)}\n` : trees.map(printModelTree).join('\n'),
+    );
+    return exit.ok;
+  }
+  terminal.out(await show({ level: 'tensor', graph: graphOfTrain(runnable, options.program) }, options));
   return exit.ok;
 }
 
-function graphOf({ block, plan, data }: RunnableTrain, program: IrCommand['program']): Graph {
-  const diagnostics = new Diagnostics();
-  const build = (): Graph => {
-    if (program === 'init') return buildInit(block, diagnostics);
-    if (program === 'step') return buildStep(block, data.train, plan.batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics);
-    const [evaluation] = plan.evaluations;
-    const [description] = data.evaluations;
-    if (evaluation === undefined || description === undefined) throw new UserError('no-evaluation', `The train block ${plan.name} has no eval line.`);
-    return buildEvaluation(block, 0, description, evaluation.batch, diagnostics);
+function checkPassNames({ after, diff, without, only }: IrCommand): void {
+  const known = passes.map((pass) => pass.name);
+  const check = (name: string, names: readonly string[]): void => {
+    if (names.includes(name)) return;
+    const near = nearestName(name, names);
+    throw new UserError(
+      'unknown-pass',
+      `There is no pass ${name}.`,
+      near === undefined ? `Passes are ${names.join(', ')}.` : `Did you mean ${near}?`,
+    );
   };
-  const graph = build();
-  if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
-  return graph;
+  if (after !== undefined) check(after, ['none', ...known]);
+  for (const name of [...(diff === undefined ? [] : [diff]), ...without, ...(only ?? [])]) check(name, known);
 }
 
-/** Text of a level begins with `graph`, or with `program`; a Tile program says how large its arena is. */
-function readText(file: string): Found {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch {
-    throw new UserError('no-file', `There is no file ${file}.`);
+async function show(found: Found, options: IrCommand): Promise<string> {
+  const { stage, format, after, without, only, diff } = options;
+  const level = stage === 'model' ? found.level : stage;
+  const lowering: LowerOptions = {
+    capabilities: hostCapabilities,
+    without,
+    ...(only !== undefined && { only }),
+    ...(after === 'none' ? { raw: true } : after !== undefined && { after }),
+  };
+  if (diff !== undefined) return showDiff(found, diff, lowering);
+  if (options.passes) return showPasses(found, lowering);
+  const program = await lower(found, level, lowering);
+  switch (format) {
+    case 'text':
+      return textOf(program, level);
+    case 'json':
+      return `${JSON.stringify(await jsonOf(program, level), undefined, 2)}\n`;
+    case 'dot':
+      return dotOf(program, level);
+    case 'svg':
+      return drawSvg(dotOf(program, level));
   }
-  try {
-    const start = text.replace(/^(?:\s|\/\/[^\n]*)*/, '');
-    if (start.startsWith('graph')) return { level: 'tensor', graph: parseGraph(text) };
-    if (/^program\s+("[^"\n]*"|\S+)\s+arena\b/.test(start)) return { level: 'tile', tile: parseTile(text) };
-    if (start.startsWith('program')) return { level: 'loop', loop: parseLoop(text) };
-  } catch (error) {
-    if (!(error instanceof GraphTextError || error instanceof LoopSyntaxError || error instanceof TileSyntaxError)) throw error;
-    throw new UserError('ir-text', `${file}: ${error.message}`);
-  }
-  throw new UserError('ir-text', `${file} is neither a .model file nor the text of a graph, loop or tile program.`);
 }
 
-async function show(found: Found, { stage, after }: IrCommand): Promise<string> {
-  if (stages.indexOf(stage) < stages.indexOf(found.level)) {
-    throw new UserError('ir-stage', `This is text of the ${found.level} level; there is no way back up to ${stage}.`);
-  }
-  if (found.level === 'tensor') {
-    const graph = after === 'none' ? found.graph : optimize(found.graph, after === undefined ? {} : { after });
-    if (stage === 'tensor') return printGraph(graph);
-    return show({ level: 'loop', loop: fuse(graph).program }, { ...defaults, stage });
-  }
-  if (found.level === 'loop') {
-    if (stage === 'loop') return printLoop(found.loop);
-    return show({ level: 'tile', tile: planMemory(schedule(found.loop, await hostCapabilities())) }, { ...defaults, stage });
-  }
-  return stage === 'tile' ? printTile(found.tile) : emitLlvm(found.tile).text;
+function textOf(program: Found, level: Level): string {
+  if (program.level === 'tensor') return printGraph(program.graph);
+  if (program.level === 'loop') return printLoop(program.loop);
+  return level === 'llvm' ? emitLlvm(program.tile).text : printTile(program.tile);
 }
 
-const defaults = { program: 'step', set: [], data: [] } as const;
-
-/** Of this machine; of a common one with AVX2 where libLLVM cannot tell. */
-async function hostCapabilities(): Promise<Capabilities> {
-  const { describeCpu } = await import('../../runtime/devices/cpu.ts');
-  const { features = '+avx2,+fma', architecture = 'x86_64', l1, l2 } = await describeCpu();
-  return capabilitiesOf({ architecture, features, l1, l2 }, availableParallelism());
+async function jsonOf(program: Found, level: Level): Promise<unknown> {
+  if (level === 'llvm')
+    throw new UserError(
+      'ir-format',
+      'LLVM has a text of its own, not json.',
+      'Without --format, --stage llvm prints it.',
+    );
+  if (program.level === 'tensor') return graphAsJson(program.graph);
+  if (program.level === 'tile') return tileAsJson(program.tile);
+  const capabilities = await hostCapabilities();
+  return loopAsJson(
+    program.loop,
+    analyze(program.loop, planMemory(schedule(program.loop, capabilities)), capabilities),
+  );
 }
 
-/** The model tree: every parameter with its path, type, tag and what happens to it. */
-function printModel(block: TrainBlock): string {
-  const rows = block.parameters.map(({ slot, path, optimizer }) => [
-    `${path}:`, `${slot.type.dtype}${showShape(slot.type.shape)}`,
-    optimizer === undefined ? 'frozen' : optimizer.declaration.name.name,
-    slot.declaration.tag === undefined ? '' : `as ${slot.declaration.tag.name}`,
-  ]);
-  const widths = [0, 1, 2].map((column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map((row) => `  ${row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  ')}`.trimEnd());
-  const roots = [...block.roots].map(([name, instance]) => `  ${name} = ${instance.declaration.name.name}`);
-  return [`train ${block.name} {`, ...roots, '', ...lines, '}', ''].join('\n');
+function dotOf(program: Found, level: Level): string {
+  if (program.level === 'tensor') return dotOfGraph(program.graph);
+  throw new UserError(
+    'ir-format',
+    `There is a picture of the tensor level, not of ${level}.`,
+    'The kernels are drawn by `nacre explain`.',
+  );
+}
+
+function graphOf(found: Found, what: string): Graph {
+  if (found.level !== 'tensor')
+    throw new UserError(
+      'ir-stage',
+      `${what} is about passes over graphs, and this is text of the ${found.level} level.`,
+    );
+  return found.graph;
+}
+
+/** What one pass changed, after all that run before it. */
+async function showDiff(found: Found, name: string, options: LowerOptions): Promise<string> {
+  let shown: string | undefined;
+  const graph = graphOf(found, '--diff');
+  await lower({ level: 'tensor', graph }, 'tensor', {
+    ...options,
+    after: name,
+    observe: (pass, before, after) => {
+      if (pass.name !== name) return;
+      const diff = compareGraphs(before, after);
+      const counts = `${diff.before} operations before, ${diff.after} after: ${diff.gone} gone, ${diff.added} new, ${diff.changed} changed`;
+      shown = [`// ${pass.name}: ${pass.doc}`, `// ${counts}`, ...foldDiff(diff), ''].join('\n');
+    },
+  });
+  if (shown === undefined)
+    throw new UserError('unknown-pass', `The pass ${name} is left out here, so there is nothing to compare.`);
+  return shown;
+}
+
+const below: Readonly<Record<string, string>> = {
+  fuse: 'Tensor IR to Loop IR: values that need no memory of their own are computed where they are used.',
+  schedule: 'Loop IR to Tile IR: loops, vectors and work items for this machine.',
+  'plan-memory': 'Gives every temporary its place in the arena.',
+  emit: 'Tile IR to LLVM text.',
+};
+
+/** Every pass and every step below, what it does, and what it took and left on this program. */
+async function showPasses(found: Found, options: LowerOptions): Promise<string> {
+  const rows: string[][] = [];
+  const milliseconds = (time: number): string => `${time.toFixed(time < 10 ? 1 : 0)} ms`;
+  const graph = graphOf(found, '--passes');
+  const program = await lower({ level: 'tensor', graph }, 'llvm', {
+    ...options,
+    observe: (pass, before, after, time) =>
+      rows.push([pass.name, milliseconds(time), `${before.nodes.length} → ${after.nodes.length} operations`, pass.doc]),
+    observeStep: (name, time) => rows.push([name, milliseconds(time), '', below[name] ?? '']),
+  });
+  if (program.level === 'tile') {
+    const started = performance.now();
+    emitLlvm(program.tile);
+    rows.push(['emit', milliseconds(performance.now() - started), '', below['emit'] ?? '']);
+  }
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows
+    .map(
+      ([name, time, effect, doc]) =>
+        `${name.padEnd(widths[0])}  ${time.padStart(widths[1])}  ${effect.padEnd(widths[2])}  ${doc}\n`,
+    )
+    .join('');
 }

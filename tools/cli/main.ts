@@ -11,7 +11,7 @@ import { exit, printDiagnostics, printError, type Terminal } from './terminal.ts
 export { systemTerminal } from './terminal.ts';
 
 /** Errors that say the command was wrong, not the file. */
-const misuses = new Set(['no-file', 'no-train', 'which-train', 'unknown-train', 'unknown-set', 'unknown-pass', 'exists', 'bad-name']);
+const misuses = new Set(['no-file', 'no-train', 'which-train', 'unknown-train', 'unknown-set', 'unknown-pass', 'ir-format', 'exists', 'bad-name']);
 
 /** Runs one command line (without `node` and the script); gives the exit code. Never throws. */
 export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -119,13 +119,44 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
     .addOption(new Option('--stage <stage>', 'which level').choices(['model', 'tensor', 'loop', 'tile', 'llvm']).default('tensor'))
-    .option('--after <pass>', 'the Tensor IR after this pass; `--after none` before all of them')
+    .option('--after <pass>', 'stop after this pass over Tensor IR; `--after none` before all of them')
+    .option('--diff <pass>', 'what this pass changed')
+    .option('--without <passes>', 'leave these passes out; names with commas between', names)
+    .option('--only <passes>', 'run no other passes', names)
+    .option('--passes', 'the passes, what each does, and what it took and left here')
+    .addOption(new Option('--format <format>', 'how to write it').choices(['text', 'json', 'dot', 'svg']).default('text'))
     .addOption(new Option('--program <program>', 'which program').choices(['step', 'init', 'eval']).default('step'))
     .addOption(set())
     .addOption(data())
     .action(async (file: string, name: string | undefined, options: IrFlags) => {
       const { ir } = await import('./ir.ts');
-      finish(await ir(file, name, options, terminal));
+      finish(await ir(file, name, { ...options, without: options.without ?? [], passes: options.passes === true }, terminal));
+    });
+  program
+    .command('plan').description('Say what a training step will take before anything runs: kernels, memory, time.')
+    .argument('<file>')
+    .argument('[name]', 'the train block, where there are several')
+    .option('--batch <n>', 'instead of the block\'s own', whole(1))
+    .addOption(threads())
+    .addOption(set())
+    .addOption(data())
+    .addOption(json())
+    .action(async (file: string, name: string | undefined, options: PlanFlags) => {
+      const { plan } = await import('./plan.ts');
+      finish(await plan(file, name, { ...options, json: options.json === true }, terminal));
+    });
+  program
+    .command('explain').description('Write one HTML page that shows what became of a train block: kernels, memory, fusions.')
+    .argument('<file>')
+    .argument('[name]', 'the train block, where there are several')
+    .requiredOption('-o, --output <page>', 'the page to write')
+    .option('--run', 'also measure how long every kernel takes')
+    .addOption(threads())
+    .addOption(set())
+    .addOption(data())
+    .action(async (file: string, name: string | undefined, options: ExplainFlags) => {
+      const { explain } = await import('./explain.ts');
+      finish(await explain(file, name, { ...options, run: options.run === true }, terminal));
     });
   program
     .command('doctor').description('Say what this machine has, and for what is missing the command that gives it.')
@@ -164,13 +195,36 @@ interface TrainFlags extends Omit<CommonOptions, 'target'> {
 
 interface IrFlags {
   readonly stage: 'model' | 'tensor' | 'loop' | 'tile' | 'llvm';
+  readonly format: 'text' | 'json' | 'dot' | 'svg';
   readonly after?: string;
+  readonly diff?: string;
+  readonly without?: readonly string[];
+  readonly only?: readonly string[];
+  readonly passes?: boolean;
   readonly program: 'step' | 'init' | 'eval';
   readonly set: readonly string[];
   readonly data: readonly string[];
 }
 
+interface PlanFlags {
+  readonly batch?: number;
+  readonly threads?: number;
+  readonly set: readonly string[];
+  readonly data: readonly string[];
+  readonly json?: boolean;
+}
+
+interface ExplainFlags {
+  readonly output: string;
+  readonly run?: boolean;
+  readonly threads?: number;
+  readonly set: readonly string[];
+  readonly data: readonly string[];
+}
+
 const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
+const names = (value: string): readonly string[] => value.split(',').map((name) => name.trim()).filter((name) => name !== '');
 
 const whole = (least: number) => (value: string): number => {
   const number = Number(value);

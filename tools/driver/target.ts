@@ -59,7 +59,7 @@ async function openCpuTarget(threads: number): Promise<Target> {
 }
 
 /** An element type that the target has no code for is the user's to change, so it is said where it comes from. */
-function refuseDtypes(graph: Graph, { dtypes }: Capabilities, target: string): void {
+export function refuseDtypes(graph: Graph, { dtypes }: Capabilities, target: string): void {
   for (const { outputs, origin } of graph.nodes)
     for (const { type } of outputs) {
       if (dtypes.includes(type.dtype)) continue;

@@ -1,0 +1,147 @@
+/** Bytes and operations against numbers worked out by hand. */
+import { describe, expect, it } from 'vitest';
+import { analyze } from '../../compiler/analyze/analyze.ts';
+import { costOf, kernelsOf } from '../../compiler/analyze/cost.ts';
+import { Predictor, type Machine } from '../../compiler/analyze/predict.ts';
+import { parseLoop } from '../../compiler/loop/parse.ts';
+import { schedule } from '../../compiler/schedule/schedule.ts';
+import type { Capabilities } from '../../compiler/targets/target.ts';
+import { planMemory } from '../../compiler/tile/plan-memory.ts';
+
+const capabilities: Capabilities = {
+  vectorLanes: 8,
+  vectorRegisters: 16,
+  workgroupThreads: 1,
+  nearMemory: 32768,
+  cache: 1 << 20,
+  units: 2,
+  dtypes: ['f32', 'i32', 'u32', 'bool'],
+};
+
+const costs = (text: string) =>
+  kernelsOf(parseLoop(text).steps).map(({ kernel, repeats }) => costOf(kernel.segments, repeats));
+
+describe('the cost of a kernel', () => {
+  it('is the operands, the result and two operations a product', () => {
+    const [cost] = costs(`program p {
+  buffer %x: f32[8, 32] batch
+  buffer %w: f32[32, 4] param
+  buffer %bias: f32[4] param
+  buffer %y: f32[8, 4] result
+  kernel k {
+    contraction for i in 8, j in 4 sum k in 32 {
+      dot: f32 = %x[i, k] . %w[k, j]
+      %y[i, j] = dot + %bias[j]
+    }
+  }
+}
+`);
+    expect([cost.bytesRead, cost.bytesWritten]).toEqual([4 * (8 * 32 + 32 * 4 + 4), 4 * 8 * 4]);
+    expect([cost.contractionFlops, cost.flops]).toEqual([2 * 8 * 4 * 32, 2 * 8 * 4 * 32 + 8 * 4]);
+  });
+
+  it('counts what is shared once, and what does not change along an axis once for it', () => {
+    const [cost] = costs(`program p {
+  buffer %x: f32[16, 100] batch
+  buffer %y: f32[16, 100] result
+  kernel k {
+    region for i in 16 {
+      reduce for j in 100 { most: f32 = max %x[i, j] }
+      store for l in 100 {
+        let $0 = exp(most)
+        %y[i, l] = (%x[i, l] * $0) + $0
+      }
+    }
+  }
+}
+`);
+    // 1,600 of the reduction, 16 of exp, 1,600 products and sums each.
+    expect(cost.flops).toBe(1600 + 16 + 2 * 1600);
+    // Both stages read x: it comes from memory once.
+    expect([cost.bytesRead, cost.bytesWritten]).toEqual([6400, 6400]);
+  });
+
+  it('of gathered rows is the rows, and of one trip of a repeat its slice', () => {
+    const [gathered, sliced] = costs(`program p {
+  buffer %table: f32[1000, 8] param
+  buffer %ids: i32[3] batch
+  buffer %y: f32[3, 8] temporary
+  buffer %h: f32[3, 8] result
+  kernel a {
+    region for i in 3, j in 8 {
+      store { %y[i, j] = %table[{%ids[i]}, j]! }
+    }
+  }
+  repeat t in 3 {
+    kernel b {
+      region for i in 8 {
+        store { %h[t, i] = %y[t, i] }
+      }
+    }
+  }
+}
+`);
+    expect([gathered.bytesRead, gathered.flops]).toEqual([4 * 3 * 8 + 4 * 3, 0]);
+    expect([sliced.bytesRead, sliced.bytesWritten]).toEqual([4 * 8, 4 * 8]);
+  });
+});
+
+const machine: Machine = {
+  threads: 2,
+  contraction: 1e9,
+  elementwise: 1e9,
+  bandwidth: [
+    { within: 1024, rate: 1e9 },
+    { within: 1e6, rate: 1e8 },
+  ],
+  launch: 1e-6,
+  call: 1e-5,
+};
+
+describe('a prediction', () => {
+  const program = parseLoop(`program p {
+  buffer %x: f32[64] state
+  buffer %y: f32[64] temporary
+  kernel a {
+    region for i in 64 {
+      store { %y[i] = %x[i] + 1 }
+    }
+  }
+  kernel b {
+    region for i in 64 {
+      store { %x[i] = %y[i] * 2 }
+    }
+  }
+}
+`);
+
+  it('takes the bandwidth of the memory that still holds a buffer', () => {
+    const [{ kernel }] = kernelsOf(program.steps);
+    const work = { cost: costOf(kernel.segments), launches: 1, grid: 1 };
+    const predictor = new Predictor(machine);
+    // Never touched: 512 bytes from main memory. Then at once again: from the cache.
+    expect(predictor.predict(work).traffic).toBeCloseTo(512 / 1e8, 12);
+    expect(predictor.predict(work).traffic).toBeCloseTo(512 / 1e9, 12);
+  });
+
+  it('leaves threads idle that a grid has no item for', () => {
+    const [{ kernel }] = kernelsOf(program.steps);
+    const cost = costOf(kernel.segments);
+    const arithmetic = (grid: number): number => new Predictor(machine).predict({ cost, launches: 1, grid }).arithmetic;
+    expect(arithmetic(1)).toBeCloseTo(2 * arithmetic(2), 15);
+    expect(arithmetic(3)).toBeCloseTo((4 / 3) * arithmetic(2), 15);
+  });
+
+  it('of a program adds up its kernels, and follows memory through them', () => {
+    const tile = planMemory(schedule(program, capabilities));
+    const analysis = analyze(program, tile, capabilities, machine);
+    expect(analysis.kernels.map(({ phase, launches, moment }) => [phase, launches, moment])).toEqual([
+      ['backward', 1, 0],
+      ['update', 1, 1],
+    ]);
+    expect(analysis.memory.lifetimes).toMatchObject([{ name: 'y', bytes: 256, offset: 0, first: 0, last: 1 }]);
+    expect(analysis.memory.alive).toEqual([256, 256]);
+    expect(analysis.bytes).toMatchObject({ state: 256, temporary: 256 });
+    expect(analysis.seconds).toBeCloseTo(1e-5 + 2 * 1e-6 + (2 * 512) / 1e9, 9);
+  });
+});

@@ -1,0 +1,234 @@
+/** `ir`, `plan` and `explain` on a small model: what they print holds, and the page stands in a real browser. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseModelTree } from '../../compiler/elaborate/model-text.ts';
+import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
+import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
+import { main } from '../../tools/cli/main.ts';
+import type { Terminal } from '../../tools/cli/terminal.ts';
+import { analyzeTrain } from '../../tools/driver/analysis.ts';
+import { openProject } from '../../tools/driver/project.ts';
+
+const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+);
+const native = (await describeCpu()).problem === undefined;
+const root = join(import.meta.dirname, '../..');
+const example = (name: string): string => join(root, 'examples', `${name}.model`);
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'nacre-seeing-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function nacre(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+  const written = { out: '', err: '' };
+  const terminal: Terminal = {
+    out: (text) => void (written.out += text),
+    err: (text) => void (written.err += text),
+    isInteractive: false,
+    color: false,
+    columns: 80,
+  };
+  return { code: await main(argv, terminal), ...written };
+}
+
+describe('nacre ir', () => {
+  it('shows what a pass changed, with and without the others', async () => {
+    const diff = await nacre('ir', example('rings'), '--diff', 'merge-common');
+    expect(diff.code).toBe(0);
+    expect(diff.out).toMatch(/^\/\/ merge-common: .+\n\/\/ \d+ operations before, \d+ after: [1-9]\d* gone, 0 new/);
+    expect(diff.out).toContain('\n-   %');
+    const left = await nacre('ir', example('rings'), '--diff', 'merge-common', '--without', 'merge-common');
+    expect([left.code, left.err]).toEqual([2, expect.stringContaining('left out')]);
+    expect((await nacre('ir', example('rings'), '--without', 'simplfy')).err).toContain('Did you mean simplify?');
+    const none = await nacre('ir', example('rings'), '--after', 'none');
+    expect((await nacre('ir', example('rings'), '--only', '')).out).toBe(none.out);
+  });
+
+  it('lists passes with the time each took here', async () => {
+    const { out } = await nacre('ir', example('rings'), '--passes', '--without', 'fold-constants');
+    const names = out
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(' ')[0]);
+    expect(names.slice(0, 2)).toEqual(['simplify', 'hoist-from-loops']);
+    expect(names.slice(-4)).toEqual(['fuse', 'schedule', 'plan-memory', 'emit']);
+    expect(names).not.toContain('fold-constants');
+    expect(out).toMatch(/^simplify +[\d.]+ ms +\d+ → \d+ operations +\S/);
+  });
+
+  it('writes json, dot and svg', async () => {
+    const json = JSON.parse((await nacre('ir', example('rings'), '--format', 'json')).out);
+    const text = (await nacre('ir', example('rings'))).out;
+    expect(json.nodes).toHaveLength(
+      text.split('\n').filter((line) => /^ {2}%.* = (?!batch|param|state|scalar)/.test(line)).length,
+    );
+    const loop = JSON.parse((await nacre('ir', example('rings'), '--stage', 'loop', '--format', 'json')).out);
+    expect(loop.steps[0]).toMatchObject({
+      phase: expect.any(String),
+      flops: expect.any(Number),
+      text: expect.stringContaining('kernel'),
+    });
+    const { out: dot } = await nacre('ir', example('rings'), '--format', 'dot');
+    expect(dot).toMatch(/subgraph cluster_\d+ \{\n +label="model/);
+    const { out: svg } = await nacre('ir', example('rings'), '--format', 'svg');
+    expect(svg.startsWith('<svg')).toBe(true);
+    expect(svg.match(/<g id="node/g)).toHaveLength(dot.match(/^ +"[^"]+" \[/gm)?.length ?? 0);
+    expect((await nacre('ir', example('rings'), '--stage', 'tile', '--format', 'svg')).err).toContain(
+      'picture of the tensor level',
+    );
+  });
+
+  it('and the others say what the cpu target has no code for', async () => {
+    const path = join(folder, 'double.model');
+    const text = readFileSync(example('rings'), 'utf8');
+    writeFileSync(path, text.replace(/(loss\([^)]*\) = )(.*)$/m, '$1f32(sin(f64($2)))'));
+    for (const command of [
+      ['ir', path, '--stage', 'llvm'],
+      ['ir', path, '--passes'],
+      ['plan', path],
+      ['explain', path, '-o', join(folder, 'no.html')],
+    ]) {
+      const { code, err } = await nacre(...command);
+      expect([command[0], code, err]).toEqual([
+        command[0],
+        1,
+        expect.stringContaining('computes in f64, which the cpu target does not'),
+      ]);
+    }
+  });
+
+  it('prints the model so that it reads back', async () => {
+    const { out } = await nacre('ir', example('rings'), '--stage', 'model');
+    expect(parseModelTree(out)).not.toHaveProperty('problem');
+  });
+});
+
+describe('nacre plan', () => {
+  it('adds up', async () => {
+    const { code, out } = await nacre('plan', example('digits'), '--json', '--batch', '32', '--threads', '2');
+    expect(code).toBe(0);
+    const plan = JSON.parse(out);
+    expect(plan).toMatchObject({ train: 'reader', batch: 32, parameters: 101_770 });
+    const { peak, ...parts } = plan.memory;
+    expect(peak).toBe(Object.values<number>(parts).reduce((sum, bytes) => sum + bytes, 0));
+    expect(parts.parameters).toBe(4 * 101_770);
+    // Adam keeps two numbers for each weight.
+    expect(parts.states).toBe(2 * parts.parameters);
+    // Forward 2·32·(784·128 + 128·10), as much again for the weights' gradients, and the first gradient of the last layer.
+    const [step] = plan.programs.filter(({ kind }: { kind: string }) => kind === 'step');
+    expect(step.flops).toBeGreaterThan(2 * 32 * (2 * 784 * 128 + 3 * 128 * 10));
+    const text = (await nacre('plan', example('digits'), '--threads', '2')).out;
+    expect(text).toContain('reader of');
+    expect(text).toMatch(/peak +[\d.]+ MiB/);
+  });
+
+  it.runIf(native)('foretells the memory that training allocates within a tenth', async () => {
+    for (const [name, batch] of [
+      ['digits', 64],
+      ['digits', 500],
+      ['sequence', 64],
+      ['rings', 200],
+    ] as const) {
+      const runnable = await (await openProject(example(name))).train(undefined);
+      const { programs, memory } = await analyzeTrain(runnable, { threads: 2, batch, predict: false });
+      const session = await openCpuSession({ threads: 2 });
+      for (const {
+        stages: { tile },
+      } of programs) {
+        const { parts, scratch } = emitLlvm(tile);
+        await session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
+      }
+      const ratio = memory.peak / session.allocated();
+      session.close();
+      expect([name, batch, ratio > 0.9 && ratio < 1.1, ratio]).toEqual([name, batch, true, ratio]);
+    }
+  });
+});
+
+describe('nacre explain', () => {
+  it('writes one page that needs nothing else', async () => {
+    const path = join(folder, 'pages', 'rings.html');
+    const { code, out } = await nacre('explain', example('rings'), '-o', path);
+    expect([code, out]).toEqual([0, expect.stringContaining(path)]);
+    const page = readFileSync(path, 'utf8');
+    expect(page).not.toMatch(/<script|<link|<img|@import|url\(|(?:src|href)="(?!#)/);
+    const ids = [...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
+    const links = new Set([...page.matchAll(/href="#([^"]+)"/g)].map(([, id]) => id));
+    expect([...links].filter((id) => !ids.includes(id))).toEqual([]);
+    expect(page).toContain('<mark>');
+    expect((await nacre('explain', example('rings'))).code).toBe(2);
+  });
+
+  it.runIf(native)('measures every kernel', async () => {
+    const path = join(folder, 'measured.html');
+    expect((await nacre('explain', example('digits'), '--run', '--threads', '2', '-o', path)).code).toBe(0);
+    const page = readFileSync(path, 'utf8');
+    const kernels = page.match(/<details id="kernel-/g)?.length ?? 0;
+    expect(kernels).toBeGreaterThan(3);
+    expect(page.match(/<dt>measured<\/dt>/g)).toHaveLength(kernels + 1);
+  });
+
+  it.runIf(chromium !== undefined)('stands in a browser, wide and narrow', { timeout: 60_000 }, async () => {
+    const path = join(folder, 'seen.html');
+    expect((await nacre('explain', example('digits'), '-o', path)).code).toBe(0);
+    // The page has no script; this copy says what the browser made of it.
+    const measure = `<script>
+      document.querySelectorAll('details').forEach((details) => { details.open = true; });
+      const box = (element) => element.getBoundingClientRect();
+      const found = {
+        wider: document.documentElement.scrollWidth - innerWidth,
+        sections: [...document.querySelectorAll('section')].filter((section) => box(section).height > 40).length,
+        pictures: [...document.querySelectorAll('svg')].map((svg) => Math.round(box(svg).width) * Math.round(box(svg).height) > 1000),
+        kernels: [...document.querySelectorAll('[id^=kernel-]')].filter((kernel) => box(kernel).height > 60).length,
+        boxes: document.querySelectorAll('.memory .box rect').length,
+        colours: new Set([...document.querySelectorAll('.timeline rect')].map((rect) => getComputedStyle(rect).fill)).size,
+      };
+      document.title = 'seen ' + JSON.stringify(found);
+    </script></body>`;
+    const copy = join(folder, 'copy.html');
+    writeFileSync(copy, readFileSync(path, 'utf8').replace('</body>', measure));
+    for (const width of [1180, 480]) {
+      const dom = execFileSync(
+        chromium ?? '',
+        [
+          '--headless',
+          '--no-sandbox',
+          '--disable-gpu',
+          '--disable-quic',
+          '--no-first-run',
+          '--disable-background-networking',
+          '--disable-component-update',
+          '--disable-sync',
+          `--user-data-dir=${mkdtempSync(join(folder, 'browser-'))}`,
+          `--window-size=${width},900`,
+          '--dump-dom',
+          pathToFileURL(copy).href,
+        ],
+        { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 30_000, maxBuffer: 1 << 26 },
+      );
+      const [, text = 'null'] = /<title>seen (.*?)<\/title>/.exec(dom) ?? [];
+      const seen = JSON.parse(text);
+      expect([width, seen]).toEqual([
+        width,
+        {
+          wider: expect.any(Number),
+          sections: 8,
+          pictures: [true, true, true],
+          kernels: expect.any(Number),
+          boxes: expect.any(Number),
+          colours: 3,
+        },
+      ]);
+      expect(seen.wider).toBeLessThanOrEqual(0);
+      expect(seen.kernels).toBeGreaterThan(3);
+      expect(seen.boxes).toBeGreaterThan(3);
+    }
+  });
+});

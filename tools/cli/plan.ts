@@ -1,0 +1,129 @@
+/** `nacre plan`: kernels, memory and time of a training step, before anything runs. */
+import { availableParallelism } from 'node:os';
+import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../driver/analysis.ts';
+import { openProject, type RunnableTrain } from '../driver/project.ts';
+import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
+import { checkSettings, parseSettings } from './settings.ts';
+import { count, exit, printJson, type Terminal } from './terminal.ts';
+
+export interface PlanCommand {
+  readonly batch?: number;
+  readonly threads?: number;
+  readonly set: readonly string[];
+  readonly data: readonly string[];
+  readonly json: boolean;
+}
+
+export async function plan(
+  file: string,
+  name: string | undefined,
+  options: PlanCommand,
+  terminal: Terminal,
+): Promise<number> {
+  const overrides = parseSettings(options.set);
+  const project = await openProject(file, { data: options.data, overrides });
+  const runnable = await project.train(name);
+  checkSettings(overrides, project, runnable.block.name);
+  const analysis = await analyzeTrain(runnable, {
+    threads: options.threads ?? availableParallelism(),
+    ...(options.batch !== undefined && { batch: options.batch }),
+  });
+  if (options.json) printJson(terminal, asJson(runnable, analysis));
+  else terminal.out(asText(file, runnable, analysis));
+  return exit.ok;
+}
+
+const elements = (fields: readonly { readonly shape: readonly number[] }[]): number =>
+  fields.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+
+function asText(
+  file: string,
+  { plan: train }: RunnableTrain,
+  { batch, threads, programs, step, memory, machine, notice }: TrainAnalysis,
+): string {
+  const { analysis } = step;
+  const launches = analysis.kernels.reduce((sum, kernel) => sum + kernel.runs * kernel.launches, 0);
+  const largest = programs.find((program) => program.analysis.memory.arena === memory.temporaries) ?? step;
+  const sharing = `of the ${labelOf(largest)}; without sharing ${showBytes(largest.analysis.memory.unshared)}${largest === step ? '' : `; of the step ${showBytes(analysis.memory.arena)}`}`;
+  const trained = train.parameters.filter((parameter) => parameter.trained);
+  const rows: readonly (readonly [string, string, string])[] = [
+    [
+      'parameters',
+      showBytes(memory.parameters),
+      `${showCount(elements(train.parameters))} weights, ${showCount(elements(trained))} of them trained`,
+    ],
+    ['optimizer and buffers', showBytes(memory.states), `${showCount(elements(train.states))} numbers`],
+    ['temporaries', showBytes(memory.temporaries), sharing],
+    ['data and constants', showBytes(memory.inputs + memory.constants + memory.results), ''],
+    ['scratch of the threads', showBytes(memory.scratch), ''],
+    ['peak', showBytes(memory.peak), ''],
+  ];
+  const names = programs.map(
+    ({ kind, name, analysis: { kernels } }) => `${labelOf({ kind, name })}: ${count(kernels.length, 'kernel')}`,
+  );
+  const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column].length)));
+  const lines = [
+    `${train.name} of ${file}, batch ${batch}${train.accumulate > 1 ? ` × ${train.accumulate}` : ''}`,
+    '',
+    'memory',
+    ...rows.map(([what, bytes, more]) =>
+      `  ${what.padEnd(widths[0])}  ${bytes.padStart(widths[1])}  ${more}`.trimEnd(),
+    ),
+    '',
+    'programs',
+    ...names.map((line) => `  ${line}`),
+    '',
+    'a step',
+    `  ${count(analysis.kernels.length, 'kernel')}, ${count(launches, 'launch', 'launches')}: ${phases(analysis.kernels.map(({ phase }) => phase))}`,
+    `  ${showFlops(analysis.flops)}, ${showBytes(analysis.traffic)} read and written`,
+    ...(analysis.seconds === undefined || machine === undefined
+      ? [`  ${notice ?? ''}`]
+      : [
+          `  ${showSeconds(analysis.seconds)} predicted, on ${count(threads, 'thread')} that reach ${showRate(machine.contraction, 'FLOP')} and ${machine.bandwidth.map(({ rate }) => showRate(rate, 'B')).join(', ')} (near cache to memory)`,
+        ]),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+const labelOf = ({ kind, name }: Pick<AnalyzedProgram, 'kind' | 'name'>): string =>
+  kind === 'eval' && name !== 'eval' ? `eval ${name}` : name;
+
+function phases(of: readonly string[]): string {
+  return ['forward', 'backward', 'update']
+    .map((phase) => `${of.filter((one) => one === phase).length} ${phase}`)
+    .join(', ');
+}
+
+function asJson(
+  { plan: train }: RunnableTrain,
+  { batch, threads, programs, step, memory, machine }: TrainAnalysis,
+): unknown {
+  return {
+    train: train.name,
+    batch,
+    accumulate: train.accumulate,
+    threads,
+    parameters: elements(train.parameters),
+    memory,
+    programs: programs.map(({ kind, name, analysis }) => ({
+      kind,
+      name,
+      kernels: analysis.kernels.length,
+      arena: analysis.memory.arena,
+      flops: analysis.flops,
+      bytes: analysis.traffic,
+      ...(analysis.seconds !== undefined && { seconds: analysis.seconds }),
+    })),
+    kernels: step.analysis.kernels.map(({ kernel, phase, runs, cost, launches, prediction }) => ({
+      name: kernel.name,
+      phase,
+      runs,
+      launches,
+      flops: cost.flops,
+      bytesRead: cost.bytesRead,
+      bytesWritten: cost.bytesWritten,
+      ...(prediction && { seconds: prediction.seconds }),
+    })),
+    ...(machine && { machine }),
+  };
+}

@@ -1,0 +1,131 @@
+/** A train block's programs, compiled and analyzed but not run: what `nacre plan` prints and `nacre explain` draws. */
+import { analyze, type ProgramAnalysis } from '../../compiler/analyze/analyze.ts';
+import type { Machine } from '../../compiler/analyze/predict.ts';
+import { Diagnostics } from '../../compiler/base/diagnostics.ts';
+import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
+import type { Graph } from '../../compiler/graph/graph.ts';
+import { compile, type Stages } from '../../compiler/pipeline.ts';
+import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
+import { bytesOf } from '../../compiler/tile/plan-memory.ts';
+import { DeviceError } from '../../runtime/program.ts';
+import { Diagnosed } from './diagnosed.ts';
+import { hostCapabilities, measureMachine } from './machine.ts';
+import type { RunnableTrain } from './project.ts';
+import { refuseDtypes } from './target.ts';
+
+export interface AnalyzedProgram {
+  readonly kind: 'init' | 'step' | 'eval';
+  readonly name: string;
+  readonly graph: Graph;
+  readonly stages: Stages;
+  readonly analysis: ProgramAnalysis;
+}
+
+/** What a training run will hold in memory, in bytes. */
+export interface MemoryPlan {
+  readonly parameters: number;
+  /** Optimizer states and the buffers of the model. */
+  readonly states: number;
+  /** Inputs, constants and results of all programs. */
+  readonly inputs: number;
+  readonly constants: number;
+  readonly results: number;
+  /** Temporaries: activations, gradients. One arena serves all programs. */
+  readonly temporaries: number;
+  /** Working memory of the threads. */
+  readonly scratch: number;
+  readonly peak: number;
+}
+
+export interface TrainAnalysis {
+  readonly batch: number;
+  readonly threads: number;
+  readonly programs: readonly AnalyzedProgram[];
+  readonly step: AnalyzedProgram;
+  readonly memory: MemoryPlan;
+  readonly machine?: Machine;
+  /** Why there are no predictions. */
+  readonly notice?: string;
+}
+
+export interface AnalysisOptions {
+  readonly batch?: number;
+  readonly threads: number;
+  /** Measure the machine to predict times; true by default. */
+  readonly predict?: boolean;
+}
+
+export async function analyzeTrain(
+  { block, plan, data }: RunnableTrain,
+  options: AnalysisOptions,
+): Promise<TrainAnalysis> {
+  const { threads, batch = plan.batch, predict = true } = options;
+  const capabilities = await hostCapabilities(threads);
+  const { machine, notice } = predict ? await knownMachine(threads) : {};
+  const program = (
+    kind: AnalyzedProgram['kind'],
+    name: string,
+    build: (diagnostics: Diagnostics) => Graph,
+  ): AnalyzedProgram => {
+    const diagnostics = new Diagnostics();
+    const graph = build(diagnostics);
+    if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
+    refuseDtypes(graph, capabilities, 'cpu');
+    const stages = compile(graph, capabilities);
+    return { kind, name, graph, stages, analysis: analyze(stages.loop, stages.tile, capabilities, machine) };
+  };
+  const step = program('step', 'step', (diagnostics) =>
+    buildStep(block, data.train, batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics),
+  );
+  const programs = [
+    program('init', 'init', (diagnostics) => buildInit(block, diagnostics)),
+    step,
+    ...plan.evaluations.map(({ name, batch: size }, index) =>
+      program('eval', name, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], size, diagnostics)),
+    ),
+  ];
+  return {
+    batch,
+    threads,
+    programs,
+    step,
+    memory: memoryOf(programs, threads),
+    ...(machine && { machine }),
+    ...(notice !== undefined && { notice }),
+  };
+}
+
+async function knownMachine(threads: number): Promise<{ machine?: Machine; notice?: string }> {
+  try {
+    return { machine: await measureMachine(threads) };
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return { notice: `Times are not predicted. ${error.message}` };
+  }
+}
+
+/** Parameters and states are shared by all programs, as are the arena and the scratch memory; everything else is each program's own. */
+function memoryOf(programs: readonly AnalyzedProgram[], threads: number): MemoryPlan {
+  const shared = new Map<string, { readonly role: string; readonly bytes: number }>();
+  const own = { batch: 0, scalar: 0, constant: 0, result: 0 };
+  for (const {
+    stages: { tile },
+  } of programs)
+    for (const buffer of tile.buffers) {
+      const bytes = bytesOf(buffer);
+      if (buffer.role === 'param' || buffer.role === 'state') shared.set(buffer.name, { role: buffer.role, bytes });
+      else if (buffer.role !== 'temporary') own[buffer.role] += bytes;
+    }
+  const sum = (role: string): number =>
+    [...shared.values()].filter((one) => one.role === role).reduce((total, { bytes }) => total + bytes, 0);
+  const parts = {
+    parameters: sum('param'),
+    states: sum('state'),
+    inputs: own.batch + own.scalar,
+    constants: own.constant,
+    results: own.result,
+    temporaries: Math.max(...programs.map(({ stages: { tile } }) => tile.arena)),
+    scratch: threads * Math.max(...programs.map(({ stages: { tile } }) => emitLlvm(tile).scratch)),
+  };
+  return { ...parts, peak: Object.values(parts).reduce((total, bytes) => total + bytes, 0) };
+}

@@ -1,0 +1,139 @@
+/**
+ * `nacre explain`: one HTML page that says what the compiler made of a train block. It needs nothing but itself: no
+ * network, no script; sections fold with details and summary, pictures are SVG.
+ */
+import { sizeOf } from '../../compiler/loop/build.ts';
+import { drawSvg } from '../driver/draw.ts';
+import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
+import { renderFusion } from './fusion.ts';
+import { escapeHtml, facts, table, typeText } from './html.ts';
+import { renderKernels } from './kernels.ts';
+import { renderLayers } from './layers.ts';
+import { renderMemory } from './memory.ts';
+import { style } from './style.ts';
+import { dotOfKernels, renderTimeline } from './timeline.ts';
+import { secondsOf, viewKernels, viewLayers, type Explained, type KernelView } from './view.ts';
+
+/** More boxes than this make no picture that says anything. */
+const mostDrawn = 160;
+
+export async function renderPage(explained: Explained): Promise<string> {
+  const {
+    project,
+    runnable: { block, plan },
+    analysis,
+    measured,
+  } = explained;
+  const kernels = viewKernels(explained);
+  const { step } = analysis;
+  const picture = kernels.length > mostDrawn ? undefined : await drawSvg(dotOfKernels(step.name, kernels));
+  const weights = plan.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  const sections: readonly (readonly [string, string, string])[] = [
+    ['step', 'The step', `${renderTimeline(kernels)}${legend(kernels)}${timesText(explained, kernels)}`],
+    ['model', 'The model and its kernels', renderLayers(viewLayers(block), kernels)],
+    [
+      'graph',
+      'The graph',
+      picture === undefined
+        ? `<p>${kernels.length} kernels are too many for a picture.</p>`
+        : `<p>Kernels by phase and layer; an arrow is what one reads of another${kernels.length > 24 ? '; what is kept from one phase for another is not drawn' : ', a dashed one what is kept from one phase for another'}. Each box leads to its kernel below.</p><details${kernels.length > 24 ? '' : ' open'}><summary>The picture</summary><div class="scroll graph">${picture}</div></details>`,
+    ],
+    ['kernels', 'Every kernel', renderKernels(kernels)],
+    ['memory', 'Memory', renderMemory(step.analysis.memory, kernels)],
+    ['fusion', 'Fusion', renderFusion(step.stages.decisions)],
+    ['parameters', 'Parameters', renderParameters(explained)],
+    [
+      'source',
+      'Source',
+      `<details><summary>${escapeHtml(project.path)}</summary><pre>${escapeHtml(project.source.text)}</pre></details>`,
+    ],
+  ];
+  const header = facts([
+    ['weights', showCount(weights), showBytes(analysis.memory.parameters)],
+    ['batch', showCount(analysis.batch)],
+    [
+      'kernels',
+      showCount(kernels.length),
+      `${kernels.reduce((sum, { runs, launches }) => sum + runs * launches, 0)} launches`,
+    ],
+    ['computes', showFlops(step.analysis.flops)],
+    ['moves', showBytes(step.analysis.traffic)],
+    ['peak memory', showBytes(analysis.memory.peak)],
+    ...(step.analysis.seconds === undefined
+      ? []
+      : [['predicted', showSeconds(step.analysis.seconds), 'per step'] as const]),
+    ...(measured === undefined
+      ? []
+      : [
+          [
+            'measured',
+            showSeconds(measured.whole),
+            `per step, ${showRate(step.analysis.flops / measured.whole, 'FLOP')}`,
+          ] as const,
+        ]),
+  ]);
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(block.name)} — explained by Nacre</title><style>${style}</style></head><body>
+<header><h1>${escapeHtml(block.name)} <small>${escapeHtml(project.path)}</small></h1>
+<p class="lead">What one training step is made of: every kernel, where it came from, what it costs.</p>${header}
+<nav>${sections.map(([id, title]) => `<a href="#${id}">${escapeHtml(title)}</a>`).join('')}</nav></header>
+<main>${sections.map(([id, title, body]) => `<section id="${id}"><h2>${escapeHtml(title)}</h2>${body}</section>`).join('\n')}</main>
+</body></html>
+`;
+}
+
+function legend(kernels: readonly KernelView[]): string {
+  const total = kernels.reduce((sum, kernel) => sum + (secondsOf(kernel) ?? 0), 0);
+  return `<p class="legend">${(['forward', 'backward', 'update'] as const)
+    .map((phase) => {
+      const own = kernels.filter((kernel) => kernel.phase === phase);
+      const seconds = own.reduce((sum, kernel) => sum + (secondsOf(kernel) ?? 0), 0);
+      return `<span class="kernel ${phase}">${phase}</span> ${own.length} kernel${own.length === 1 ? '' : 's'}${total > 0 ? `, ${showSeconds(seconds)}` : ''}`;
+    })
+    .join('')}</p>`;
+}
+
+/** How the times came about. */
+function timesText(
+  { analysis: { machine, threads, notice, step }, measured }: Explained,
+  kernels: readonly KernelView[],
+): string {
+  if (machine === undefined) return `<p>${escapeHtml(notice ?? '')}</p>`;
+  const [near] = machine.bandwidth;
+  const far = machine.bandwidth[machine.bandwidth.length - 1];
+  const predicted = `Predicted: each kernel takes as long as the slower of its arithmetic and its memory traffic, at what this machine reached with ${threads} thread${threads === 1 ? '' : 's'} just before: ${showRate(machine.contraction, 'FLOP')} in matrix products, ${showRate(near.rate, 'B')} within ${showBytes(near.within)} and ${showRate(far.rate, 'B')} from memory.`;
+  if (measured === undefined)
+    return `<p class="note">${escapeHtml(predicted)} <code>--run</code> measures every kernel.</p>`;
+  const apart = kernels.reduce((sum, kernel) => sum + (secondsOf(kernel) ?? 0), 0);
+  return `<p class="note">${escapeHtml(`Measured: every kernel as a program of its own, on real weights and a real batch, the fastest of several runs: ${showSeconds(apart)} in all. As one program the step took ${showSeconds(measured.whole)}; predicted were ${showSeconds(step.analysis.seconds ?? 0)}. ${predicted}`)}</p>`;
+}
+
+function renderParameters({ runnable: { plan } }: Explained): string {
+  const bytes = (field: { readonly shape: readonly number[] }): number => 4 * sizeOf(field.shape);
+  const states = plan.states.filter(({ buffer }) => !buffer);
+  const rows = plan.parameters.map((field) => {
+    const own = states.filter(({ name }) => name.endsWith(`.${field.name}`));
+    return [
+      `<code>${escapeHtml(field.name)}</code>`,
+      `<code>${typeText(field)}</code>`,
+      showCount(sizeOf(field.shape)),
+      showBytes(bytes(field)),
+      escapeHtml(field.tag ?? ''),
+      field.trained ? 'trained' : 'frozen',
+      own.map(({ name }) => escapeHtml(name.slice('optimizer.'.length, -field.name.length - 1))).join(', '),
+    ];
+  });
+  const buffers = plan.states
+    .filter(({ buffer }) => buffer)
+    .map((field) => [
+      `<code>${escapeHtml(field.name)}</code>`,
+      `<code>${typeText(field)}</code>`,
+      showCount(sizeOf(field.shape)),
+      showBytes(bytes(field)),
+      '',
+      'buffer',
+      '',
+    ]);
+  return table(['name', 'type', 'weights', 'bytes', 'tag', 'kind', 'optimizer keeps'], [...rows, ...buffers]);
+}
