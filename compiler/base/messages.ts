@@ -67,6 +67,8 @@ export const messages = {
   'unknown-size': (h: { name: string }) => `The size \`${h.name}\` is bound nowhere.`,
   'not-a-size': (h: { found: string }) => `A size must be a whole number, but this is ${h.found}.`,
   'negative-size': (h: { size: string }) => `A size cannot be negative, but this is ${h.size}.`,
+  'empty-parameter': (h: { name: string; type: string }) =>
+    `The parameter \`${h.name}\` would have no elements: it would be ${h.type}.`,
   'list-changes-type': (h: { before: string; after: string }) =>
     `Layers in a list of any length must return what they get, but this turns ${h.before} into ${h.after}.`,
   'division-by-zero': () => 'This divides by zero.',

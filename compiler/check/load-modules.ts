@@ -50,7 +50,13 @@ function shallow(module: Module, diagnostics: Diagnostics): Module {
   return declarations.length === module.declarations.length ? module : { ...module, declarations };
 }
 
-export function loadModules(entry: Source, readModule: ReadModule, diagnostics: Diagnostics): LoadedProgram {
+/** `standard`: names of modules that are there, for hints. */
+export function loadModules(
+  entry: Source,
+  readModule: ReadModule,
+  diagnostics: Diagnostics,
+  standard: readonly string[] = [],
+): LoadedProgram {
   const done = new Map<string, LoadedModule>();
   const order: LoadedModule[] = [];
   const under: string[] = [];
@@ -87,7 +93,8 @@ export function loadModules(entry: Source, readModule: ReadModule, diagnostics: 
     const { text, span } = use.module;
     const source = readModule(text, from);
     if (source === undefined) {
-      diagnostics.report(diagnose('unknown-module', { module: text }, [{ span, text: '' }], didYouMean(text, found)));
+      const near = didYouMean(text, new Set([...found, ...standard]));
+      diagnostics.report(diagnose('unknown-module', { module: text }, [{ span, text: '' }], near));
       return undefined;
     }
     found.add(text);

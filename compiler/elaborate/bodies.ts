@@ -24,7 +24,10 @@ export function evaluateBody(
   for (const { name } of parameters) {
     const value = fields.get(name.name);
     if (value === undefined)
-      context.diagnostics.report(diagnose('unknown-field', { name: name.name }, [{ span: name.span, text: '' }], didYouMean(name.name, fields.keys())));
+      context.diagnostics.report(diagnose('unknown-field', { name: name.name }, [{ span: name.span, text: '' }], {
+        notes: [`Its fields are ${[...fields.keys()].map((field) => `\`${field}\``).join(', ')}.`],
+        ...didYouMean(name.name, fields.keys()),
+      }));
     bind(scope, name.name, value ?? unknown);
   }
   return evaluate(context, scope, body);

@@ -34,7 +34,7 @@ import { evaluateReduction } from './index-notation.ts';
 import { evaluateIndex } from './indexing.ts';
 import { evaluateScan } from './scan.ts';
 import { bind, createScope, find, visibleNames, type Scope } from './scope.ts';
-import { bool, describe, float, int, list, string, tensor, unknown, type Value } from './value.ts';
+import { bool, callData, describe, float, int, list, string, tensor, unknown, type Value } from './value.ts';
 
 const evaluator: Evaluator = { evaluate, apply, ofShape };
 
@@ -210,7 +210,7 @@ function mapFields(
       'not-data',
       { callee: 'map', found: data === undefined ? 'nothing' : describe(data) },
       [at(span)],
-      { hint: 'Write `… |> map(field: …)`.' },
+      data?.kind === 'data-function' ? callData(data) : { hint: 'Write `… |> map(field: …)`.' },
     );
   return { kind: 'data', steps: [...data.steps, { name: 'map', arguments: [], expressions, scope, span }] };
 }

@@ -21,10 +21,10 @@ export interface Program {
   readonly diagnostics: Diagnostics;
 }
 
-/** Reads a program and everything it uses, and checks all names of the entry. */
-export function loadProgram(entry: Source, readModule: ReadModule): Program {
+/** Reads a program and everything it uses, and checks all names; `standard` names modules that are there, for hints. */
+export function loadProgram(entry: Source, readModule: ReadModule, standard: readonly string[] = []): Program {
   const diagnostics = new Diagnostics();
-  const loaded = loadModules(entry, readModule, diagnostics);
+  const loaded = loadModules(entry, readModule, diagnostics, standard);
   const builtins = createBuiltinScope();
   const prelude = createScope(builtins);
   const modules = new Map<LoadedModule, ProgramModule>();

@@ -12,11 +12,10 @@ import { slotPath, type Slot } from './value.ts';
 export function select(selector: Selector, slots: readonly Slot[]): Slot[] {
   const chosen = slots.filter((slot) => means(selector, slot));
   if (chosen.length > 0) return chosen;
-  const candidates =
+  const near =
     selector.kind === 'role'
-      ? slots.flatMap((slot) => (slot.declaration.tag === undefined ? [] : [slot.declaration.tag.name]))
-      : slots.flatMap((slot) => prefixes(slotPath(slot)));
-  const near = nearest(selector.text, new Set(candidates));
+      ? nearest(selector.text, new Set(slots.flatMap(({ declaration: { tag } }) => (tag === undefined ? [] : [tag.name]))))
+      : nearestPath(selector.text, slots.map(slotPath));
   throw new Problem(
     diagnose('selector-matches-nothing', { selector: showSelector(selector) }, [{ span: selector.span, text: '' }], {
       ...(near === undefined ? {} : { hint: `The nearest there is: \`${near}\`.` }),
@@ -29,8 +28,27 @@ export const showSelector = (selector: Selector): string => (selector.kind === '
 
 function means(selector: Selector, slot: Slot): boolean {
   if (selector.kind === 'role') return slot.declaration.tag?.name === selector.text;
-  const pattern = toPattern(selector.text);
-  return prefixes(slotPath(slot)).some((path) => pattern.test(path));
+  return matches(selector.text, slotPath(slot));
+}
+
+function matches(text: string, path: string): boolean {
+  const pattern = toPattern(text);
+  return prefixes(path).some((prefix) => pattern.test(prefix));
+}
+
+/** The selector with each misspelt part corrected, or with what it should begin with, that means something. */
+function nearestPath(text: string, paths: readonly string[]): string | undefined {
+  const names = new Set(paths.flatMap((path) => path.split('.')));
+  const corrected = text
+    .split('.')
+    .map((part) => (/[*{}]/.test(part) || names.has(part) ? part : (nearest(part, names) ?? part)))
+    .join('.');
+  for (const candidate of [corrected, `*.${text}`, `*.${corrected}`]) {
+    const meant = paths.filter((path) => matches(candidate, path));
+    if (meant.length === 1 && !text.includes('*')) return meant[0];
+    if (meant.length > 0) return candidate;
+  }
+  return nearest(text, new Set(paths.flatMap(prefixes)));
 }
 
 /** `a.b.c` → `a`, `a.b`, `a.b.c` */

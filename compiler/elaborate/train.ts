@@ -15,7 +15,7 @@ import { createContext, evaluate } from './evaluate.ts';
 import { slotsOf } from './instances.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { select } from './selectors.ts';
-import { describe, slotPath, unknown, type Fixed, type InstanceValue, type OptimizerValue, type Slot, type Value } from './value.ts';
+import { callData, describe, slotPath, unknown, type Fixed, type InstanceValue, type OptimizerValue, type Slot, type Value } from './value.ts';
 
 /** A parameter, how it is updated, or that it stays as it is (`optimizer` undefined: frozen). */
 export interface PlannedParameter {
@@ -123,7 +123,7 @@ function resolve(
   const data = collect(() => {
     const { value, entry } = required('data');
     if (value.kind === 'unknown') return undefined;
-    return value.kind === 'data' ? planData(value) : wrong('bad-setting', { name: 'data', wanted: 'data', found: describe(value) }, entry.value.span);
+    return value.kind === 'data' ? planData(value) : wrong('bad-setting', { name: 'data', wanted: 'data', found: describe(value) }, entry.value.span, callData(value));
   });
   const loss = collect(() => {
     const found = entries('train-function').find((entry) => entry.name.name === 'loss');
@@ -142,7 +142,7 @@ function resolve(
     const pipeline = collect(() => {
       const over = evaluate(context, scope, entry.over);
       if (over.kind === 'unknown') return undefined;
-      return over.kind === 'data' ? planData(over) : wrong('bad-setting', { name: 'over', wanted: 'data', found: describe(over) }, entry.over.span);
+      return over.kind === 'data' ? planData(over) : wrong('bad-setting', { name: 'over', wanted: 'data', found: describe(over) }, entry.over.span, callData(over));
     });
     const label = entries('eval').length === 1 ? 'eval' : `eval${index + 1}`;
     return pipeline === undefined ? [] : [{ name: label, declaration: entry, data: pipeline }];
@@ -154,10 +154,10 @@ function resolve(
     evalEvery: collect(() => whole('eval_every')),
     accumulate: collect(() => entries('accumulate').map((entry) => positive('accumulate', evaluate(context, scope, entry.steps), entry.span)).at(0)) ?? 1,
   };
-  if (numbers.epochs === undefined && numbers.steps === undefined)
+  if (!values.has('epochs') && !values.has('steps'))
     collect(() => wrong('missing-setting', { train: name, name: 'epochs' }, declaration.name.span, { hint: 'Say `epochs = 10`, or `steps = 1000`.' }));
   const clip = collect(() =>
-    entries('clip').map((entry) => ({ by: entry.by, limit: plainNumber('clip', evaluate(context, scope, entry.limit), entry.limit.span) })).at(0));
+    entries('clip').map((entry) => ({ by: entry.by, limit: clipLimit(`clip ${entry.by}`, evaluate(context, scope, entry.limit), entry.limit.span) })).at(0));
   const saves = entries('save').flatMap((entry) => collect(() => planSave(entry, (value) => positive('save every', evaluate(context, scope, value), entry.span))) ?? []);
   const loads = entries('load').flatMap((entry) => collect(() => {
     const path = evaluate(context, scope, entry.path);
@@ -266,6 +266,11 @@ function literalOf(value: Value, span: Span): TrainSetting['value'] {
 function plainNumber(name: string, value: Value, span: Span): number {
   if ((value.kind === 'int' || value.kind === 'float') && typeof value.value === 'number') return value.value;
   return wrong('bad-setting', { name, wanted: 'a number', found: describe(value) }, span);
+}
+
+function clipLimit(name: string, value: Value, span: Span): number {
+  const limit = plainNumber(name, value, span);
+  return limit > 0 ? limit : wrong('bad-setting', { name, wanted: 'a number greater than 0', found: describe(value) }, span);
 }
 
 function positive(name: string, value: Value, span: Span): number {

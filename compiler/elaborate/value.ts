@@ -268,6 +268,13 @@ const roleWords = {
   init: 'initializer',
 } as const;
 
+/** What to do with the name of a data declaration where data is wanted. */
+export function callData(value: Value | undefined): { hint?: string } {
+  if (value?.kind !== 'data-function') return {};
+  const { name, parameters } = value.declaration;
+  return { hint: `\`${name.name}\` is a data declaration: call it, \`${name.name}(${parameters.length === 0 ? '' : '…'})\`.` };
+}
+
 /** A value in the user's words: `the tensor f32[3, 4]`, `the layer Linear`. */
 export function describe(value: Value): string {
   switch (value.kind) {

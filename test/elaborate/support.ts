@@ -27,7 +27,7 @@ export function reader(others: Record<string, string> = {}): (name: string, from
 }
 
 export function load(text: string, others: Record<string, string> = {}, name = 'test.model'): Program {
-  return loadProgram({ name, text }, reader(others));
+  return loadProgram({ name, text }, reader(others), ['std.layers', 'std.optim']);
 }
 
 export interface Run {

@@ -169,6 +169,21 @@ describe('a train block', () => {
   });
 
   it.each([
+    ['*.bais', '*.bias'],
+    ['up.bias', 'model.up.bias'],
+    ['model.dwon.*', 'model.down.*'],
+    ['model.*.wieght', 'model.*.weight'],
+    ['donw.{weight, bias}', '*.down.{weight,bias}'],
+  ])('with the selector %s is told that the nearest is %s', async (selector, near) => {
+    const project = await openProject(write(`${usual}\nfreeze ${selector}`));
+    expect(project.check().map(({ hint }) => hint)).toEqual([`The nearest there is: \`${near}\`.`]);
+  });
+
+  it('with a setting that is no number is not said to lack it', async () => {
+    expect(await codesOf(usual.replace('epochs = 1', 'epochs = 2.5'))).toEqual(['bad-setting']);
+  });
+
+  it.each([
     ['text("t.txt")', '`text` needs `length`.'],
     ['text("t.txt", lenght: 3)', '`text` has nothing called `lenght`.'],
     ['text("t.txt", length: -1)', '`length` should be a whole number of at least 1, but it is the number -1.'],
@@ -189,6 +204,8 @@ describe('a train block', () => {
     ['missing-setting', usual.replace('optimizer = SGD{lr: 0.5}', '')],
     ['missing-setting', usual.replace('epochs = 1', '')],
     ['bad-setting', usual.replace('epochs = 1', 'epochs = 0')],
+    ['bad-setting', `${usual}\nclip norm -1`],
+    ['bad-setting', `${usual}\nclip value 0`],
     ['bad-setting', usual.replace('SGD{lr: 0.5}', '0.5')],
     ['selector-matches-nothing', `${usual}\nfreeze model.upp.*`],
     ['selector-matches-nothing', usual.replace('SGD{lr: 0.5}', 'SGD{lr: 0.5} { role(norm) : lr = 0 }')],

@@ -2,7 +2,7 @@
  * A `.model` file with everything around it: the modules it uses, the folders it may read, its train blocks bound to the data
  * that is there, its tests.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, posix, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Diagnostics, type Diagnostic } from '../../compiler/base/diagnostics.ts';
@@ -64,7 +64,7 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
   const name = folder === join(packageRoot, 'stdlib') ? `stdlib/${basename(path)}` : path;
   const source = { name, text: readModel(path) };
   const files = grantFiles({ modelFolder: folder, data: options.data ?? [] });
-  const program = loadProgram(source, (name, from) => readModule(name, from, path, files));
+  const program = loadProgram(source, (name, from) => readModule(name, from, path, files), standardModules());
   const declarations = program.entry.loaded.tree.declarations.filter((declaration): declaration is TrainDeclaration => declaration.kind === 'train');
   const trains = declarations.map(({ name }) => name.name);
 
@@ -127,6 +127,9 @@ function readModel(path: string): string {
     throw error;
   }
 }
+
+const standardModules = (): string[] =>
+  readdirSync(join(packageRoot, 'stdlib')).flatMap((file) => (file.endsWith('.model') ? [`std.${basename(file, '.model')}`] : []));
 
 /** `std.layers` from the standard library; `./blocks.model` from beside the file that uses it, inside the entry's folder. */
 function readModule(name: string, from: Source, entry: string, files: Files): Source | undefined {

@@ -4,7 +4,7 @@
  */
 import { at, fail } from '../context.ts';
 import { createScope } from '../scope.ts';
-import { describe, unknown, type DataStep, type DataValue, type Value } from '../value.ts';
+import { callData, describe, unknown, type DataStep, type DataValue, type Value } from '../value.ts';
 import type { Builtin, BuiltinCall } from './builtin.ts';
 
 const source = (name: string, signature: string, doc: string): Builtin => ({
@@ -39,6 +39,7 @@ export function addStage(call: BuiltinCall): Value {
       'not-data',
       { callee: call.builtin.name, found: data === undefined ? 'nothing' : describe(data.value) },
       [at(call.span)],
+      callData(data?.value),
     );
   const value: DataValue = { kind: 'data', steps: [...data.value.steps, stepOf(call, rest)] };
   return value;

@@ -19,7 +19,7 @@ const splitEither: Builtin = {
   parameters: [{ name: 'x' }, { name: 'parts' }, { name: 'axis', optional: true }],
   open: true,
   evaluate(call) {
-    if (call.given[0]?.value.kind === 'data') return addStage(call);
+    if (call.given[0]?.value.kind === 'data' || call.given[0]?.value.kind === 'data-function') return addStage(call);
     for (const name of ['x', 'parts'])
       if (!call.arguments.has(name))
         return fail(call.context, 'missing-argument', { callee: 'split', name }, [at(call.span)]);
