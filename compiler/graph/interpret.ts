@@ -5,7 +5,7 @@ import { ops } from '../ops/index.ts';
 import { showType } from '../ops/rules.ts';
 import { concrete, product, sameShape } from '../types/dim.ts';
 import type { Graph, NodeOf, OpName, Value } from './graph.ts';
-import { IndexOutOfRange } from './op.ts';
+import { IndexOutOfRange, TensorTooLarge } from './op.ts';
 import type { Arithmetic, Interpretation, Tensor } from './op.ts';
 
 /**
@@ -62,6 +62,7 @@ function runNode<Name extends OpName>(
   } catch (error) {
     if (error instanceof IndexOutOfRange && error.origin === undefined)
       throw new IndexOutOfRange(error.index, error.size, node.origin);
+    if (error instanceof TensorTooLarge && error.origin === undefined) throw new TensorTooLarge(error.type, node.origin);
     throw error;
   }
 }

@@ -37,6 +37,18 @@ export class IndexOutOfRange extends Error {
   }
 }
 
+/** A tensor that is larger than JavaScript can hold. */
+export class TensorTooLarge extends Error {
+  readonly type: TensorType;
+  /** Where the op that makes it came from, once the interpreter has said so. */
+  readonly origin: Origin | undefined;
+  constructor(type: TensorType, origin?: Origin) {
+    super(`a tensor of type ${type.dtype}[${type.shape.join(', ')}] is too large for the interpreter`);
+    this.type = type;
+    this.origin = origin;
+  }
+}
+
 /** A type rule found the operands wrong: a sentence in the user's terms (code and text; the caller adds places). */
 export class OpTypeError extends Error {
   readonly code: string;

@@ -1,5 +1,5 @@
 /** Rounding to element types: what every stored element of the interpreter goes through. */
-import type { Arithmetic, Tensor } from '../graph/op.ts';
+import { TensorTooLarge, type Arithmetic, type Tensor } from '../graph/op.ts';
 import { product, concrete } from '../types/dim.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
@@ -64,7 +64,14 @@ export function roundAll(data: Float64Array, dtype: Dtype, arithmetic: Arithmeti
 }
 
 /** A tensor of zeros. */
-export const blank = (type: TensorType): Tensor => ({ type, data: new Float64Array(elements(type)) });
+export function blank(type: TensorType): Tensor {
+  try {
+    return { type, data: new Float64Array(elements(type)) };
+  } catch (error) {
+    if (error instanceof RangeError) throw new TensorTooLarge(type);
+    throw error;
+  }
+}
 
 export function elements(type: TensorType): number {
   return Number(product(concrete(type.shape)));

@@ -116,6 +116,34 @@ describe('the command line', () => {
     expect(lines(failing.out).map((event) => event['event'])).toEqual(['test', 'done']);
   });
 
+  it('runs what can be run beside what is wrong', async () => {
+    const some = join(folder, 'some');
+    mkdirSync(some);
+    const train = (name: string, target: string): string =>
+      `train ${name} {\n  model = Linear{1, 2}\n  data = ${name}d() |> batch(4)\n  loss(x, y) = cross_entropy(model(reshape(x, [4, 1])), y)\n  optimizer = SGD{lr: 0.1}\n  epochs = 1\n}\ndata ${name}d() = generate(8) |> map(x: f32(index), y: ${target})\n`;
+    writeFileSync(
+      join(some, 'a.model'),
+      `use std.layers { Linear }\nuse std.optim { SGD }\n${train('label', 'index')}${train('bad', 'f32(index)')}` +
+        'test "label" { train label for 3 steps { loss > 0 } }\n' +
+        'test "bad" { train bad for 3 steps { loss > 0 } }\n' +
+        'test "large" { expect sum(normal[70000, 70000]) > 0 }\n' +
+        'test "good" { expect 2 > 1 }\n',
+    );
+    writeFileSync(join(some, 'b.model'), 'fn f(x) = g(x)\n');
+    const ran = await nacre('test', some, join(folder, 'none.model'), '--target', 'reference', '--json');
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('There is no file or folder');
+    const events = lines(ran.out);
+    expect(events.at(-1)).toEqual({ event: 'done', passed: 1, failed: 5 });
+    const failures = events.map((event) => String(event['failures'] ?? event['message']));
+    expect(failures[0]).toMatch(/losses\.model:\d+:\d+: the index \d is out of range: .* from 0 to 1 here/);
+    expect(failures[1]).toContain('error[');
+    expect(failures[2]).toMatch(/stdlib.initializers\.model:\d+:\d+: a tensor of type u32\[70000, 70000\] is too large/);
+    const trained = await nacre('train', join(some, 'a.model'), 'label', '--target', 'reference', '--out', join(some, 'runs'));
+    expect([trained.code, trained.err]).toEqual([1, expect.stringContaining('In step 1: ')]);
+    expect((await nacre('check', some, model(), '--json')).out).toContain('"files":3');
+  });
+
   it('trains, continues and evaluates', async () => {
     const out = join(folder, 'runs');
     const trained = await nacre(

@@ -1,8 +1,8 @@
 /** `nacre fmt`: writes files in the one format. A file that does not parse is left as it is. */
-import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { formatSource, UnreadableSource } from '../../grammar/format.ts';
 import { UserError } from '../../runtime/errors.ts';
+import { modelFiles } from './model-files.ts';
 import { count, exit, printDiagnostics, type Terminal } from './terminal.ts';
 
 export async function fmt(paths: readonly string[], options: { readonly check: boolean }, terminal: Terminal): Promise<number> {
@@ -42,21 +42,6 @@ async function formatStream(terminal: Terminal): Promise<number> {
   if (formatted === undefined) return exit.failed;
   terminal.out(formatted);
   return exit.ok;
-}
-
-/** A file as it is named; in a folder, every .model file below it. */
-function modelFiles(path: string): string[] {
-  let stats;
-  try {
-    stats = statSync(path);
-  } catch {
-    throw new UserError('no-file', `There is no file or folder ${path}.`);
-  }
-  if (!stats.isDirectory()) return [path];
-  return readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1)).flatMap((entry) => {
-    if (entry.isDirectory()) return entry.name === 'node_modules' || entry.name.startsWith('.') ? [] : modelFiles(join(path, entry.name));
-    return entry.isFile() && entry.name.endsWith('.model') ? [join(path, entry.name)] : [];
-  });
 }
 
 /** Never leaves half a file behind. */

@@ -59,7 +59,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
   const json = (): Option => new Option('--json', 'results as JSON lines on stdout');
 
   program
-    .command('check').description('Say what is wrong in files, without running them.')
+    .command('check').description('Say what is wrong in files, without running them. A folder means its .model files.')
     .argument('<files...>')
     .addOption(json())
     .action(async (files: string[], options: { json?: boolean }) => {
@@ -75,7 +75,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await fmt(files, { check: options.check === true }, terminal));
     });
   program
-    .command('test').description('Run the tests in files.')
+    .command('test').description('Run the tests in files. A folder means its .model files.')
     .argument('<files...>')
     .addOption(target())
     .addOption(data())

@@ -2,6 +2,7 @@
 import { openProject } from '../driver/project.ts';
 import { runTest } from '../driver/run-tests.ts';
 import type { TargetName } from '../driver/target.ts';
+import { eachFile } from './model-files.ts';
 import { count, exit, printJson, printDiagnostics, type Terminal } from './terminal.ts';
 
 export interface TestOptions {
@@ -10,16 +11,16 @@ export interface TestOptions {
   readonly json: boolean;
 }
 
-export async function test(files: readonly string[], options: TestOptions, terminal: Terminal): Promise<number> {
+export async function test(paths: readonly string[], options: TestOptions, terminal: Terminal): Promise<number> {
   let passed = 0;
   let failed = 0;
-  for (const file of files) {
+  const { unread, code } = await eachFile(paths, terminal, async (file) => {
     const project = await openProject(file, { data: options.data });
     const { diagnostics } = project.program;
     if (!diagnostics.isEmpty) {
       printDiagnostics(terminal, diagnostics.sorted(), options.json);
       failed += 1;
-      continue;
+      return;
     }
     for (const one of project.tests()) {
       const result = await runTest(project, one, options.target);
@@ -32,8 +33,9 @@ export async function test(files: readonly string[], options: TestOptions, termi
         for (const failure of result.failures) terminal.out(`${failure.replace(/^/gm, '      ')}\n`);
       }
     }
-  }
+  });
+  failed += unread;
   if (options.json) printJson(terminal, { event: 'done', passed, failed });
   else terminal.out(`${count(passed, 'test')} passed, ${failed} failed.\n`);
-  return failed === 0 ? exit.ok : exit.failed;
+  return Math.max(code, failed === 0 ? exit.ok : exit.failed);
 }

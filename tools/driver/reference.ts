@@ -1,12 +1,13 @@
 /** The reference target: the Tensor IR interpreter as a session. Always there, exact, slow. */
 import type { Graph } from '../../compiler/graph/graph.ts';
-import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
+import { blank } from '../../compiler/ops/numeric.ts';
 import { optimize } from '../../compiler/optimize/index.ts';
 import { concrete } from '../../compiler/types/dim.ts';
 import type { Dtype } from '../../compiler/types/dtype.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
 import { DeviceError, type Executable, type Field, type Session, type TypedArray } from '../../runtime/program.ts';
+import { explained, interpret } from './interpret.ts';
 
 export interface ReferenceSession extends Session {
   load(graph: Graph): Executable;
@@ -35,9 +36,11 @@ export function openReferenceSession(): ReferenceSession {
     close: () => tensors.clear(),
     load(source) {
       const graph = optimize(source);
-      for (const { name, role, value } of graph.inputs)
-        if ((role === 'param' || role === 'state') && !tensors.has(name)) keep(name, zeros(value.type));
-      for (const { name, role, value } of graph.outputs) if (role === 'update' && !tensors.has(name)) keep(name, zeros(value.type));
+      const kept = [
+        ...graph.inputs.filter(({ role }) => role === 'param' || role === 'state'),
+        ...graph.outputs.filter(({ role }) => role === 'update'),
+      ];
+      for (const { name, value } of kept) if (!tensors.has(name)) keep(name, explained(graph.name, () => blank(value.type)));
       return {
         inputs: graph.inputs.filter(({ role }) => role === 'batch' || role === 'scalar').map(({ name, value }) => fieldOf(name, value.type)),
         results: graph.outputs.filter(({ role }) => role === 'result').map(({ name, value }) => fieldOf(name, value.type)),
@@ -48,7 +51,7 @@ export function openReferenceSession(): ReferenceSession {
             if (data === undefined) throw new DeviceError(`The input \`${name}\` was not given.`);
             return [name, { type: value.type, data: Float64Array.from(data) }];
           }));
-          const outputs = interpretGraph(graph, inputs, { precision: 'as-written' });
+          const outputs = interpret(graph, inputs, 'as-written');
           const results = new Map<string, TypedArray>();
           for (const { name, role } of graph.outputs) {
             const tensor = outputs.get(name);
@@ -64,8 +67,6 @@ export function openReferenceSession(): ReferenceSession {
 }
 
 const fieldOf = (name: string, type: TensorType): Field => ({ name, dtype: type.dtype, shape: concrete(type.shape) });
-
-const zeros = (type: TensorType): Tensor => ({ type, data: new Float64Array(concrete(type.shape).reduce((a, b) => a * b, 1)) });
 
 const arrays: Record<Exclude<Dtype, 'f16' | 'bf16'>, (data: Float64Array) => TypedArray> = {
   f32: (data) => Float32Array.from(data), f64: (data) => data.slice(), i32: (data) => Int32Array.from(data),

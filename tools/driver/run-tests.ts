@@ -1,5 +1,4 @@
 /** Runs the tests of a `.model` file: on the reference interpreter, or its graphs on a device. */
-import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
 import { showPlace } from '../../compiler/base/source.ts';
@@ -12,6 +11,8 @@ import { philoxWord } from '../../common/philox.ts';
 import { seedWords } from '../../runtime/philox.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { DeviceError } from '../../runtime/program.ts';
+import { Diagnosed } from './diagnosed.ts';
+import { interpret } from './interpret.ts';
 import { openTarget, type TargetName } from './target.ts';
 import { trainBriefly } from './train-briefly.ts';
 import type { Project } from './project.ts';
@@ -48,8 +49,9 @@ export async function runTest(project: Project, test: TestCase, target: TargetNa
         }
       }
     } catch (error) {
-      if (!(error instanceof UserError) && !(error instanceof DeviceError)) throw error;
-      failures.push(error.message);
+      if (error instanceof Diagnosed) failures.push(...error.diagnostics.map((diagnostic) => renderDiagnostic(diagnostic, { color: false })));
+      else if (error instanceof UserError || error instanceof DeviceError) failures.push(error.message);
+      else throw error;
     }
   }
   return { name: test.name, place: showPlace(test.span), ok: failures.length === 0, failures };
@@ -60,8 +62,8 @@ const scalars = new Map<string, Float64Array>([['seed', Float64Array.from(seedWo
 
 async function runGraphs(test: TestCase, name: TargetName): Promise<Results> {
   if (name === 'reference') {
-    const parameters = interpret(test.init, new Map(), 'as-written');
-    return new Map([...interpret(test.graph, parameters, 'as-written')].map(([key, tensor]) => [key, tensor.data]));
+    const parameters = run(test.init, new Map(), 'as-written');
+    return new Map([...run(test.graph, parameters, 'as-written')].map(([key, tensor]) => [key, tensor.data]));
   }
   const { session, load } = await openTarget(name);
   try {
@@ -77,14 +79,14 @@ async function runGraphs(test: TestCase, name: TargetName): Promise<Results> {
   }
 }
 
-function interpret(graph: Graph, inputs: ReadonlyMap<string, Tensor>, precision: 'as-written' | 'f64'): Map<string, Tensor> {
+function run(graph: Graph, inputs: ReadonlyMap<string, Tensor>, precision: 'as-written' | 'f64'): Map<string, Tensor> {
   const all = new Map(graph.inputs.map(({ name, value }): [string, Tensor] => {
     const data = scalars.get(name);
     const tensor = inputs.get(name) ?? (data === undefined ? undefined : { type: value.type, data });
     if (tensor === undefined) throw new Error(`the test's graph wants ${name}`);
     return [name, tensor];
   }));
-  return interpretGraph(graph, all, { precision });
+  return interpret(graph, all, precision);
 }
 
 function check(expectation: Expectation, results: Results): string[] {
@@ -118,12 +120,12 @@ const checked = 64;
 
 /** Central differences in double precision against the gradient, for every float input and parameter. */
 function checkGradient({ span, init, forward, backward }: GradientCheck): string[] {
-  const inputs = new Map(interpret(init, new Map(), 'f64'));
+  const inputs = new Map(run(init, new Map(), 'f64'));
   let stream = 0;
   for (const { name, role, value } of forward.inputs)
     if (role === 'batch') inputs.set(name, { type: value.type, data: randomData(concrete(value.type.shape).reduce((a, b) => a * b, 1), isFloat(value.type.dtype), stream++) });
-  const gradients = interpret(backward, inputs, 'f64');
-  const valueAt = (): number => interpret(forward, inputs, 'f64').get('value')?.data[0] ?? NaN;
+  const gradients = run(backward, inputs, 'f64');
+  const valueAt = (): number => run(forward, inputs, 'f64').get('value')?.data[0] ?? NaN;
   const failures: string[] = [];
   for (const [name, { data: gradient }] of gradients) {
     const data = inputs.get(name)?.data ?? new Float64Array();
