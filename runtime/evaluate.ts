@@ -93,8 +93,7 @@ export async function evaluateRun(
   try {
     for (const evaluation of evaluations) {
       const values = await evaluate(evaluation, programs, plan.seed, 0, async () => false);
-      for (const [name, value] of values ?? [])
-        metrics.set(metrics.has(name) ? `${evaluation.plan.name}.${name}` : name, value);
+      for (const [name, value] of values ?? []) metrics.set(name, value);
     }
   } finally {
     await Promise.all(evaluations.map(({ data }) => data.close()));

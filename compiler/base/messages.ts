@@ -65,6 +65,7 @@ export const messages = {
     `Both sides of this \`if\` must be of one type, but they are ${h.left} and ${h.right}.`,
   'unknown-type': (h: { name: string }) => `There is no type \`${h.name}\`.`,
   'unknown-size': (h: { name: string }) => `The size \`${h.name}\` is bound nowhere.`,
+  'unsolved-size': (h: { name: string; size: string }) => `\`${h.name}\` cannot be told from \`${h.size}\` alone.`,
   'not-a-size': (h: { found: string }) => `A size must be a whole number, but this is ${h.found}.`,
   'negative-size': (h: { size: string }) => `A size cannot be negative, but this is ${h.size}.`,
   'empty-parameter': (h: { name: string; type: string }) =>
@@ -137,6 +138,7 @@ export const messages = {
   'unreached-parameter': (h: { path: string }) =>
     `The parameter \`${h.path}\` has no influence on the loss, so it cannot be trained.`,
   'unknown-metric': (h: { name: string }) => `No \`eval\` computes a metric \`${h.name}\`.`,
+  'repeated-metric': (h: { name: string }) => `Two \`eval\` lines compute a metric \`${h.name}\`.`,
   'not-a-metric': (h: { found: string }) => `A metric is a number or a sum per a count, but this is ${h.found}.`,
 
   // Tests

@@ -16,6 +16,7 @@ import type { OptimizerValue } from './value.ts';
 export function checkTrain(block: TrainBlock, diagnostics: Diagnostics, data?: BoundData): readonly (readonly string[])[] {
   collect(diagnostics, () => checkLoss(block, diagnostics, data));
   const metrics = block.evaluations.map((_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? []);
+  checkNames(block, metrics, diagnostics);
   checkSaves(block, metrics.flat(), diagnostics);
   for (const optimizer of new Set(block.parameters.map((parameter) => parameter.optimizer)))
     if (optimizer !== undefined) collect(diagnostics, () => checkOptimizer(optimizer, diagnostics));
@@ -43,6 +44,22 @@ function checkEvaluation(block: TrainBlock, index: number, diagnostics: Diagnost
   const metrics = metricsOf(evaluateBody(context, block, pipeline, data?.evaluations[index], 1, parameters, body), body.span);
   for (const metric of metrics.values()) sumAndCount(context, metric, body.span);
   return [...metrics.keys()];
+}
+
+/** A metric is known by its name alone: in what a run tells, in its report, to `save best`. */
+function checkNames(block: TrainBlock, metrics: readonly (readonly string[])[], diagnostics: Diagnostics): void {
+  const first = new Map<string, number>();
+  for (const [index, names] of metrics.entries())
+    for (const name of names) {
+      const before = first.get(name);
+      if (before === undefined) first.set(name, index);
+      else {
+        const [earlier, later] = [before, index].map((at) => block.evaluations[at].declaration.body.span);
+        diagnostics.report(diagnose('repeated-metric', { name },
+          [{ span: later, text: 'here again' }, { span: earlier, text: 'the first' }],
+          { hint: `Give each its own name, as \`train_${name}\`.` }));
+      }
+    }
 }
 
 function checkSaves(block: TrainBlock, metrics: readonly string[], diagnostics: Diagnostics): void {

@@ -215,6 +215,10 @@ describe('a train block', () => {
     ['unknown-field', usual.replace('loss(x, y)', 'loss(x, z)').replace(', y)', ', z)')],
     ['not-a-metric', usual.replace('mean_squared_error(model(x), y)', 'model(x) - y')],
     [
+      'repeated-metric',
+      `${usual}${'\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }'.repeat(2)}`,
+    ],
+    [
       'unknown-metric',
       `${usual}\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best accuracy`,
     ],
