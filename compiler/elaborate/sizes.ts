@@ -251,6 +251,13 @@ export function settleSizes(context: Context, scope: Scope, sizes: Sizes): void 
   }
 }
 
+/** Many sizes have one quotient. */
+const isDivided = (name: string, expression: Expression): boolean =>
+  expression.kind === 'binary' &&
+  ((expression.operator === '/' && namesIn(expression).includes(name)) ||
+    isDivided(name, expression.left) ||
+    isDivided(name, expression.right));
+
 function solveSize(
   context: Context,
   scope: Scope,
@@ -270,9 +277,13 @@ function solveSize(
   sizes.named.delete(name);
   const [zero, one] = [0, 1].map((value) => substitute(shaped, new Map([[`?${name}`, value]])));
   const slope = subtract(one, zero);
+  const linear = !symbolsOf(slope).has(`?${name}`) && !isDivided(name, dim);
+  if (!linear || slope === 0)
+    return fail(context, 'unsolved-size', { name, size: written(dim) }, [at(dim.span), at(subject.span)], {
+      hint: `Name \`${name}\` in another axis or parameter too, or give this size a name of its own.`,
+    });
   const solved = divideExactly(subtract(actual, zero), slope);
-  const linear = !symbolsOf(slope).has(`?${name}`);
-  if (solved === undefined || !linear || slope === 0)
+  if (solved === undefined)
     return fail(context, 'size-mismatch', { what: subject.what, axis, wanted: written(dim), found: show(actual) }, [
       at(subject.span),
       at(dim.span),

@@ -12,7 +12,7 @@ export type Dim = number | SymbolicDim;
 export interface SymbolicDim {
   readonly terms: ReadonlyMap<string, Term>;
   readonly constant: number;
-  /** The normal form as text; two sizes are equal exactly when these are. */
+  /** The normal form; two sizes are equal exactly when these are. */
   readonly key: string;
 }
 
@@ -107,7 +107,7 @@ export function divide(a: Dim, b: Dim): Dim {
 }
 
 function quotient(dividend: Dim, divisor: Dim, exact: boolean): Dim {
-  const key = `(${show(dividend)})//(${show(divisor)})`;
+  const key = `(${keyOf(dividend)})//(${keyOf(divisor)})`;
   return monomial([{ kind: 'quotient', key, dividend, divisor, exact }], 1);
 }
 
@@ -187,7 +187,34 @@ export function concrete(shape: readonly Dim[]): number[] {
   });
 }
 
-export const show = (dim: Dim): string => (typeof dim === 'number' ? String(dim) : dim.key);
+const keyOf = (dim: Dim): string => (typeof dim === 'number' ? String(dim) : dim.key);
+
+/** As it is written: `2*N`, `N / 2`, `(H - 1) / 2 + 1`. */
+export const show = (dim: Dim): string =>
+  typeof dim === 'number'
+    ? String(dim)
+    : sum([...dim.terms.values()].map(({ atoms, coefficient }) => [factors(atoms, coefficient), coefficient] as const), dim.constant);
+
+function factors(atoms: readonly Atom[], coefficient: number): string {
+  const alone = atoms.length === 1 && Math.abs(coefficient) === 1;
+  return atoms.map((atom) => (atom.kind === 'symbol' ? atom.key : alone ? ratio(atom) : `(${ratio(atom)})`)).join('*');
+}
+
+function ratio({ dividend, divisor }: Extract<Atom, { kind: 'quotient' }>): string {
+  const [upper, lower] = [show(dividend), show(divisor)];
+  return `${/ [-+] /.test(upper) ? `(${upper})` : upper} / ${/[^\w.]/.test(lower) ? `(${lower})` : lower}`;
+}
+
+/** Terms without their coefficients, each with its coefficient, and a number. */
+function sum(terms: readonly (readonly [string, number])[], constant: number): string {
+  let text = '';
+  for (const [name, coefficient] of terms) {
+    const size = Math.abs(coefficient);
+    text += text === '' ? (coefficient < 0 ? '-' : '') : coefficient < 0 ? ' - ' : ' + ';
+    text += size === 1 ? name : `${size}*${name}`;
+  }
+  return constant === 0 ? text : `${text}${constant < 0 ? ` - ${-constant}` : ` + ${constant}`}`;
+}
 export const showShape = (shape: readonly Dim[]): string => `[${shape.map(show).join(', ')}]`;
 
 const none: ReadonlyMap<string, Term> = new Map();
@@ -238,12 +265,6 @@ function make(terms: ReadonlyMap<string, Term>, constant: number): Dim {
   const kept = [...settleQuotients(terms)].filter(([, term]) => term.coefficient !== 0);
   if (kept.length === 0) return constant;
   kept.sort(([a], [b]) => (a < b ? -1 : 1));
-  let key = '';
-  for (const [name, { coefficient }] of kept) {
-    const size = Math.abs(coefficient);
-    key += key === '' ? (coefficient < 0 ? '-' : '') : coefficient < 0 ? ' - ' : ' + ';
-    key += size === 1 ? name : `${size}*${name}`;
-  }
-  if (constant !== 0) key += constant < 0 ? ` - ${-constant}` : ` + ${constant}`;
+  const key = sum(kept.map(([name, { coefficient }]) => [name, coefficient] as const), constant);
   return { terms: new Map(kept), constant, key };
 }
