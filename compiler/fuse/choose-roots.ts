@@ -194,6 +194,10 @@ const isStraight = (index: readonly AffineIndex[]): boolean => index.every(({ te
 const isWidening = (node: Node): boolean =>
   node.op === 'cast' && node.outputs[0].type.dtype === 'f32' && dtypeBytes[node.inputs[0].type.dtype] === 2;
 
+/** From f32 to a type of two bytes. */
+const isNarrowing = (node: Node): boolean =>
+  node.op === 'cast' && node.inputs[0].type.dtype === 'f32' && dtypeBytes[node.outputs[0].type.dtype] === 2;
+
 /**
  * A product's operand: what is stored in two bytes is read as it is, and what the program is given (weights, data) is
  * rounded where it is read, unless windows overlap.
@@ -237,6 +241,9 @@ function whyKeep(
 ): string | undefined {
   if (aliases.has(node.op))
     return isPermutedSum(frame, node, isOnTheWay) ? 'a sum that is read in this order of axes' : undefined;
+  const behind = frame.producers.get(node.inputs[0]);
+  if (behind !== undefined && isNarrowing(node) && isContraction(behind) && isOnTheWay(node.inputs[0]))
+    return 'half the bytes of the sum';
   if (cost === undefined || cost.flops === 0 || isWidening(node)) return undefined;
   const uses = wanted.by.size;
   const times = wanted.size / elements(node.outputs[0]);

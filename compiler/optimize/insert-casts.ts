@@ -99,7 +99,9 @@ function insertInto(graph: Graph, precision: Precision, build: Builder, kinds: r
       : [make(operands.map((operand) => readBy(node, treatment, isExcepted, operand)))];
     node.outputs.forEach((value, place) => {
       const isStored = !isExcepted && value.type.dtype === 'f32' && kind !== 'given' && known.isStored(value, kind);
-      forms.set(value, isStored ? stored(build, node, results[place], low, kind) : plain(build, results[place], low, kind));
+      // Parts laid side by side are rounded one by one: each can be written to its place.
+      const round = node.op === 'concat' ? () => make(operands.map((operand) => operand.low())) : () => build.cast(results[place], low);
+      forms.set(value, isStored ? stored(build, node, results[place], round, kind) : plain(build, results[place], low, kind));
     });
   }
 
@@ -124,8 +126,8 @@ function plain(build: Builder, raw: Value, type: 'f16' | 'bf16', kind: Kind): Fo
 }
 
 /** A value that is kept low, and read as it is kept. */
-function stored(build: Builder, node: Node, raw: Value, type: 'f16' | 'bf16', kind: Kind): Forms {
-  const low = once(() => standing(build, node, () => build.cast(raw, type)));
+function stored(build: Builder, node: Node, raw: Value, round: () => Value, kind: Kind): Forms {
+  const low = once(() => standing(build, node, round));
   const rounded = once(() => standing(build, node, () => build.cast(low(), 'f32')));
   return { kind, raw: () => raw, low, rounded, shown: rounded, stored: true };
 }
