@@ -86,7 +86,7 @@ function activationBytes(graph: Graph, batch: number): number {
 test.each([
   ['mlp', mlp(64, [784, 256, 128, 10]), 64, 0.6],
   // Softmax and norms keep more than half of theirs.
-  ['gpt', gpt(2, 16, 64, 96, 4, 65), 16, 0.62],
+  ['gpt', gpt(2, 16, 64, 96, 4, 65), 16, 0.65],
 ] as const)('activations of %s are halved, nearly', (_, graph, batch, share) => {
   const whole = activationBytes(graph, batch);
   for (const dtype of ['bf16', 'f16'] as const)
