@@ -22,10 +22,11 @@
  */
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Node, Precision, Value } from '../graph/graph.ts';
-import { nodesBehind } from '../graph/rewrite.ts';
+import { countUses, nodesBehind } from '../graph/rewrite.ts';
 import { createBuilder } from '../ops/builder.ts';
 import type { Pass } from './pass.ts';
 import { treatmentOf } from './precision-policy.ts';
+import { paddingsOf } from './side-by-side.ts';
 
 export const insertCasts: Pass = {
   name: 'insert-casts',
@@ -99,10 +100,16 @@ function insertInto(graph: Graph, precision: Precision, build: Builder, kinds: r
       : [make(operands.map((operand) => readBy(node, treatment, isExcepted, operand)))];
     node.outputs.forEach((value, place) => {
       const isStored = !isExcepted && value.type.dtype === 'f32' && kind !== 'given' && known.isStored(value, kind);
-      // Parts laid side by side are rounded one by one: each can be written to its place.
-      const round = node.op === 'concat' ? () => make(operands.map((operand) => operand.low())) : () => build.cast(results[place], low);
+      const round = (): Value => partsOf(node)?.() ?? build.cast(results[place], low);
       forms.set(value, isStored ? stored(build, node, results[place], round, kind) : plain(build, results[place], low, kind));
     });
+  }
+
+  /** Parts laid side by side are rounded one by one: each can be written to its place. */
+  function partsOf(node: Node): (() => Value) | undefined {
+    if (node.op === 'concat') return () => build.node('concat', node.inputs.map((value) => formsOf(value).low()), node.attributes)[0];
+    const paddings = paddingsOf(node, known.inner);
+    return paddings && (() => paddings.map(({ outputs: [value] }) => formsOf(value).low()).reduce((a, b) => build.binary('add', a, b)));
   }
 
   function readBy(node: Node, treatment: string, isExcepted: boolean, operand: Forms): Value {
@@ -169,6 +176,8 @@ interface Study {
   readonly nodes: readonly Node[];
   readonly hasProducts: boolean;
   isExcepted(node: Node): boolean;
+  /** The node of a value that one other alone reads. */
+  inner(value: Value): Node | undefined;
   /** Does a value of this kind have to be kept low? */
   isStored(value: Value, kind: Kind): boolean;
 }
@@ -182,6 +191,7 @@ function study(graph: Graph, { except }: Precision, productsAhead: boolean): Stu
   const rounds = (node: Node): boolean =>
     node.op === 'loop' ? node.attributes.body.nodes.some(rounds) : treatmentOf(node) === 'low' && !isExcepted(node);
 
+  const readersOf = countUses({ ...graph, nodes });
   const readers = new Map<Value, Set<Node>>();
   const ahead = new Set<Value>(productsAhead ? graph.outputs.map(({ value }) => value) : []);
   const wanted = new Set<Value>();
@@ -201,6 +211,7 @@ function study(graph: Graph, { except }: Precision, productsAhead: boolean): Stu
     nodes,
     hasProducts: productsAhead || nodes.some(rounds),
     isExcepted,
+    inner: (value) => (readersOf.get(value) === 1 ? producers.get(value) : undefined),
     isStored: (value, kind) =>
       wanted.has(value) || (kind === 'follows' && ahead.has(value) && (readers.get(value)?.size ?? 0) > 1),
   };
