@@ -1,4 +1,5 @@
 /** Mixed precision on whole networks: how far gradients move, that later passes keep to the casts, and what it saves. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Graph, Precision } from '../../compiler/graph/graph.ts';
@@ -40,6 +41,11 @@ test('the policy says what becomes of every op, once but for the two kinds of co
   const listed = policy.flatMap(({ ops }) => ops);
   expect([...new Set(listed)].sort()).toEqual([...opNames].sort());
   expect(listed.length - new Set(listed).size).toBe(1);
+});
+
+test('the page shows the policy as it is', () => {
+  const page = readFileSync(new URL('../../docs/precision.md', import.meta.url), 'utf8');
+  for (const { what, treatment, why } of policy) expect(page).toContain(`| ${what} | ${treatment} | ${why} |`);
 });
 
 describe.each(Object.entries(networks))('%s', (_, build) => {
