@@ -364,6 +364,7 @@ test('one process trains a run, and the lock of a process that is gone is none',
     await run(regressionPlan(), { steps: 4, resume: result.run });
     expect(existsSync(lock)).toBe(false);
   }
+});
 
 /** The fake run with steps that say they were skipped, as a program that scales its loss does. */
 function skipping(skips: (step: number) => number, why?: { text: string; hint: string }): Programs {
