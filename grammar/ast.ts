@@ -156,7 +156,8 @@ export type TrainEntry =
   | TrainLoad
   | TrainFreeze
   | TrainClip
-  | TrainAccumulate;
+  | TrainAccumulate
+  | TrainPrecision;
 
 /**
  * `model = MLP{}`, `data = …`, `epochs = 10`, `steps = 500`, `seed = 1`. An optimizer may carry groups:
@@ -239,6 +240,16 @@ export interface TrainClip extends Base {
 export interface TrainAccumulate extends Base {
   readonly kind: 'accumulate';
   readonly steps: Expression;
+}
+
+/** `precision = mixed(bf16) except role(norm), model.head.*` or `precision = f32 storing bf16`. */
+export interface TrainPrecision extends Base {
+  readonly kind: 'precision';
+  readonly mixed: boolean;
+  /** What is multiplied in; without `mixed` and `storing` the whole of it. */
+  readonly dtype: Identifier;
+  readonly storing: Identifier | undefined;
+  readonly except: readonly Selector[];
 }
 
 /**

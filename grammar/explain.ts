@@ -66,6 +66,7 @@ const hopes: Record<string, string> = {
   expression: 'an expression',
   selector: 'a path such as `model.head.*`, or `role(…)`',
   pathPart: 'a name, `*` or `{…}` in this path',
+  precision: '`mixed(bf16)`, `mixed(f16)` or an element type',
   save: '`best`, `every` or `last`',
   clip: '`norm` or `value`',
   string: 'a string',
@@ -74,7 +75,7 @@ const hopes: Record<string, string> = {
 /** Words with a meaning where items of this kind stand, for "did you mean". */
 const wordsIn: Record<string, readonly string[]> = {
   member: ['param', 'buffer'],
-  trainEntry: ['save', 'load', 'freeze', 'clip', 'accumulate', 'eval', 'loss'],
+  trainEntry: ['save', 'load', 'freeze', 'clip', 'accumulate', 'precision', 'eval', 'loss'],
   loadRule: ['skip', 'fresh'],
   statement: ['let', 'yield', 'expect', 'gradcheck', 'train'],
   save: ['best', 'every', 'last'],

@@ -68,6 +68,9 @@ export const Clip = contextual('clip');
 export const Norm = contextual('norm');
 export const Value = contextual('value');
 export const Accumulate = contextual('accumulate');
+export const Precision = contextual('precision');
+export const Mixed = contextual('mixed');
+export const Storing = contextual('storing');
 export const Role = contextual('role');
 export const Sum = contextual('sum');
 export const Max = contextual('max');
@@ -76,7 +79,7 @@ export const Mean = contextual('mean');
 export const Prod = contextual('prod');
 const contextualWords = [
   In, As, Over, With, At, On, Within, Reverse, Param, Buffer, State, Rejects, TrainWord, BatchWord, BatchesWord, StepsWord, StepWord,
-  Eval, Save, Best, Every, Last, Load, Skip, Fresh, Freeze, All, Except, Clip, Norm, Value, Accumulate, Role, Sum, Max, Min, Mean, Prod,
+  Eval, Save, Best, Every, Last, Load, Skip, Fresh, Freeze, All, Except, Clip, Norm, Value, Accumulate, Precision, Mixed, Storing, Role, Sum, Max, Min, Mean, Prod,
 ];
 
 /**

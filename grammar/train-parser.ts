@@ -1,19 +1,20 @@
 /** The grammar of what stands in a `train` block. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
 import type {
   Argument, LoadRule, ParameterGroup, Selector, TrainAccumulate, TrainClip, TrainEntry, TrainEval, TrainFreeze, TrainFunction, TrainLoad,
-  TrainSave, TrainSetting,
+  TrainPrecision, TrainSave, TrainSetting,
 } from './ast.ts';
 import type { Rule } from './parser-base.ts';
 import { StatementParser } from './statement-parser.ts';
 import {
   Accumulate, All, Arrow, Best, BraceClose, BraceOpen, Clip, Colon, Comma, Dot, Equal, Eval, Every, Except, Freeze, Fresh, Last, Load, Max,
-  Min, Name, Norm, NumberToken, Over, ParenClose, ParenOpen, Role, Save, Skip, Star, Value,
+  Min, Mixed, Name, Norm, NumberToken, Over, ParenClose, ParenOpen, Precision, Role, Save, Skip, Star, Storing, Value,
 } from './tokens.ts';
 
 export abstract class TrainParser extends StatementParser {
-  /** `trainEntry = setting | eval | trainFunction | save | load | freeze | clip | accumulate ;` */
+  /** `trainEntry = precision | setting | eval | trainFunction | save | load | freeze | clip | accumulate ;` */
   protected readonly trainEntry: Rule<TrainEntry> = this.rule('trainEntry', () =>
     this.choose(0, [
+      { GATE: () => this.isNext(2, Equal), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.precision) },
       { GATE: () => this.isNext(2, Equal), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.setting) },
       { GATE: () => this.isNext(2, ParenOpen), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.eval) },
       { GATE: () => this.isNext(2, ParenOpen), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.trainFunction) },
@@ -24,6 +25,39 @@ export abstract class TrainParser extends StatementParser {
       { ALT: (): TrainEntry => this.subrule(0, this.accumulate) },
     ]),
   );
+
+  /** `precision = "precision" "=" ( "mixed" "(" name ")" | name [ "storing" name ] ) [ "except" selectors ] ;` */
+  private readonly precision: Rule<TrainPrecision> = this.rule('precision', () => {
+    const start = this.start();
+    this.consume(0, Precision);
+    this.consume(0, Equal);
+    const types = this.choose(0, [
+      {
+        GATE: () => this.isNext(2, ParenOpen),
+        IGNORE_AMBIGUITIES: true,
+        ALT: (): Pick<TrainPrecision, 'mixed' | 'dtype' | 'storing'> => {
+          this.consume(0, Mixed);
+          this.consume(0, ParenOpen);
+          const dtype = this.identifier(this.consume(0, Name));
+          this.consume(0, ParenClose);
+          return { mixed: true, dtype, storing: undefined };
+        },
+      },
+      { ALT: (): Pick<TrainPrecision, 'mixed' | 'dtype' | 'storing'> => {
+        const dtype = this.identifier(this.consume(1, Name));
+        const storing = this.option(0, () => {
+          this.consume(0, Storing);
+          return this.identifier(this.consume(2, Name));
+        });
+        return { mixed: false, dtype, storing };
+      } },
+    ]);
+    const except = this.option(1, () => {
+      this.consume(0, Except);
+      return this.subrule(0, this.selectors);
+    });
+    return { kind: 'precision', ...types, except: except ?? [], span: this.spanFrom(start) };
+  });
 
   /** `setting = name "=" expression [ "{" { group [ ";" ] } "}" ] ;` */
   private readonly setting: Rule<TrainSetting> = this.rule('setting', () => {

@@ -52,10 +52,14 @@ export interface Programs {
   readonly session: Session;
   /** Fills every param and state with its first value. */
   init(): Promise<Executable>;
-  /** One (micro-)step. Results: `loss.sum` and `loss.count`; any other scalar, such as `lr` or `grad_norm`, is logged. */
+  /** One (micro-)step. Results: `loss.sum` and `loss.count`; any other scalar, such as `lr` or `grad_norm`, is logged.
+   * A program that scales its loss gives `skipped_in_a_row`: how many steps in a row it has skipped because their gradients
+   * were not finite, this one included (0: it was good). */
   step(batch: number, phase: StepPhase): Promise<Executable>;
   /** One batch of the evaluation `name`. Results: `<metric>.sum` and `<metric>.count` for each of its metrics. */
   evaluate(name: string, batch: number): Promise<Executable>;
+  /** Which value of a skipped step did not fit the type it is stored in, and what to do; undefined where none is found. */
+  explainSkip?(batch: number, phase: StepPhase, inputs: ReadonlyMap<string, TypedArray>): Promise<{ text: string; hint: string } | undefined>;
 }
 
 /** A run went wrong on the device: an index out of range, memory, a lost device. A sentence for the user. */
@@ -111,6 +115,8 @@ export interface TrainPlan {
   readonly steps?: number;
   /** Optimizer steps between accumulations: micro-batches per step. */
   readonly accumulate: number;
+  /** What is rounded, and to what; f32 throughout when absent. */
+  readonly precision?: { readonly products: string; readonly storage: string; readonly except: readonly string[] };
   readonly evaluations: readonly {
     readonly name: string;
     readonly data: DataPlan;

@@ -83,22 +83,27 @@ export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch
     const group = Math.min(plan.accumulate, batchesPerEpoch - progress.batch);
     const means = new Map<string, Mean>();
     let results: ReadonlyMap<string, TypedArray> = new Map();
+    let explain = (): ReturnType<NonNullable<Programs['explainSkip']>> => Promise.resolve(undefined);
     for (let micro = 0; micro < group; micro++) {
       const next = await batches.next();
       if (next.done === true)
         throw new Error(`the epoch ended before its batch ${progress.batch + micro + 1} of ${batchesPerEpoch}`);
       const phase: StepPhase = group === 1 ? 'only' : micro === group - 1 ? 'last' : 'accumulate';
       const program = await programs.step(next.value.size, phase);
-      results = await program.run(
-        chooseInputs(program, next.value.fields, scalarsOf(plan.seed, step, micro, progress.epoch)),
-      );
+      const inputs = chooseInputs(program, next.value.fields, scalarsOf(plan.seed, step, micro, progress.epoch));
+      results = await program.run(inputs);
+      const { size } = next.value;
+      explain = async () => programs.explainSkip?.(size, phase, inputs);
       addMeans(means, results);
     }
     const loss = means.get('loss');
     if (loss === undefined) throw new Error('the step program gave no loss');
     const scalars = otherScalars(means, results);
     const last = ratio(loss);
-    if (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0))
+    const skips = scalars[skipped] ?? 0;
+    if (skips >= mostSkips) throw tooManySkips(step, skips, await explain());
+    const sound = skips === 0 || (Number.isFinite(loss.sum) && Number.isFinite(loss.count));
+    if (skips === 0 && (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0)))
       throw diverged(
         step,
         Number.isFinite(last) ? `the norm of its gradient is ${scalars.grad_norm}` : `its loss is ${last}`,
@@ -111,11 +116,25 @@ export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch
         last,
         batch: progress.batch + group,
         measured: [],
-        loss: { sum: progress.loss.sum + loss.sum, count: progress.loss.count + loss.count },
+        // What a skipped step computed is no number, but nothing came of it.
+        loss: sound ? { sum: progress.loss.sum + loss.sum, count: progress.loss.count + loss.count } : progress.loss,
       },
       scalars,
     };
   };
+}
+
+/** The scalar by which a program that scales its loss says how many steps in a row it skipped. */
+const skipped = 'skipped_in_a_row';
+/** The scale has been at its floor for most of them: it is not what is wrong. */
+const mostSkips = 50;
+
+function tooManySkips(step: number, skips: number, why: { text: string; hint: string } | undefined): UserError {
+  return new UserError(
+    'all-skipped',
+    `In step ${step}: ${skips} steps in a row were skipped, because their gradients were not finite however the loss was scaled.${why === undefined ? '' : ` ${why.text}`}`,
+    why?.hint ?? 'Lower the learning rate, keep what grows in f32 with `precision = … except …`, or use bf16.',
+  );
 }
 
 function otherScalars(

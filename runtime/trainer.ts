@@ -89,7 +89,7 @@ function checkSaves(plan: TrainPlan): void {
 }
 
 /** What a run must have in common with its continuation for the continuation to be the same run. */
-const lasting = ['seed', 'data', 'batch', 'accumulate'] as const;
+const lasting = ['seed', 'data', 'batch', 'accumulate', 'precision'] as const;
 
 function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress {
   const before = run.config().plan;

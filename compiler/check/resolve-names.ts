@@ -324,6 +324,7 @@ class Resolver {
       case 'accumulate':
         return this.expression(outer, entry.steps);
       case 'freeze':
+      case 'precision':
         return;
     }
   }

@@ -15,9 +15,10 @@ import { batched } from './data.ts';
 import type { DataDescription } from './describe.ts';
 import { createContext } from './evaluate.ts';
 import { initialize } from './initialize.ts';
+import { lossScaleStates, scaleLoss, type LossScale } from './loss-scale.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
 import type { PlannedParameter, TrainBlock } from './train.ts';
-import { slotPath } from './value.ts';
+import { slotPath, type Slot } from './value.ts';
 
 /** What the runtime found behind the block's data, in the order train, then evaluations. */
 export interface BoundData {
@@ -41,8 +42,15 @@ export function buildInit(block: TrainBlock, diagnostics: Diagnostics): Graph {
     if (block.accumulate > 1) build.output(accumulatedName(path), 'update', build.constant(0, 'f32', slot.type.shape));
   }
   if (block.accumulate > 1) build.output(accumulatedCount, 'update', build.constant(0, 'f32'));
+  if (needsScale(block)) for (const { name, initial } of lossScaleStates) build.output(name, 'update', build.constant(initial, 'f32'));
   return build.finish();
 }
+
+/** Gradients that pass through f16 do. */
+const needsScale = ({ precision }: TrainBlock): boolean => precision?.storage === 'f16';
+
+/** The graph, and the precision it is to be computed in. */
+const inPrecision = (graph: Graph, { precision }: TrainBlock): Graph => (precision === undefined ? graph : { ...graph, precision });
 
 /** One training step on a batch of this size. */
 export function buildStep(block: TrainBlock, data: DataDescription, batch: number, phase: StepPhase, diagnostics: Diagnostics): Graph {
@@ -61,11 +69,21 @@ export function buildStep(block: TrainBlock, data: DataDescription, batch: numbe
     return value;
   });
   build.origin = { span: block.loss.span };
-  if (phase === 'only') update(context, block, trained, values, differentiate(build, build.binary('div', sum, count), values), step);
-  else accumulate(context, block, trained, values, { sum, count, step }, phase);
-  for (const [slot, value] of context.updates) build.output(slotPath(slot), 'update', value);
-  return build.finish();
+  const scale = needsScale(block) ? scaleLoss(build) : undefined;
+  const gradientsOf = (of: GraphValue): GraphValue[] => differentiate(build, scale === undefined ? of : scale.scaled(of), values);
+  const buffers = [...context.updates].map(([slot, next]) => ({ name: slotPath(slot), slot, next }));
+  if (phase === 'only') update(context, block, trained, values, gradientsOf(build.binary('div', sum, count)), step, scale);
+  else accumulate(context, block, trained, values, { sum: gradientsOf(sum), count, step, scale }, phase);
+  for (const { name, slot, next } of buffers) {
+    const before = scale === undefined ? undefined : bufferBefore(build, name, slot);
+    build.output(name, 'update', before === undefined ? next : (scale?.settledBuffer(next, before) ?? next));
+  }
+  return inPrecision(build.finish(), block);
 }
+
+/** What a buffer held when the step began; a step that never read it declares it now. */
+const bufferBefore = (build: Builder, name: string, { type }: Slot): GraphValue =>
+  build.inputs.find((input) => input.name === name)?.value ?? build.input(name, 'state', type);
 
 /** One batch of an evaluation: a sum and a count for each metric. */
 export function buildEvaluation(block: TrainBlock, index: number, data: DataDescription, batch: number, diagnostics: Diagnostics): Graph {
@@ -78,7 +96,7 @@ export function buildEvaluation(block: TrainBlock, index: number, data: DataDesc
     build.output(`${metric}.sum`, 'result', sum);
     build.output(`${metric}.count`, 'result', count);
   }
-  return build.finish();
+  return inPrecision(build.finish(), block);
 }
 
 /** Everything the runtime needs to know besides the programs; `metrics` as `checkTrain` gave them. */
@@ -89,6 +107,7 @@ export function planTrain(block: TrainBlock, data: BoundData, metrics: readonly 
   const states = trained.flatMap(({ optimizer, slot, path }) =>
     optimizerStates(context, optimizer, slot.type).map((state) => field(stateName(state.name, path), concrete(slot.type.shape))));
   const accumulated = block.accumulate === 1 ? [] : [...trained.map(({ slot, path }) => field(accumulatedName(path), concrete(slot.type.shape))), field(accumulatedCount, [])];
+  const scale = needsScale(block) ? lossScaleStates.map(({ name }) => field(name, [])) : [];
   const evaluations = block.evaluations.map((evaluation, index) => {
     const batch = evaluation.data.batch ?? Math.min(250, data.evaluations[index].count);
     const every = block.evalEvery === undefined ? {} : { every: block.evalEvery };
@@ -98,6 +117,7 @@ export function planTrain(block: TrainBlock, data: BoundData, metrics: readonly 
     version: 1, name: block.name, seed: block.seed, data: batched(block.data, block.batch), batch: block.batch,
     ...(block.epochs === undefined ? {} : { epochs: block.epochs }),
     ...(block.steps === undefined ? {} : { steps: block.steps }),
+    ...(block.precision === undefined ? {} : { precision: block.precision }),
     accumulate: block.accumulate, evaluations, saves: block.saves, loads: block.loads,
     parameters: block.parameters.map(({ slot, path, optimizer }) => ({
       name: path, dtype: slot.type.dtype, shape: concrete(slot.type.shape), trained: optimizer !== undefined,
@@ -105,7 +125,7 @@ export function planTrain(block: TrainBlock, data: BoundData, metrics: readonly 
     })),
     states: [
       ...block.buffers.map((slot) => ({ name: slotPath(slot), dtype: slot.type.dtype, shape: concrete(slot.type.shape), buffer: true })),
-      ...[...states, ...accumulated].map((state) => ({ ...state, buffer: false })),
+      ...[...states, ...accumulated, ...scale].map((state) => ({ ...state, buffer: false })),
     ],
   };
 }
@@ -120,37 +140,40 @@ function randomStep(build: Builder, block: TrainBlock, step: GraphValue): GraphV
 /** Adds this micro-batch to the gradients of the step; the last one divides by all that was counted and updates. */
 function accumulate(
   context: Context, block: TrainBlock, trained: readonly PlannedParameter[], values: readonly GraphValue[],
-  loss: { sum: GraphValue; count: GraphValue; step: GraphValue }, phase: 'accumulate' | 'last',
+  /** `sum`: the gradients of the sum. */
+  loss: { sum: readonly GraphValue[]; count: GraphValue; step: GraphValue; scale: LossScale | undefined }, phase: 'accumulate' | 'last',
 ): void {
   const build = context.root;
   const count = build.binary('add', build.input(accumulatedCount, 'state', { dtype: 'f32', shape: [] }), loss.count);
-  const sums = differentiate(build, loss.sum, values).map((gradient, at) =>
+  const sums = loss.sum.map((gradient, at) =>
     build.binary('add', build.input(accumulatedName(trained[at].path), 'state', trained[at].slot.type), gradient));
   const last = phase === 'last';
   build.output(accumulatedCount, 'update', last ? build.constant(0, 'f32') : count);
   trained.forEach(({ path, slot }, at) => build.output(accumulatedName(path), 'update', last ? build.constant(0, 'f32', slot.type.shape) : sums[at]));
   if (!last) return;
   const means = sums.map((sum) => build.binary('div', sum, build.broadcast(count, sum.type.shape)));
-  update(context, block, trained, values, means, loss.step);
+  update(context, block, trained, values, means, loss.step, loss.scale);
 }
 
 /** Clips the gradients and gives every trained parameter and its optimizer states their next values. */
 function update(
   context: Context, block: TrainBlock, trained: readonly PlannedParameter[], values: readonly GraphValue[],
-  gradients: readonly GraphValue[], step: GraphValue,
+  gradients: readonly GraphValue[], step: GraphValue, scale: LossScale | undefined,
 ): void {
   const build = context.root;
-  const clipped = clip(build, block, gradients);
-  const at = build.cast(step, 'f32');
+  const clipped = clip(build, block, scale === undefined ? gradients : scale.unscaled(gradients));
+  const at = scale === undefined ? build.cast(step, 'f32') : scale.update;
+  const settled = (next: GraphValue, before: GraphValue): GraphValue => scale?.settled(next, before) ?? next;
   trained.forEach(({ path, slot, optimizer }, index) => {
     if (optimizer === undefined) return;
     build.origin = { span: optimizer.span, path };
     const states = new Map(optimizerStates(context, optimizer, slot.type).map(({ name }) =>
       [name, build.input(stateName(name, path), 'state', slot.type)]));
     const next = applyOptimizer(context, optimizer, { param: values[index], grad: clipped[index], step: at, states });
-    build.output(path, 'update', next.param);
-    for (const [name, value] of next.states) build.output(stateName(name, path), 'update', value);
+    build.output(path, 'update', settled(next.param, values[index]));
+    for (const [name, before] of states) build.output(stateName(name, path), 'update', settled(next.states.get(name) ?? before, before));
   });
+  scale?.finish();
 }
 
 /** By global norm (Pascanu et al. 2013; as in PyTorch, limit / (norm + 1e-6) at most 1) or elementwise. */

@@ -9,10 +9,12 @@ import type { LoadRule as PlannedLoadRule, TrainPlan } from '../../runtime/progr
 import { diagnose, didYouMean, Problem, type Diagnostics, type Extra } from '../base/diagnostics.ts';
 import type { Code, Holes } from '../base/messages.ts';
 import type { Span } from '../base/source.ts';
+import type { Precision } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { planData, type Pipeline } from './data.ts';
 import { createContext, evaluate } from './evaluate.ts';
 import { slotsOf } from './instances.ts';
+import { resolvePrecision } from './precision.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { select } from './selectors.ts';
 import { callData, describe, slotPath, unknown, type Fixed, type InstanceValue, type OptimizerValue, type Slot, type Value } from './value.ts';
@@ -49,6 +51,8 @@ export interface TrainBlock {
   readonly steps: number | undefined;
   readonly evalEvery: number | undefined;
   readonly accumulate: number;
+  /** Undefined: f32 throughout. */
+  readonly precision: Precision | undefined;
   readonly saves: TrainPlan['saves'];
   readonly loads: TrainPlan['loads'];
 }
@@ -158,6 +162,11 @@ function resolve(
     collect(() => wrong('missing-setting', { train: name, name: 'epochs' }, declaration.name.span, { hint: 'Say `epochs = 10`, or `steps = 1000`.' }));
   const clip = collect(() =>
     entries('clip').map((entry) => ({ by: entry.by, limit: clipLimit(`clip ${entry.by}`, evaluate(context, scope, entry.limit), entry.limit.span) })).at(0));
+  const precision = collect(() => {
+    const [entry, again] = entries('precision');
+    if (again !== undefined) wrong('repeated-setting', { name: 'precision' }, again.span);
+    return entry === undefined ? undefined : resolvePrecision(entry, slots);
+  });
   const saves = entries('save').flatMap((entry) => collect(() => planSave(entry, (value) => positive('save every', evaluate(context, scope, value), entry.span))) ?? []);
   const loads = entries('load').flatMap((entry) => collect(() => {
     const path = evaluate(context, scope, entry.path);
@@ -168,7 +177,7 @@ function resolve(
   if (data === undefined || loss === undefined || parameters === undefined || !diagnostics.isEmpty) return undefined;
   if (parameters.every((parameter) => parameter.optimizer === undefined)) return wrong('nothing-to-train', { train: name }, declaration.name.span);
   return {
-    name, declaration, scope, roots, parameters, data, loss, evaluations, clip, saves, loads, ...numbers,
+    name, declaration, scope, roots, parameters, data, loss, evaluations, clip, precision, saves, loads, ...numbers,
     buffers: slots.filter((slot) => slot.declaration.role === 'buffer'),
     batch: data.batch ?? 32,
   };

@@ -4,8 +4,10 @@
  * Reductions, contractions, scans, scatters and loops are roots by nature. An elementwise value is one when it is an
  * output, when something needs it in memory, or when computing it at each use would cost more than a round trip.
  */
-import type { Node, Value } from '../graph/graph.ts';
+import type { AffineIndex, Node, Value } from '../graph/graph.ts';
+import { isProduct } from '../graph/products.ts';
 import { concrete } from '../types/dim.ts';
+import { dtypeBytes } from '../types/dtype.ts';
 import { assembleParts } from './assemble.ts';
 import { elements, producerOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
@@ -132,7 +134,10 @@ function needInMemory(frame: Frame, node: Node): void {
   )
     keepUnlessMoved(frame, node.inputs[0], false);
   if (node.op === 'loop') for (const input of node.inputs) keepUnlessMoved(frame, input, true);
-  if (isContraction(node)) for (const input of node.inputs) keepUnlessMoved(frame, input, true);
+  if (isContraction(node))
+    node.inputs.forEach((input, at) => {
+      keepUnlessRounded(frame, input, isStraight(node.attributes.indices[at]));
+    });
 }
 
 /**
@@ -179,16 +184,36 @@ export function isOneStep(frame: Frame, node: Node): boolean {
 }
 
 /** A product of two tensors with rows and columns of its own: anything else is a sum like others. */
-export function isContraction(node: Node): node is Extract<Node, { op: 'contract' }> {
-  if (node.op !== 'contract' || node.inputs.length !== 2 || isPointwise(node)) return false;
-  const { shape, indices } = node.attributes;
-  const [left, right] = indices.map((index) => new Set(index.flatMap(({ terms }) => terms.map(({ axis }) => axis))));
-  const sizeWhere = (wanted: (axis: number) => boolean): number =>
-    shape.reduce<number>((size, dim, axis) => (wanted(axis) && typeof dim === 'number' ? size * dim : size), 1);
-  return (
-    sizeWhere((axis) => left.has(axis) && !right.has(axis)) > 1 &&
-    sizeWhere((axis) => right.has(axis) && !left.has(axis)) > 1
-  );
+export const isContraction = (node: Node): node is Extract<Node, { op: 'contract' }> =>
+  isProduct(node) && !isPointwise(node);
+
+/** Does it read each element at one point of each axis, not in windows? */
+const isStraight = (index: readonly AffineIndex[]): boolean => index.every(({ terms }) => terms.length <= 1);
+
+/** From a type of two bytes to f32: costs nothing where it is read. */
+const isWidening = (node: Node): boolean =>
+  node.op === 'cast' && node.outputs[0].type.dtype === 'f32' && dtypeBytes[node.inputs[0].type.dtype] === 2;
+
+/** From f32 to a type of two bytes. */
+const isNarrowing = (node: Node): boolean =>
+  node.op === 'cast' && node.inputs[0].type.dtype === 'f32' && dtypeBytes[node.outputs[0].type.dtype] === 2;
+
+/**
+ * A product's operand: what is stored in two bytes is read as it is, and what the program is given (weights, data) is
+ * rounded where it is read, unless windows overlap.
+ */
+function keepUnlessRounded(frame: Frame, value: Value, straight: boolean): void {
+  const node = frame.producers.get(value);
+  if (node === undefined || isRead(frame, value) || !isWidening(node)) return keepUnlessMoved(frame, value, true);
+  const rounding = frame.producers.get(unmoved(frame, node.inputs[0]));
+  if (straight && rounding?.op === 'cast' && !frame.producers.has(unmoved(frame, rounding.inputs[0]))) return;
+  keepUnlessMoved(frame, node.inputs[0], true);
+}
+
+/** What a value is another view of. */
+function unmoved(frame: Frame, value: Value): Value {
+  const node = frame.producers.get(value);
+  return node !== undefined && aliases.has(node.op) ? unmoved(frame, node.inputs[0]) : value;
 }
 
 /** Makes the value a root unless it is memory seen another way; `views`: affine views of memory count too. */
@@ -216,7 +241,10 @@ function whyKeep(
 ): string | undefined {
   if (aliases.has(node.op))
     return isPermutedSum(frame, node, isOnTheWay) ? 'a sum that is read in this order of axes' : undefined;
-  if (cost === undefined || cost.flops === 0) return undefined;
+  const behind = frame.producers.get(node.inputs[0]);
+  if (behind !== undefined && isNarrowing(node) && isContraction(behind) && isOnTheWay(node.inputs[0]))
+    return 'half the bytes of the sum';
+  if (cost === undefined || cost.flops === 0 || isWidening(node)) return undefined;
   const uses = wanted.by.size;
   const times = wanted.size / elements(node.outputs[0]);
   if (times >= 2 && cost.flops > 2)

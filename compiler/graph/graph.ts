@@ -165,8 +165,20 @@ export interface GraphOutput {
   readonly value: Value;
 }
 
+/** What a train block's `precision` asks for. */
+export interface Precision {
+  /** What operands of products are rounded to; f32: they are taken as they are. */
+  readonly products: 'f32' | 'f16' | 'bf16';
+  /** What is kept in memory between products. */
+  readonly storage: 'f16' | 'bf16';
+  /** Paths of instances in which nothing is rounded. */
+  readonly except: readonly string[];
+}
+
 export interface Graph {
   readonly name: string;
+  /** Still to be done, by the pass insert-casts. */
+  readonly precision?: Precision;
   readonly inputs: readonly GraphInput[];
   /** In an order where every operand is defined before it is used. */
   readonly nodes: readonly Node[];

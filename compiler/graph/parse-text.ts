@@ -7,7 +7,7 @@ import type { Dtype } from '../types/dtype.ts';
 import type { TensorType } from '../types/tensor.ts';
 import { forms, isCallOp } from './forms.ts';
 import type { CallOp, Field, Fields } from './forms.ts';
-import type { AffineIndex, Graph, GraphInput, GraphOutput, InputRole, Node, NodeOf, Origin, Value } from './graph.ts';
+import type { AffineIndex, Graph, GraphInput, GraphOutput, InputRole, Node, NodeOf, Origin, Precision, Value } from './graph.ts';
 
 /** The text is not a graph: a sentence, and the line it is about. */
 export class GraphTextError extends Error {
@@ -55,7 +55,7 @@ function tokenize(text: string): Token[] {
 export function parseGraph(text: string): Graph {
   const reader = new Reader(tokenize(text));
   reader.expect('graph');
-  const graph = reader.block();
+  const graph = reader.program();
   if (reader.peek().kind !== 'end') reader.fail('nothing may follow the graph');
   return graph;
 }
@@ -127,14 +127,36 @@ class Reader {
   }
 
   private type(): TensorType {
-    const dtype = this.take('name', 'an element type');
-    if (!isDtype(dtype)) return this.fail(`${dtype} is not an element type`);
+    const dtype = this.dtype();
     this.expect('[');
     return { dtype, shape: this.list(']', () => this.number()) };
   }
 
-  block(): Graph {
+  program(): Graph {
     const name = this.name();
+    const precision = this.accept('precision') ? this.precision() : undefined;
+    return { ...this.block(name), ...(precision !== undefined && { precision }) };
+  }
+
+  private precision(): Precision {
+    const products = this.dtype();
+    this.expect('storing');
+    const storage = this.dtype();
+    if (!(products === 'f32' || products === 'bf16' || products === 'f16')) return this.fail(`products are not rounded to ${products}`);
+    if (!(storage === 'bf16' || storage === 'f16')) return this.fail(`${storage} is not stored instead of f32`);
+    const except: string[] = [];
+    if (this.accept('except'))
+      do except.push(this.name());
+      while (this.accept(','));
+    return { products, storage, except };
+  }
+
+  private dtype(): Dtype {
+    const dtype = this.take('name', 'an element type');
+    return isDtype(dtype) ? dtype : this.fail(`${dtype} is not an element type`);
+  }
+
+  private block(name: string): Graph {
     const inputs: GraphInput[] = [];
     const nodes: Node[] = [];
     const outputs: GraphOutput[] = [];
@@ -253,7 +275,7 @@ class Reader {
     });
     const access = this.fields(outputs[0].type, suffix, fields);
     if (name === 'loop') {
-      const body = this.block();
+      const body = this.block(this.name());
       const attributes = {
         trips: access.number('trips'),
         carried: access.number('carried'),

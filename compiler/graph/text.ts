@@ -20,7 +20,7 @@ import { show, showShape } from '../types/dim.ts';
 import type { TensorType } from '../types/tensor.ts';
 import { forms } from './forms.ts';
 import type { CallOp, Field } from './forms.ts';
-import type { AffineIndex, Graph, Node, NodeOf, Origin, Value } from './graph.ts';
+import type { AffineIndex, Graph, Node, NodeOf, Origin, Precision, Value } from './graph.ts';
 
 /** The graph as text. Origins follow as comments unless turned off. */
 export function printGraph(graph: Graph, { origins = true }: { readonly origins?: boolean } = {}): string {
@@ -37,7 +37,13 @@ function printBlock(graph: Graph, indent: string, origins: boolean): string {
     ...graph.nodes.map((node) => printNode(node, inner, origins)),
     ...graph.outputs.map(({ name, role, value }) => `${role} ${printName(name)} = %${value.id}`),
   ];
-  return `${printName(graph.name)} {\n${lines.map((line) => `${inner}${line}\n`).join('')}${indent}}`;
+  return `${printName(graph.name)}${printPrecision(graph.precision)} {\n${lines.map((line) => `${inner}${line}\n`).join('')}${indent}}`;
+}
+
+function printPrecision(precision: Precision | undefined): string {
+  if (precision === undefined) return '';
+  const except = precision.except.length === 0 ? '' : ` except ${precision.except.map(printName).join(', ')}`;
+  return ` precision ${precision.products} storing ${precision.storage}${except}`;
 }
 
 const printType = ({ dtype, shape }: TensorType): string => `${dtype}${showShape(shape)}`;

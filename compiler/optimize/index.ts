@@ -3,9 +3,11 @@ import type { Graph } from '../graph/graph.ts';
 import { verifyGraph } from '../graph/verify.ts';
 import { foldConstants } from './fold-constants.ts';
 import { hoistFromLoops } from './hoist-from-loops.ts';
+import { insertCasts } from './insert-casts.ts';
 import { mergeCommon } from './merge-common.ts';
 import { narrowContractions } from './narrow-contractions.ts';
 import type { Pass } from './pass.ts';
+import { removeCasts } from './remove-casts.ts';
 import { removeDead } from './remove-dead.ts';
 import { simplify } from './simplify.ts';
 
@@ -13,6 +15,8 @@ export type { Pass } from './pass.ts';
 
 export const passes: readonly Pass[] = [
   simplify,
+  insertCasts,
+  removeCasts,
   hoistFromLoops,
   foldConstants,
   mergeCommon,
@@ -43,7 +47,9 @@ export function optimize(
   let current = graph;
   for (const pass of passes) {
     if (!without.includes(pass.name) && (only === undefined || only.includes(pass.name))) {
-      const before = current;
+      // The graphs that passes make know nothing of what was asked for.
+      const asked = pass === insertCasts && graph.precision !== undefined ? { precision: graph.precision } : {};
+      const before = { ...current, ...asked };
       const started = performance.now();
       current = pass.run(before);
       observe?.(pass, before, current, performance.now() - started);

@@ -13,11 +13,12 @@ import { createBuilder } from '../ops/builder.ts';
 import { obeying } from './law.ts';
 import type { Law } from './law.ts';
 import { arithmeticLaws } from './laws/arithmetic.ts';
+import { castLaws } from './laws/casts.ts';
 import { movementLaws } from './laws/movement.ts';
 import { sumLaws } from './laws/sums.ts';
 import type { Pass } from './pass.ts';
 
-export const laws: readonly Law[] = [...arithmeticLaws, ...movementLaws, ...sumLaws];
+export const laws: readonly Law[] = [...arithmeticLaws, ...castLaws, ...movementLaws, ...sumLaws];
 
 export const simplify: Pass = {
   name: 'simplify',

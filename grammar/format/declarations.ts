@@ -130,6 +130,11 @@ export class ModelPrinter extends ExpressionPrinter {
           return ['clip ', node.by, ' ', this.expression(node.limit)];
         case 'accumulate':
           return ['accumulate ', this.expression(node.steps)];
+        case 'precision': {
+          const storing = node.storing === undefined ? '' : [' storing ', this.name(node.storing)];
+          const except = node.except.length === 0 ? '' : [' except ', this.selectors(node.except)];
+          return ['precision = ', node.mixed ? ['mixed(', this.name(node.dtype), ')'] : this.name(node.dtype), storing, except];
+        }
       }
     });
   }

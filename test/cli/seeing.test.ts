@@ -57,7 +57,7 @@ describe('nacre ir', () => {
       .trimEnd()
       .split('\n')
       .map((line) => line.split(' ')[0]);
-    expect(names.slice(0, 2)).toEqual(['simplify', 'hoist-from-loops']);
+    expect(names.slice(0, 2)).toEqual(['simplify', 'insert-casts']);
     expect(names.slice(-4)).toEqual(['fuse', 'schedule', 'plan-memory', 'emit']);
     expect(names).not.toContain('fold-constants');
     expect(out).toMatch(/^simplify +[\d.]+ ms +\d+ → \d+ operations +\S/);

@@ -36,6 +36,10 @@ const cases: readonly (readonly [string, string])[] = [
     'train t {\n  load "a" { "b.{x}" -> model.e.*; skip "c"; fresh model.h.* }\n  freeze all except model.{q, v}.*\n  clip norm 1.0\n  accumulate 4\n  save best min loss\n  save every 100\n  save last\n  loss(x, y) = f(x)\n  eval(x) over d("t") = { a: x }\n  optimizer = O{lr: 1} {\n    role(norm), *.bias : decay = 0\n    *.x : lr = 1, decay = 2\n  }\n}',
     '<train name=t entries=[<load path=<string parts=["a"]> rules=[<map from="b.{x}" to=<path text="model.e.*">> <skip from="c"> <fresh to=<path text="model.h.*">>]> <freeze selectors=[] except=[<path text="model.{q,v}.*">]> <clip by="norm" limit=1.0> <accumulate steps=4> <save when=<best metric=loss order="min">> <save when=<every steps=100>> <save when=<last>> <train-function name=loss parameters=[x y] body=<call callee=f arguments=[x]>> <eval parameters=[x] over=<call callee=d arguments=[<string parts=["t"]>]> body=<record fields=[<name=a value=x>]>> <setting name=optimizer value=<make callee=O arguments=[<name=lr value=1>]> groups=[<selectors=[<role text="norm"> <path text="*.bias">] settings=[<name=decay value=0>]> <selectors=[<path text="*.x">] settings=[<name=lr value=1> <name=decay value=2>]>]>]>',
   ],
+  [
+    'train t {\n  precision = mixed(bf16) except role(norm), model.head.*\n  precision = f32 storing f16\n  precision = mixed\n}',
+    '<train name=t entries=[<precision mixed=true dtype=bf16 except=[<role text="norm"> <path text="model.head.*">]> <precision mixed=false dtype=f32 storing=f16 except=[]> <precision mixed=false dtype=mixed except=[]>]>',
+  ],
 ];
 
 describe('declarations', () => {

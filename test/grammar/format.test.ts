@@ -67,7 +67,7 @@ train t { model=L{in:3}
     *.x:lr=1,decay=2}
   loss(x)=sum(x) per count(x)
   eval(x) over d("b")={a:x}
-  save best min loss clip norm 1.0 save every 10 save last accumulate 2 }
+  save best min loss clip norm 1.0 save every 10 save last accumulate 2 precision=mixed( f16 )except role(norm),model.a }
 test "p {" for n in 1..8 { expect f(n)≈3 within 0.1 train t on 1 batch for 1 step {loss<1;acc>2;(-acc)<3} gradcheck f at f32[3],i32 }
 test rejects "x" {f(1)}
 model E {}

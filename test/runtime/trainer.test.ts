@@ -365,3 +365,42 @@ test('one process trains a run, and the lock of a process that is gone is none',
     expect(existsSync(lock)).toBe(false);
   }
 });
+
+/** The fake run with steps that say they were skipped, as a program that scales its loss does. */
+function skipping(skips: (step: number) => number, why?: { text: string; hint: string }): Programs {
+  const programs = fakePrograms();
+  return {
+    ...programs,
+    ...(why !== undefined && { explainSkip: () => Promise.resolve(why) }),
+    step: async (batch, phase) => {
+      const program = await programs.step(batch, phase);
+      return {
+        ...program,
+        run: async (inputs) => {
+          const count = skips(inputs.get('step')?.[0] ?? 0);
+          const results = new Map(await program.run(inputs));
+          if (count > 0) results.set('loss.sum', Float64Array.of(NaN)).set('grad_norm', Float64Array.of(Infinity));
+          return results.set('skipped_in_a_row', Float64Array.of(count));
+        },
+      };
+    },
+  };
+}
+
+test('a step that was skipped is no divergence, and does not spoil the loss of its epoch', async () => {
+  const { result, events } = await run(regressionPlan(), { epochs: 2 }, skipping((step) => (step === 3 ? 1 : 0)));
+  expect(result.status).toBe('done');
+  const steps = events.flatMap((event) => (event.event === 'step' ? [event] : []));
+  expect(steps.map(({ loss }) => Number.isNaN(loss)).indexOf(true)).toBe(2);
+  for (const event of events) if (event.event === 'epoch') expect(event.loss).toBeGreaterThan(0);
+});
+
+test('fifty skipped steps in a row are an error that says why', async () => {
+  const why = { text: '`model.up` reaches 70,000, and f16 ends at 65,504.', hint: 'Keep it in f32.' };
+  await expect(run(regressionPlan(), { epochs: 40 }, skipping((step) => step, why))).rejects.toMatchObject({
+    code: 'all-skipped',
+    message:
+      'In step 50: 50 steps in a row were skipped, because their gradients were not finite however the loss was scaled. `model.up` reaches 70,000, and f16 ends at 65,504.',
+    hint: 'Keep it in f32.',
+  });
+});

@@ -1,5 +1,5 @@
 /** Running Tile programs in tests and measurements: natively, where there is an LLVM. */
-import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
+import { emitLlvm, type LlvmOptions } from '../../compiler/targets/llvm/step.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import type { CpuExecutable, CpuOptions, CpuSession, NativeProgram } from '../../runtime/devices/cpu.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
@@ -9,8 +9,8 @@ import type { TypedArray } from '../../runtime/program.ts';
 export const nativeProblem: string | undefined = (await describeCpu()).problem;
 
 /** The program as the CPU device takes it. Temporaries must have offsets. */
-export function nativeProgram(program: TileProgram): NativeProgram {
-  const { parts, scratch } = emitLlvm(program);
+export function nativeProgram(program: TileProgram, options?: LlvmOptions): NativeProgram {
+  const { parts, scratch } = emitLlvm(program, options);
   return { name: program.name, llvm: parts, scratch, arena: program.arena, buffers: program.buffers };
 }
 

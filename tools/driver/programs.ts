@@ -1,9 +1,13 @@
 /** The programs of a train block, compiled on a target when the trainer first asks for them. */
 import { Diagnostics, Problem } from '../../compiler/base/diagnostics.ts';
+import { showPlace } from '../../compiler/base/source.ts';
 import { buildEvaluation, buildInit, buildStep, type BoundData } from '../../compiler/elaborate/step.ts';
 import type { TrainBlock } from '../../compiler/elaborate/train.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
+import { optimize } from '../../compiler/optimize/index.ts';
+import { probeCasts, type Probe } from '../../compiler/optimize/probe-casts.ts';
 import type { Executable, Programs } from '../../runtime/program.ts';
+import { chooseInputs } from '../../runtime/step.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { Target } from './target.ts';
 
@@ -24,7 +28,33 @@ export function createPrograms(block: TrainBlock, data: BoundData, target: Targe
       const index = block.evaluations.findIndex((evaluation) => evaluation.name === name);
       return once(`${name} ${batch}`, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], batch, diagnostics));
     },
+    async explainSkip(batch, phase, inputs) {
+      const step = optimize(diagnosed((diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)), { after: 'remove-casts' });
+      const { graph, probes } = probeCasts(step);
+      const program = await target.load(graph);
+      const peaks = await program.run(chooseInputs(program, inputs, new Map()));
+      for (const probe of probes) {
+        const size = peaks.get(probe.name)?.[0] ?? 0;
+        if (!(size <= largest[probe.dtype])) return explainOverflow(probe, size);
+      }
+      return undefined;
+    },
   };
+}
+
+/** The largest finite numbers. */
+const largest = { f16: 65_504, bf16: 3.3895313892515355e38 } as const;
+
+function explainOverflow({ dtype, origin: { path, span } }: Probe, size: number): { text: string; hint: string } {
+  const where = span === undefined ? '' : ` (${showPlace(span)})`;
+  const what = path === undefined ? `a value of the loss${where}` : `\`${path}\`${where}`;
+  const found = Number.isFinite(size) ? `reaches ${Math.round(size).toLocaleString('en')}` : 'is not finite';
+  // The model itself is not an exception but everything.
+  const hints = [
+    ...(path?.includes('.') === true ? [`Keep it in f32: \`precision = … except ${path}\`.`] : []),
+    ...(dtype === 'f16' ? ['bf16 goes as far as f32: `precision = mixed(bf16)`.'] : []),
+  ];
+  return { text: `${what} ${found}, and ${dtype} ends at ${largest[dtype].toLocaleString('en')}.`, hint: hints.join(' ') };
 }
 
 /** A batch of another size than the one that was checked (the last of an epoch) may be what a file does not allow. */

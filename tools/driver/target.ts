@@ -39,7 +39,7 @@ export async function openTarget(name: TargetName, options: TargetOptions = {}):
 }
 
 async function openCpuTarget(threads: number): Promise<Target> {
-  const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf }] = await Promise.all([
+  const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf, convertsHalves }] = await Promise.all([
     import('../../runtime/devices/cpu.ts'), import('../../compiler/pipeline.ts'),
     import('../../compiler/targets/llvm/step.ts'), import('../../compiler/targets/llvm/features.ts'),
   ]);
@@ -52,7 +52,7 @@ async function openCpuTarget(threads: number): Promise<Target> {
     async load(graph) {
       refuseDtypes(graph, capabilities, session.target);
       const { tile } = compile(graph, capabilities);
-      const { parts, scratch } = emitLlvm(tile);
+      const { parts, scratch } = emitLlvm(tile, { convertsHalves: convertsHalves({ architecture, features }) });
       return session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
     },
   };

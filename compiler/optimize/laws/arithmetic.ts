@@ -7,9 +7,8 @@ import type { Attributes, OpName, Value } from '../../graph/graph.ts';
 import { binaryOps, unaryOps } from '../../graph/graph.ts';
 import type { Tensor } from '../../graph/op.ts';
 import { ops } from '../../ops/index.ts';
-import { isFloat, isInteger as isIntegerType } from '../../types/dtype.ts';
-import type { Dtype } from '../../types/dtype.ts';
-import { equation, rule, uniform } from '../law.ts';
+import { isFloat } from '../../types/dtype.ts';
+import { equation, uniform } from '../law.ts';
 import type { Equation, Law } from '../law.ts';
 
 const isInteger = (value: Value): boolean => !isFloat(value.type.dtype);
@@ -101,39 +100,6 @@ export const equations: readonly Equation[] = [
   { says: 'detach changes nothing once gradients are taken', from: ['detach', 'x'], to: ({ x }) => x },
 ];
 
-/** Element types that hold every value of another exactly. */
-const wider: Record<Dtype, readonly Dtype[]> = {
-  bool: ['u8', 'i32', 'u32', 'f16', 'bf16', 'f32', 'f64'],
-  u8: ['i32', 'u32', 'f16', 'bf16', 'f32', 'f64'],
-  i32: ['f64'],
-  u32: ['f64'],
-  f16: ['f32', 'f64'],
-  bf16: ['f32', 'f64'],
-  f32: ['f64'],
-  f64: [],
-};
-
-const casts: readonly Law[] = [
-  rule({
-    says: 'a cast to the type it has is nothing',
-    op: 'cast',
-    to: ([x], { dtype }) => (x.type.dtype === dtype ? x : undefined),
-  }),
-  rule({
-    says: 'a cast through a wider type goes straight',
-    op: 'cast',
-    to([x], { dtype }, build) {
-      const node = build.producer(x);
-      const from = node?.op === 'cast' ? node.inputs[0] : undefined;
-      if (from === undefined || !wider[from.type.dtype].includes(x.type.dtype)) return undefined;
-      // From a float, what an integer type cannot hold saturates; from another integer it wraps.
-      const wraps =
-        (from.type.dtype === 'i32' || from.type.dtype === 'u32') && isIntegerType(dtype) && dtype !== from.type.dtype;
-      return wraps ? undefined : build.cast(from, dtype);
-    },
-  }),
-];
-
 /** An elementwise function of numbers that are the same everywhere is such a number. */
 const folds: readonly Law[] = [...unaryOps, ...binaryOps, 'where' as const, 'cast' as const].map((op) => ({
   says: `${op} of constants is a constant`,
@@ -159,4 +125,4 @@ function foldWith<Name extends OpName>(op: Name): Law['attempt'] {
   };
 }
 
-export const arithmeticLaws: readonly Law[] = [...folds, ...equations.map(equation), ...casts];
+export const arithmeticLaws: readonly Law[] = [...folds, ...equations.map(equation)];

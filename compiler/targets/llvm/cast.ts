@@ -3,6 +3,7 @@
  * NaN to 0; anything to bool asks whether it is not zero.
  */
 import type { TileDtype } from '../../tile/build.ts';
+import { f16Bits, fromF16Bits } from './halves.ts';
 import type { FunctionWriter } from './writer.ts';
 import { literal, llvmType, vectorOf } from './writer.ts';
 
@@ -16,6 +17,7 @@ export function halfBits(writer: FunctionWriter, dtype: 'f16' | 'bf16', lanes: n
   const float = vectorOf('float', lanes);
   const short = vectorOf('i16', lanes);
   if (dtype === 'f16') {
+    if (!writer.module.convertsHalves) return f16Bits(writer, lanes, value);
     const half = vectorOf('half', lanes);
     return writer.define(`bitcast ${half} ${writer.define(`fptrunc ${float} ${value} to ${half}`)} to ${short}`);
   }
@@ -39,6 +41,7 @@ export function fromHalfBits(writer: FunctionWriter, dtype: 'f16' | 'bf16', lane
   const float = vectorOf('float', lanes);
   const short = vectorOf('i16', lanes);
   if (dtype === 'f16') {
+    if (!writer.module.convertsHalves) return fromF16Bits(writer, lanes, value);
     const half = vectorOf('half', lanes);
     return writer.define(`fpext ${half} ${writer.define(`bitcast ${short} ${value} to ${half}`)} to ${float}`);
   }

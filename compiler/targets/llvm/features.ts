@@ -29,6 +29,10 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
   };
 }
 
+/** Instructions between f16 and f32: F16C on x86, always on ARM. */
+export const convertsHalves = ({ architecture, features }: CpuHost): boolean =>
+  architecture === 'aarch64' || features.split(',').includes('+f16c');
+
 function vectors(
   architecture: CpuHost['architecture'],
   has: (feature: string) => boolean,

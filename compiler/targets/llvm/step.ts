@@ -24,6 +24,11 @@ export interface LlvmModule {
   readonly scratch: number;
 }
 
+export interface LlvmOptions {
+  /** Has the machine instructions between f16 and f32? Without, integers do it; the bits are the same. */
+  readonly convertsHalves?: boolean;
+}
+
 /** Characters of text from which on a part is full: about 60 ms of LLVM's time. */
 const partSize = 128 * 1024;
 
@@ -38,7 +43,7 @@ const scratchAlignment = 64;
 const rounded = (bytes: number): number => Math.ceil(bytes / scratchAlignment) * scratchAlignment;
 
 /** A Tile program as LLVM text. Where temporaries have their places (`planMemory`), threads wait for each other less often. */
-export function emitLlvm(program: TileProgram): LlvmModule {
+export function emitLlvm(program: TileProgram, { convertsHalves = true }: LlvmOptions = {}): LlvmModule {
   const parts: Part[] = [];
   const names = new Map<string, string>();
   const declarations: string[] = [];
@@ -49,7 +54,7 @@ export function emitLlvm(program: TileProgram): LlvmModule {
     );
     let part = parts.at(-1);
     if (part === undefined || part.size > partSize) {
-      part = { module: moduleWriter(), functions: [], size: 0 };
+      part = { module: moduleWriter(convertsHalves), functions: [], size: 0 };
       parts.push(part);
     }
     const { types, definition } = emitKernel(part.module, kernel, shared);

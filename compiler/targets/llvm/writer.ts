@@ -62,6 +62,8 @@ function scalarLiteral(element: string, value: number): string {
 }
 
 export interface ModuleWriter {
+  /** Does the machine have instructions between f16 and f32? */
+  readonly convertsHalves: boolean;
   /** A `declare` or attribute line, once. */
   declare(line: string): void;
   /** A helper function, written by `make` at its first use. */
@@ -73,10 +75,11 @@ export interface ModuleWriter {
   text(): string;
 }
 
-export function moduleWriter(): ModuleWriter {
+export function moduleWriter(convertsHalves = true): ModuleWriter {
   const declarations = new Set<string>();
   const helpers = new Map<string, string>();
   return {
+    convertsHalves,
     declarations,
     helpers,
     include(other) {
