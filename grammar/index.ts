@@ -8,6 +8,10 @@ import type { SyntaxError } from './syntax-error.ts';
 
 export type { SyntaxError, SyntaxErrorCode } from './syntax-error.ts';
 
+/** What is said where the stack ran out. */
+export const nestsTooDeep = (source: Source): SyntaxError =>
+  syntaxError('nesting-too-deep', 'Something in this file nests too deep for me to read.', source, 0, 0);
+
 let parser: ModelParser | undefined;
 
 /**
@@ -23,10 +27,9 @@ export function parse(source: Source): { module: Module; errors: SyntaxError[] }
   } catch (error) {
     // What the bracket limit did not foresee; the stack is the only thing that may run out.
     if (!(error instanceof RangeError)) throw error;
-    const message = 'Something in this file nests too deep for me to read.';
     const span = { source, start: 0, end: source.text.length };
     const module: Module = { kind: 'module', uses: [], declarations: [], comments: lexed.comments, span };
-    read = { module, errors: [syntaxError('nesting-too-deep', message, source, 0, 0)] };
+    read = { module, errors: [nestsTooDeep(source)] };
   }
   const news = read.errors.filter(({ span }) => !lexed.swallowed.some(({ start, end }) => start <= span.start && span.start <= end));
   const errors = [...lexed.errors, ...news].sort((a, b) => a.span.start - b.span.start);

@@ -183,4 +183,20 @@ fn g(aaaaaaaaaaaaaaaaaaaaaaaaaaa: f32[B, T, D], bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
       await formatSource(sample, 'a.model'),
     );
   });
+
+  it('tells Prettier where a text cannot be read, and gives it a text that stays', async () => {
+    const wrong = format('fn f(x) = 1\nfn g(x = 2\n', { parser: 'nacre', plugins: [plugin] });
+    await expect(wrong).rejects.toMatchObject({ name: 'SyntaxError', loc: { start: { line: 2 } }, codeFrame: expect.any(String) });
+    for (const printWidth of [60, 100]) {
+      const options = { parser: 'nacre', plugins: [plugin], printWidth };
+      const once = await format(sample, options);
+      expect(await format(once, options)).toBe(once);
+    }
+  });
+
+  it('says of what nests too deep that it does', async () => {
+    await expect(formatSource(`fn f(x) = ${'-'.repeat(20_000)}x\n`, 'a.model')).rejects.toMatchObject({
+      errors: [expect.objectContaining({ code: 'nesting-too-deep' })],
+    });
+  });
 });
