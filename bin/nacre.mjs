@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Runs the built program; in a fresh checkout builds it first, once.
+// Runs the built program; in a checkout builds it first where it is older than its sources.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const [major, minor] = process.versions.node.split('.').map(Number);
@@ -11,15 +11,31 @@ if (major < 20 || (major === 20 && minor < 19)) {
 }
 const root = fileURLToPath(new URL('../', import.meta.url));
 const program = new URL('../dist/tools/cli/main.js', import.meta.url);
-if (!existsSync(program)) {
-  process.stderr.write('building nacre, once …\n');
+const isBuilt = existsSync(program);
+if (!isBuilt || isStale()) {
   const compiler = `${root}node_modules/typescript/bin/tsc`;
-  const build = existsSync(compiler) ? spawnSync(process.execPath, [compiler, '-p', `${root}tsconfig.json`], { stdio: ['ignore', 2, 2] }) : undefined;
+  if (existsSync(compiler)) {
+    process.stderr.write(isBuilt ? 'building nacre again: its sources have changed …\n' : 'building nacre, once …\n');
+    const { status } = spawnSync(process.execPath, [compiler, '-p', `${root}tsconfig.json`], { stdio: ['ignore', 2, 2] });
+    if (status === 0) utimesSync(program, new Date(), new Date());
+    else if (existsSync(program)) process.stderr.write('the build has errors; this is what could be built\n');
+  }
   if (!existsSync(program)) {
-    const what = build === undefined ? `run \`npm install\` in ${root} first` : 'its messages stand above';
+    const what = existsSync(compiler) ? 'its messages stand above' : `run \`npm install\` in ${root} first`;
     process.stderr.write(`error: nacre could not be built: ${what}.\n`);
     process.exit(2);
   }
 }
 const { main, systemTerminal } = await import(program.href);
 process.exitCode = await main(process.argv.slice(2), systemTerminal());
+
+/** Whether a source is newer than what was built from it. An installed package has no sources. */
+function isStale() {
+  if (!existsSync(`${root}tsconfig.json`)) return false;
+  const built = statSync(program).mtimeMs;
+  return ['common', 'grammar', 'compiler', 'runtime', 'tools'].some((folder) =>
+    readdirSync(`${root}${folder}`, { recursive: true }).some(
+      (name) => name.endsWith('.ts') && statSync(`${root}${folder}/${name}`).mtimeMs > built,
+    ),
+  );
+}

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
 import { packageRoot } from '../driver/project.ts';
+import { quote, startsNacre } from './command.ts';
 import { exit, type Terminal } from './terminal.ts';
 
 export async function createProject(folder: string, terminal: Terminal): Promise<number> {
@@ -12,10 +13,11 @@ export async function createProject(folder: string, terminal: Terminal): Promise
   }
   if (existsSync(folder)) throw new UserError('exists', `${folder} is there already; a new project gets a new folder.`);
   const file = `${name}.model`;
+  const nacre = startsNacre(folder);
   const files = {
     [file]: readFileSync(join(packageRoot, 'examples', 'rings.model'), 'utf8'),
     '.gitignore': 'runs/\n',
-    'README.md': `# ${name}\n\n    nacre train ${file}\n    nacre test ${file}\n`,
+    'README.md': `# ${name}\n\n    ${nacre} train ${file}\n    ${nacre} test ${file}\n`,
   };
   try {
     mkdirSync(folder, { recursive: true });
@@ -23,6 +25,6 @@ export async function createProject(folder: string, terminal: Terminal): Promise
   } catch (error) {
     throw new UserError('write', `${folder} could not be written: ${error instanceof Error ? error.message : String(error)}.`);
   }
-  terminal.out(`${folder} is there. To train it:\n  cd ${folder}\n  npx nacre train ${file}\n`);
+  terminal.out(`${folder} is there. To train it:\n  cd ${quote(folder)}\n  ${nacre} train ${file}\n`);
   return exit.ok;
 }
