@@ -142,6 +142,8 @@ export const messages = {
   'not-a-metric': (h: { found: string }) => `A metric is a number or a sum per a count, but this is ${h.found}.`,
 
   // Tests
+  'checks-nothing': (h: { name: string }) => `The test \`${h.name}\` checks nothing.`,
+  'unknown-code': (h: { code: string }) => `Nothing is rejected with the code \`${h.code}\`.`,
   'unknown-train': (h: { name: string }) => `There is no train block \`${h.name}\` in this file.`,
   'not-testable': (h: { what: string; found: string }) =>
     `${h.what} should be a tensor or a number, but it is ${h.found}.`,

@@ -16,13 +16,16 @@ import type {
   Scan,
   Signature,
   Statement,
+  TestDeclaration,
   TrainDeclaration,
   TrainEntry,
   TypeExpression,
 } from '../../grammar/ast.ts';
 import { nearest } from '../../common/nearest.ts';
 import { diagnose, didYouMean, type Diagnostics } from '../base/diagnostics.ts';
+import { messages } from '../base/messages.ts';
 import type { Span } from '../base/source.ts';
+import { opCodes } from '../graph/op.ts';
 import type { LoadedModule, LoadedProgram } from './load-modules.ts';
 import { parts } from './walk.ts';
 
@@ -66,6 +69,10 @@ export const declaredNames = (module: LoadedModule): string[] =>
   module.tree.declarations.flatMap((declaration) =>
     declaration.kind === 'test' || declaration.kind === 'train' ? [] : [declaration.name.name],
   );
+
+/** What a body may be rejected with. */
+const codes: ReadonlySet<string> = new Set([...Object.keys(messages), ...opCodes]);
+const checking: ReadonlySet<string> = new Set(['expect', 'gradcheck', 'train']);
 
 class Resolver {
   private readonly module: LoadedModule;
@@ -187,6 +194,7 @@ class Resolver {
       case 'train':
         return this.train(names, declaration);
       case 'test': {
+        this.purpose(declaration);
         const inner = this.inside(names);
         for (const { name, range } of declaration.over) {
           this.expression(names, range);
@@ -196,6 +204,17 @@ class Resolver {
         return this.close(inner);
       }
     }
+  }
+
+  /** A test says something that can fail. */
+  private purpose({ name, rejects, body, span }: TestDeclaration): void {
+    const start = span.source.text.indexOf('"', span.start);
+    const labels = [{ span: { ...span, start, end: start + name.length + 2 }, text: '' }];
+    if (rejects && !codes.has(name))
+      this.diagnostics.report(diagnose('unknown-code', { code: name }, labels, didYouMean(name, codes)));
+    const checks = body.result !== undefined || body.statements.some(({ kind }) => checking.has(kind));
+    if (!rejects && !checks)
+      this.diagnostics.report(diagnose('checks-nothing', { name }, labels, { hint: 'Say what should hold: `expect a ≈ b`.' }));
   }
 
   private functionDeclaration(names: Names, { hyper, signature, body }: FunctionDeclaration): void {

@@ -42,6 +42,14 @@ export function buildGradientCheck(context: Context, scope: Scope, statement: Gr
   return { span: statement.span, init: init.finish(), forward: forward.build.finish(), backward: backward.build.finish() };
 }
 
+/** What a signature calls its arguments. */
+function argumentNames(target: Value): readonly string[] {
+  if (target.kind === 'builtin') return target.builtin.parameters.map(({ name }) => name);
+  const signature =
+    target.kind === 'function' ? target.declaration.signature : target.kind === 'instance' ? target.declaration.apply?.signature : undefined;
+  return signature?.parameters.map(({ name }) => name.name) ?? [];
+}
+
 interface Evaluated {
   readonly build: Builder;
   readonly inputs: ReadonlyMap<string, GraphValue>;
@@ -51,7 +59,11 @@ interface Evaluated {
 function evaluateAt(outer: Context, statement: GradCheck, target: Value, types: readonly TensorType[]): Evaluated {
   const build = createBuilder('gradcheck');
   const context = createContext(build, outer.diagnostics);
-  const inputs = new Map(types.map((type, at): [string, GraphValue] => [`input${at}`, build.input(`input${at}`, 'batch', type)]));
+  const names = argumentNames(target);
+  const inputs = new Map(types.map((type, at): [string, GraphValue] => {
+    const name = names[at] ?? `input${at}`;
+    return [name, build.input(name, 'batch', type)];
+  }));
   const result = applyValue(context, target, [...inputs.values()].map(tensor), statement.span);
   const value = mixture(build, result, statement.span);
   for (const [slot, parameter] of context.slots) inputs.set(slotPath(slot), parameter);

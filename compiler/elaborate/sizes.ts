@@ -75,25 +75,28 @@ export function wrongResult(
   );
 }
 
+const showRest = (dims: readonly Dim[]): string => (dims.length === 0 ? 'none' : `[${dims.map(show).join(', ')}]`);
+
 export function bindRest(
   context: Context,
   type: TypeExpression,
   sizes: Sizes,
   dims: readonly Dim[],
+  found: string,
   subject: Subject,
 ): void {
   const known = sizes.rest;
-  const shown = `[${dims.map(show).join(', ')}]`;
+  const shown = showRest(dims);
   if (known === undefined) {
     sizes.rest = { dims, because: `\`...\` is ${shown} because of \`${subject.name}\`` };
     return;
   }
   if (known.dims.length === dims.length && known.dims.every((dim, axis) => equal(dim, dims[axis]))) return;
-  if (subject.resultOf !== undefined) wrongResult(context, type, shown, subject, [known.because]);
+  if (subject.resultOf !== undefined) wrongResult(context, type, found, subject, [known.because]);
   fail(
     context,
     'rest-mismatch',
-    { what: subject.what, wanted: `[${known.dims.map(show).join(', ')}]`, found: shown },
+    { what: subject.what, wanted: showRest(known.dims), found: shown },
     [at(subject.span), at(type.span)],
     { notes: [known.because] },
   );

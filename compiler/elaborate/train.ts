@@ -57,8 +57,11 @@ export interface TrainBlock {
   readonly loads: TrainPlan['loads'];
 }
 
+/** Settings that are numbers; an override may give one that the block leaves out. */
+export const numberSettings: readonly string[] = ['epochs', 'steps', 'seed', 'eval_every'];
+
 /** Settings that are not instances. */
-const settings = ['data', 'optimizer', 'epochs', 'steps', 'seed', 'eval_every'] as const;
+const settings: readonly string[] = ['data', 'optimizer', ...numberSettings];
 
 /** Overrides from the command line: `--set model.hidden=256` gives the hyperparameter `hidden` of `model` a value. */
 export interface Override {
@@ -100,7 +103,7 @@ function resolve(
 
   const values = new Map<string, { value: Value; entry: TrainSetting }>();
   const roots = new Map<string, InstanceValue>();
-  for (const entry of entries('setting')) {
+  for (const entry of [...entries('setting'), ...added(declaration, overrides)]) {
     const key = entry.name.name;
     collect(() => {
       if (values.has(key)) wrong('repeated-setting', { name: key }, entry.name.span);
@@ -112,7 +115,7 @@ function resolve(
         value.name = key;
         roots.set(key, value);
         bind(scope, key, value);
-      } else if (value.kind !== 'unknown' && !settings.some((setting) => setting === key))
+      } else if (value.kind !== 'unknown' && !settings.includes(key))
         wrong('unknown-setting', { name: key }, entry.name.span, didYouMean(key, settings));
     });
   }
@@ -257,6 +260,16 @@ function applyOverrides(entry: TrainSetting, overrides: readonly Override[]): Tr
     }
   }
   return { ...entry, value };
+}
+
+/** The settings that overrides give and the block does not. */
+function added(declaration: TrainDeclaration, overrides: readonly Override[]): TrainSetting[] {
+  const { span } = declaration.name;
+  const written = declaration.entries.flatMap((entry) => (entry.kind === 'setting' ? [entry.name.name] : []));
+  const names = new Set(overrides.flatMap(({ path }) => (path.length === 1 && numberSettings.includes(path[0]) ? path : [])));
+  return [...names]
+    .filter((name) => !written.includes(name))
+    .map((name) => ({ kind: 'setting', name: { kind: 'identifier', name, span }, value: literalOf(int(0), span), groups: [], span }));
 }
 
 function literalOf(value: Value, span: Span): TrainSetting['value'] {

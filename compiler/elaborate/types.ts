@@ -155,7 +155,7 @@ function matchTensor(
   const hasRest = dims.some((dim) => dim.kind === 'rest');
   if (value.kind === 'int' || value.kind === 'float' || value.kind === 'bool') {
     if (!scalar) return wrongKind(context, type, `a tensor ${written(type)}`, value, subject);
-    if (hasRest) bindRest(context, type, sizes, [], subject);
+    if (hasRest) bindRest(context, type, sizes, [], describe(value), subject);
     return tensor(constantOf(context, value, dtype, [], subject.span, subject.what));
   }
   if (value.kind === 'loss')
@@ -196,7 +196,7 @@ function matchTensor(
   let axis = 0;
   for (const dim of dims) {
     if (dim.kind === 'rest') {
-      bindRest(context, type, sizes, shape.slice(axis, axis + shape.length - minimum), subject);
+      bindRest(context, type, sizes, shape.slice(axis, axis + shape.length - minimum), showType(actual), subject);
       axis += shape.length - minimum;
     } else matchDim(context, scope, sizes, dim, shape[axis], axis++, actual, { ...subject, type });
   }

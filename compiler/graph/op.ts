@@ -49,10 +49,16 @@ export class TensorTooLarge extends Error {
   }
 }
 
+/** What type rules call what they find. */
+export const opCodes = [
+  'axis-out-of-range', 'bad-index', 'bad-size', 'dtype-mismatch', 'operand-count', 'out-of-range', 'rank-mismatch', 'size-mismatch',
+] as const;
+export type OpCode = (typeof opCodes)[number];
+
 /** A type rule found the operands wrong: a sentence in the user's terms (code and text; the caller adds places). */
 export class OpTypeError extends Error {
-  readonly code: string;
-  constructor(code: string, message: string) {
+  readonly code: OpCode;
+  constructor(code: OpCode, message: string) {
     super(message);
     this.code = code;
   }

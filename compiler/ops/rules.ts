@@ -1,5 +1,5 @@
 /** What type rules are made of: checks that throw OpTypeError with a sentence a person can act on. */
-import { OpTypeError } from '../graph/op.ts';
+import { OpTypeError, type OpCode } from '../graph/op.ts';
 import type { Dim } from '../types/dim.ts';
 import { equal, sameShape, showShape } from '../types/dim.ts';
 import { isFloat, isInteger } from '../types/dtype.ts';
@@ -9,7 +9,7 @@ import type { TensorType } from '../types/tensor.ts';
 export const showType = (type: TensorType): string =>
   type.shape.length === 0 ? `a scalar ${type.dtype}` : `${type.dtype}${showShape(type.shape)}`;
 
-export const fail = (code: string, message: string): never => {
+export const fail = (code: OpCode, message: string): never => {
   throw new OpTypeError(code, message);
 };
 
