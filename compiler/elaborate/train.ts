@@ -17,7 +17,7 @@ import { slotsOf } from './instances.ts';
 import { resolvePrecision } from './precision.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { select } from './selectors.ts';
-import { callData, describe, slotPath, unknown, type Fixed, type InstanceValue, type OptimizerValue, type Slot, type Value } from './value.ts';
+import { callData, describe, int, slotPath, unknown, type Fixed, type InstanceValue, type OptimizerValue, type Slot, type Value } from './value.ts';
 
 /** A parameter, how it is updated, or that it stays as it is (`optimizer` undefined: frozen). */
 export interface PlannedParameter {

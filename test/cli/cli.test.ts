@@ -195,6 +195,15 @@ describe('the command line', () => {
     expect(lines(measured.out)).toEqual([{ accuracy: expect.closeTo(0.5, 0) }]);
   });
 
+  it('sets what the language knows and the block leaves out', async () => {
+    const flags = ['--target', 'reference', '--out', join(folder, 'set')];
+    const trained = await nacre('train', model(), ...flags, '--set', 'steps=3', '--set', 'seed=5');
+    expect([trained.code, trained.out]).toEqual([0, expect.stringContaining('step 3 ')]);
+    const wrong = await nacre('train', model(), ...flags, '--set', 'stps=3');
+    expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining('Did you mean `steps`?')]);
+    expect((await nacre('train', model(), ...flags, '--set', 'steps=0')).code).toBe(1);
+  });
+
   it('continues a stopped run by the command it prints, with all that the run was started with', async () => {
     const wanted = join(folder, 'my data');
     mkdirSync(wanted);

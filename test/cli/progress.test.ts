@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { duration, Progress } from '../../tools/cli/progress.ts';
 
-function record(isInteractive: boolean): {
+function record(
+  isInteractive: boolean,
+  columns = 200,
+): {
   progress: Progress;
   written: string[];
   pass: (milliseconds: number) => void;
@@ -13,7 +16,7 @@ function record(isInteractive: boolean): {
     err: (text: string) => void written.push(text),
     isInteractive,
     color: false,
-    columns: 200,
+    columns,
   };
   return { progress: new Progress(terminal, () => time), written, pass: (milliseconds) => void (time += milliseconds) };
 }
@@ -69,6 +72,20 @@ describe('progress', () => {
       '\r\u001b[K',
       'other\n',
     ]);
+  });
+
+  it('fits into the line without cutting a word', () => {
+    for (let columns = 1; columns < 120; columns++) {
+      const { progress, written, pass } = record(true, columns);
+      progress.show(start);
+      progress.show(step(1));
+      pass(1000);
+      progress.show(step(51));
+      const [line = ''] = written.slice(-1).map((text) => text.replace(/[\r█░]|\u001b\[K/g, '').trim());
+      expect(line.length).toBeLessThan(columns);
+      expect('epoch 1/2  step 51/100  loss 0.5000  50 steps/s  500 samples/s  1 s left').toContain(line.split('  ').at(-1));
+      if (columns > 60) expect(line).toMatch(/^epoch 1\/2 {2}.* 1 s left$/);
+    }
   });
 
   it('writes times as people say them', () => {

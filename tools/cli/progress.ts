@@ -74,20 +74,24 @@ export class Progress {
     this.shown = this.now();
     const elapsed = (this.now() - first.at) / 1000;
     const rate = (event.step - first.step) / elapsed;
-    const parts = [`epoch ${event.epoch}/${start.epochs}`, `step ${event.step}/${start.steps}`, `loss ${number(event.loss)}`];
-    if (elapsed > 0 && rate > 0) {
-      parts.push(`${rate.toFixed(rate < 10 ? 1 : 0)} steps/s`, `${group(Math.round(rate * (start.samples / start.batches)))} samples/s`);
-      parts.push(`${duration((start.steps - event.step) / rate)} left`);
-    }
-    const text = parts.join('  ');
+    const place = [`step ${event.step}/${start.steps}`, `loss ${number(event.loss)}`];
+    const whole = [`epoch ${event.epoch}/${start.epochs}`, ...place];
+    const isMoving = elapsed > 0 && rate > 0;
+    const speed = isMoving ? [`${rate.toFixed(rate < 10 ? 1 : 0)} steps/s`] : [];
+    const samples = isMoving ? [`${group(Math.round(rate * (start.samples / start.batches)))} samples/s`] : [];
+    const left = isMoving ? [`${duration((start.steps - event.step) / rate)} left`] : [];
+    const full = [...whole, ...speed, ...samples, ...left];
     if (!this.terminal.isInteractive) {
-      this.terminal.err(`${text}\n`);
+      this.terminal.err(`${full.join('  ')}\n`);
       return;
     }
     const width = 16;
-    const full = Math.round((event.step / start.steps) * width);
-    const bar = `${'█'.repeat(full)}${'░'.repeat(Math.max(0, width - full))} `;
-    this.terminal.err(`\r${`${bar}${text}`.slice(0, this.terminal.columns - 1)}\u001b[K`);
+    const done = Math.round((event.step / start.steps) * width);
+    const bar = `${'█'.repeat(done)}${'░'.repeat(Math.max(0, width - done))} `;
+    // From the longest to the shortest: the first that fits into the line is shown, and no word is ever cut.
+    const lines = [bar + full.join('  '), full.join('  '), ...[[...whole, ...left], whole, place, place.slice(1), []].map((parts) => parts.join('  '))];
+    const fitting = lines.find((line) => line.length < this.terminal.columns) ?? '';
+    this.terminal.err(`\r${fitting}\u001b[K`);
     this.isDrawn = true;
   }
 }

@@ -1,6 +1,6 @@
 /** `--set path=value`: what may be set, and to what. */
 import { bool, float, int, string, type Value } from '../../compiler/elaborate/value.ts';
-import type { Override } from '../../compiler/elaborate/train.ts';
+import { numberSettings, type Override } from '../../compiler/elaborate/train.ts';
 import { nearestName, UserError } from '../../runtime/errors.ts';
 import type { Project } from '../driver/project.ts';
 
@@ -33,7 +33,8 @@ export function checkSettings(overrides: readonly Override[], project: Project, 
   const settings = declaration.entries.filter((entry) => entry.kind === 'setting');
   for (const { path } of overrides) {
     const [first = '', second] = path;
-    const names = settings.map((entry) => entry.name.name);
+    if (second === undefined && numberSettings.includes(first)) continue;
+    const names = [...new Set([...settings.map((entry) => entry.name.name), ...numberSettings])];
     const setting = settings.find((entry) => entry.name.name === first);
     if (setting === undefined) {
       const near = nearestName(first, names);

@@ -33,7 +33,9 @@ export function systemTerminal(): Terminal {
     err: (text) => void process.stderr.write(text),
     isInteractive,
     color: process.stderr.isTTY === true && (process.env['NO_COLOR'] ?? '') === '',
-    columns: process.stderr.columns ?? 80,
+    get columns() {
+      return process.stderr.columns || 80;
+    },
     whenClosed: (act) => (closed = act),
   };
 }

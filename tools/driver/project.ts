@@ -108,7 +108,7 @@ function choose(declarations: readonly TrainDeclaration[], name: string | undefi
   if (declarations.length === 0) throw new UserError('no-train', `${path} has no train block.`);
   if (name === undefined) {
     if (declarations.length === 1) return declarations[0];
-    throw new UserError('which-train', `${path} has ${declarations.length} train blocks: ${names.join(', ')}.`, `Say which: \`nacre train ${path} ${names[0]}\`.`);
+    throw new UserError('which-train', `${path} has ${declarations.length} train blocks: ${names.join(', ')}.`, `Say which, after the file: \`${path} ${names[0]}\`.`);
   }
   const found = declarations.find((declaration) => declaration.name.name === name);
   if (found !== undefined) return found;
