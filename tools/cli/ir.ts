@@ -1,7 +1,8 @@
 /** `nacre ir`: a program at any level, as text or as a picture, and what a pass did to it. */
+import { readFileSync } from 'node:fs';
 import { analyze } from '../../compiler/analyze/analyze.ts';
 import { dotOfGraph } from '../../compiler/analyze/dot.ts';
-import { modelTree, printModelTree } from '../../compiler/elaborate/model-text.ts';
+import { modelTree, parseModelTree, printModelTree } from '../../compiler/elaborate/model-text.ts';
 import { compareGraphs, foldDiff } from '../../compiler/graph/compare.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { printGraph } from '../../compiler/graph/text.ts';
@@ -12,6 +13,7 @@ import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import { printTile } from '../../compiler/tile/text.ts';
 import { nearestName, UserError } from '../../runtime/errors.ts';
+import { writeBitcode } from '../driver/bitcode.ts';
 import { drawSvg } from '../driver/draw.ts';
 import { graphOfTrain, lower, readProgram, type Found, type Level, type LowerOptions } from '../driver/ir.ts';
 import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
@@ -28,6 +30,8 @@ export interface IrCommand {
   readonly without: readonly string[];
   readonly only?: readonly string[];
   readonly passes: boolean;
+  /** Where LLVM's bitcode is written. */
+  readonly bitcode?: string;
   readonly program: 'step' | 'init' | 'eval';
   readonly set: readonly string[];
   readonly data: readonly string[];
@@ -41,7 +45,9 @@ export async function ir(
 ): Promise<number> {
   checkPassNames(options);
   if (!file.endsWith('.model')) {
-    terminal.out(await show(readProgram(file), options));
+    const text = readText(file);
+    const tree = parseModelTree(text);
+    terminal.out('layer' in tree ? printModelTree(tree) : await show(readProgram(text, file), options));
     return exit.ok;
   }
   const overrides = parseSettings(options.set);
@@ -63,6 +69,14 @@ export async function ir(
   }
   terminal.out(await show({ level: 'tensor', graph: graphOfTrain(runnable, options.program) }, options));
   return exit.ok;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    throw new UserError('no-file', `There is no file ${file}.`);
+  }
 }
 
 function checkPassNames({ after, diff, without, only }: IrCommand): void {
@@ -92,6 +106,7 @@ async function show(found: Found, options: IrCommand): Promise<string> {
   if (diff !== undefined) return showDiff(found, diff, lowering);
   if (options.passes) return showPasses(found, lowering);
   const program = await lower(found, level, lowering);
+  if (options.bitcode !== undefined) return saveBitcode(program, options.bitcode);
   switch (format) {
     case 'text':
       return textOf(program, level);
@@ -102,6 +117,13 @@ async function show(found: Found, options: IrCommand): Promise<string> {
     case 'svg':
       return drawSvg(dotOf(program, level));
   }
+}
+
+/** Ahead of time, for LLVM's own tools. */
+function saveBitcode(program: Found, path: string): string {
+  if (program.level !== 'tile') throw new UserError('ir-stage', 'Bitcode is of the llvm level.', 'Say --stage llvm.');
+  writeBitcode(emitLlvm(program.tile).text, path);
+  return '';
 }
 
 function textOf(program: Found, level: Level): string {

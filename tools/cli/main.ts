@@ -125,6 +125,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .option('--only <passes>', 'run no other passes', names)
     .option('--passes', 'the passes, what each does, and what it took and left here')
     .addOption(new Option('--format <format>', 'how to write it').choices(['text', 'json', 'dot', 'svg']).default('text'))
+    .option('--bitcode <file>', 'with --stage llvm: write bitcode through llvm-bindings instead')
     .addOption(new Option('--program <program>', 'which program').choices(['step', 'init', 'eval']).default('step'))
     .addOption(set())
     .addOption(data())
@@ -201,6 +202,7 @@ interface IrFlags {
   readonly without?: readonly string[];
   readonly only?: readonly string[];
   readonly passes?: boolean;
+  readonly bitcode?: string;
   readonly program: 'step' | 'init' | 'eval';
   readonly set: readonly string[];
   readonly data: readonly string[];

@@ -1,18 +1,20 @@
 /** A program somewhere on its way down: read from text or taken from a train block, and lowered to the level asked for. */
-import { readFileSync } from 'node:fs';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { GraphTextError, parseGraph } from '../../compiler/graph/parse-text.ts';
+import { verifyGraph } from '../../compiler/graph/verify.ts';
 import type { LoopProgram } from '../../compiler/loop/loop.ts';
 import { LoopSyntaxError, parseLoop } from '../../compiler/loop/parse.ts';
+import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { optimize, type OptimizeOptions } from '../../compiler/optimize/index.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { parseTile, TileSyntaxError } from '../../compiler/tile/parse.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
+import { verifyTile } from '../../compiler/tile/verify.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { RunnableTrain } from './project.ts';
@@ -46,13 +48,16 @@ export function graphOfTrain({ block, plan, data }: RunnableTrain, program: 'ste
 }
 
 /** Text of a level begins with `graph`, or with `program`; a Tile program says how large its arena is. */
-export function readProgram(file: string): Found {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch {
-    throw new UserError('no-file', `There is no file ${file}.`);
-  }
+export function readProgram(text: string, file: string): Found {
+  const found = parseProgram(text, file);
+  const problems =
+    found.level === 'tensor' ? verifyGraph(found.graph) : found.level === 'loop' ? verifyLoop(found.loop) : verifyTile(found.tile);
+  if (problems.length === 0) return found;
+  const more = problems.length === 1 ? '' : ` (and ${problems.length - 1} more)`;
+  throw new UserError('ir-invalid', `${file} is no valid ${found.level} program: ${problems[0]}${more}.`);
+}
+
+function parseProgram(text: string, file: string): Found {
   try {
     const start = text.replace(/^(?:\s|\/\/[^\n]*)*/, '');
     if (start.startsWith('graph')) return { level: 'tensor', graph: parseGraph(text) };
@@ -63,7 +68,7 @@ export function readProgram(file: string): Found {
       throw error;
     throw new UserError('ir-text', `${file}: ${error.message}`);
   }
-  throw new UserError('ir-text', `${file} is neither a .model file nor the text of a graph, loop or tile program.`);
+  throw new UserError('ir-text', `${file} is neither a .model file nor the text of a model tree, a graph, a loop or a tile program.`);
 }
 
 export interface LowerOptions extends OptimizeOptions {
