@@ -8,15 +8,17 @@ import type { Axis, Contraction, Expression, Region } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { div, equal, index, min, mul, rem, sub } from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
-import { chooseTiles, type Operand, type Problem } from './choose-tiles.ts';
+import { chooseTiles, type Operand, type Problem, type Tiles } from './choose-tiles.ts';
 import { costOf, itemsFor, pointsOf, strideAlong } from './cost.ts';
 import { dependsOn } from './expression.ts';
 import { bindPosition, deal, forUnits } from './grid.ts';
 import { emitBlock } from './micro-kernel.ts';
-import { contiguousAlong, localAxes, type Product } from './product.ts';
+import { packRight } from './pack.ts';
+import { type Block, contiguousAlong, localAxes, type Product } from './product.ts';
 import { accumulatorDtype } from './reduce.ts';
 import { emitRegion } from './region.ts';
-import { name, type Scope } from './scope.ts';
+import { bind, name, type Scope } from './scope.ts';
+import { packWindow, windowOf, windowSize } from './window.ts';
 
 /** Emits the body of a contraction's kernel; returns its grid. */
 export function emitContraction(
@@ -25,13 +27,33 @@ export function emitContraction(
   contraction: Contraction,
   capabilities: Capabilities,
 ): number {
-  const product = asProduct(contraction, capabilities.vectorLanes);
-  if (product === undefined) return emitRegion(scope, item, asRegion(contraction), capabilities);
-  const tiles = chooseTiles(problemOf(product, capabilities.vectorLanes), capabilities);
+  const found = asProduct(contraction, capabilities.vectorLanes);
+  if (found === undefined) return emitRegion(scope, item, asRegion(contraction), capabilities);
+  const { product, tiles, windowed } = chooseRows(found, capabilities);
+  const lanes = capabilities.vectorLanes;
   const mBlocks = Math.ceil(product.m.size / tiles.mBlock);
   const nBlocks = Math.ceil(product.n.size / tiles.nBlock);
   const units = pointsOf(product.outer) * mBlocks * nBlocks;
   const grid = deal(units, itemsFor(tiles.cycles * 2, units));
+  const whole: Block = {
+    product,
+    tiles,
+    lanes,
+    dtype: accumulatorDtype(contraction.result.dtype),
+    mFrom: index(0),
+    nFrom: index(0),
+    restRows: product.m.size % tiles.rows,
+    wholeRows: index(0),
+    columns: index(product.n.size),
+    hasRest: equal(0, 0),
+    ragged: product.n.size % (tiles.vectors * lanes) !== 0,
+    axes: localAxes(tiles),
+  };
+  const window = windowed ? windowOf(product, tiles.mBlock, whole.axes.row) : undefined;
+  // The same panels for every unit of an item: packed once.
+  const once =
+    tiles.packRight && nBlocks === 1 && tiles.kBlock >= pointsOf(product.k) && !dependsOn(product.right, product.outer);
+  const shared = once ? packRight(scope, whole, undefined) : product.right;
   forUnits(scope, item, units, grid, (inner, unit) => {
     const keep = (value: TileExpression): TileExpression => name(inner.kernel, inner.place, value);
     const above = keep(div(unit, nBlocks));
@@ -39,23 +61,63 @@ export function emitContraction(
     const point = bindPosition(inner, product.outer, keep(div(above, mBlocks)));
     const mFrom = keep(mul(row, tiles.mBlock));
     const nFrom = keep(mul(rem(unit, nBlocks), tiles.nBlock));
-    const restRows = product.m.size % tiles.rows;
+    const left = window === undefined ? product.left : packWindow(bind(point, product.m, mFrom), window, lanes);
     emitBlock(point, {
-      product,
-      tiles,
-      lanes: capabilities.vectorLanes,
-      dtype: accumulatorDtype(contraction.result.dtype),
+      ...whole,
+      product: { ...product, left, right: shared },
+      tiles: { ...tiles, packRight: tiles.packRight && !once, packLeft: tiles.packLeft && window === undefined },
       mFrom,
       nFrom,
-      restRows,
-      wholeRows: keep(extent(product.m.size - restRows, mFrom, tiles.mBlock, mBlocks)),
+      wholeRows: keep(extent(product.m.size - whole.restRows, mFrom, tiles.mBlock, mBlocks)),
       columns: keep(extent(product.n.size, nFrom, tiles.nBlock, nBlocks)),
       hasRest: keep(equal(row, mBlocks - 1)),
-      ragged: product.n.size % (tiles.vectors * capabilities.vectorLanes) !== 0,
-      axes: localAxes(tiles),
     });
   });
   return grid.items;
+}
+
+interface Rows {
+  readonly product: Product;
+  readonly tiles: Tiles;
+  /** The left operand is read from a copied window. */
+  readonly windowed: boolean;
+}
+
+/**
+ * The product as it is, or with another axis as its rows along which a window of the left operand is short: whichever
+ * takes fewer cycles.
+ */
+function chooseRows(product: Product, capabilities: Capabilities): Rows {
+  const lanes = capabilities.vectorLanes;
+  const problem = problemOf(product, lanes);
+  const tiles = chooseTiles(problem, capabilities);
+  let best: Rows = { product, tiles, windowed: false };
+  if (product.left.kind !== 'load' || product.left.guard !== 'zero') return best;
+  const { access } = product.left;
+  const points = problem.outer * problem.m * problem.n * problem.k;
+  // Asking for the border at every element takes longer than the multiplication.
+  let least = tiles.cycles + (tiles.packLeft ? 0 : (2 * points) / (tiles.vectors * lanes));
+  const { contraction, outer, m, left, right } = product;
+  const candidates = contraction.axes
+    .filter((axis) => (axis === m || outer.includes(axis)) && dependsOn(left, [axis]) && !dependsOn(right, [axis]))
+    .map((axis) => ({ axis, stride: Math.abs(strideAlong(access, axis) ?? Infinity) }))
+    .sort((a, b) => a.stride - b.stride);
+  for (const { axis } of candidates) {
+    const turned: Product = { ...product, m: axis, outer: contraction.axes.filter((of) => of !== product.n && of !== axis) };
+    const whole = windowOf(turned, axis.size, axis);
+    if (whole === undefined) continue;
+    const of = problemOf(turned, lanes);
+    const chosen = chooseTiles(
+      { ...of, left: { ...of.left, plain: true, contiguous: 'sum', apart: 4, size: 4 * windowSize(whole) } },
+      capabilities,
+    );
+    const blocks = Math.ceil(axis.size / chosen.mBlock) * Math.ceil(turned.n.size / chosen.nBlock);
+    const cycles = chosen.cycles + (of.outer * blocks * windowSize(whole) * 6) / lanes;
+    if (cycles >= least) continue;
+    least = cycles;
+    best = { product: turned, tiles: chosen, windowed: true };
+  }
+  return best;
 }
 
 /** How much of `size` a block of `block` from `from` has. */
