@@ -103,7 +103,11 @@ function chooseRows(product: Product, capabilities: Capabilities): Rows {
     .map((axis) => ({ axis, stride: Math.abs(strideAlong(access, axis) ?? Infinity) }))
     .sort((a, b) => a.stride - b.stride);
   for (const { axis } of candidates) {
-    const turned: Product = { ...product, m: axis, outer: contraction.axes.filter((of) => of !== product.n && of !== axis) };
+    const turned: Product = {
+      ...product,
+      m: axis,
+      outer: contraction.axes.filter((of) => of !== product.n && of !== axis),
+    };
     const whole = windowOf(turned, axis.size, axis);
     if (whole === undefined) continue;
     const of = problemOf(turned, lanes);
@@ -164,7 +168,9 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
           pointsOf([...axes, ...reduce].filter((axis) => dependsOn(right, [axis])));
       const storing =
         contraction.stores.filter(({ access }) => strideAlong(access, n) !== 1).length * 3 * pointsOf(axes);
-      const cost = compute + across + storing;
+      // Of two that are alike, the one whose border is asked for once a vector.
+      const border = left.kind === 'load' && left.guard === 'zero' ? 0.05 * compute : 0;
+      const cost = compute + across + storing + border;
       if (cost >= least || (used > 4 && n.size < lanes)) continue;
       least = cost;
       best = { n, left, right };
