@@ -9,7 +9,7 @@ import type { Capabilities } from '../targets/target.ts';
 import { div, equal, index, min, mul, rem, sub } from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
 import { chooseTiles, type Operand, type Problem, type Tiles } from './choose-tiles.ts';
-import { costOf, itemsFor, pointsOf, strideAlong } from './cost.ts';
+import { costOf, itemsFor, partsOf, pointsOf, strideAlong } from './cost.ts';
 import { dependsOn } from './expression.ts';
 import { bindPosition, deal, forUnits } from './grid.ts';
 import { emitBlock } from './micro-kernel.ts';
@@ -96,7 +96,8 @@ function chooseRows(product: Product, capabilities: Capabilities): Rows {
   const { access } = product.left;
   const points = problem.outer * problem.m * problem.n * problem.k;
   // Asking for the border at every element takes longer than the multiplication.
-  let least = tiles.cycles + (tiles.packLeft ? 0 : (2 * points) / (tiles.vectors * lanes));
+  const asking = tiles.packLeft ? 0 : (2 * points) / (tiles.vectors * lanes);
+  let least = tiles.cycles + asking + storingCycles(product, lanes);
   const { contraction, outer, m, left, right } = product;
   const candidates = contraction.axes
     .filter((axis) => (axis === m || outer.includes(axis)) && dependsOn(left, [axis]) && !dependsOn(right, [axis]))
@@ -116,12 +117,20 @@ function chooseRows(product: Product, capabilities: Capabilities): Rows {
       capabilities,
     );
     const blocks = Math.ceil(axis.size / chosen.mBlock) * Math.ceil(turned.n.size / chosen.nBlock);
-    const cycles = chosen.cycles + (of.outer * blocks * windowSize(whole) * 6) / lanes;
+    const copying = (of.outer * blocks * windowSize(whole) * 6) / lanes;
+    const cycles = chosen.cycles + copying + storingCycles(turned, lanes);
     if (cycles >= least) continue;
     least = cycles;
     best = { product: turned, tiles: chosen, windowed: true };
   }
   return best;
+}
+
+/** Cycles the stores wait for memory: rows on different pages are neither fetched ahead nor together. */
+function storingCycles({ contraction, m }: Product, lanes: number): number {
+  const { accesses } = partsOf({ kind: 'store', axes: [], stores: contraction.stores });
+  const far = accesses.filter((access) => Math.abs(strideAlong(access, m) ?? Infinity) >= 1024).length;
+  return (20 * far * pointsOf(contraction.axes)) / lanes;
 }
 
 /** How much of `size` a block of `block` from `from` has. */
@@ -179,7 +188,7 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
   if (best === undefined) return undefined;
   const { n, left, right } = best;
   const rows = axes.filter((axis) => axis !== n && !dependsOn(right, [axis]) && dependsOn(left, [axis]));
-  const m = rows.reduce((largest: Axis, axis) => (axis.size > largest.size ? axis : largest), { name: 'm', size: 1 });
+  const m = rowsOf(contraction, rows) ?? { name: 'm', size: 1 };
   const outer = axes.filter((axis) => axis !== n && axis !== m);
   const k = [...reduce].sort(
     (a, b) =>
@@ -187,6 +196,13 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
       Number(contiguousAlong(left, b) || contiguousAlong(right, b)),
   );
   return { outer, m, n, k, left, right, contraction };
+}
+
+/** The axis whose points lie closest in the result, if it fills a tile: else the longest. */
+function rowsOf({ stores }: Contraction, rows: readonly Axis[]): Axis | undefined {
+  const apart = (axis: Axis): number => Math.abs(strideAlong(stores[0].access, axis) ?? Infinity);
+  const close = rows.filter(({ size }) => size >= 12).sort((a, b) => apart(a) - apart(b));
+  return close[0] ?? [...rows].sort((a, b) => b.size - a.size)[0];
 }
 
 /** Bytes between the rows of an operand that lies along one of the two axes. */

@@ -26,7 +26,7 @@ const limit = 32_768;
 
 /**
  * The window of the left operand for `rows` values of m from the one that m is bound to; `row` counts them. Undefined
- * where the operand is not a load with a border, or where its elements are read about once each.
+ * where the operand is not a load with a border, or where that would copy more than is read.
  */
 export function windowOf({ left, k, m }: Product, rows: number, row: Axis): Window | undefined {
   if (left.kind !== 'load' || left.guard !== 'zero') return undefined;
@@ -52,7 +52,7 @@ export function windowOf({ left, k, m }: Product, rows: number, row: Axis): Wind
   }
   const size = sizeOf(axes.map((axis) => axis.size));
   const reads = rows * sizeOf(k.map((axis) => axis.size));
-  if (size > limit || size * 2 > reads) return undefined;
+  if (size > limit || size > reads) return undefined;
   return { axes, index, copied: { ...left, access: { ...left.access, index: copied } } };
 }
 
