@@ -10,6 +10,7 @@ import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '..
 import { type Numbers, segmentKey } from './fingerprint.ts';
 import { buffersOf, makeKernel } from './kernel.ts';
 import { simplify } from './simplify.ts';
+import { splitPhases } from './split-phases.ts';
 import { splitReductions } from './split-reduction.ts';
 
 interface Repeated {
@@ -45,6 +46,7 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
       return [{ kind: 'repeat', index, trips: step.axis.size, reverse: step.reverse, body }];
     }
     return step.segments
+      .flatMap((segment) => splitPhases(segment))
       .flatMap((segment) => splitReductions(simplify(segment), capabilities.vectorLanes, temporary))
       .flatMap((segment): TileStep[] => {
         const simple = simplify(segment);

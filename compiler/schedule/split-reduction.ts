@@ -34,8 +34,8 @@ function splitContraction(contraction: Contraction, lanes: number, temporary: Ne
   const tiles = Math.ceil(points / (16 * lanes));
   const enough = Math.min(Math.floor(sum / 512), Math.ceil(itemsFor((points * sum) / lanes, Infinity) / tiles));
   // A sum over several axes is packed whole: it has to be cut to stay near the caches.
-  const wanted = reduce.length > 1 ? Math.max(enough, Math.ceil(sum / 8192)) : enough;
-  if (sum < 4096 || (tiles >= 8 && (reduce.length === 1 || sum <= 16384)) || wanted < 2) return [contraction];
+  const wanted = reduce.length > 1 ? Math.max(enough, Math.ceil(sum / 2048)) : enough;
+  if (sum < 4096 || (tiles >= 8 && (reduce.length === 1 || sum <= 2048)) || wanted < 2) return [contraction];
   const cut = cutAxis(reduce, wanted);
   const part = { name: `${result.name}_part`, dtype: accumulatorDtype(result.dtype) };
   const shape = [cut.part.size, ...axes.map((axis) => axis.size)];

@@ -1,6 +1,7 @@
 /** Contractions in every layout, at sizes that do not fit tiles, on machines of 16, 8, 4 and 1 lanes. */
 import { describe, expect, test } from 'vitest';
 import { parseLoop } from '../../compiler/loop/parse.ts';
+import { printTile } from '../../compiler/tile/text.ts';
 import { expectScheduled, scheduled } from './support.ts';
 
 /** out[i, j] = Σ l·r in the layout asked for, with an epilogue. */
@@ -150,6 +151,60 @@ describe('convolutions', () => {
       { lanes: [16, 8, 1] },
     );
   });
+
+  /** Channels last, as models have it: forward, and the adjoint for the input; `stride` for both directions. */
+  const channelsLast = (size: number, cin: number, cout: number, stride: number): string => `program p {
+      buffer %x: f32[2, ${size}, ${size}, ${cin}] batch
+      buffer %w: f32[3, 3, ${cin}, ${cout}] param
+      buffer %y: f32[2, ${Math.ceil(size / stride)}, ${Math.ceil(size / stride)}, ${cout}] result
+      buffer %dx: f32[2, ${size}, ${size}, ${cin}] result
+      kernel k0 { contraction for b in 2, i in ${Math.ceil(size / stride)}, j in ${Math.ceil(size / stride)}, o in ${cout} sum p in 3, q in 3, c in ${cin} {
+        s: f32 = %x[b, ${stride}*i + p - 1, ${stride}*j + q - 1, c]? . %w[p, q, c, o]
+        %y[b, i, j, o] = s
+      } }
+      kernel k1 { contraction for b in 2, i in ${size}, j in ${size}, c in ${cin} sum o in ${cout}, p in 3, q in 3 {
+        s: f32 = %y[b, (i - p + 1) / ${stride}, (j - q + 1) / ${stride}, o]? . %w[p, q, c, o]
+        %dx[b, i, j, c] = max(s, %x[b, i, j, c])
+      } }
+    }`;
+
+  test.each([
+    [13, 16, 16, 1],
+    [13, 7, 18, 1],
+    [13, 16, 5, 2],
+    [14, 5, 16, 3],
+  ])('channels last: side %i, %i → %i channels, stride %i', (size, cin, cout, stride) =>
+    expectScheduled(channelsLast(size, cin, cout, stride), { lanes: [16, 4, 1] }),
+  );
+
+  test('the border is asked for while the window is copied, not while it is multiplied', () => {
+    const text = channelsLast(32, 16, 16, 1);
+    for (const step of scheduled(parseLoop(text), 16).steps) {
+      if (step.kind !== 'launch') continue;
+      const printed = printTile({ name: 'p', buffers: [], arena: 0, steps: [step] });
+      const multiply = printed.slice(printed.indexOf('= fma(') - 400);
+      expect(printed).toContain('if splat(');
+      expect(multiply).not.toContain('where(');
+    }
+  });
+
+  test('an adjoint with a divisor reads without dividing, each phase by itself', () => {
+    const phases = scheduled(parseLoop(channelsLast(16, 16, 16, 2)), 16).steps.slice(1);
+    expect(phases).toHaveLength(4);
+    const printed = printTile({ name: 'p', buffers: [], arena: 0, steps: phases });
+    expect(printed).not.toContain(':i32)');
+  });
+
+  test('the shortcut of a strided convolution: points that nothing reaches are still stored', () =>
+    expectScheduled(`program p {
+      buffer %y: f32[2, 5, 20] batch
+      buffer %w: f32[16, 20] param
+      buffer %dx: f32[2, 9, 16] result
+      kernel k0 { contraction for b in 2, i in 9, c in 16 sum o in 20 {
+        s: f32 = %y[b, (i) / 2, o]? . %w[c, o]
+        %dx[b, i, c] = s + 1
+      } }
+    }`));
 
   test('strided, and the adjoint with its divisor', () => {
     expectScheduled(

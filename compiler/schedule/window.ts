@@ -1,0 +1,86 @@
+/**
+ * Windows: the left operand of a convolution reads overlapping pieces of its input, with zeros around it. What a block
+ * of the result needs of the input is copied to scratch once, zeros included, so that the micro-kernel reads it in place
+ * without asking where the border is. A window over x[b, i + u, j + v, c] for one row i: [u, j + v, c], each element once.
+ */
+import { type Affine, affine, axisAt, sizeOf } from '../loop/build.ts';
+import type { Access, Axis, Coordinate, Expression } from '../loop/loop.ts';
+import { strideAlong } from './cost.ts';
+import { evaluate, writeValue } from './expression.ts';
+import { vectorLoop } from './lanes.ts';
+import type { Product } from './product.ts';
+import { loopAxes, type Scope } from './scope.ts';
+
+/** What a load reads while some of its axes run and the others stand still. */
+export interface Window {
+  /** One axis for each coordinate, over the values it takes. */
+  readonly axes: readonly Axis[];
+  /** What is copied: the load, with the coordinates counted by those axes. */
+  readonly copied: Expression;
+  /** Where a point of the running axes lies in the window. */
+  readonly index: readonly Affine[];
+}
+
+/** Elements of a window at most: it should leave room in the second-level cache for the other operand. */
+const limit = 32_768;
+
+/**
+ * The window of the left operand for `rows` values of m from the one that m is bound to; `row` counts them. Undefined
+ * where the operand is not a load with a border, or where that would copy more than is read.
+ */
+export function windowOf({ left, k, m }: Product, rows: number, row: Axis): Window | undefined {
+  if (left.kind !== 'load' || left.guard !== 'zero') return undefined;
+  const extent = (axis: Axis): number => (axis === m ? rows : axis.size);
+  const axes: Axis[] = [];
+  const index: Affine[] = [];
+  const copied: Coordinate[] = [];
+  for (const [dimension, at] of left.access.index.entries()) {
+    if (at.kind !== 'affine') return undefined;
+    const running = at.terms.filter(({ axis }) => axis === m || k.includes(axis));
+    const reach = (sign: number): number =>
+      running.reduce((sum, { axis, scale }) => sum + (Math.sign(scale) === sign ? scale * (extent(axis) - 1) : 0), 0);
+    const axis: Axis = { name: `window_${dimension}`, size: reach(1) - reach(-1) + 1 };
+    axes.push(axis);
+    index.push(
+      affine(
+        running.map((term) => (term.axis === m ? { axis: row, scale: term.scale } : term)),
+        -reach(-1),
+      ),
+    );
+    const standing = at.terms.filter((term) => !k.includes(term.axis));
+    copied.push(affine([...standing, { axis, scale: 1 }], at.offset + reach(-1), at.divisor));
+  }
+  const size = sizeOf(axes.map((axis) => axis.size));
+  const reads = rows * sizeOf(k.map((axis) => axis.size));
+  if (size > limit || size > reads) return undefined;
+  return { axes, index, copied: { ...left, access: { ...left.access, index: copied } } };
+}
+
+export const windowSize = (window: Window): number => sizeOf(window.axes.map((axis) => axis.size));
+
+/** Copies the window; returns how the micro-kernel reads it. */
+export function packWindow(scope: Scope, window: Window, lanes: number): Expression {
+  const { axes, copied, index } = window;
+  const buffer = scope.kernel.scratch(
+    copied.dtype,
+    axes.map((axis) => axis.size),
+  );
+  const to: Access = { buffer, shape: buffer.shape, index: axes.map(axisAt) };
+  const along = alongOf(window) ?? axes[axes.length - 1];
+  loopAxes(
+    scope,
+    axes.filter((axis) => axis !== along),
+    (inner) =>
+      vectorLoop(inner, along, lanes, 1, (vectors) =>
+        vectors.forEach((vector) => writeValue(vector, to, evaluate(vector, copied))),
+      ),
+  );
+  return { kind: 'load', dtype: copied.dtype, access: { buffer, shape: buffer.shape, index }, guard: 'none' };
+}
+
+/** The axis along which the elements lie side by side. */
+function alongOf({ axes, copied }: Window): Axis | undefined {
+  return copied.kind === 'load'
+    ? axes.find((axis) => axis.size > 1 && strideAlong(copied.access, axis) === 1)
+    : undefined;
+}
