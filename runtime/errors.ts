@@ -14,6 +14,12 @@ export class UserError extends Error {
   }
 }
 
+/** The error with the place in the file that led to it; what is no UserError stays as it is. */
+export const placed = (error: unknown, place: string | undefined): unknown =>
+  error instanceof UserError && place !== undefined
+    ? new UserError(error.code, `${place}: ${error.message}`, error.hint)
+    : error;
+
 /** The candidate that a person most likely meant. Paths and tensor names are long, so half of the letters may differ. */
 export const nearestName = (name: string, candidates: Iterable<string>): string | undefined =>
   nearest(name, candidates, 0.5);

@@ -129,7 +129,8 @@ export interface TrainPlan {
     | { readonly kind: 'every'; readonly steps: number }
     | { readonly kind: 'last' }
   )[];
-  readonly loads: readonly { readonly path: string; readonly rules: readonly LoadRule[] }[];
+  /** `place`: `file:line:column` of the line, for what is wrong with its file. */
+  readonly loads: readonly { readonly path: string; readonly rules: readonly LoadRule[]; readonly place?: string }[];
   /** Of the model: path, whether it is trained, its tag. */
   readonly parameters: readonly (Field & { readonly trained: boolean; readonly tag?: string })[];
   /** Buffers belong to the model (running statistics) and go with its weights; the others are the optimizer's. */

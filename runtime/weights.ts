@@ -1,5 +1,5 @@
 /** Which tensor of a weight file fills which parameter: the rules of a `load` block, applied all at once. */
-import { nearestName, UserError } from './errors.ts';
+import { nearestName, placed, UserError } from './errors.ts';
 import type { Files, InputFile } from './files.ts';
 import type { ElementType, Field, LoadRule, Session, TrainPlan, TypedArray } from './program.ts';
 import { readTensor, readWeightsHeader, type StoredTensor } from './safetensors.ts';
@@ -184,14 +184,17 @@ export function loadWeights(plan: TrainPlan, files: Files, session: Session): vo
       LoadRequest,
       { readonly file: InputFile; readonly tensors: ReadonlyMap<string, StoredTensor> }
     >();
-    for (const { path, rules } of plan.loads) {
-      const file = files.open(path);
-      opened.push(file);
-      const header = readWeightsHeader(file);
-      const passed = new Set(parseNames(header.metadata.get(notWeights)));
-      const tensors = new Map([...header.tensors].filter(([name]) => !passed.has(name)));
-      sources.set({ path, rules, tensors }, { file, tensors });
-    }
+    for (const { path, rules, place } of plan.loads)
+      try {
+        const file = files.open(path);
+        opened.push(file);
+        const header = readWeightsHeader(file);
+        const passed = new Set(parseNames(header.metadata.get(notWeights)));
+        const tensors = new Map([...header.tensors].filter(([name]) => !passed.has(name)));
+        sources.set({ path, rules, tensors }, { file, tensors });
+      } catch (error) {
+        throw placed(error, place);
+      }
     const fields = new Map(weightsOf(plan).map((field) => [field.name, field]));
     for (const { parameter, load, tensor } of applyLoadRules([...sources.keys()], [...fields.values()])) {
       const source = sources.get(load);

@@ -8,7 +8,7 @@ import type {
 import type { LoadRule as PlannedLoadRule, TrainPlan } from '../../runtime/program.ts';
 import { diagnose, didYouMean, Problem, type Diagnostics, type Extra } from '../base/diagnostics.ts';
 import type { Code, Holes } from '../base/messages.ts';
-import type { Span } from '../base/source.ts';
+import { showPlace, type Span } from '../base/source.ts';
 import type { Precision } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { planData, type Pipeline } from './data.ts';
@@ -174,7 +174,7 @@ function resolve(
   const loads = entries('load').flatMap((entry) => collect(() => {
     const path = evaluate(context, scope, entry.path);
     if (path.kind !== 'string') return wrong('bad-setting', { name: 'load', wanted: 'a file name', found: describe(path) }, entry.path.span);
-    return { path: path.value, rules: entry.rules.map((rule) => planLoadRule(rule, slots)) };
+    return { path: path.value, rules: entry.rules.map((rule) => planLoadRule(rule, slots)), place: showPlace(entry.span) };
   }) ?? []);
 
   if (data === undefined || loss === undefined || parameters === undefined || !diagnostics.isEmpty) return undefined;

@@ -195,6 +195,17 @@ describe('the command line', () => {
     expect(lines(measured.out)).toEqual([{ accuracy: expect.closeTo(0.5, 0) }]);
   });
 
+  it('says which line asked for data or weights that are not there', async () => {
+    const flags = ['--target', 'reference', '--out', join(folder, 'placed')];
+    const text = (data: string, load: string): string =>
+      `use std.layers { Linear }\nuse std.optim { SGD }\ntrain t {\n  model = Linear{1, 2}\n  data = ${data} |> batch(4)\n  loss(x, y) = cross_entropy(model(reshape(x, [4, 1])), y)\n  optimizer = SGD{lr: 0.1}\n  epochs = 1\n${load}}\n`;
+    const noData = file('nodata.model', text('csv("none.csv", x: "a", y: "b")', ''));
+    expect((await nacre('train', noData, ...flags)).err).toContain(`error: ${noData}:5:3: `);
+    const made = 'generate(8) |> map(x: f32(index), y: index % 2)';
+    const noWeights = file('noweights.model', text(made, '  load "none.safetensors"\n'));
+    expect((await nacre('train', noWeights, ...flags)).err).toContain(`error: ${noWeights}:9:3: `);
+  });
+
   it('sets what the language knows and the block leaves out', async () => {
     const flags = ['--target', 'reference', '--out', join(folder, 'set')];
     const trained = await nacre('train', model(), ...flags, '--set', 'steps=3', '--set', 'seed=5');

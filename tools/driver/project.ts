@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, posix, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Diagnostics, type Diagnostic } from '../../compiler/base/diagnostics.ts';
-import type { Source } from '../../compiler/base/source.ts';
+import { showPlace, type Source, type Span } from '../../compiler/base/source.ts';
 import { checkModule } from '../../compiler/elaborate/generic.ts';
 import { loadProgram, type Program } from '../../compiler/elaborate/modules.ts';
 import { checkTrain } from '../../compiler/elaborate/check-train.ts';
@@ -16,7 +16,7 @@ import { resolveTrain, type Override, type TrainBlock } from '../../compiler/ela
 import type { DataDescription } from '../../compiler/elaborate/describe.ts';
 import type { TrainDeclaration } from '../../grammar/ast.ts';
 import { describeData } from '../../runtime/data/load.ts';
-import { nearestName, UserError } from '../../runtime/errors.ts';
+import { nearestName, placed, UserError } from '../../runtime/errors.ts';
 import { grantFiles, type Files } from '../../runtime/files.ts';
 import type { DataPlan, TrainPlan } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
@@ -68,7 +68,13 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
   const declarations = program.entry.loaded.tree.declarations.filter((declaration): declaration is TrainDeclaration => declaration.kind === 'train');
   const trains = declarations.map(({ name }) => name.name);
 
-  const describe = async (plan: DataPlan): Promise<DataDescription> => options.describe?.(plan) ?? (await describeData(plan, files));
+  const describe = async (plan: DataPlan, line: Span | undefined): Promise<DataDescription> => {
+    try {
+      return options.describe?.(plan) ?? (await describeData(plan, files));
+    } catch (error) {
+      throw placed(error, line === undefined ? undefined : showPlace(line));
+    }
+  };
 
   return {
     path, source, program, files, trains,
@@ -90,7 +96,11 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
       const diagnostics = new Diagnostics();
       const block = resolveTrain(declaration, program.entry.scope, diagnostics, options.overrides);
       if (block === undefined) throw new Diagnosed(diagnostics.sorted());
-      const data = { train: await describe(block.data.plan), evaluations: await Promise.all(block.evaluations.map((evaluation) => describe(evaluation.data.plan))) };
+      const line = declaration.entries.find((entry) => entry.kind === 'setting' && entry.name.name === 'data');
+      const data = {
+        train: await describe(block.data.plan, line?.span),
+        evaluations: await Promise.all(block.evaluations.map((evaluation) => describe(evaluation.data.plan, evaluation.declaration.span))),
+      };
       const metrics = checkTrain(block, diagnostics, data);
       if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
       return { block, plan: planTrain(block, data, metrics, diagnostics), data };
