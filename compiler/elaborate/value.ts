@@ -309,7 +309,7 @@ export function describe(value: Value): string {
     case 'optimizer':
       return `the optimizer \`${value.declaration.name.name}\``;
     case 'data-function':
-      return `the data \`${value.declaration.name.name}\``;
+      return `the data declaration \`${value.declaration.name.name}\``;
     case 'data':
       return 'data';
     case 'loss':

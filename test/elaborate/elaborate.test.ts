@@ -7,7 +7,8 @@ import { describe as describeValue, type Value } from '../../compiler/elaborate/
 import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
-import { complaints, run, shown, type Run } from './support.ts';
+import { elaborateTest } from '../../compiler/elaborate/tests.ts';
+import { complaints, load, run, shown, type Run } from './support.ts';
 
 const params = ({ context }: Run): string[] =>
   context.root.inputs.filter(({ role }) => role === 'param' || role === 'state').map(({ name }) => name);
@@ -275,4 +276,12 @@ describe('modules', () => {
       'error[module-cycle]: These files use each other in a circle: ./b.model → ./c.model → ./b.model.',
     );
   });
+});
+
+test('a gradient check speaks of arguments as the signature does', () => {
+  const program = load('fn scaled(weights: f32[n], by: f32) -> f32[n] = weights * by\ntest "g" { gradcheck scaled at f32[3], f32 }');
+  const [checked] = program.entry.loaded.tree.declarations.flatMap((declaration) =>
+    declaration.kind === 'test' ? elaborateTest(declaration, program.entry.scope) : [],
+  );
+  expect(checked.gradients[0].backward.outputs.map(({ name }) => name)).toEqual(['weights', 'by']);
 });
