@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Runs the built program; in a checkout builds it first where it is older than its sources.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const [major, minor] = process.versions.node.split('.').map(Number);
@@ -16,9 +16,16 @@ if (!isBuilt || isStale()) {
   const compiler = `${root}node_modules/typescript/bin/tsc`;
   if (existsSync(compiler)) {
     process.stderr.write(isBuilt ? 'building nacre again: its sources have changed …\n' : 'building nacre, once …\n');
-    const { status } = spawnSync(process.execPath, [compiler, '-p', `${root}tsconfig.json`], { stdio: ['ignore', 2, 2] });
-    if (status === 0) utimesSync(program, new Date(), new Date());
-    else if (existsSync(program)) process.stderr.write('the build has errors; this is what could be built\n');
+    // Built aside and put in place whole: another command may be starting at this moment.
+    const fresh = `${root}.cache/build-${process.pid}`;
+    mkdirSync(fresh, { recursive: true });
+    const { status } = spawnSync(process.execPath, [compiler, '-p', `${root}tsconfig.json`, '--outDir', `${fresh}/dist`], { stdio: ['ignore', 2, 2] });
+    if (existsSync(`${fresh}/dist/tools/cli/main.js`)) {
+      if (existsSync(`${root}dist`)) renameSync(`${root}dist`, `${fresh}/old`);
+      renameSync(`${fresh}/dist`, `${root}dist`);
+    }
+    rmSync(fresh, { recursive: true });
+    if (status !== 0 && existsSync(program)) process.stderr.write('the build has errors; this is what could be built\n');
   }
   if (!existsSync(program)) {
     const what = existsSync(compiler) ? 'its messages stand above' : `run \`npm install\` in ${root} first`;
