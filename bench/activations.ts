@@ -20,7 +20,9 @@ export function activationBytes({ buffers, steps }: TileProgram): { readonly pea
       from: order.findIndex((used) => used.includes(name)),
       to: order.findLastIndex((used) => used.includes(name)),
     }));
-  const alive = order.map((_, at) => spans.reduce((sum, { bytes, from, to }) => (from <= at && at <= to ? sum + bytes : sum), 0));
+  const alive = order.map((_, at) =>
+    spans.reduce((sum, { bytes, from, to }) => (from <= at && at <= to ? sum + bytes : sum), 0),
+  );
   return { peak: Math.max(0, ...alive), all: spans.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 

@@ -19,13 +19,18 @@ if (!isBuilt || isStale()) {
     // Built aside and put in place whole: another command may be starting at this moment.
     const fresh = `${root}.cache/build-${process.pid}`;
     mkdirSync(fresh, { recursive: true });
-    const { status } = spawnSync(process.execPath, [compiler, '-p', `${root}tsconfig.json`, '--outDir', `${fresh}/dist`], { stdio: ['ignore', 2, 2] });
+    const { status } = spawnSync(
+      process.execPath,
+      [compiler, '-p', `${root}tsconfig.json`, '--outDir', `${fresh}/dist`],
+      { stdio: ['ignore', 2, 2] },
+    );
     if (existsSync(`${fresh}/dist/tools/cli/main.js`)) {
       if (existsSync(`${root}dist`)) renameSync(`${root}dist`, `${fresh}/old`);
       renameSync(`${fresh}/dist`, `${root}dist`);
     }
     rmSync(fresh, { recursive: true });
-    if (status !== 0 && existsSync(program)) process.stderr.write('the build has errors; this is what could be built\n');
+    if (status !== 0 && existsSync(program))
+      process.stderr.write('the build has errors; this is what could be built\n');
   }
   if (!existsSync(program)) {
     const what = existsSync(compiler) ? 'its messages stand above' : `run \`npm install\` in ${root} first`;

@@ -59,7 +59,11 @@ export interface Programs {
   /** One batch of the evaluation `name`. Results: `<metric>.sum` and `<metric>.count` for each of its metrics. */
   evaluate(name: string, batch: number): Promise<Executable>;
   /** Which value of a skipped step did not fit the type it is stored in, and what to do; undefined where none is found. */
-  explainSkip?(batch: number, phase: StepPhase, inputs: ReadonlyMap<string, TypedArray>): Promise<{ text: string; hint: string } | undefined>;
+  explainSkip?(
+    batch: number,
+    phase: StepPhase,
+    inputs: ReadonlyMap<string, TypedArray>,
+  ): Promise<{ text: string; hint: string } | undefined>;
 }
 
 /** A run went wrong on the device: an index out of range, memory, a lost device. A sentence for the user. */

@@ -104,7 +104,11 @@ class Resolver {
         if (module?.tree.declarations.some((own) => own.kind === 'constant' && own.name.name === name.name) === true)
           this.constants.add((alias ?? name).name);
         // Whether names of a module that is not there are used says nothing.
-        this.declare(names, alias ?? name, this.isPrelude || !(known?.includes(name.name) ?? false) ? undefined : 'import');
+        this.declare(
+          names,
+          alias ?? name,
+          this.isPrelude || !(known?.includes(name.name) ?? false) ? undefined : 'import',
+        );
       }
     }
     const { declarations } = this.module.tree;
@@ -214,7 +218,9 @@ class Resolver {
       this.diagnostics.report(diagnose('unknown-code', { code: name }, labels, didYouMean(name, codes)));
     const checks = body.result !== undefined || body.statements.some(({ kind }) => checking.has(kind));
     if (!rejects && !checks)
-      this.diagnostics.report(diagnose('checks-nothing', { name }, labels, { hint: 'Say what should hold: `expect a ≈ b`.' }));
+      this.diagnostics.report(
+        diagnose('checks-nothing', { name }, labels, { hint: 'Say what should hold: `expect a ≈ b`.' }),
+      );
   }
 
   private functionDeclaration(names: Names, { hyper, signature, body }: FunctionDeclaration): void {
@@ -256,7 +262,8 @@ class Resolver {
   private application(names: Names, signature: Signature, body: Expression): void {
     const scope = this.inside(names);
     this.parameters(scope, signature.parameters, 'parameter');
-    if (signature.result !== undefined) this.type(scope, signature.result, false, 'Write `_` for a size that follows from the body.');
+    if (signature.result !== undefined)
+      this.type(scope, signature.result, false, 'Write `_` for a size that follows from the body.');
     this.expression(scope, body);
     this.close(scope);
   }

@@ -13,21 +13,32 @@ import { describe, tensor, unknown, type Value } from './value.ts';
 
 /** Evaluates a body whose parameters are fields of the data (of any type where `data` is not known). */
 export function evaluateBody(
-  context: Context, block: TrainBlock, pipeline: Pipeline, data: DataDescription | undefined, batch: number,
-  parameters: readonly Parameter[], body: TrainBlock['loss']['body'],
+  context: Context,
+  block: TrainBlock,
+  pipeline: Pipeline,
+  data: DataDescription | undefined,
+  batch: number,
+  parameters: readonly Parameter[],
+  body: TrainBlock['loss']['body'],
 ): Value {
   const known = data?.fields ?? fieldsWithoutLooking(pipeline.plan);
-  const raw = new Map(known.map((field): [string, Value] =>
-    [field.name, field.shape === undefined ? unknown : tensor(context.root.input(field.name, 'batch', fieldType(field, batch)))]));
+  const raw = new Map(
+    known.map((field): [string, Value] => [
+      field.name,
+      field.shape === undefined ? unknown : tensor(context.root.input(field.name, 'batch', fieldType(field, batch))),
+    ]),
+  );
   const fields = applyMaps(context, pipeline, raw);
   const scope = createScope(block.scope);
   for (const { name } of parameters) {
     const value = fields.get(name.name);
     if (value === undefined)
-      context.diagnostics.report(diagnose('unknown-field', { name: name.name }, [{ span: name.span, text: '' }], {
-        notes: [`Its fields are ${[...fields.keys()].map((field) => `\`${field}\``).join(', ')}.`],
-        ...didYouMean(name.name, fields.keys()),
-      }));
+      context.diagnostics.report(
+        diagnose('unknown-field', { name: name.name }, [{ span: name.span, text: '' }], {
+          notes: [`Its fields are ${[...fields.keys()].map((field) => `\`${field}\``).join(', ')}.`],
+          ...didYouMean(name.name, fields.keys()),
+        }),
+      );
     bind(scope, name.name, value ?? unknown);
   }
   return evaluate(context, scope, body);
@@ -46,5 +57,9 @@ export function sumAndCount(context: Context, value: Value, span: Span): { sum: 
 export function metricsOf(value: Value, span: Span): ReadonlyMap<string, Value> {
   if (value.kind === 'record') return value.fields;
   if (value.kind === 'unknown') return new Map();
-  throw new Problem(diagnose('not-a-metric', { found: describe(value) }, [{ span, text: '' }], { hint: 'Write `{ accuracy: accuracy(model(x), y) }`.' }));
+  throw new Problem(
+    diagnose('not-a-metric', { found: describe(value) }, [{ span, text: '' }], {
+      hint: 'Write `{ accuracy: accuracy(model(x), y) }`.',
+    }),
+  );
 }

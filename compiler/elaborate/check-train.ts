@@ -13,9 +13,15 @@ import type { TrainBlock } from './train.ts';
 import type { OptimizerValue } from './value.ts';
 
 /** The names of the metrics of each evaluation. */
-export function checkTrain(block: TrainBlock, diagnostics: Diagnostics, data?: BoundData): readonly (readonly string[])[] {
+export function checkTrain(
+  block: TrainBlock,
+  diagnostics: Diagnostics,
+  data?: BoundData,
+): readonly (readonly string[])[] {
   collect(diagnostics, () => checkLoss(block, diagnostics, data));
-  const metrics = block.evaluations.map((_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? []);
+  const metrics = block.evaluations.map(
+    (_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? [],
+  );
   checkNames(block, metrics, diagnostics);
   checkSaves(block, metrics.flat(), diagnostics);
   for (const optimizer of new Set(block.parameters.map((parameter) => parameter.optimizer)))
@@ -33,15 +39,34 @@ function checkLoss(block: TrainBlock, diagnostics: Diagnostics, data: BoundData 
   if (!looked || !diagnostics.isEmpty) return;
   for (const { path, slot, optimizer } of block.parameters)
     if (optimizer !== undefined && !context.slots.has(slot))
-      diagnostics.report(diagnose('unreached-parameter', { path },
-        [{ span: block.loss.span, text: 'the loss' }, { span: slot.declaration.span, text: 'the parameter' }],
-        { hint: `Take it out of the model, or say \`freeze ${path}\`.` }));
+      diagnostics.report(
+        diagnose(
+          'unreached-parameter',
+          { path },
+          [
+            { span: block.loss.span, text: 'the loss' },
+            { span: slot.declaration.span, text: 'the parameter' },
+          ],
+          { hint: `Take it out of the model, or say \`freeze ${path}\`.` },
+        ),
+      );
 }
 
-function checkEvaluation(block: TrainBlock, index: number, diagnostics: Diagnostics, data: BoundData | undefined): string[] {
+function checkEvaluation(
+  block: TrainBlock,
+  index: number,
+  diagnostics: Diagnostics,
+  data: BoundData | undefined,
+): string[] {
   const context = createContext(createBuilder(block.name), diagnostics);
-  const { declaration: { parameters, body }, data: pipeline } = block.evaluations[index];
-  const metrics = metricsOf(evaluateBody(context, block, pipeline, data?.evaluations[index], 1, parameters, body), body.span);
+  const {
+    declaration: { parameters, body },
+    data: pipeline,
+  } = block.evaluations[index];
+  const metrics = metricsOf(
+    evaluateBody(context, block, pipeline, data?.evaluations[index], 1, parameters, body),
+    body.span,
+  );
   for (const metric of metrics.values()) sumAndCount(context, metric, body.span);
   return [...metrics.keys()];
 }
@@ -55,9 +80,17 @@ function checkNames(block: TrainBlock, metrics: readonly (readonly string[])[], 
       if (before === undefined) first.set(name, index);
       else {
         const [earlier, later] = [before, index].map((at) => block.evaluations[at].declaration.body.span);
-        diagnostics.report(diagnose('repeated-metric', { name },
-          [{ span: later, text: 'here again' }, { span: earlier, text: 'the first' }],
-          { hint: `Give each its own name, as \`train_${name}\`.` }));
+        diagnostics.report(
+          diagnose(
+            'repeated-metric',
+            { name },
+            [
+              { span: later, text: 'here again' },
+              { span: earlier, text: 'the first' },
+            ],
+            { hint: `Give each its own name, as \`train_${name}\`.` },
+          ),
+        );
       }
     }
 }

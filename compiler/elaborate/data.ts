@@ -46,7 +46,9 @@ function checkArguments(step: DataStep): void {
   for (const { name, span } of step.arguments) {
     if (name === undefined) continue;
     if (known !== undefined && !known.includes(name))
-      throw new Problem(diagnose('unknown-argument', { callee: step.name, name }, [{ span, text: '' }], didYouMean(name, known)));
+      throw new Problem(
+        diagnose('unknown-argument', { callee: step.name, name }, [{ span, text: '' }], didYouMean(name, known)),
+      );
     if (seen.has(name)) throw new Problem(diagnose('repeated-argument', { name }, [{ span, text: '' }]));
     seen.add(name);
   }
@@ -65,17 +67,32 @@ export function planData(data: DataValue): Pipeline {
   for (const step of stages) {
     if (batch !== undefined && step.name !== 'map') wrong(step.span, `\`${step.name}\` must come before \`batch\`.`);
     switch (step.name) {
-      case 'map': maps.push({ expressions: step.expressions, scope: step.scope }); break;
-      case 'shuffle': plan = { kind: 'shuffle', of: plan, seed: optionalInt(step, 'seed', 0, 0) }; break;
-      case 'take': plan = { kind: 'take', of: plan, count: requiredInt(step, 'count', 1) }; break;
-      case 'split': plan = planSplit(step, plan); break;
+      case 'map':
+        maps.push({ expressions: step.expressions, scope: step.scope });
+        break;
+      case 'shuffle':
+        plan = { kind: 'shuffle', of: plan, seed: optionalInt(step, 'seed', 0, 0) };
+        break;
+      case 'take':
+        plan = { kind: 'take', of: plan, count: requiredInt(step, 'count', 1) };
+        break;
+      case 'split':
+        plan = planSplit(step, plan);
+        break;
       case 'batch': {
         batch = requiredInt(step, 'size', 1);
         plan = { kind: 'batch', of: plan, size: batch, last: optionalText(step, 'last', ['keep', 'drop'], 'keep') };
         break;
       }
       default:
-        throw new Problem(diagnose('unknown-data-stage', { name: step.name }, [{ span: step.span, text: '' }], didYouMean(step.name, dataStages)));
+        throw new Problem(
+          diagnose(
+            'unknown-data-stage',
+            { name: step.name },
+            [{ span: step.span, text: '' }],
+            didYouMean(step.name, dataStages),
+          ),
+        );
     }
   }
   return { plan, batch, maps, span: source.span };
@@ -87,14 +104,19 @@ export function batched(pipeline: Pipeline, size: number): DataPlan {
 }
 
 /** The fields of a batch after all maps. `raw` holds the source's fields as values of the graph in `context`. */
-export function applyMaps(context: Context, pipeline: Pipeline, raw: ReadonlyMap<string, Value>): ReadonlyMap<string, Value> {
+export function applyMaps(
+  context: Context,
+  pipeline: Pipeline,
+  raw: ReadonlyMap<string, Value>,
+): ReadonlyMap<string, Value> {
   let fields = raw;
   for (const { expressions, scope } of pipeline.maps) {
     const inner = createScope(scope);
     for (const [name, value] of fields) bind(inner, name, value);
     const mapped = new Map<string, Value>();
     for (const { name, value, span } of expressions) {
-      if (name === undefined) wrong(span, '`map` needs a name for each field it makes.', 'Write `map(image: f32(image) / 255)`.');
+      if (name === undefined)
+        wrong(span, '`map` needs a name for each field it makes.', 'Write `map(image: f32(image) / 255)`.');
       else mapped.set(name.name, evaluate(context, inner, value));
     }
     fields = mapped;
@@ -107,23 +129,41 @@ function planSource(step: DataStep): DataPlan {
     case 'idx':
     case 'npy': {
       const fields = step.arguments.map((argument) => {
-        if (argument.name === undefined) wrong(argument.span, `\`${step.name}\` needs a field name for each file.`, `Write \`${step.name}(image: "file")\`.`);
+        if (argument.name === undefined)
+          wrong(
+            argument.span,
+            `\`${step.name}\` needs a field name for each file.`,
+            `Write \`${step.name}(image: "file")\`.`,
+          );
         return { name: argument.name ?? '', path: textOf(argument.value, argument.span) };
       });
       if (fields.length === 0) wrong(step.span, `\`${step.name}\` needs at least one file.`);
       return { kind: step.name, fields };
     }
-    case 'csv': return planCsv(step);
+    case 'csv':
+      return planCsv(step);
     case 'text': {
       const length = requiredInt(step, 'length', 1);
       return {
-        kind: 'text', path: requiredText(step, 'path'), length, stride: optionalInt(step, 'stride', 1, length),
-        input: 'input', target: 'target',
+        kind: 'text',
+        path: requiredText(step, 'path'),
+        length,
+        stride: optionalInt(step, 'stride', 1, length),
+        input: 'input',
+        target: 'target',
       };
     }
-    case 'generate': return { kind: 'generate', count: requiredInt(step, 'count', 1), index: 'index' };
+    case 'generate':
+      return { kind: 'generate', count: requiredInt(step, 'count', 1), index: 'index' };
     default:
-      throw new Problem(diagnose('unknown-data-source', { name: step.name }, [{ span: step.span, text: '' }], didYouMean(step.name, dataSources)));
+      throw new Problem(
+        diagnose(
+          'unknown-data-source',
+          { name: step.name },
+          [{ span: step.span, text: '' }],
+          didYouMean(step.name, dataSources),
+        ),
+      );
   }
 }
 
@@ -133,17 +173,34 @@ function planSource(step: DataStep): DataPlan {
  */
 function planCsv(step: DataStep): DataPlan {
   const [, ...unnamed] = step.arguments.filter(({ name }) => name === undefined);
-  for (const { span } of unnamed) wrong(span, 'Only the file is given to `csv` without a name.', 'Each field needs one: `csv("iris.csv", x: ["width", "length"])`.');
+  for (const { span } of unnamed)
+    wrong(
+      span,
+      'Only the file is given to `csv` without a name.',
+      'Each field needs one: `csv("iris.csv", x: ["width", "length"])`.',
+    );
   const columns = step.arguments
     .filter((given) => given.name !== undefined && given.name !== 'header' && given.name !== 'path')
     .map(({ name = '', value, span }) => ({ name, ...planColumns(value, span) }));
-  if (columns.length === 0) wrong(step.span, '`csv` needs its fields.', 'Write `csv("iris.csv", x: ["width", "length"], label: { category: "species" })`.');
+  if (columns.length === 0)
+    wrong(
+      step.span,
+      '`csv` needs its fields.',
+      'Write `csv("iris.csv", x: ["width", "length"], label: { category: "species" })`.',
+    );
   const header = find(step, 'header');
-  if (header !== undefined && header.value.kind !== 'bool') wrong(header.span, `\`header\` should be true or false, but it is ${describe(header.value)}.`);
-  return { kind: 'csv', path: requiredText(step, 'path'), columns, header: header?.value.kind === 'bool' ? header.value.value !== false : true };
+  if (header !== undefined && header.value.kind !== 'bool')
+    wrong(header.span, `\`header\` should be true or false, but it is ${describe(header.value)}.`);
+  return {
+    kind: 'csv',
+    path: requiredText(step, 'path'),
+    columns,
+    header: header?.value.kind === 'bool' ? header.value.value !== false : true,
+  };
 }
 
-const columnForms = 'A field of `csv` is a column: `"name"`, `["name", …]`, `{ category: "name" }` or `{ integer: "name" }`';
+const columnForms =
+  'A field of `csv` is a column: `"name"`, `["name", …]`, `{ category: "name" }` or `{ integer: "name" }`';
 
 function planColumns(value: Value, span: Span): { columns: string[]; dtype: 'f32' | 'i32' | 'category' } {
   if (value.kind === 'list') return { columns: value.elements.map((element) => textOf(element, span)), dtype: 'f32' };
@@ -160,7 +217,8 @@ function planColumns(value: Value, span: Span): { columns: string[]; dtype: 'f32
 /** `split(part, train: 0.9, test: 0.1)`: the named part, the shares in the order they are written. */
 function planSplit(step: DataStep, of: DataPlan): DataPlan {
   const [which, ...shares] = step.arguments;
-  if (which === undefined || which.name !== undefined) wrong(step.span, '`split` needs the part that is wanted first.', 'Write `split(part, train: 0.9, test: 0.1)`.');
+  if (which === undefined || which.name !== undefined)
+    wrong(step.span, '`split` needs the part that is wanted first.', 'Write `split(part, train: 0.9, test: 0.1)`.');
   const part = textOf(which.value, which.span);
   let start = 0;
   let chosen: { start: number; end: number } | undefined;
@@ -212,11 +270,19 @@ function optionalInt(step: DataStep, name: string, least: number, otherwise: num
   return found === undefined ? otherwise : intOf(found, name, least);
 }
 
-function optionalText<Choice extends string>(step: DataStep, name: string, choices: readonly Choice[], otherwise: Choice): Choice {
+function optionalText<Choice extends string>(
+  step: DataStep,
+  name: string,
+  choices: readonly Choice[],
+  otherwise: Choice,
+): Choice {
   const found = find(step, name);
   if (found === undefined) return otherwise;
   const text = textOf(found.value, found.span);
-  return choices.find((choice) => choice === text) ?? wrong(found.span, `\`${name}\` is one of ${choices.map((choice) => `"${choice}"`).join(', ')}.`);
+  return (
+    choices.find((choice) => choice === text) ??
+    wrong(found.span, `\`${name}\` is one of ${choices.map((choice) => `"${choice}"`).join(', ')}.`)
+  );
 }
 
 function textOf(value: Value, span: Span): string {
@@ -235,17 +301,30 @@ function wrong(span: Span, problem: string, hint?: string): never {
 }
 
 /** A field of a batch of this size, as a tensor type. */
-export const fieldType = (field: Field, batch: number): TensorType => ({ dtype: field.dtype, shape: [batch, ...field.shape] });
+export const fieldType = (field: Field, batch: number): TensorType => ({
+  dtype: field.dtype,
+  shape: [batch, ...field.shape],
+});
 
 /** What a plan says of its fields by itself; shapes and element types of arrays are in their files. */
-export function fieldsWithoutLooking(plan: DataPlan): readonly (Field | { readonly name: string; readonly shape?: undefined })[] {
+export function fieldsWithoutLooking(
+  plan: DataPlan,
+): readonly (Field | { readonly name: string; readonly shape?: undefined })[] {
   switch (plan.kind) {
     case 'idx':
-    case 'npy': return plan.fields.map(({ name }) => ({ name }));
-    case 'csv': return plan.columns.map(({ name, columns, dtype }) =>
-      ({ name, dtype: dtype === 'f32' ? 'f32' : 'i32', shape: columns.length === 1 ? [] : [columns.length] }));
-    case 'text': return [plan.input, plan.target].map((name) => ({ name, dtype: 'i32', shape: [plan.length] }));
-    case 'generate': return [{ name: plan.index, dtype: 'i32', shape: [] }];
-    default: return fieldsWithoutLooking(plan.of);
+    case 'npy':
+      return plan.fields.map(({ name }) => ({ name }));
+    case 'csv':
+      return plan.columns.map(({ name, columns, dtype }) => ({
+        name,
+        dtype: dtype === 'f32' ? 'f32' : 'i32',
+        shape: columns.length === 1 ? [] : [columns.length],
+      }));
+    case 'text':
+      return [plan.input, plan.target].map((name) => ({ name, dtype: 'i32', shape: [plan.length] }));
+    case 'generate':
+      return [{ name: plan.index, dtype: 'i32', shape: [] }];
+    default:
+      return fieldsWithoutLooking(plan.of);
   }
 }

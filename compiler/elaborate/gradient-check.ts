@@ -35,18 +35,30 @@ export function buildGradientCheck(context: Context, scope: Scope, statement: Gr
   forward.build.output('value', 'result', forward.value);
   const backward = evaluateAt(context, statement, target, types);
   const wrt = [...backward.inputs].filter(([, value]) => isFloat(value.type.dtype));
-  differentiate(backward.build, backward.value, wrt.map(([, value]) => value))
-    .forEach((gradient, at) => backward.build.output(wrt[at][0], 'result', gradient));
+  differentiate(
+    backward.build,
+    backward.value,
+    wrt.map(([, value]) => value),
+  ).forEach((gradient, at) => backward.build.output(wrt[at][0], 'result', gradient));
   const init = createBuilder('gradcheck.init');
   if (target.kind === 'instance') initialize(createContext(init, context.diagnostics), target);
-  return { span: statement.span, init: init.finish(), forward: forward.build.finish(), backward: backward.build.finish() };
+  return {
+    span: statement.span,
+    init: init.finish(),
+    forward: forward.build.finish(),
+    backward: backward.build.finish(),
+  };
 }
 
 /** What a signature calls its arguments. */
 function argumentNames(target: Value): readonly string[] {
   if (target.kind === 'builtin') return target.builtin.parameters.map(({ name }) => name);
   const signature =
-    target.kind === 'function' ? target.declaration.signature : target.kind === 'instance' ? target.declaration.apply?.signature : undefined;
+    target.kind === 'function'
+      ? target.declaration.signature
+      : target.kind === 'instance'
+        ? target.declaration.apply?.signature
+        : undefined;
   return signature?.parameters.map(({ name }) => name.name) ?? [];
 }
 
@@ -60,10 +72,12 @@ function evaluateAt(outer: Context, statement: GradCheck, target: Value, types: 
   const build = createBuilder('gradcheck');
   const context = createContext(build, outer.diagnostics);
   const names = argumentNames(target);
-  const inputs = new Map(types.map((type, at): [string, GraphValue] => {
-    const name = names[at] ?? `input${at}`;
-    return [name, build.input(name, 'batch', type)];
-  }));
+  const inputs = new Map(
+    types.map((type, at): [string, GraphValue] => {
+      const name = names[at] ?? `input${at}`;
+      return [name, build.input(name, 'batch', type)];
+    }),
+  );
   const result = applyValue(context, target, [...inputs.values()].map(tensor), statement.span);
   const value = mixture(build, result, statement.span);
   for (const [slot, parameter] of context.slots) inputs.set(slotPath(slot), parameter);
@@ -72,15 +86,34 @@ function evaluateAt(outer: Context, statement: GradCheck, target: Value, types: 
 
 /** Σ wᵢ·xᵢ over all elements, with weights that no symmetry of the function can hide from. */
 function mixture(build: Builder, result: Value, span: Span): GraphValue {
-  const tensors = result.kind === 'tensor' ? [result.value] : result.kind === 'loss' ? [build.binary('div', result.sum, result.count)]
-    : result.kind === 'tuple' ? result.elements.flatMap((element) => (element.kind === 'tensor' ? [element.value] : [])) : [];
-  const sums = tensors.filter(({ type }) => isFloat(type.dtype)).map((value) => {
-    const shape = concrete(value.type.shape);
-    const weights = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => 0.5 + ((i * 0.6180339887498949) % 1));
-    const weighted = build.binary('mul', value, build.constant(weights, value.type.dtype, shape));
-    return build.reduce('sum', weighted, shape.map((_, axis) => axis));
-  });
+  const tensors =
+    result.kind === 'tensor'
+      ? [result.value]
+      : result.kind === 'loss'
+        ? [build.binary('div', result.sum, result.count)]
+        : result.kind === 'tuple'
+          ? result.elements.flatMap((element) => (element.kind === 'tensor' ? [element.value] : []))
+          : [];
+  const sums = tensors
+    .filter(({ type }) => isFloat(type.dtype))
+    .map((value) => {
+      const shape = concrete(value.type.shape);
+      const weights = Array.from(
+        { length: shape.reduce((a, b) => a * b, 1) },
+        (_, i) => 0.5 + ((i * 0.6180339887498949) % 1),
+      );
+      const weighted = build.binary('mul', value, build.constant(weights, value.type.dtype, shape));
+      return build.reduce(
+        'sum',
+        weighted,
+        shape.map((_, axis) => axis),
+      );
+    });
   if (sums.length === 0)
-    throw new Problem(diagnose('not-testable', { what: 'What gradcheck differentiates', found: describe(result) }, [{ span, text: '' }]));
+    throw new Problem(
+      diagnose('not-testable', { what: 'What gradcheck differentiates', found: describe(result) }, [
+        { span, text: '' },
+      ]),
+    );
   return sums.reduce((sum, term) => build.binary('add', sum, term));
 }

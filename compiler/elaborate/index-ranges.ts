@@ -26,7 +26,11 @@ export interface IndexScope {
 }
 
 export const createIndexScope = (): IndexScope => ({
-  rest: [], reductions: new Map(), targets: new Map(), next: 0, undecided: false,
+  rest: [],
+  reductions: new Map(),
+  targets: new Map(),
+  next: 0,
+  undecided: false,
 });
 
 /** One position of one read: `index` has to stay inside `size`. */

@@ -8,7 +8,16 @@ import { bindHyper, distribute, takesOf } from './arguments.ts';
 import { at, attempt, fail, standing, type Context, type Given } from './context.ts';
 import { bind, createScope } from './scope.ts';
 import { tensorTypeOf } from './types.ts';
-import { describe, showType, unknown, type Fixed, type InstanceValue, type LayerValue, type Slot, type Value } from './value.ts';
+import {
+  describe,
+  showType,
+  unknown,
+  type Fixed,
+  type InstanceValue,
+  type LayerValue,
+  type Slot,
+  type Value,
+} from './value.ts';
 
 /** Makes an instance. `open` gives hyperparameters without a value one, for generic checks. */
 export function instantiate(
@@ -49,7 +58,10 @@ function build(
       const value = attempt(context, () => {
         const slot: Slot = { owner: instance, declaration: member, type: tensorTypeOf(context, scope, member.type) };
         if (member.role === 'param' && slot.type.shape.includes(0))
-          fail(context, 'empty-parameter', { name: member.name.name, type: showType(slot.type) }, [at(member.type.span), at(span, 'made here')]);
+          fail(context, 'empty-parameter', { name: member.name.name, type: showType(slot.type) }, [
+            at(member.type.span),
+            at(span, 'made here'),
+          ]);
         slots.push(slot);
         scope.names.set(member.name.name, { kind: 'slot', slot });
         return unknown;

@@ -38,7 +38,9 @@ export interface LossScale {
 
 export function scaleLoss(build: Builder): LossScale {
   const scalar = (value: number): Value => build.constant(value, 'f32');
-  const [scale, goodSteps, skips, updates] = lossScaleStates.map(({ name }) => build.input(name, 'state', { dtype: 'f32', shape: [] }));
+  const [scale, goodSteps, skips, updates] = lossScaleStates.map(({ name }) =>
+    build.input(name, 'state', { dtype: 'f32', shape: [] }),
+  );
   let good: Value | undefined;
   const decided = (): Value => {
     if (good === undefined) throw new Error('whether a step is good is known after its gradients');
@@ -50,7 +52,9 @@ export function scaleLoss(build: Builder): LossScale {
     scaled: (loss) => build.binary('mul', loss, scale),
     unscaled(gradients) {
       const inverse = build.binary('div', scalar(1), scale);
-      const results = gradients.map((gradient) => build.binary('mul', gradient, build.broadcast(inverse, gradient.type.shape)));
+      const results = gradients.map((gradient) =>
+        build.binary('mul', gradient, build.broadcast(inverse, gradient.type.shape)),
+      );
       good = areFinite(build, results);
       return results;
     },
@@ -60,13 +64,25 @@ export function scaleLoss(build: Builder): LossScale {
     finish() {
       const counted = build.binary('add', goodSteps, scalar(1));
       const grows = build.binary('le', scalar(growEvery), counted);
-      const grown = build.where(grows, build.binary('min', build.binary('mul', scale, scalar(2)), scalar(largest)), scale);
+      const grown = build.where(
+        grows,
+        build.binary('min', build.binary('mul', scale, scalar(2)), scalar(largest)),
+        scale,
+      );
       const shrunk = build.binary('max', build.binary('mul', scale, scalar(0.5)), scalar(1));
       const skipped = build.where(decided(), scalar(0), build.binary('add', skips, scalar(1)));
       build.output('loss_scale.scale', 'update', build.where(decided(), grown, shrunk));
-      build.output('loss_scale.good_steps', 'update', build.where(build.binary('and', decided(), build.unary('not', grows)), counted, scalar(0)));
+      build.output(
+        'loss_scale.good_steps',
+        'update',
+        build.where(build.binary('and', decided(), build.unary('not', grows)), counted, scalar(0)),
+      );
       build.output('loss_scale.skips', 'update', skipped);
-      build.output('loss_scale.updates', 'update', build.where(decided(), build.binary('add', updates, scalar(1)), updates));
+      build.output(
+        'loss_scale.updates',
+        'update',
+        build.where(decided(), build.binary('add', updates, scalar(1)), updates),
+      );
       build.output('loss_scale', 'result', scale);
       build.output('skipped_in_a_row', 'result', skipped);
     },
@@ -78,7 +94,11 @@ function areFinite(build: Builder, values: readonly Value[]): Value {
   const counts = values.map((value) => {
     const filled = (number: number): Value => build.constant(number, 'f32', value.type.shape);
     const isFine = build.binary('le', build.unary('abs', value), filled(largestFinite));
-    return build.reduce('max', build.where(isFine, filled(0), filled(1)), value.type.shape.map((_, axis) => axis));
+    return build.reduce(
+      'max',
+      build.where(isFine, filled(0), filled(1)),
+      value.type.shape.map((_, axis) => axis),
+    );
   });
   const worst = counts.reduce((a, b) => build.binary('max', a, b));
   return build.binary('lt', worst, build.constant(0.5, 'f32'));

@@ -18,8 +18,19 @@ export function resolvePrecision(entry: TrainPrecision, slots: readonly Slot[]):
     if (storing === undefined) return undefined;
     if (isHalf(storing.name)) return { products: 'f32', storage: storing.name, except };
   }
-  const found = mixed ? `mixed(${dtype.name})` : storing === undefined ? dtype.name : `${dtype.name} storing ${storing.name}`;
+  const found = mixed
+    ? `mixed(${dtype.name})`
+    : storing === undefined
+      ? dtype.name
+      : `${dtype.name} storing ${storing.name}`;
   const wanted = '`f32`, `mixed(bf16)`, `mixed(f16)`, `f32 storing bf16` or `f32 storing f16`';
   const hint = !mixed && isHalf(dtype.name) ? { hint: `Did you mean \`mixed(${dtype.name})\`?` } : {};
-  throw new Problem(diagnose('bad-setting', { name: 'precision', wanted, found: `\`${found}\`` }, [{ span: (storing ?? dtype).span, text: '' }], hint));
+  throw new Problem(
+    diagnose(
+      'bad-setting',
+      { name: 'precision', wanted, found: `\`${found}\`` },
+      [{ span: (storing ?? dtype).span, text: '' }],
+      hint,
+    ),
+  );
 }

@@ -14,17 +14,26 @@ export function select(selector: Selector, slots: readonly Slot[]): Slot[] {
   if (chosen.length > 0) return chosen;
   const near =
     selector.kind === 'role'
-      ? nearest(selector.text, new Set(slots.flatMap(({ declaration: { tag } }) => (tag === undefined ? [] : [tag.name]))))
+      ? nearest(
+          selector.text,
+          new Set(slots.flatMap(({ declaration: { tag } }) => (tag === undefined ? [] : [tag.name]))),
+        )
       : nearestPath(selector.text, slots.map(slotPath));
   throw new Problem(
     diagnose('selector-matches-nothing', { selector: showSelector(selector) }, [{ span: selector.span, text: '' }], {
       ...(near === undefined ? {} : { hint: `The nearest there is: \`${near}\`.` }),
-      notes: [`The parameters are ${slots.slice(0, 8).map((slot) => `\`${slotPath(slot)}\``).join(', ')}${slots.length > 8 ? ', …' : ''}.`],
+      notes: [
+        `The parameters are ${slots
+          .slice(0, 8)
+          .map((slot) => `\`${slotPath(slot)}\``)
+          .join(', ')}${slots.length > 8 ? ', …' : ''}.`,
+      ],
     }),
   );
 }
 
-export const showSelector = (selector: Selector): string => (selector.kind === 'role' ? `role(${selector.text})` : selector.text);
+export const showSelector = (selector: Selector): string =>
+  selector.kind === 'role' ? `role(${selector.text})` : selector.text;
 
 function means(selector: Selector, slot: Slot): boolean {
   if (selector.kind === 'role') return slot.declaration.tag?.name === selector.text;
@@ -61,6 +70,13 @@ function toPattern(text: string): RegExp {
   const pattern = text
     .replace(/[.+?^$()|[\]\\]/g, '\\$&')
     .replace(/\*/g, '.*')
-    .replace(/\{([^}]*)\}/g, (_, choices: string) => `(?:${choices.split(',').map((choice) => choice.trim()).join('|')})`);
+    .replace(
+      /\{([^}]*)\}/g,
+      (_, choices: string) =>
+        `(?:${choices
+          .split(',')
+          .map((choice) => choice.trim())
+          .join('|')})`,
+    );
   return new RegExp(`^${pattern}$`);
 }

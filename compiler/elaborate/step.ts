@@ -38,11 +38,13 @@ export function buildInit(block: TrainBlock, diagnostics: Diagnostics): Graph {
   for (const root of block.roots.values()) initialize(context, root);
   for (const { path, optimizer, slot } of block.parameters) {
     if (optimizer === undefined) continue;
-    for (const state of optimizerStates(context, optimizer, slot.type)) build.output(stateName(state.name, path), 'update', state.initial);
+    for (const state of optimizerStates(context, optimizer, slot.type))
+      build.output(stateName(state.name, path), 'update', state.initial);
     if (block.accumulate > 1) build.output(accumulatedName(path), 'update', build.constant(0, 'f32', slot.type.shape));
   }
   if (block.accumulate > 1) build.output(accumulatedCount, 'update', build.constant(0, 'f32'));
-  if (needsScale(block)) for (const { name, initial } of lossScaleStates) build.output(name, 'update', build.constant(initial, 'f32'));
+  if (needsScale(block))
+    for (const { name, initial } of lossScaleStates) build.output(name, 'update', build.constant(initial, 'f32'));
   return build.finish();
 }
 
@@ -50,10 +52,17 @@ export function buildInit(block: TrainBlock, diagnostics: Diagnostics): Graph {
 const needsScale = ({ precision }: TrainBlock): boolean => precision?.storage === 'f16';
 
 /** The graph, and the precision it is to be computed in. */
-const inPrecision = (graph: Graph, { precision }: TrainBlock): Graph => (precision === undefined ? graph : { ...graph, precision });
+const inPrecision = (graph: Graph, { precision }: TrainBlock): Graph =>
+  precision === undefined ? graph : { ...graph, precision };
 
 /** One training step on a batch of this size. */
-export function buildStep(block: TrainBlock, data: DataDescription, batch: number, phase: StepPhase, diagnostics: Diagnostics): Graph {
+export function buildStep(
+  block: TrainBlock,
+  data: DataDescription,
+  batch: number,
+  phase: StepPhase,
+  diagnostics: Diagnostics,
+): Graph {
   const build = createBuilder(`${block.name}.step`);
   const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
   const context = createContext(build, diagnostics, { training: true, step: randomStep(build, block, step) });
@@ -70,9 +79,11 @@ export function buildStep(block: TrainBlock, data: DataDescription, batch: numbe
   });
   build.origin = { span: block.loss.span };
   const scale = needsScale(block) ? scaleLoss(build) : undefined;
-  const gradientsOf = (of: GraphValue): GraphValue[] => differentiate(build, scale === undefined ? of : scale.scaled(of), values);
+  const gradientsOf = (of: GraphValue): GraphValue[] =>
+    differentiate(build, scale === undefined ? of : scale.scaled(of), values);
   const buffers = [...context.updates].map(([slot, next]) => ({ name: slotPath(slot), slot, next }));
-  if (phase === 'only') update(context, block, trained, values, gradientsOf(build.binary('div', sum, count)), step, scale);
+  if (phase === 'only')
+    update(context, block, trained, values, gradientsOf(build.binary('div', sum, count)), step, scale);
   else accumulate(context, block, trained, values, { sum: gradientsOf(sum), count, step, scale }, phase);
   for (const { name, slot, next } of buffers) {
     const before = scale === undefined ? undefined : bufferBefore(build, name, slot);
@@ -86,7 +97,13 @@ const bufferBefore = (build: Builder, name: string, { type }: Slot): GraphValue 
   build.inputs.find((input) => input.name === name)?.value ?? build.input(name, 'state', type);
 
 /** One batch of an evaluation: a sum and a count for each metric. */
-export function buildEvaluation(block: TrainBlock, index: number, data: DataDescription, batch: number, diagnostics: Diagnostics): Graph {
+export function buildEvaluation(
+  block: TrainBlock,
+  index: number,
+  data: DataDescription,
+  batch: number,
+  diagnostics: Diagnostics,
+): Graph {
   const { declaration, data: pipeline, name } = block.evaluations[index];
   const build = createBuilder(`${block.name}.${name}`);
   const context = createContext(build, diagnostics);
@@ -100,13 +117,29 @@ export function buildEvaluation(block: TrainBlock, index: number, data: DataDesc
 }
 
 /** Everything the runtime needs to know besides the programs; `metrics` as `checkTrain` gave them. */
-export function planTrain(block: TrainBlock, data: BoundData, metrics: readonly (readonly string[])[], diagnostics: Diagnostics): TrainPlan {
+export function planTrain(
+  block: TrainBlock,
+  data: BoundData,
+  metrics: readonly (readonly string[])[],
+  diagnostics: Diagnostics,
+): TrainPlan {
   const context = createContext(createBuilder(block.name), diagnostics);
   const field = (name: string, shape: readonly number[]) => ({ name, dtype: 'f32', shape }) as const;
-  const trained = block.parameters.flatMap(({ optimizer, slot, path }) => (optimizer === undefined ? [] : [{ optimizer, slot, path }]));
+  const trained = block.parameters.flatMap(({ optimizer, slot, path }) =>
+    optimizer === undefined ? [] : [{ optimizer, slot, path }],
+  );
   const states = trained.flatMap(({ optimizer, slot, path }) =>
-    optimizerStates(context, optimizer, slot.type).map((state) => field(stateName(state.name, path), concrete(slot.type.shape))));
-  const accumulated = block.accumulate === 1 ? [] : [...trained.map(({ slot, path }) => field(accumulatedName(path), concrete(slot.type.shape))), field(accumulatedCount, [])];
+    optimizerStates(context, optimizer, slot.type).map((state) =>
+      field(stateName(state.name, path), concrete(slot.type.shape)),
+    ),
+  );
+  const accumulated =
+    block.accumulate === 1
+      ? []
+      : [
+          ...trained.map(({ slot, path }) => field(accumulatedName(path), concrete(slot.type.shape))),
+          field(accumulatedCount, []),
+        ];
   const scale = needsScale(block) ? lossScaleStates.map(({ name }) => field(name, [])) : [];
   const evaluations = block.evaluations.map((evaluation, index) => {
     const batch = evaluation.data.batch ?? Math.min(250, data.evaluations[index].count);
@@ -114,17 +147,32 @@ export function planTrain(block: TrainBlock, data: BoundData, metrics: readonly 
     return { name: evaluation.name, data: batched(evaluation.data, batch), batch, metrics: metrics[index], ...every };
   });
   return {
-    version: 1, name: block.name, seed: block.seed, data: batched(block.data, block.batch), batch: block.batch,
+    version: 1,
+    name: block.name,
+    seed: block.seed,
+    data: batched(block.data, block.batch),
+    batch: block.batch,
     ...(block.epochs === undefined ? {} : { epochs: block.epochs }),
     ...(block.steps === undefined ? {} : { steps: block.steps }),
     ...(block.precision === undefined ? {} : { precision: block.precision }),
-    accumulate: block.accumulate, evaluations, saves: block.saves, loads: block.loads,
+    accumulate: block.accumulate,
+    evaluations,
+    saves: block.saves,
+    loads: block.loads,
     parameters: block.parameters.map(({ slot, path, optimizer }) => ({
-      name: path, dtype: slot.type.dtype, shape: concrete(slot.type.shape), trained: optimizer !== undefined,
+      name: path,
+      dtype: slot.type.dtype,
+      shape: concrete(slot.type.shape),
+      trained: optimizer !== undefined,
       ...(slot.declaration.tag === undefined ? {} : { tag: slot.declaration.tag.name }),
     })),
     states: [
-      ...block.buffers.map((slot) => ({ name: slotPath(slot), dtype: slot.type.dtype, shape: concrete(slot.type.shape), buffer: true })),
+      ...block.buffers.map((slot) => ({
+        name: slotPath(slot),
+        dtype: slot.type.dtype,
+        shape: concrete(slot.type.shape),
+        buffer: true,
+      })),
       ...[...states, ...accumulated, ...scale].map((state) => ({ ...state, buffer: false })),
     ],
   };
@@ -139,17 +187,24 @@ function randomStep(build: Builder, block: TrainBlock, step: GraphValue): GraphV
 
 /** Adds this micro-batch to the gradients of the step; the last one divides by all that was counted and updates. */
 function accumulate(
-  context: Context, block: TrainBlock, trained: readonly PlannedParameter[], values: readonly GraphValue[],
+  context: Context,
+  block: TrainBlock,
+  trained: readonly PlannedParameter[],
+  values: readonly GraphValue[],
   /** `sum`: the gradients of the sum. */
-  loss: { sum: readonly GraphValue[]; count: GraphValue; step: GraphValue; scale: LossScale | undefined }, phase: 'accumulate' | 'last',
+  loss: { sum: readonly GraphValue[]; count: GraphValue; step: GraphValue; scale: LossScale | undefined },
+  phase: 'accumulate' | 'last',
 ): void {
   const build = context.root;
   const count = build.binary('add', build.input(accumulatedCount, 'state', { dtype: 'f32', shape: [] }), loss.count);
   const sums = loss.sum.map((gradient, at) =>
-    build.binary('add', build.input(accumulatedName(trained[at].path), 'state', trained[at].slot.type), gradient));
+    build.binary('add', build.input(accumulatedName(trained[at].path), 'state', trained[at].slot.type), gradient),
+  );
   const last = phase === 'last';
   build.output(accumulatedCount, 'update', last ? build.constant(0, 'f32') : count);
-  trained.forEach(({ path, slot }, at) => build.output(accumulatedName(path), 'update', last ? build.constant(0, 'f32', slot.type.shape) : sums[at]));
+  trained.forEach(({ path, slot }, at) =>
+    build.output(accumulatedName(path), 'update', last ? build.constant(0, 'f32', slot.type.shape) : sums[at]),
+  );
   if (!last) return;
   const means = sums.map((sum) => build.binary('div', sum, build.broadcast(count, sum.type.shape)));
   update(context, block, trained, values, means, loss.step, loss.scale);
@@ -157,8 +212,13 @@ function accumulate(
 
 /** Clips the gradients and gives every trained parameter and its optimizer states their next values. */
 function update(
-  context: Context, block: TrainBlock, trained: readonly PlannedParameter[], values: readonly GraphValue[],
-  gradients: readonly GraphValue[], step: GraphValue, scale: LossScale | undefined,
+  context: Context,
+  block: TrainBlock,
+  trained: readonly PlannedParameter[],
+  values: readonly GraphValue[],
+  gradients: readonly GraphValue[],
+  step: GraphValue,
+  scale: LossScale | undefined,
 ): void {
   const build = context.root;
   const clipped = clip(build, block, scale === undefined ? gradients : scale.unscaled(gradients));
@@ -167,11 +227,16 @@ function update(
   trained.forEach(({ path, slot, optimizer }, index) => {
     if (optimizer === undefined) return;
     build.origin = { span: optimizer.span, path };
-    const states = new Map(optimizerStates(context, optimizer, slot.type).map(({ name }) =>
-      [name, build.input(stateName(name, path), 'state', slot.type)]));
+    const states = new Map(
+      optimizerStates(context, optimizer, slot.type).map(({ name }) => [
+        name,
+        build.input(stateName(name, path), 'state', slot.type),
+      ]),
+    );
     const next = applyOptimizer(context, optimizer, { param: values[index], grad: clipped[index], step: at, states });
     build.output(path, 'update', settled(next.param, values[index]));
-    for (const [name, before] of states) build.output(stateName(name, path), 'update', settled(next.states.get(name) ?? before, before));
+    for (const [name, before] of states)
+      build.output(stateName(name, path), 'update', settled(next.states.get(name) ?? before, before));
   });
   scale?.finish();
 }
@@ -182,11 +247,26 @@ function clip(build: Builder, block: TrainBlock, gradients: readonly GraphValue[
   const limit = (value: number, like: GraphValue): GraphValue => build.constant(value, 'f32', like.type.shape);
   const bound = block.clip.limit;
   if (block.clip.by === 'value')
-    return gradients.map((gradient) => build.binary('max', build.binary('min', gradient, limit(bound, gradient)), limit(-bound, gradient)));
-  const squares = gradients.map((gradient) => build.reduce('sum', build.binary('mul', gradient, gradient), gradient.type.shape.map((_, axis) => axis)));
-  const norm = build.unary('sqrt', squares.reduce((sum, square) => build.binary('add', sum, square)));
+    return gradients.map((gradient) =>
+      build.binary('max', build.binary('min', gradient, limit(bound, gradient)), limit(-bound, gradient)),
+    );
+  const squares = gradients.map((gradient) =>
+    build.reduce(
+      'sum',
+      build.binary('mul', gradient, gradient),
+      gradient.type.shape.map((_, axis) => axis),
+    ),
+  );
+  const norm = build.unary(
+    'sqrt',
+    squares.reduce((sum, square) => build.binary('add', sum, square)),
+  );
   build.output('grad_norm', 'result', norm);
   const one = build.constant(1, 'f32');
-  const factor = build.binary('min', one, build.binary('div', build.constant(bound, 'f32'), build.binary('add', norm, build.constant(1e-6, 'f32'))));
+  const factor = build.binary(
+    'min',
+    one,
+    build.binary('div', build.constant(bound, 'f32'), build.binary('add', norm, build.constant(1e-6, 'f32'))),
+  );
   return gradients.map((gradient) => build.binary('mul', gradient, build.broadcast(factor, gradient.type.shape)));
 }

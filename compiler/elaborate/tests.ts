@@ -2,7 +2,15 @@
  * `test` declarations as things to run: graphs whose results are compared, gradients to check, training runs to make, and
  * bodies that must not compile. Running them is the driver's.
  */
-import type { Expect, Expression, GradCheck, Identifier, Statement, TestDeclaration, TrainStatement } from '../../grammar/ast.ts';
+import type {
+  Expect,
+  Expression,
+  GradCheck,
+  Identifier,
+  Statement,
+  TestDeclaration,
+  TrainStatement,
+} from '../../grammar/ast.ts';
 import { diagnose, Diagnostics, Problem, type Diagnostic } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -16,7 +24,8 @@ import { runStatement } from './statements.ts';
 import { describe, int, numberOf, type InstanceValue, type Value } from './value.ts';
 
 /** One side of an expectation: known when compiling, or a result of the test's graph. */
-export type Side = { readonly kind: 'number'; readonly value: number } | { readonly kind: 'result'; readonly name: string };
+export type Side =
+  { readonly kind: 'number'; readonly value: number } | { readonly kind: 'result'; readonly name: string };
 
 export interface Expectation {
   readonly span: Span;
@@ -58,11 +67,13 @@ export function elaborateTest(declaration: TestDeclaration, moduleScope: Scope):
   const diagnostics = new Diagnostics();
   for (const { name, range } of declaration.over) {
     const values = sizesOf(range, moduleScope, diagnostics);
-    cases = cases.flatMap((outer) => values.map((size) => {
-      const scope = createScope(outer.scope);
-      bind(scope, name.name, int(size));
-      return { label: `${outer.label}${outer.label === '' ? '' : ', '}${name.name} = ${size}`, scope };
-    }));
+    cases = cases.flatMap((outer) =>
+      values.map((size) => {
+        const scope = createScope(outer.scope);
+        bind(scope, name.name, int(size));
+        return { label: `${outer.label}${outer.label === '' ? '' : ', '}${name.name} = ${size}`, scope };
+      }),
+    );
   }
   return cases.map(({ label, scope }) => {
     const test = elaborateCase(declaration, scope, label === '' ? declaration.name : `${declaration.name} (${label})`);
@@ -78,10 +89,17 @@ function elaborateCase(declaration: TestDeclaration, scope: Scope, name: string)
   const trainings: Training[] = [];
   const perform = (statement: Statement): void => {
     switch (statement.kind) {
-      case 'expect': expectations.push(expectation(context, scope, statement, expectations.length)); break;
-      case 'gradcheck': gradients.push(gradientCheck(context, scope, statement)); break;
-      case 'train': trainings.push(training(context, scope, statement)); break;
-      default: runStatement(context, scope, statement);
+      case 'expect':
+        expectations.push(expectation(context, scope, statement, expectations.length));
+        break;
+      case 'gradcheck':
+        gradients.push(gradientCheck(context, scope, statement));
+        break;
+      case 'train':
+        trainings.push(training(context, scope, statement));
+        break;
+      default:
+        runStatement(context, scope, statement);
     }
   };
   const statements: readonly Statement[] = declaration.body.statements;
@@ -89,8 +107,16 @@ function elaborateCase(declaration: TestDeclaration, scope: Scope, name: string)
   const { result } = declaration.body;
   if (result !== undefined) attempt(context, () => evaluate(context, scope, result));
   return {
-    name, span: declaration.span, diagnostics: diagnostics.all, rejects: declaration.rejects ? declaration.name : undefined,
-    init: buildInstances(context, diagnostics), graph: context.root.finish(), expectations, gradients, trainings, scope,
+    name,
+    span: declaration.span,
+    diagnostics: diagnostics.all,
+    rejects: declaration.rejects ? declaration.name : undefined,
+    init: buildInstances(context, diagnostics),
+    graph: context.root.finish(),
+    expectations,
+    gradients,
+    trainings,
+    scope,
   };
 }
 
@@ -100,19 +126,28 @@ function expectation(context: Context, scope: Scope, statement: Expect, at: numb
     return toSide(context, value, `expect.${at}.${side}`, expression.span);
   };
   const { comparison } = statement;
-  const within = statement.within === undefined ? undefined : numberFrom(evaluate(context, scope, statement.within), statement.within.span);
+  const within =
+    statement.within === undefined
+      ? undefined
+      : numberFrom(evaluate(context, scope, statement.within), statement.within.span);
   return {
-    span: statement.span, operator: comparison?.operator ?? '==', left: sideOf(statement.left, 'left'),
-    right: comparison === undefined ? { kind: 'number', value: 1 } : sideOf(comparison.right, 'right'), within,
+    span: statement.span,
+    operator: comparison?.operator ?? '==',
+    left: sideOf(statement.left, 'left'),
+    right: comparison === undefined ? { kind: 'number', value: 1 } : sideOf(comparison.right, 'right'),
+    within,
   };
 }
 
 function toSide(context: Context, value: Value, name: string, span: Span): Side {
   switch (value.kind) {
     case 'int':
-    case 'float': return { kind: 'number', value: numberFrom(value, span) };
-    case 'bool': return { kind: 'number', value: value.value === true ? 1 : 0 };
-    case 'unknown': return { kind: 'number', value: NaN };
+    case 'float':
+      return { kind: 'number', value: numberFrom(value, span) };
+    case 'bool':
+      return { kind: 'number', value: value.value === true ? 1 : 0 };
+    case 'unknown':
+      return { kind: 'number', value: NaN };
     case 'loss':
       context.root.output(name, 'result', context.root.binary('div', value.sum, value.count));
       return { kind: 'result', name };
@@ -120,7 +155,9 @@ function toSide(context: Context, value: Value, name: string, span: Span): Side 
       context.root.output(name, 'result', value.value);
       return { kind: 'result', name };
     default:
-      throw new Problem(diagnose('not-testable', { what: 'What is expected', found: describe(value) }, [{ span, text: '' }]));
+      throw new Problem(
+        diagnose('not-testable', { what: 'What is expected', found: describe(value) }, [{ span, text: '' }]),
+      );
   }
 }
 
@@ -132,13 +169,20 @@ function gradientCheck(context: Context, scope: Scope, statement: GradCheck): Gr
 function training(context: Context, scope: Scope, statement: TrainStatement): Training {
   const count = (expression: Expression): number => numberFrom(evaluate(context, scope, expression), expression.span);
   return {
-    span: statement.span, train: statement.name, steps: count(statement.steps),
-    batches: statement.batches === undefined ? undefined : count(statement.batches), expects: statement.expects,
+    span: statement.span,
+    train: statement.name,
+    steps: count(statement.steps),
+    batches: statement.batches === undefined ? undefined : count(statement.batches),
+    expects: statement.expects,
   };
 }
 
 /** Whether a condition over the loss and metrics of a training run holds. */
-export function holds(expect: Expect, values: ReadonlyMap<string, number>, outer: Scope): { readonly ok: boolean; readonly left: number; readonly right: number } {
+export function holds(
+  expect: Expect,
+  values: ReadonlyMap<string, number>,
+  outer: Scope,
+): { readonly ok: boolean; readonly left: number; readonly right: number } {
   const context = createContext(createBuilder('condition'), new Diagnostics());
   const scope = createScope(outer);
   for (const [name, value] of values) bind(scope, name, { kind: 'float', value });
@@ -149,20 +193,33 @@ export function holds(expect: Expect, values: ReadonlyMap<string, number>, outer
   }
   const left = numberFrom(evaluate(context, scope, expect.left), expect.left.span);
   const right = numberFrom(evaluate(context, scope, comparison.right), comparison.right.span);
-  const within = expect.within === undefined ? undefined : numberFrom(evaluate(context, scope, expect.within), expect.within.span);
+  const within =
+    expect.within === undefined ? undefined : numberFrom(evaluate(context, scope, expect.within), expect.within.span);
   return { ok: compare(comparison.operator, left, right, within), left, right };
 }
 
 /** The meaning of a comparison in `expect`, for one pair of numbers. */
-export function compare(operator: Expectation['operator'], left: number, right: number, within: number | undefined): boolean {
+export function compare(
+  operator: Expectation['operator'],
+  left: number,
+  right: number,
+  within: number | undefined,
+): boolean {
   switch (operator) {
-    case '≈': return left === right || Math.abs(left - right) <= (within ?? 1e-5 * Math.max(1, Math.abs(right)));
-    case '==': return left === right;
-    case '!=': return left !== right;
-    case '<': return left < right;
-    case '<=': return left <= right;
-    case '>': return left > right;
-    case '>=': return left >= right;
+    case '≈':
+      return left === right || Math.abs(left - right) <= (within ?? 1e-5 * Math.max(1, Math.abs(right)));
+    case '==':
+      return left === right;
+    case '!=':
+      return left !== right;
+    case '<':
+      return left < right;
+    case '<=':
+      return left <= right;
+    case '>':
+      return left > right;
+    case '>=':
+      return left >= right;
   }
 }
 
@@ -188,7 +245,9 @@ function sizesOf(range: Expression, scope: Scope, diagnostics: Diagnostics): num
     return Array.from({ length: Math.max(0, to - from) }, (_, offset) => from + offset);
   }
   if (value.kind === 'list')
-    return value.elements.flatMap((element) => (element.kind === 'int' && typeof element.value === 'number' ? [element.value] : []));
+    return value.elements.flatMap((element) =>
+      element.kind === 'int' && typeof element.value === 'number' ? [element.value] : [],
+    );
   return [];
 }
 

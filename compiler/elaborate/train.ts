@@ -3,7 +3,15 @@
  * compute is in step.ts; how it is driven is the runtime's.
  */
 import type {
-  LoadRule, Parameter, Selector, TrainDeclaration, TrainEntry, TrainEval, TrainFunction, TrainSave, TrainSetting,
+  LoadRule,
+  Parameter,
+  Selector,
+  TrainDeclaration,
+  TrainEntry,
+  TrainEval,
+  TrainFunction,
+  TrainSave,
+  TrainSetting,
 } from '../../grammar/ast.ts';
 import type { LoadRule as PlannedLoadRule, TrainPlan } from '../../runtime/program.ts';
 import { diagnose, didYouMean, Problem, type Diagnostics, type Extra } from '../base/diagnostics.ts';
@@ -17,7 +25,18 @@ import { slotsOf } from './instances.ts';
 import { resolvePrecision } from './precision.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { select } from './selectors.ts';
-import { callData, describe, int, slotPath, unknown, type Fixed, type InstanceValue, type OptimizerValue, type Slot, type Value } from './value.ts';
+import {
+  callData,
+  describe,
+  int,
+  slotPath,
+  unknown,
+  type Fixed,
+  type InstanceValue,
+  type OptimizerValue,
+  type Slot,
+  type Value,
+} from './value.ts';
 
 /** A parameter, how it is updated, or that it stays as it is (`optimizer` undefined: frozen). */
 export interface PlannedParameter {
@@ -73,7 +92,10 @@ export interface Override {
  * Resolves a train block in the scope of its module. What is wrong is collected; `undefined` if the block cannot be run.
  */
 export function resolveTrain(
-  declaration: TrainDeclaration, moduleScope: Scope, diagnostics: Diagnostics, overrides: readonly Override[] = [],
+  declaration: TrainDeclaration,
+  moduleScope: Scope,
+  diagnostics: Diagnostics,
+  overrides: readonly Override[] = [],
 ): TrainBlock | undefined {
   const before = diagnostics.all.length;
   const collect = <T>(work: () => T): T | undefined => {
@@ -92,7 +114,11 @@ export function resolveTrain(
 type Collect = <T>(work: () => T) => T | undefined;
 
 function resolve(
-  declaration: TrainDeclaration, moduleScope: Scope, diagnostics: Diagnostics, overrides: readonly Override[], collect: Collect,
+  declaration: TrainDeclaration,
+  moduleScope: Scope,
+  diagnostics: Diagnostics,
+  overrides: readonly Override[],
+  collect: Collect,
 ): TrainBlock | undefined {
   const name = declaration.name.name;
   // Nothing is computed while settings are read: instances are made, numbers folded.
@@ -130,18 +156,31 @@ function resolve(
   const data = collect(() => {
     const { value, entry } = required('data');
     if (value.kind === 'unknown') return undefined;
-    return value.kind === 'data' ? planData(value) : wrong('bad-setting', { name: 'data', wanted: 'data', found: describe(value) }, entry.value.span, callData(value));
+    return value.kind === 'data'
+      ? planData(value)
+      : wrong(
+          'bad-setting',
+          { name: 'data', wanted: 'data', found: describe(value) },
+          entry.value.span,
+          callData(value),
+        );
   });
   const loss = collect(() => {
     const found = entries('train-function').find((entry) => entry.name.name === 'loss');
     for (const other of entries('train-function'))
-      if (other.name.name !== 'loss') wrong('unknown-setting', { name: other.name.name }, other.name.span, didYouMean(other.name.name, ['loss']));
+      if (other.name.name !== 'loss')
+        wrong('unknown-setting', { name: other.name.name }, other.name.span, didYouMean(other.name.name, ['loss']));
     return found ?? wrong('missing-setting', { train: name, name: 'loss(…) = …' }, declaration.name.span);
   });
   const parameters = collect(() => {
     const { value, entry } = required('optimizer');
     if (value.kind === 'unknown') return undefined;
-    if (value.kind !== 'optimizer') return wrong('bad-setting', { name: 'optimizer', wanted: 'an optimizer', found: describe(value) }, entry.value.span);
+    if (value.kind !== 'optimizer')
+      return wrong(
+        'bad-setting',
+        { name: 'optimizer', wanted: 'an optimizer', found: describe(value) },
+        entry.value.span,
+      );
     const frozen = frozenSlots(entries('freeze'), slots);
     return planParameters(value, entry, slots, frozen, (argument) => evaluate(context, scope, argument));
   });
@@ -149,7 +188,14 @@ function resolve(
     const pipeline = collect(() => {
       const over = evaluate(context, scope, entry.over);
       if (over.kind === 'unknown') return undefined;
-      return over.kind === 'data' ? planData(over) : wrong('bad-setting', { name: 'over', wanted: 'data', found: describe(over) }, entry.over.span, callData(over));
+      return over.kind === 'data'
+        ? planData(over)
+        : wrong(
+            'bad-setting',
+            { name: 'over', wanted: 'data', found: describe(over) },
+            entry.over.span,
+            callData(over),
+          );
     });
     const label = entries('eval').length === 1 ? 'eval' : `eval${index + 1}`;
     return pipeline === undefined ? [] : [{ name: label, declaration: entry, data: pipeline }];
@@ -159,28 +205,68 @@ function resolve(
     epochs: collect(() => whole('epochs')),
     steps: collect(() => whole('steps')),
     evalEvery: collect(() => whole('eval_every')),
-    accumulate: collect(() => entries('accumulate').map((entry) => positive('accumulate', evaluate(context, scope, entry.steps), entry.span)).at(0)) ?? 1,
+    accumulate:
+      collect(() =>
+        entries('accumulate')
+          .map((entry) => positive('accumulate', evaluate(context, scope, entry.steps), entry.span))
+          .at(0),
+      ) ?? 1,
   };
   if (!values.has('epochs') && !values.has('steps'))
-    collect(() => wrong('missing-setting', { train: name, name: 'epochs' }, declaration.name.span, { hint: 'Say `epochs = 10`, or `steps = 1000`.' }));
+    collect(() =>
+      wrong('missing-setting', { train: name, name: 'epochs' }, declaration.name.span, {
+        hint: 'Say `epochs = 10`, or `steps = 1000`.',
+      }),
+    );
   const clip = collect(() =>
-    entries('clip').map((entry) => ({ by: entry.by, limit: clipLimit(`clip ${entry.by}`, evaluate(context, scope, entry.limit), entry.limit.span) })).at(0));
+    entries('clip')
+      .map((entry) => ({
+        by: entry.by,
+        limit: clipLimit(`clip ${entry.by}`, evaluate(context, scope, entry.limit), entry.limit.span),
+      }))
+      .at(0),
+  );
   const precision = collect(() => {
     const [entry, again] = entries('precision');
     if (again !== undefined) wrong('repeated-setting', { name: 'precision' }, again.span);
     return entry === undefined ? undefined : resolvePrecision(entry, slots);
   });
-  const saves = entries('save').flatMap((entry) => collect(() => planSave(entry, (value) => positive('save every', evaluate(context, scope, value), entry.span))) ?? []);
-  const loads = entries('load').flatMap((entry) => collect(() => {
-    const path = evaluate(context, scope, entry.path);
-    if (path.kind !== 'string') return wrong('bad-setting', { name: 'load', wanted: 'a file name', found: describe(path) }, entry.path.span);
-    return { path: path.value, rules: entry.rules.map((rule) => planLoadRule(rule, slots)), place: showPlace(entry.span) };
-  }) ?? []);
+  const saves = entries('save').flatMap(
+    (entry) =>
+      collect(() => planSave(entry, (value) => positive('save every', evaluate(context, scope, value), entry.span))) ??
+      [],
+  );
+  const loads = entries('load').flatMap(
+    (entry) =>
+      collect(() => {
+        const path = evaluate(context, scope, entry.path);
+        if (path.kind !== 'string')
+          return wrong('bad-setting', { name: 'load', wanted: 'a file name', found: describe(path) }, entry.path.span);
+        return {
+          path: path.value,
+          rules: entry.rules.map((rule) => planLoadRule(rule, slots)),
+          place: showPlace(entry.span),
+        };
+      }) ?? [],
+  );
 
   if (data === undefined || loss === undefined || parameters === undefined || !diagnostics.isEmpty) return undefined;
-  if (parameters.every((parameter) => parameter.optimizer === undefined)) return wrong('nothing-to-train', { train: name }, declaration.name.span);
+  if (parameters.every((parameter) => parameter.optimizer === undefined))
+    return wrong('nothing-to-train', { train: name }, declaration.name.span);
   return {
-    name, declaration, scope, roots, parameters, data, loss, evaluations, clip, precision, saves, loads, ...numbers,
+    name,
+    declaration,
+    scope,
+    roots,
+    parameters,
+    data,
+    loss,
+    evaluations,
+    clip,
+    precision,
+    saves,
+    loads,
+    ...numbers,
     buffers: slots.filter((slot) => slot.declaration.role === 'buffer'),
     batch: data.batch ?? 32,
   };
@@ -190,7 +276,8 @@ function resolve(
 function frozenSlots(entries: readonly Extract<TrainEntry, { kind: 'freeze' }>[], slots: readonly Slot[]): Set<Slot> {
   const frozen = new Set<Slot>();
   for (const entry of entries) {
-    const chosen = entry.selectors.length === 0 ? slots : entry.selectors.flatMap((selector) => select(selector, slots));
+    const chosen =
+      entry.selectors.length === 0 ? slots : entry.selectors.flatMap((selector) => select(selector, slots));
     const kept = new Set(entry.except.flatMap((selector) => select(selector, slots)));
     for (const slot of chosen) if (!kept.has(slot)) frozen.add(slot);
   }
@@ -199,7 +286,10 @@ function frozenSlots(entries: readonly Extract<TrainEntry, { kind: 'freeze' }>[]
 
 /** Gives each trained parameter the optimizer with the settings of the groups that mean it, later groups winning. */
 function planParameters(
-  optimizer: OptimizerValue, entry: TrainSetting, slots: readonly Slot[], frozen: ReadonlySet<Slot>,
+  optimizer: OptimizerValue,
+  entry: TrainSetting,
+  slots: readonly Slot[],
+  frozen: ReadonlySet<Slot>,
   value: (expression: TrainSetting['value']) => Value,
 ): PlannedParameter[] {
   const overrides = new Map<Slot, Map<string, Fixed>>();
@@ -208,7 +298,12 @@ function planParameters(
     const chosen = group.selectors.flatMap((selector) => select(selector, slots));
     for (const { name, value: expression, span } of group.settings) {
       if (name === undefined || !known.includes(name.name))
-        wrong('unknown-argument', { callee: optimizer.declaration.name.name, name: name?.name ?? '' }, span, didYouMean(name?.name ?? '', known));
+        wrong(
+          'unknown-argument',
+          { callee: optimizer.declaration.name.name, name: name?.name ?? '' },
+          span,
+          didYouMean(name?.name ?? '', known),
+        );
       else {
         const fixed = { value: value(expression), span };
         for (const slot of chosen) overrides.set(slot, new Map([...(overrides.get(slot) ?? []), [name.name, fixed]]));
@@ -226,17 +321,23 @@ function planParameters(
 
 function planSave(entry: TrainSave, steps: (value: TrainSetting['value']) => number): TrainPlan['saves'][number] {
   switch (entry.when.kind) {
-    case 'best': return { kind: 'best', metric: entry.when.metric.name, order: entry.when.order };
-    case 'every': return { kind: 'every', steps: steps(entry.when.steps) };
-    case 'last': return { kind: 'last' };
+    case 'best':
+      return { kind: 'best', metric: entry.when.metric.name, order: entry.when.order };
+    case 'every':
+      return { kind: 'every', steps: steps(entry.when.steps) };
+    case 'last':
+      return { kind: 'last' };
   }
 }
 
 function planLoadRule(rule: LoadRule, slots: readonly Slot[]): PlannedLoadRule {
   switch (rule.kind) {
-    case 'skip': return { kind: 'skip', from: rule.from };
-    case 'fresh': return fresh(rule.to, slots);
-    case 'map': return { kind: 'map', from: rule.from, to: rule.to.text };
+    case 'skip':
+      return { kind: 'skip', from: rule.from };
+    case 'fresh':
+      return fresh(rule.to, slots);
+    case 'map':
+      return { kind: 'map', from: rule.from, to: rule.to.text };
   }
 }
 
@@ -266,22 +367,33 @@ function applyOverrides(entry: TrainSetting, overrides: readonly Override[]): Tr
 function added(declaration: TrainDeclaration, overrides: readonly Override[]): TrainSetting[] {
   const { span } = declaration.name;
   const written = declaration.entries.flatMap((entry) => (entry.kind === 'setting' ? [entry.name.name] : []));
-  const names = new Set(overrides.flatMap(({ path }) => (path.length === 1 && numberSettings.includes(path[0]) ? path : [])));
+  const names = new Set(
+    overrides.flatMap(({ path }) => (path.length === 1 && numberSettings.includes(path[0]) ? path : [])),
+  );
   return [...names]
     .filter((name) => !written.includes(name))
-    .map((name) => ({ kind: 'setting', name: { kind: 'identifier', name, span }, value: literalOf(int(0), span), groups: [], span }));
+    .map((name) => ({
+      kind: 'setting',
+      name: { kind: 'identifier', name, span },
+      value: literalOf(int(0), span),
+      groups: [],
+      span,
+    }));
 }
 
 function literalOf(value: Value, span: Span): TrainSetting['value'] {
   switch (value.kind) {
-    case 'bool': return { kind: 'bool', value: value.value === true, span };
-    case 'string': return { kind: 'string', parts: [value.value], span };
+    case 'bool':
+      return { kind: 'bool', value: value.value === true, span };
+    case 'string':
+      return { kind: 'string', parts: [value.value], span };
     case 'int':
     case 'float': {
       const number = Number(value.value);
       return { kind: 'number', value: number, isInteger: value.kind === 'int', text: String(number), span };
     }
-    default: throw new Error(`${value.kind} cannot be set from the command line`);
+    default:
+      throw new Error(`${value.kind} cannot be set from the command line`);
   }
 }
 
@@ -292,18 +404,24 @@ function plainNumber(name: string, value: Value, span: Span): number {
 
 function clipLimit(name: string, value: Value, span: Span): number {
   const limit = plainNumber(name, value, span);
-  return limit > 0 ? limit : wrong('bad-setting', { name, wanted: 'a number greater than 0', found: describe(value) }, span);
+  return limit > 0
+    ? limit
+    : wrong('bad-setting', { name, wanted: 'a number greater than 0', found: describe(value) }, span);
 }
 
 function positive(name: string, value: Value, span: Span): number {
   const number = value.kind === 'int' ? plainNumber(name, value, span) : 0;
-  return number >= 1 ? number : wrong('bad-setting', { name, wanted: 'a whole number of at least 1', found: describe(value) }, span);
+  return number >= 1
+    ? number
+    : wrong('bad-setting', { name, wanted: 'a whole number of at least 1', found: describe(value) }, span);
 }
 
 function nonNegative(name: string, found: { value: Value; entry: TrainSetting } | undefined): number {
   if (found === undefined) return 0;
   const number = found.value.kind === 'int' ? plainNumber(name, found.value, found.entry.value.span) : -1;
-  return number >= 0 ? number : wrong('bad-setting', { name, wanted: 'a whole number', found: describe(found.value) }, found.entry.value.span);
+  return number >= 0
+    ? number
+    : wrong('bad-setting', { name, wanted: 'a whole number', found: describe(found.value) }, found.entry.value.span);
 }
 
 function wrong<C extends Code>(code: C, holes: Holes<C>, span: Span, extra: Extra = {}): never {

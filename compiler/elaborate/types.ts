@@ -69,7 +69,13 @@ export function matchType(
       const fields = type.fields.map((field): [string, Value] => {
         const own = value.fields.get(field.name.name);
         if (own === undefined)
-          return fail(context, 'unknown-field', { name: field.name.name }, [at(subject.span), at(field.name.span)], didYouMean(field.name.name, value.fields.keys()));
+          return fail(
+            context,
+            'unknown-field',
+            { name: field.name.name },
+            [at(subject.span), at(field.name.span)],
+            didYouMean(field.name.name, value.fields.keys()),
+          );
         return [field.name.name, matchType(context, scope, sizes, field.type, own, subject)];
       });
       return { kind: 'record', fields: new Map(fields) };

@@ -272,7 +272,9 @@ const roleWords = {
 export function callData(value: Value | undefined): { hint?: string } {
   if (value?.kind !== 'data-function') return {};
   const { name, parameters } = value.declaration;
-  return { hint: `\`${name.name}\` is a data declaration: call it, \`${name.name}(${parameters.length === 0 ? '' : '…'})\`.` };
+  return {
+    hint: `\`${name.name}\` is a data declaration: call it, \`${name.name}(${parameters.length === 0 ? '' : '…'})\`.`,
+  };
 }
 
 /** A value in the user's words: `the tensor f32[3, 4]`, `the layer Linear`. */

@@ -62,7 +62,8 @@ function runNode<Name extends OpName>(
   } catch (error) {
     if (error instanceof IndexOutOfRange && error.origin === undefined)
       throw new IndexOutOfRange(error.index, error.size, node.origin);
-    if (error instanceof TensorTooLarge && error.origin === undefined) throw new TensorTooLarge(error.type, node.origin);
+    if (error instanceof TensorTooLarge && error.origin === undefined)
+      throw new TensorTooLarge(error.type, node.origin);
     throw error;
   }
 }

@@ -51,7 +51,14 @@ export class TensorTooLarge extends Error {
 
 /** What type rules call what they find. */
 export const opCodes = [
-  'axis-out-of-range', 'bad-index', 'bad-size', 'dtype-mismatch', 'operand-count', 'out-of-range', 'rank-mismatch', 'size-mismatch',
+  'axis-out-of-range',
+  'bad-index',
+  'bad-size',
+  'dtype-mismatch',
+  'operand-count',
+  'out-of-range',
+  'rank-mismatch',
+  'size-mismatch',
 ] as const;
 export type OpCode = (typeof opCodes)[number];
 

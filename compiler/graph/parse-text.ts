@@ -7,7 +7,18 @@ import type { Dtype } from '../types/dtype.ts';
 import type { TensorType } from '../types/tensor.ts';
 import { forms, isCallOp } from './forms.ts';
 import type { CallOp, Field, Fields } from './forms.ts';
-import type { AffineIndex, Graph, GraphInput, GraphOutput, InputRole, Node, NodeOf, Origin, Precision, Value } from './graph.ts';
+import type {
+  AffineIndex,
+  Graph,
+  GraphInput,
+  GraphOutput,
+  InputRole,
+  Node,
+  NodeOf,
+  Origin,
+  Precision,
+  Value,
+} from './graph.ts';
 
 /** The text is not a graph: a sentence, and the line it is about. */
 export class GraphTextError extends Error {
@@ -142,7 +153,8 @@ class Reader {
     const products = this.dtype();
     this.expect('storing');
     const storage = this.dtype();
-    if (!(products === 'f32' || products === 'bf16' || products === 'f16')) return this.fail(`products are not rounded to ${products}`);
+    if (!(products === 'f32' || products === 'bf16' || products === 'f16'))
+      return this.fail(`products are not rounded to ${products}`);
     if (!(storage === 'bf16' || storage === 'f16')) return this.fail(`${storage} is not stored instead of f32`);
     const except: string[] = [];
     if (this.accept('except'))

@@ -34,7 +34,13 @@ export const insertCasts: Pass = {
   run(graph) {
     if (graph.precision === undefined) return graph;
     const cast = insertInto(graph, graph.precision, createBuilder(graph.name), [], false);
-    return { ...cast, nodes: nodesBehind(cast.nodes, cast.outputs.map(({ value }) => value)) };
+    return {
+      ...cast,
+      nodes: nodesBehind(
+        cast.nodes,
+        cast.outputs.map(({ value }) => value),
+      ),
+    };
   },
 };
 
@@ -57,7 +63,13 @@ interface Forms {
 }
 
 /** `kinds`: of the graph's inputs, for the body of a loop. `productsAhead`: do products follow its outputs? */
-function insertInto(graph: Graph, precision: Precision, build: Builder, kinds: readonly Kind[], productsAhead: boolean): Graph {
+function insertInto(
+  graph: Graph,
+  precision: Precision,
+  build: Builder,
+  kinds: readonly Kind[],
+  productsAhead: boolean,
+): Graph {
   const known = study(graph, precision, productsAhead);
   const forms = new Map<Value, Forms>();
   const formsOf = (value: Value): Forms => {
@@ -85,31 +97,68 @@ function insertInto(graph: Graph, precision: Precision, build: Builder, kinds: r
     const make = (inputs: readonly Value[]): Value => build.node(node.op, inputs, node.attributes)[0];
     if (treatment === 'moves' && !isExcepted) {
       const [of] = operands;
-      forms.set(node.outputs[0], moved(build, node, of, (value) => make([value])));
+      forms.set(
+        node.outputs[0],
+        moved(build, node, of, (value) => make([value])),
+      );
       return;
     }
-    if (node.op === 'reduce' && (node.attributes.monoid === 'max' || node.attributes.monoid === 'min') && operands[0].stored && !isExcepted) {
+    if (
+      node.op === 'reduce' &&
+      (node.attributes.monoid === 'max' || node.attributes.monoid === 'min') &&
+      operands[0].stored &&
+      !isExcepted
+    ) {
       const result = make([operands[0].low()]);
       const shown = once(() => build.cast(result, 'f32'));
-      forms.set(node.outputs[0], { kind: operands[0].kind, raw: shown, low: () => result, rounded: shown, shown, stored: true });
+      forms.set(node.outputs[0], {
+        kind: operands[0].kind,
+        raw: shown,
+        low: () => result,
+        rounded: shown,
+        shown,
+        stored: true,
+      });
       return;
     }
-    const kind = isExcepted ? 'full' : kindOf(node, treatment, operands.map((operand) => operand.kind));
-    const results = node.op === 'loop'
-      ? build.loop(operands.map((operand) => operand.shown()), { ...node.attributes, body: insertBody(node, operands) })
-      : [make(operands.map((operand) => readBy(node, treatment, isExcepted, operand)))];
+    const kind = isExcepted
+      ? 'full'
+      : kindOf(
+          node,
+          treatment,
+          operands.map((operand) => operand.kind),
+        );
+    const results =
+      node.op === 'loop'
+        ? build.loop(
+            operands.map((operand) => operand.shown()),
+            { ...node.attributes, body: insertBody(node, operands) },
+          )
+        : [make(operands.map((operand) => readBy(node, treatment, isExcepted, operand)))];
     node.outputs.forEach((value, place) => {
       const isStored = !isExcepted && value.type.dtype === 'f32' && kind !== 'given' && known.isStored(value, kind);
       const round = (): Value => partsOf(node)?.() ?? build.cast(results[place], low);
-      forms.set(value, isStored ? stored(build, node, results[place], round, kind) : plain(build, results[place], low, kind));
+      forms.set(
+        value,
+        isStored ? stored(build, node, results[place], round, kind) : plain(build, results[place], low, kind),
+      );
     });
   }
 
   /** Parts laid side by side are rounded one by one: each can be written to its place. */
   function partsOf(node: Node): (() => Value) | undefined {
-    if (node.op === 'concat') return () => build.node('concat', node.inputs.map((value) => formsOf(value).low()), node.attributes)[0];
+    if (node.op === 'concat')
+      return () =>
+        build.node(
+          'concat',
+          node.inputs.map((value) => formsOf(value).low()),
+          node.attributes,
+        )[0];
     const paddings = paddingsOf(node, known.inner);
-    return paddings && (() => paddings.map(({ outputs: [value] }) => formsOf(value).low()).reduce((a, b) => build.binary('add', a, b)));
+    return (
+      paddings &&
+      (() => paddings.map(({ outputs: [value] }) => formsOf(value).low()).reduce((a, b) => build.binary('add', a, b)))
+    );
   }
 
   function readBy(node: Node, treatment: string, isExcepted: boolean, operand: Forms): Value {
@@ -121,7 +170,9 @@ function insertInto(graph: Graph, precision: Precision, build: Builder, kinds: r
   /** Inside a loop only products round: what it carries and stacks stays f32. */
   function insertBody(node: Extract<Node, { op: 'loop' }>, operands: readonly Forms[]): Graph {
     const { body, carried, scanned } = node.attributes;
-    const inner = operands.map(({ kind }, place): Kind => (place < carried + scanned ? 'full' : kind === 'given' ? 'given' : 'full'));
+    const inner = operands.map(({ kind }, place): Kind =>
+      place < carried + scanned ? 'full' : kind === 'given' ? 'given' : 'full',
+    );
     return insertInto(body, precision, build.nested(body.name), inner, known.hasProducts);
   }
 }
@@ -184,7 +235,10 @@ interface Study {
 
 /** Who reads what, and what comes after it. */
 function study(graph: Graph, { except }: Precision, productsAhead: boolean): Study {
-  const nodes = nodesBehind(graph.nodes, graph.outputs.map(({ value }) => value));
+  const nodes = nodesBehind(
+    graph.nodes,
+    graph.outputs.map(({ value }) => value),
+  );
   const producers = new Map(nodes.flatMap((node) => node.outputs.map((value) => [value, node] as const)));
   const isExcepted = ({ origin: { path } }: Node): boolean =>
     path !== undefined && except.some((instance) => path === instance || path.startsWith(`${instance}.`));
@@ -197,7 +251,7 @@ function study(graph: Graph, { except }: Precision, productsAhead: boolean): Stu
   const wanted = new Set<Value>();
   for (const node of [...nodes].reverse()) {
     const moves = treatmentOf(node) === 'moves';
-    const through = moves ? readers.get(node.outputs[0]) ?? [] : isExcepted(node) ? [] : [node];
+    const through = moves ? (readers.get(node.outputs[0]) ?? []) : isExcepted(node) ? [] : [node];
     const isAhead = rounds(node) || node.outputs.some((value) => ahead.has(value));
     for (const value of node.inputs) {
       const known = readers.get(value) ?? new Set();

@@ -54,7 +54,14 @@ export const policy: readonly PolicyRow[] = [
   },
   {
     what: 'other elementwise functions, concatenation, lookup',
-    ops: [...unaryOps.filter((op) => !isGrowing(op)), ...binaryOps.filter((op) => !isGrowing(op)), 'where', 'cast', 'concat', 'gather'],
+    ops: [
+      ...unaryOps.filter((op) => !isGrowing(op)),
+      ...binaryOps.filter((op) => !isGrowing(op)),
+      'where',
+      'cast',
+      'concat',
+      'gather',
+    ],
     treatment: 'follows',
     why: 'activations between products; inside a chain nothing is rounded',
   },

@@ -28,9 +28,22 @@ export function probeCasts(graph: Graph): { readonly graph: Graph; readonly prob
     build.output(name, 'result', peak(mapped(values, node.inputs[0])));
   }
   const probed = build.finish();
-  return { graph: { ...probed, nodes: nodesBehind(probed.nodes, probed.outputs.map(({ value }) => value)) }, probes };
+  return {
+    graph: {
+      ...probed,
+      nodes: nodesBehind(
+        probed.nodes,
+        probed.outputs.map(({ value }) => value),
+      ),
+    },
+    probes,
+  };
 
   function peak(value: Value): Value {
-    return build.reduce('max', build.unary('abs', value), value.type.shape.map((_, axis) => axis));
+    return build.reduce(
+      'max',
+      build.unary('abs', value),
+      value.type.shape.map((_, axis) => axis),
+    );
   }
 }

@@ -20,6 +20,12 @@ export const removeCasts: Pass = {
   run(graph) {
     const build = createBuilder(graph.name, obeying(castLaws));
     const next = rebuild(graph, build, (node, values, inner) => void copyNode(inner, node, values));
-    return { ...next, nodes: nodesBehind(next.nodes, next.outputs.map(({ value }) => value)) };
+    return {
+      ...next,
+      nodes: nodesBehind(
+        next.nodes,
+        next.outputs.map(({ value }) => value),
+      ),
+    };
   },
 };

@@ -193,7 +193,10 @@ const keyOf = (dim: Dim): string => (typeof dim === 'number' ? String(dim) : dim
 export const show = (dim: Dim): string =>
   typeof dim === 'number'
     ? String(dim)
-    : sum([...dim.terms.values()].map(({ atoms, coefficient }) => [factors(atoms, coefficient), coefficient] as const), dim.constant);
+    : sum(
+        [...dim.terms.values()].map(({ atoms, coefficient }) => [factors(atoms, coefficient), coefficient] as const),
+        dim.constant,
+      );
 
 function factors(atoms: readonly Atom[], coefficient: number): string {
   const alone = atoms.length === 1 && Math.abs(coefficient) === 1;
@@ -265,6 +268,9 @@ function make(terms: ReadonlyMap<string, Term>, constant: number): Dim {
   const kept = [...settleQuotients(terms)].filter(([, term]) => term.coefficient !== 0);
   if (kept.length === 0) return constant;
   kept.sort(([a], [b]) => (a < b ? -1 : 1));
-  const key = sum(kept.map(([name, { coefficient }]) => [name, coefficient] as const), constant);
+  const key = sum(
+    kept.map(([name, { coefficient }]) => [name, coefficient] as const),
+    constant,
+  );
   return { terms: new Map(kept), constant, key };
 }

@@ -138,8 +138,18 @@ describe('the command line', () => {
     const failures = events.map((event) => String(event['failures'] ?? event['message']));
     expect(failures[0]).toMatch(/losses\.model:\d+:\d+: the index \d is out of range: .* from 0 to 1 here/);
     expect(failures[1]).toContain('error[');
-    expect(failures[2]).toMatch(/stdlib.initializers\.model:\d+:\d+: a tensor of type u32\[70000, 70000\] is too large/);
-    const trained = await nacre('train', join(some, 'a.model'), 'label', '--target', 'reference', '--out', join(some, 'runs'));
+    expect(failures[2]).toMatch(
+      /stdlib.initializers\.model:\d+:\d+: a tensor of type u32\[70000, 70000\] is too large/,
+    );
+    const trained = await nacre(
+      'train',
+      join(some, 'a.model'),
+      'label',
+      '--target',
+      'reference',
+      '--out',
+      join(some, 'runs'),
+    );
     expect([trained.code, trained.err]).toEqual([1, expect.stringContaining('In step 1: ')]);
     expect((await nacre('check', some, model(), '--json')).out).toContain('"files":3');
   });
@@ -219,16 +229,44 @@ describe('the command line', () => {
     const wanted = join(folder, 'my data');
     mkdirSync(wanted);
     const out = join(folder, 'my runs');
-    const flags = ['--target', 'reference', '--steps', '30', '--set', 'model.hidden=4', '--seed', '3', '--data', wanted, '--threads', '1', '--out', out];
+    const flags = [
+      '--target',
+      'reference',
+      '--steps',
+      '30',
+      '--set',
+      'model.hidden=4',
+      '--seed',
+      '3',
+      '--data',
+      wanted,
+      '--threads',
+      '1',
+      '--out',
+      out,
+    ];
     const whole = await nacre('train', model(), ...flags);
     let seen = 0;
     // The reader goes away after some steps: that asks to stop, and the command fails.
-    const stopped = await listening((text, close) => void (text.includes('"step"') && ++seen === 5 && close()), 'train', model(), ...flags, '--json');
+    const stopped = await listening(
+      (text, close) => void (text.includes('"step"') && ++seen === 5 && close()),
+      'train',
+      model(),
+      ...flags,
+      '--json',
+    );
     expect(stopped.code).toBe(1);
     const [, advice = ''] = /to go on: npx nacre (.*)/.exec(stopped.err) ?? [];
     expect(advice).toBe(`train ${model()} rings --resume '${out}${sep}rings-2'`);
     const config = JSON.parse(readFileSync(join(out, 'rings-2', 'config.json'), 'utf8'));
-    expect(config.settings).toMatchObject({ steps: 30, seed: 3, threads: 1, target: 'reference', data: [wanted], set: ['model.hidden=4'] });
+    expect(config.settings).toMatchObject({
+      steps: 30,
+      seed: 3,
+      threads: 1,
+      target: 'reference',
+      data: [wanted],
+      set: ['model.hidden=4'],
+    });
     writeFileSync(model(), `${readFileSync(model(), 'utf8')}\n// more\n`);
     const resumed = await nacre('train', model(), 'rings', '--resume', join(out, 'rings-2'));
     expect(resumed.err).toContain('has changed since this run');

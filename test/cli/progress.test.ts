@@ -83,7 +83,9 @@ describe('progress', () => {
       progress.show(step(51));
       const [line = ''] = written.slice(-1).map((text) => text.replace(/[\r█░]|\u001b\[K/g, '').trim());
       expect(line.length).toBeLessThan(columns);
-      expect('epoch 1/2  step 51/100  loss 0.5000  50 steps/s  500 samples/s  1 s left').toContain(line.split('  ').at(-1));
+      expect('epoch 1/2  step 51/100  loss 0.5000  50 steps/s  500 samples/s  1 s left').toContain(
+        line.split('  ').at(-1),
+      );
       if (columns > 60) expect(line).toMatch(/^epoch 1\/2 {2}.* 1 s left$/);
     }
   });

@@ -27,17 +27,26 @@ it('docs/builtins.md lists every builtin', () => {
 
 What the language has without \`use\`, besides the [standard library's prelude](stdlib.md). Written from the compiler's records.
 
-${table(['name', 'what it computes'], sorted.map(({ signature, doc }) => [`\`${signature}\``, doc]))}
+${table(
+  ['name', 'what it computes'],
+  sorted.map(({ signature, doc }) => [`\`${signature}\``, doc]),
+)}
 
 Values:
 
-${table(['name', 'what it is'], builtinValues.map(({ name, doc }) => [`\`${name}\``, doc]))}
+${table(
+  ['name', 'what it is'],
+  builtinValues.map(({ name, doc }) => [`\`${name}\``, doc]),
+)}
 
 ## Operations of the Tensor IR
 
 What \`nacre ir --stage tensor\` shows. Every one has a gradient unless it says otherwise.
 
-${table(['op', 'what it computes'], Object.values(ops).map(({ name, doc }) => [`\`${name}\``, doc]))}
+${table(
+  ['op', 'what it computes'],
+  Object.values(ops).map(({ name, doc }) => [`\`${name}\``, doc]),
+)}
 `,
   );
 });
@@ -49,16 +58,19 @@ function headOf(declaration: Documented): string {
   const { text } = declaration.span.source;
   const written = text.slice(declaration.span.start, declaration.span.end).replace(/^(\s*\/\/\/.*\n)+/, '');
   const end = declaration.kind === 'function' ? declaration.body.span.start - declaration.span.end : undefined;
-  const head = end === undefined ? written.slice(0, written.search(/\{\s*\n|\{\s*(param|state|\()/)) : written.slice(0, end);
+  const head =
+    end === undefined ? written.slice(0, written.search(/\{\s*\n|\{\s*(param|state|\()/)) : written.slice(0, end);
   return head.replace(/[\s={]*$/, '').replace(/\s+/g, ' ');
 }
 
 it('docs/stdlib.md lists every definition of the standard library, and every one has a doc comment', () => {
-  const modules = readdirSync(join(root, 'stdlib')).filter((name) => name.endsWith('.model') && name !== 'prelude.model').sort();
+  const modules = readdirSync(join(root, 'stdlib'))
+    .filter((name) => name.endsWith('.model') && name !== 'prelude.model')
+    .sort();
   const sections = modules.map((file) => {
     const source = { name: file, text: readFileSync(join(root, 'stdlib', file), 'utf8') };
-    const definitions = parse(source).module.declarations.filter(
-      (declaration): declaration is Documented => ['function', 'layer', 'optimizer'].includes(declaration.kind),
+    const definitions = parse(source).module.declarations.filter((declaration): declaration is Documented =>
+      ['function', 'layer', 'optimizer'].includes(declaration.kind),
     );
     const rows = definitions.map((definition) => {
       expect(definition.doc, `${file}: ${definition.name.name}`).toBeTruthy();
@@ -66,5 +78,8 @@ it('docs/stdlib.md lists every definition of the standard library, and every one
     });
     return `## std.${file.replace('.model', '')}\n\n${table(['definition', 'what it is'], rows)}\n`;
   });
-  agrees('docs/stdlib.md', `# The standard library\n\nWritten from the doc comments in \`stdlib/\`.\n\n${sections.join('\n')}`);
+  agrees(
+    'docs/stdlib.md',
+    `# The standard library\n\nWritten from the doc comments in \`stdlib/\`.\n\n${sections.join('\n')}`,
+  );
 });

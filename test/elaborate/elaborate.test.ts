@@ -279,7 +279,9 @@ describe('modules', () => {
 });
 
 test('a gradient check speaks of arguments as the signature does', () => {
-  const program = load('fn scaled(weights: f32[n], by: f32) -> f32[n] = weights * by\ntest "g" { gradcheck scaled at f32[3], f32 }');
+  const program = load(
+    'fn scaled(weights: f32[n], by: f32) -> f32[n] = weights * by\ntest "g" { gradcheck scaled at f32[3], f32 }',
+  );
   const [checked] = program.entry.loaded.tree.declarations.flatMap((declaration) =>
     declaration.kind === 'test' ? elaborateTest(declaration, program.entry.scope) : [],
   );

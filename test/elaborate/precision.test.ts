@@ -38,14 +38,18 @@ train t {
   epochs = 1
 }
 `;
-const trainOf = async (precision: string): Promise<RunnableTrain> => (await openProject(write(network(precision)))).train();
+const trainOf = async (precision: string): Promise<RunnableTrain> =>
+  (await openProject(write(network(precision)))).train();
 
 describe('resolves', () => {
   it.each([
     ['precision = f32', undefined],
     ['precision = mixed(bf16)', { products: 'bf16', storage: 'bf16', except: [] }],
     ['precision = f32 storing f16', { products: 'f32', storage: 'f16', except: [] }],
-    ['precision = mixed(f16) except role(norm), model.head.*', { products: 'f16', storage: 'f16', except: ['model.norm', 'model.head.0'] }],
+    [
+      'precision = mixed(f16) except role(norm), model.head.*',
+      { products: 'f16', storage: 'f16', except: ['model.norm', 'model.head.0'] },
+    ],
   ])('%s', async (text, precision) => {
     const { block, plan } = await trainOf(text);
     expect(block.precision).toEqual(precision);
@@ -56,7 +60,10 @@ describe('resolves', () => {
 });
 
 it.each([
-  ['precision = mixed(int8)', '`precision` should be `f32`, `mixed(bf16)`, `mixed(f16)`, `f32 storing bf16` or `f32 storing f16`, but it is `mixed(int8)`.'],
+  [
+    'precision = mixed(int8)',
+    '`precision` should be `f32`, `mixed(bf16)`, `mixed(f16)`, `f32 storing bf16` or `f32 storing f16`, but it is `mixed(int8)`.',
+  ],
   ['precision = bf16', 'but it is `bf16`.\n'],
   ['precision = bf16', 'hint: Did you mean `mixed(bf16)`?'],
   ['precision = f32 storing u8', 'but it is `f32 storing u8`.'],
@@ -74,7 +81,11 @@ it.each([
 class GradScaler {
   scale = 65_536;
   goodSteps = 0;
-  step(parameter: { value: number; momentum: number; updates: number }, gradient: number, rate: (step: number) => number): void {
+  step(
+    parameter: { value: number; momentum: number; updates: number },
+    gradient: number,
+    rate: (step: number) => number,
+  ): void {
     if (Number.isFinite(gradient)) {
       parameter.updates++;
       parameter.momentum = 0.9 * parameter.momentum + gradient;
@@ -145,7 +156,10 @@ it('scales the loss as GradScaler does: 4,200 steps with infinities and NaN amon
     wanted.scale = Math.max(1, wanted.scale);
     inARow = Number.isFinite(gradient) ? 0 : inARow + 1;
     expect(results.get('skipped_in_a_row')?.[0]).toBe(inARow);
-    expect([session.read('loss_scale.scale')[0], session.read('loss_scale.good_steps')[0]]).toEqual([wanted.scale, wanted.goodSteps]);
+    expect([session.read('loss_scale.scale')[0], session.read('loss_scale.good_steps')[0]]).toEqual([
+      wanted.scale,
+      wanted.goodSteps,
+    ]);
     expect(session.read('model.weight')[0]).toBeCloseTo(parameter.value, 4);
   }
   expect([...scales]).toEqual([...Array.from({ length: 17 }, (_, at) => 2 ** (16 - at))]);

@@ -190,7 +190,10 @@ describe('a train block', () => {
     ['text("t.txt", length: 3, stride: 0)', '`stride` should be a whole number of at least 1, but it is the number 0.'],
     ['generate(0)', '`count` should be a whole number of at least 1, but it is the number 0.'],
     ['csv("t.csv", x: "a", header: "no")', '`header` should be true or false, but it is the text "no".'],
-    ['csv("t.csv", x: "a", skip: 1)', 'A field of `csv` is a column: `"name"`, `["name", …]`, `{ category: "name" }` or `{ integer: "name" }`, not the number 1.'],
+    [
+      'csv("t.csv", x: "a", skip: 1)',
+      'A field of `csv` is a column: `"name"`, `["name", …]`, `{ category: "name" }` or `{ integer: "name" }`, not the number 1.',
+    ],
     ['csv("t.csv", "a")', 'Only the file is given to `csv` without a name.'],
     ['generate(4) |> split("tran", train: 0.5, test: 0.5)', 'This split has no part `tran`; it has `train`, `test`.'],
   ])('of data %s is told what is wrong', async (data, message) => {
@@ -214,10 +217,7 @@ describe('a train block', () => {
     ['unreached-parameter', usual.replace('model(x)', 'model.up.bias[0] * x')],
     ['unknown-field', usual.replace('loss(x, y)', 'loss(x, z)').replace(', y)', ', z)')],
     ['not-a-metric', usual.replace('mean_squared_error(model(x), y)', 'model(x) - y')],
-    [
-      'repeated-metric',
-      `${usual}${'\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }'.repeat(2)}`,
-    ],
+    ['repeated-metric', `${usual}${'\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }'.repeat(2)}`],
     [
       'unknown-metric',
       `${usual}\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best accuracy`,

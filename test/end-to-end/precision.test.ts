@@ -57,7 +57,10 @@ interface Ran {
   readonly weight: readonly number[];
 }
 
-async function trained(precision: string, change: { times?: number; target?: TargetName; steps?: number; resume?: string } = {}): Promise<Ran> {
+async function trained(
+  precision: string,
+  change: { times?: number; target?: TargetName; steps?: number; resume?: string } = {},
+): Promise<Ran> {
   const path = join(folder, `net${++files}.model`);
   writeFileSync(path, network(precision, change.times ?? 1));
   const project = await openProject(path);
@@ -94,20 +97,27 @@ describe('a network', () => {
   it('what is too large for f16 ends in an error that names it', async () => {
     await expect(trained('precision = mixed(f16)', { target, times: 300_000 })).rejects.toMatchObject({
       code: 'all-skipped',
-      message: expect.stringMatching(/50 steps in a row were skipped.* `model\.large` \(.*net\d+\.model:10:\d+\) reaches \d\d\d,\d\d\d, and f16 ends at 65,504\./),
+      message: expect.stringMatching(
+        /50 steps in a row were skipped.* `model\.large` \(.*net\d+\.model:10:\d+\) reaches \d\d\d,\d\d\d, and f16 ends at 65,504\./,
+      ),
       hint: 'Keep it in f32: `precision = … except model.large`. bf16 goes as far as f32: `precision = mixed(bf16)`.',
     });
   });
 
-  it.each(['mixed(f16) except role(norm)', 'mixed(f16) except model.large', 'mixed(bf16)'])('and trains with %s', async (precision) => {
-    const { loss, events } = await trained(`precision = ${precision}`, { target, times: 300_000 });
-    expect(loss).toBeLessThan(0.1);
-    expect(events.some((event) => event.event === 'step' && Number(event.skipped_in_a_row ?? 0) > 5)).toBe(false);
-  });
+  it.each(['mixed(f16) except role(norm)', 'mixed(f16) except model.large', 'mixed(bf16)'])(
+    'and trains with %s',
+    async (precision) => {
+      const { loss, events } = await trained(`precision = ${precision}`, { target, times: 300_000 });
+      expect(loss).toBeLessThan(0.1);
+      expect(events.some((event) => event.event === 'step' && Number(event.skipped_in_a_row ?? 0) > 5)).toBe(false);
+    },
+  );
 });
 
 it.runIf(native)('both targets round alike', async () => {
-  const [one, other] = await Promise.all((['reference', 'cpu'] as const).map((target) => trained('precision = mixed(f16)', { target, steps: 20 })));
+  const [one, other] = await Promise.all(
+    (['reference', 'cpu'] as const).map((target) => trained('precision = mixed(f16)', { target, steps: 20 })),
+  );
   other.weight.forEach((value, at) => expect(value).toBeCloseTo(one.weight[at], 3));
 });
 
@@ -116,5 +126,7 @@ it('the loss scale goes on where it was', async () => {
   const half = await trained('precision = mixed(f16)', { steps: 15 });
   const rest = await trained('precision = mixed(f16)', { steps: 30, resume: half.run });
   expect(rest.weight).toEqual(whole.weight);
-  await expect(trained('precision = mixed(bf16)', { steps: 30, resume: half.run })).rejects.toMatchObject({ code: 'resume-differs' });
+  await expect(trained('precision = mixed(bf16)', { steps: 30, resume: half.run })).rejects.toMatchObject({
+    code: 'resume-differs',
+  });
 });

@@ -186,7 +186,11 @@ fn g(aaaaaaaaaaaaaaaaaaaaaaaaaaa: f32[B, T, D], bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 
   it('tells Prettier where a text cannot be read, and gives it a text that stays', async () => {
     const wrong = format('fn f(x) = 1\nfn g(x = 2\n', { parser: 'nacre', plugins: [plugin] });
-    await expect(wrong).rejects.toMatchObject({ name: 'SyntaxError', loc: { start: { line: 2 } }, codeFrame: expect.any(String) });
+    await expect(wrong).rejects.toMatchObject({
+      name: 'SyntaxError',
+      loc: { start: { line: 2 } },
+      codeFrame: expect.any(String),
+    });
     for (const printWidth of [60, 100]) {
       const options = { parser: 'nacre', plugins: [plugin], printWidth };
       const once = await format(sample, options);

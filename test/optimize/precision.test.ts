@@ -69,7 +69,10 @@ describe.each(Object.entries(networks))('%s', (_, build) => {
 });
 
 test('a graph keeps its precision through its text', () => {
-  const graph: Graph = { ...networks.mlp(), precision: { products: 'f32', storage: 'f16', except: ['model.norm', 'a'] } };
+  const graph: Graph = {
+    ...networks.mlp(),
+    precision: { products: 'f32', storage: 'f16', except: ['model.norm', 'a'] },
+  };
   expect(parseGraph(printGraph(graph))).toEqual(graph);
   expect(() => parseGraph('graph g precision u8 storing f16 { }')).toThrow('products are not rounded to u8');
 });

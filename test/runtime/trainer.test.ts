@@ -388,7 +388,11 @@ function skipping(skips: (step: number) => number, why?: { text: string; hint: s
 }
 
 test('a step that was skipped is no divergence, and does not spoil the loss of its epoch', async () => {
-  const { result, events } = await run(regressionPlan(), { epochs: 2 }, skipping((step) => (step === 3 ? 1 : 0)));
+  const { result, events } = await run(
+    regressionPlan(),
+    { epochs: 2 },
+    skipping((step) => (step === 3 ? 1 : 0)),
+  );
   expect(result.status).toBe('done');
   const steps = events.flatMap((event) => (event.event === 'step' ? [event] : []));
   expect(steps.map(({ loss }) => Number.isNaN(loss)).indexOf(true)).toBe(2);
@@ -397,7 +401,13 @@ test('a step that was skipped is no divergence, and does not spoil the loss of i
 
 test('fifty skipped steps in a row are an error that says why', async () => {
   const why = { text: '`model.up` reaches 70,000, and f16 ends at 65,504.', hint: 'Keep it in f32.' };
-  await expect(run(regressionPlan(), { epochs: 40 }, skipping((step) => step, why))).rejects.toMatchObject({
+  await expect(
+    run(
+      regressionPlan(),
+      { epochs: 40 },
+      skipping((step) => step, why),
+    ),
+  ).rejects.toMatchObject({
     code: 'all-skipped',
     message:
       'In step 50: 50 steps in a row were skipped, because their gradients were not finite however the loss was scaled. `model.up` reaches 70,000, and f16 ends at 65,504.',

@@ -37,7 +37,9 @@ test('pointers are cast to what they are used for', () => {
 const bindings = findBindings();
 
 test.runIf(bindings === undefined)('without llvm-bindings there is a sentence', () => {
-  expect(() => writeBitcode('', join(folder, 'no.bc'))).toThrow('npm install --no-save --save-optional llvm-bindings@0.4.2');
+  expect(() => writeBitcode('', join(folder, 'no.bc'))).toThrow(
+    'npm install --no-save --save-optional llvm-bindings@0.4.2',
+  );
 });
 
 describe.skipIf(bindings === undefined)(

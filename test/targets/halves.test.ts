@@ -29,7 +29,9 @@ describe.skipIf(nativeProblem !== undefined).each(['f16', 'bf16'] as const)('%s'
   for (const lanes of [1, 16])
     it(`in ${lanes} lanes`, async () => {
       const narrow = elementwise(['f32'], floats.length, lanes, (x) => cast(x, dtype));
-      const [native, software] = await Promise.all([true, false].map((convertsHalves) => run(narrow, floats, convertsHalves)));
+      const [native, software] = await Promise.all(
+        [true, false].map((convertsHalves) => run(narrow, floats, convertsHalves)),
+      );
       expect(software).toEqual(native);
       floats.forEach((x, at) => {
         const got = fromBits(dtype, Number(native[at]));
@@ -43,12 +45,17 @@ describe.skipIf(nativeProblem !== undefined).each(['f16', 'bf16'] as const)('%s'
       expect(second).toEqual(first);
       halves.forEach((bits) => {
         const wanted = bitsOf(Float32Array.of(fromBits(dtype, bits)))[0];
-        if (first[bits] !== wanted && !(isNan(first[bits]) && isNan(wanted))) throw new Error(`bits ${bits} stand for ${first[bits]}, not ${wanted}`);
+        if (first[bits] !== wanted && !(isNan(first[bits]) && isNan(wanted)))
+          throw new Error(`bits ${bits} stand for ${first[bits]}, not ${wanted}`);
       });
     });
 });
 
-async function run(program: TileProgram, x0: Float32Array | Uint16Array, convertsHalves: boolean): Promise<Uint16Array | Float32Array> {
+async function run(
+  program: TileProgram,
+  x0: Float32Array | Uint16Array,
+  convertsHalves: boolean,
+): Promise<Uint16Array | Float32Array> {
   const session = await openCpuSession({ threads: 1 });
   try {
     const executable = await session.load(nativeProgram(program, { convertsHalves }));

@@ -3,7 +3,11 @@ import { openProject } from '../driver/project.ts';
 import { eachFile } from './model-files.ts';
 import { count, exit, printDiagnostics, printJson, type Terminal } from './terminal.ts';
 
-export async function check(paths: readonly string[], options: { readonly json: boolean }, terminal: Terminal): Promise<number> {
+export async function check(
+  paths: readonly string[],
+  options: { readonly json: boolean },
+  terminal: Terminal,
+): Promise<number> {
   let errors = 0;
   const { files, unread, code } = await eachFile(paths, terminal, async (file) => {
     const diagnostics = (await openProject(file)).check();

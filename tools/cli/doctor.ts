@@ -27,7 +27,11 @@ export async function doctor(options: { readonly json: boolean }, terminal: Term
     terminal.out(`${found ? 'ok     ' : isNeeded ? 'MISSING' : 'absent '}  ${name.padEnd(width)}  ${text}\n`);
     if (!found && get !== undefined) terminal.out(`${' '.repeat(width + 11)}get it: ${get}\n`);
   }
-  terminal.out(isWell ? 'Training runs natively here.\n' : 'Training runs here on the reference interpreter only, which is slow.\n');
+  terminal.out(
+    isWell
+      ? 'Training runs natively here.\n'
+      : 'Training runs here on the reference interpreter only, which is slow.\n',
+  );
   return isWell ? exit.ok : exit.failed;
 }
 
@@ -38,23 +42,74 @@ async function examine(): Promise<Finding[]> {
   const koffi = versionOf('koffi');
   const prettier = versionOf('prettier');
   const bindings = versionOf('llvm-bindings');
-  const vectors = /\+avx512f\b/.test(cpu.features ?? '') ? 'AVX-512' : /\+avx2\b/.test(cpu.features ?? '') ? 'AVX2' : /\+neon\b/.test(cpu.features ?? '') ? 'NEON' : undefined;
+  const vectors = /\+avx512f\b/.test(cpu.features ?? '')
+    ? 'AVX-512'
+    : /\+avx2\b/.test(cpu.features ?? '')
+      ? 'AVX2'
+      : /\+neon\b/.test(cpu.features ?? '')
+        ? 'NEON'
+        : undefined;
   const model = cpus()[0]?.model ?? cpu.cpu ?? 'unknown';
   return [
-    { name: 'Node', found: isNodeNew, isNeeded: true, text: `${process.version} on ${platform()} ${process.arch}`, get: installCommand('node') },
-    { name: 'koffi', found: koffi !== undefined, isNeeded: true, text: koffi ?? 'calls native libraries', get: 'npm install koffi' },
     {
-      name: 'libLLVM', found: cpu.llvm !== undefined, isNeeded: true,
-      text: cpu.llvm === undefined ? (cpu.problem ?? 'compiles programs for the cpu') : `${cpu.llvm.version} at ${cpu.llvm.path}`,
+      name: 'Node',
+      found: isNodeNew,
+      isNeeded: true,
+      text: `${process.version} on ${platform()} ${process.arch}`,
+      get: installCommand('node'),
+    },
+    {
+      name: 'koffi',
+      found: koffi !== undefined,
+      isNeeded: true,
+      text: koffi ?? 'calls native libraries',
+      get: 'npm install koffi',
+    },
+    {
+      name: 'libLLVM',
+      found: cpu.llvm !== undefined,
+      isNeeded: true,
+      text:
+        cpu.llvm === undefined
+          ? (cpu.problem ?? 'compiles programs for the cpu')
+          : `${cpu.llvm.version} at ${cpu.llvm.path}`,
       get: installCommand('llvm'),
     },
     { name: 'CPU', found: true, isNeeded: false, text: `${model}${cpu.cpu === undefined ? '' : ` (${cpu.cpu})`}` },
-    { name: 'vectors', found: vectors !== undefined || cpu.llvm === undefined, isNeeded: false, text: vectors ?? (cpu.llvm === undefined ? 'known once libLLVM is there' : 'neither AVX2 nor AVX-512 nor NEON') },
-    { name: 'memory', found: true, isNeeded: false, text: `${(totalmem() / 2 ** 30).toFixed(1)} GiB; caches of a core ${cpu.l1 / 1024} KiB and ${cpu.l2 / 1024} KiB` },
+    {
+      name: 'vectors',
+      found: vectors !== undefined || cpu.llvm === undefined,
+      isNeeded: false,
+      text: vectors ?? (cpu.llvm === undefined ? 'known once libLLVM is there' : 'neither AVX2 nor AVX-512 nor NEON'),
+    },
+    {
+      name: 'memory',
+      found: true,
+      isNeeded: false,
+      text: `${(totalmem() / 2 ** 30).toFixed(1)} GiB; caches of a core ${cpu.l1 / 1024} KiB and ${cpu.l2 / 1024} KiB`,
+    },
     { name: 'threads', found: true, isNeeded: false, text: String(cpu.threads) },
-    { name: 'OpenMP', found: cpu.openmp !== undefined, isNeeded: false, text: cpu.openmp ?? 'a thread team from the system; without it Nacre keeps one of its own', get: installCommand('openmp') },
-    { name: 'prettier', found: prettier !== undefined, isNeeded: false, text: prettier ?? 'nacre fmt', get: 'npm install prettier' },
-    { name: 'llvm-bindings', found: bindings !== undefined, isNeeded: false, text: bindings ?? 'optional: LLVM modules and bitcode from TypeScript; compiles for some minutes', get: 'npm install --no-save --save-optional llvm-bindings@0.4.2' },
+    {
+      name: 'OpenMP',
+      found: cpu.openmp !== undefined,
+      isNeeded: false,
+      text: cpu.openmp ?? 'a thread team from the system; without it Nacre keeps one of its own',
+      get: installCommand('openmp'),
+    },
+    {
+      name: 'prettier',
+      found: prettier !== undefined,
+      isNeeded: false,
+      text: prettier ?? 'nacre fmt',
+      get: 'npm install prettier',
+    },
+    {
+      name: 'llvm-bindings',
+      found: bindings !== undefined,
+      isNeeded: false,
+      text: bindings ?? 'optional: LLVM modules and bitcode from TypeScript; compiles for some minutes',
+      get: 'npm install --no-save --save-optional llvm-bindings@0.4.2',
+    },
   ];
 }
 
@@ -65,7 +120,8 @@ function versionOf(name: string): string | undefined {
     const file = `${folder}/${name}/package.json`;
     if (!existsSync(file)) continue;
     const description: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    if (typeof description === 'object' && description !== null && 'version' in description) return String(description.version);
+    if (typeof description === 'object' && description !== null && 'version' in description)
+      return String(description.version);
   }
   return undefined;
 }
@@ -73,13 +129,42 @@ function versionOf(name: string): string | undefined {
 /** By the package manager this system has. */
 function installCommand(what: 'node' | 'llvm' | 'openmp'): string {
   const managers = [
-    { file: '/opt/homebrew/bin/brew', node: 'brew install node', llvm: 'brew install llvm@19', openmp: 'brew install libomp' },
-    { file: '/usr/local/bin/brew', node: 'brew install node', llvm: 'brew install llvm@19', openmp: 'brew install libomp' },
-    { file: '/usr/bin/dnf', node: 'sudo dnf install nodejs', llvm: 'sudo dnf install llvm-libs', openmp: 'sudo dnf install libgomp' },
-    { file: '/usr/bin/pacman', node: 'sudo pacman -S nodejs', llvm: 'sudo pacman -S llvm-libs', openmp: 'sudo pacman -S gcc-libs' },
-    { file: '/usr/bin/zypper', node: 'sudo zypper install nodejs22', llvm: 'sudo zypper install libLLVM19', openmp: 'sudo zypper install libgomp1' },
+    {
+      file: '/opt/homebrew/bin/brew',
+      node: 'brew install node',
+      llvm: 'brew install llvm@19',
+      openmp: 'brew install libomp',
+    },
+    {
+      file: '/usr/local/bin/brew',
+      node: 'brew install node',
+      llvm: 'brew install llvm@19',
+      openmp: 'brew install libomp',
+    },
+    {
+      file: '/usr/bin/dnf',
+      node: 'sudo dnf install nodejs',
+      llvm: 'sudo dnf install llvm-libs',
+      openmp: 'sudo dnf install libgomp',
+    },
+    {
+      file: '/usr/bin/pacman',
+      node: 'sudo pacman -S nodejs',
+      llvm: 'sudo pacman -S llvm-libs',
+      openmp: 'sudo pacman -S gcc-libs',
+    },
+    {
+      file: '/usr/bin/zypper',
+      node: 'sudo zypper install nodejs22',
+      llvm: 'sudo zypper install libLLVM19',
+      openmp: 'sudo zypper install libgomp1',
+    },
   ];
-  const debian = { node: 'npx --yes n lts', llvm: `sudo apt-get install -y ${debianLlvm()}`, openmp: 'sudo apt-get install -y libgomp1' };
+  const debian = {
+    node: 'npx --yes n lts',
+    llvm: `sudo apt-get install -y ${debianLlvm()}`,
+    openmp: 'sudo apt-get install -y libgomp1',
+  };
   return (managers.find(({ file }) => existsSync(file)) ?? debian)[what];
 }
 
@@ -92,6 +177,13 @@ function debianLlvm(): string {
     // Not Linux, or a very small one: the number that most releases have.
   }
   const id = /^VERSION_CODENAME=(\w+)/m.exec(release)?.[1] ?? '';
-  const numbers: Record<string, string> = { bookworm: '15', trixie: '19', jammy: '15', noble: '18', plucky: '19', bullseye: '14' };
+  const numbers: Record<string, string> = {
+    bookworm: '15',
+    trixie: '19',
+    jammy: '15',
+    noble: '18',
+    plucky: '19',
+    bullseye: '14',
+  };
   return `libllvm${numbers[id] ?? '15'}`;
 }

@@ -17,13 +17,20 @@ export interface EvalCommand {
 
 export async function evaluate(file: string, run: string, options: EvalCommand, terminal: Terminal): Promise<number> {
   const { plan: trained, settings } = openRun(run).config();
-  const set = Array.isArray(settings['set']) ? settings['set'].filter((text): text is string => typeof text === 'string') : [];
+  const set = Array.isArray(settings['set'])
+    ? settings['set'].filter((text): text is string => typeof text === 'string')
+    : [];
   const project = await openProject(file, { data: options.data, overrides: parseSettings(set) });
   const { block, plan, data } = await project.train(trained.name);
   const target = await openTarget(options.target, options.threads === undefined ? {} : { threads: options.threads });
   try {
     if (target.notice !== undefined) terminal.err(`${target.notice}\n`);
-    const { from, metrics } = await evaluateRun({ plan: { ...plan, seed: trained.seed }, programs: createPrograms(block, data, target), files: project.files, run });
+    const { from, metrics } = await evaluateRun({
+      plan: { ...plan, seed: trained.seed },
+      programs: createPrograms(block, data, target),
+      files: project.files,
+      run,
+    });
     if (options.json) printJson(terminal, Object.fromEntries(metrics));
     else {
       for (const [name, value] of metrics) terminal.out(`${name} ${number(value)}\n`);

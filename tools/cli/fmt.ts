@@ -5,7 +5,11 @@ import { UserError } from '../../runtime/errors.ts';
 import { modelFiles } from './model-files.ts';
 import { count, exit, printDiagnostics, type Terminal } from './terminal.ts';
 
-export async function fmt(paths: readonly string[], options: { readonly check: boolean }, terminal: Terminal): Promise<number> {
+export async function fmt(
+  paths: readonly string[],
+  options: { readonly check: boolean },
+  terminal: Terminal,
+): Promise<number> {
   if (paths.includes('-')) return formatStream(terminal);
   const files = paths.flatMap(modelFiles);
   let changed = 0;
@@ -30,7 +34,12 @@ async function format(text: string, name: string, terminal: Terminal): Promise<s
   } catch (error) {
     if (!(error instanceof UnreadableSource)) throw error;
     const diagnostics = error.errors.map(({ code, message, span, hint }) => ({
-      code, severity: 'error' as const, message, labels: [{ span, text: '' }], notes: [], ...(hint !== undefined && { hint }),
+      code,
+      severity: 'error' as const,
+      message,
+      labels: [{ span, text: '' }],
+      notes: [],
+      ...(hint !== undefined && { hint }),
     }));
     printDiagnostics(terminal, diagnostics, false);
     return undefined;
@@ -52,6 +61,9 @@ function replace(file: string, text: string): void {
     renameSync(beside, file);
   } catch (error) {
     rmSync(beside, { force: true });
-    throw new UserError('write', `${file} could not be written: ${error instanceof Error ? error.message : String(error)}.`);
+    throw new UserError(
+      'write',
+      `${file} could not be written: ${error instanceof Error ? error.message : String(error)}.`,
+    );
   }
 }

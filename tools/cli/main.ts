@@ -11,7 +11,17 @@ import { exit, printDiagnostics, printError, type Terminal } from './terminal.ts
 export { systemTerminal } from './terminal.ts';
 
 /** Errors that say the command was wrong, not the file. */
-const misuses = new Set(['no-file', 'no-train', 'which-train', 'unknown-train', 'unknown-set', 'unknown-pass', 'ir-format', 'exists', 'bad-name']);
+const misuses = new Set([
+  'no-file',
+  'no-train',
+  'which-train',
+  'unknown-train',
+  'unknown-set',
+  'unknown-pass',
+  'ir-format',
+  'exists',
+  'bad-name',
+]);
 
 /** Runs one command line (without `node` and the script); gives the exit code. Never throws. */
 export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -37,7 +47,11 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
       return exit.failed;
     }
     const message = error instanceof Error ? error.message : String(error);
-    printError(terminal, `Nacre made a mistake of its own: ${message}`, 'Please report it. NACRE_DEBUG=1 shows where it happened.');
+    printError(
+      terminal,
+      `Nacre made a mistake of its own: ${message}`,
+      'Please report it. NACRE_DEBUG=1 shows where it happened.',
+    );
     if ((process.env['NACRE_DEBUG'] ?? '') !== '' && error instanceof Error) terminal.err(`${error.stack ?? ''}\n`);
     return exit.failed;
   }
@@ -50,16 +64,30 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
-    .addHelpText('after', '\nExit codes: 0 done, 1 something failed, 2 the command itself was wrong, 130 stopped with Ctrl-C.');
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 something failed, 2 the command itself was wrong, 130 stopped with Ctrl-C.',
+    );
 
-  const target = (): Option => new Option('-t, --target <target>', 'what to run on').choices([...targets]).default('auto');
+  const target = (): Option =>
+    new Option('-t, --target <target>', 'what to run on').choices([...targets]).default('auto');
   const threads = (): Option => new Option('--threads <n>', 'CPU threads (all there are)').argParser(whole(1));
-  const data = (): Option => new Option('--data <folder>', 'a folder that may be read, besides the file\'s own; may be repeated').argParser(gather).default([], 'none');
-  const set = (): Option => new Option('--set <path=value>', 'another value for a setting or a hyperparameter, as model.hidden=256; may be repeated').argParser(gather).default([], 'none');
+  const data = (): Option =>
+    new Option('--data <folder>', "a folder that may be read, besides the file's own; may be repeated")
+      .argParser(gather)
+      .default([], 'none');
+  const set = (): Option =>
+    new Option(
+      '--set <path=value>',
+      'another value for a setting or a hyperparameter, as model.hidden=256; may be repeated',
+    )
+      .argParser(gather)
+      .default([], 'none');
   const json = (): Option => new Option('--json', 'results as JSON lines on stdout');
 
   program
-    .command('check').description('Say what is wrong in files, without running them. A folder means its .model files.')
+    .command('check')
+    .description('Say what is wrong in files, without running them. A folder means its .model files.')
     .argument('<files...>')
     .addOption(json())
     .action(async (files: string[], options: { json?: boolean }) => {
@@ -67,7 +95,8 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await check(files, { json: options.json === true }, terminal));
     });
   program
-    .command('fmt').description('Write files in the one format. `-` reads stdin and writes stdout; a folder means its .model files.')
+    .command('fmt')
+    .description('Write files in the one format. `-` reads stdin and writes stdout; a folder means its .model files.')
     .argument('<files...>')
     .option('--check', 'only say which files would change; exit 1 if any')
     .action(async (files: string[], options: { check?: boolean }) => {
@@ -75,7 +104,8 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await fmt(files, { check: options.check === true }, terminal));
     });
   program
-    .command('test').description('Run the tests in files. A folder means its .model files.')
+    .command('test')
+    .description('Run the tests in files. A folder means its .model files.')
     .argument('<files...>')
     .addOption(target())
     .addOption(data())
@@ -85,12 +115,13 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await test(files, { target: options.target, data: options.data, json: options.json === true }, terminal));
     });
   program
-    .command('train').description('Train what a train block says; continue a run with --resume.')
+    .command('train')
+    .description('Train what a train block says; continue a run with --resume.')
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
     .addOption(new Option('-t, --target <target>', 'what to run on; auto where nothing is said').choices([...targets]))
-    .option('--epochs <n>', 'instead of the block\'s own', whole(1))
-    .option('--steps <n>', 'instead of the block\'s own', whole(1))
+    .option('--epochs <n>', "instead of the block's own", whole(1))
+    .option('--steps <n>', "instead of the block's own", whole(1))
     .addOption(set())
     .addOption(data())
     .option('--out <folder>', 'where runs are kept', 'runs')
@@ -103,7 +134,8 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await train(file, name, { ...options, json: options.json === true }, terminal));
     });
   program
-    .command('eval').description('Measure a run again with the eval lines of its train block.')
+    .command('eval')
+    .description('Measure a run again with the eval lines of its train block.')
     .argument('<file>')
     .argument('<run>')
     .addOption(target())
@@ -115,29 +147,39 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await evaluate(file, run, { ...options, json: options.json === true }, terminal));
     });
   program
-    .command('ir').description('Show what the compiler makes of a train block, or of the text of a graph, loop or tile program.')
+    .command('ir')
+    .description('Show what the compiler makes of a train block, or of the text of a graph, loop or tile program.')
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
-    .addOption(new Option('--stage <stage>', 'which level').choices(['model', 'tensor', 'loop', 'tile', 'llvm']).default('tensor'))
+    .addOption(
+      new Option('--stage <stage>', 'which level')
+        .choices(['model', 'tensor', 'loop', 'tile', 'llvm'])
+        .default('tensor'),
+    )
     .option('--after <pass>', 'stop after this pass over Tensor IR; `--after none` before all of them')
     .option('--diff <pass>', 'what this pass changed')
     .option('--without <passes>', 'leave these passes out; names with commas between', names)
     .option('--only <passes>', 'run no other passes', names)
     .option('--passes', 'the passes, what each does, and what it took and left here')
-    .addOption(new Option('--format <format>', 'how to write it').choices(['text', 'json', 'dot', 'svg']).default('text'))
+    .addOption(
+      new Option('--format <format>', 'how to write it').choices(['text', 'json', 'dot', 'svg']).default('text'),
+    )
     .option('--bitcode <file>', 'with --stage llvm: write bitcode through llvm-bindings instead')
     .addOption(new Option('--program <program>', 'which program').choices(['step', 'init', 'eval']).default('step'))
     .addOption(set())
     .addOption(data())
     .action(async (file: string, name: string | undefined, options: IrFlags) => {
       const { ir } = await import('./ir.ts');
-      finish(await ir(file, name, { ...options, without: options.without ?? [], passes: options.passes === true }, terminal));
+      finish(
+        await ir(file, name, { ...options, without: options.without ?? [], passes: options.passes === true }, terminal),
+      );
     });
   program
-    .command('plan').description('Say what a training step will take before anything runs: kernels, memory, time.')
+    .command('plan')
+    .description('Say what a training step will take before anything runs: kernels, memory, time.')
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
-    .option('--batch <n>', 'instead of the block\'s own', whole(1))
+    .option('--batch <n>', "instead of the block's own", whole(1))
     .addOption(threads())
     .addOption(set())
     .addOption(data())
@@ -147,7 +189,8 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await plan(file, name, { ...options, json: options.json === true }, terminal));
     });
   program
-    .command('explain').description('Write one HTML page that shows what became of a train block: kernels, memory, fusions.')
+    .command('explain')
+    .description('Write one HTML page that shows what became of a train block: kernels, memory, fusions.')
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
     .requiredOption('-o, --output <page>', 'the page to write')
@@ -160,20 +203,23 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await explain(file, name, { ...options, run: options.run === true }, terminal));
     });
   program
-    .command('doctor').description('Say what this machine has, and for what is missing the command that gives it.')
+    .command('doctor')
+    .description('Say what this machine has, and for what is missing the command that gives it.')
     .addOption(json())
     .action(async (options: { json?: boolean }) => {
       const { doctor } = await import('./doctor.ts');
       finish(await doctor({ json: options.json === true }, terminal));
     });
   program
-    .command('new').description('Write a small project that trains at once into a new folder.')
+    .command('new')
+    .description('Write a small project that trains at once into a new folder.')
     .argument('<folder>')
     .action(async (folder: string) => {
       const { createProject } = await import('./new.ts');
       finish(await createProject(folder, terminal));
     });
-  for (const command of program.commands) command.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.err });
+  for (const command of program.commands)
+    command.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.err });
   return program;
 }
 
@@ -226,12 +272,18 @@ interface ExplainFlags {
 
 const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
-const names = (value: string): readonly string[] => value.split(',').map((name) => name.trim()).filter((name) => name !== '');
+const names = (value: string): readonly string[] =>
+  value
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
 
-const whole = (least: number) => (value: string): number => {
-  const number = Number(value);
-  if (!/^\d+$/.test(value) || !Number.isSafeInteger(number) || number < least) {
-    throw new InvalidArgumentError(`It has to be a whole number, at least ${least}.`);
-  }
-  return number;
-};
+const whole =
+  (least: number) =>
+  (value: string): number => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || !Number.isSafeInteger(number) || number < least) {
+      throw new InvalidArgumentError(`It has to be a whole number, at least ${least}.`);
+    }
+    return number;
+  };

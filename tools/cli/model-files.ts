@@ -13,10 +13,13 @@ export function modelFiles(path: string): string[] {
     throw new UserError('no-file', `There is no file or folder ${path}.`);
   }
   if (!stats.isDirectory()) return [path];
-  return readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1)).flatMap((entry) => {
-    if (entry.isDirectory()) return entry.name === 'node_modules' || entry.name.startsWith('.') ? [] : modelFiles(join(path, entry.name));
-    return entry.isFile() && entry.name.endsWith('.model') ? [join(path, entry.name)] : [];
-  });
+  return readdirSync(path, { withFileTypes: true })
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((entry) => {
+      if (entry.isDirectory())
+        return entry.name === 'node_modules' || entry.name.startsWith('.') ? [] : modelFiles(join(path, entry.name));
+      return entry.isFile() && entry.name.endsWith('.model') ? [join(path, entry.name)] : [];
+    });
 }
 
 /**
@@ -24,7 +27,9 @@ export function modelFiles(path: string): string[] {
  * the others from their turn. Gives how many files there were, and the exit code for those that could not be read.
  */
 export async function eachFile(
-  paths: readonly string[], terminal: Terminal, act: (file: string) => Promise<void>,
+  paths: readonly string[],
+  terminal: Terminal,
+  act: (file: string) => Promise<void>,
 ): Promise<{ readonly files: number; readonly unread: number; readonly code: number }> {
   let files = 0;
   let unread = 0;

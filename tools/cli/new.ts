@@ -9,7 +9,11 @@ import { exit, type Terminal } from './terminal.ts';
 export async function createProject(folder: string, terminal: Terminal): Promise<number> {
   const name = basename(folder);
   if (!/^[A-Za-z][\w-]*$/.test(name)) {
-    throw new UserError('bad-name', `A project cannot be called "${name}".`, 'A name begins with a letter and has letters, digits, `-` and `_`.');
+    throw new UserError(
+      'bad-name',
+      `A project cannot be called "${name}".`,
+      'A name begins with a letter and has letters, digits, `-` and `_`.',
+    );
   }
   if (existsSync(folder)) throw new UserError('exists', `${folder} is there already; a new project gets a new folder.`);
   const file = `${name}.model`;
@@ -23,7 +27,10 @@ export async function createProject(folder: string, terminal: Terminal): Promise
     mkdirSync(folder, { recursive: true });
     for (const [path, text] of Object.entries(files)) writeFileSync(join(folder, path), text, { flag: 'wx' });
   } catch (error) {
-    throw new UserError('write', `${folder} could not be written: ${error instanceof Error ? error.message : String(error)}.`);
+    throw new UserError(
+      'write',
+      `${folder} could not be written: ${error instanceof Error ? error.message : String(error)}.`,
+    );
   }
   terminal.out(`${folder} is there. To train it:\n  cd ${quote(folder)}\n  ${nacre} train ${file}\n`);
   return exit.ok;

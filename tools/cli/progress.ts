@@ -29,7 +29,9 @@ export class Progress {
         this.first = undefined;
         const frozen = event.frozen === 0 ? '' : `, ${group(event.frozen)} frozen`;
         const from = event.resumed ? `, going on after step ${event.step}` : '';
-        this.line(`${group(event.trained)} parameters${frozen}; ${count(event.samples, 'sample')}, ${count(event.batches, 'batch', 'batches')} an epoch${from}`);
+        this.line(
+          `${group(event.trained)} parameters${frozen}; ${count(event.samples, 'sample')}, ${count(event.batches, 'batch', 'batches')} an epoch${from}`,
+        );
         this.line(`run: ${event.run}`);
         if (!this.terminal.isInteractive) this.shown = this.now();
         return;
@@ -89,7 +91,11 @@ export class Progress {
     const done = Math.round((event.step / start.steps) * width);
     const bar = `${'█'.repeat(done)}${'░'.repeat(Math.max(0, width - done))} `;
     // From the longest to the shortest: the first that fits into the line is shown, and no word is ever cut.
-    const lines = [bar + full.join('  '), full.join('  '), ...[[...whole, ...left], whole, place, place.slice(1), []].map((parts) => parts.join('  '))];
+    const lines = [
+      bar + full.join('  '),
+      full.join('  '),
+      ...[[...whole, ...left], whole, place, place.slice(1), []].map((parts) => parts.join('  ')),
+    ];
     const fitting = lines.find((line) => line.length < this.terminal.columns) ?? '';
     this.terminal.err(`\r${fitting}\u001b[K`);
     this.isDrawn = true;

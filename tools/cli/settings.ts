@@ -13,7 +13,11 @@ export const settingPath = (text: string): string => text.slice(0, Math.max(0, t
 function parseSetting(text: string): Override {
   const [, path, value] = /^([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)=(.+)$/s.exec(text) ?? [];
   if (path === undefined || value === undefined) {
-    throw new UserError('unknown-set', `--set ${text}: I expected a name and a value.`, 'For example --set model.hidden=256 or --set epochs=3.');
+    throw new UserError(
+      'unknown-set',
+      `--set ${text}: I expected a name and a value.`,
+      'For example --set model.hidden=256 or --set epochs=3.',
+    );
   }
   return { path: path.split('.'), value: parseValue(value) };
 }
@@ -39,10 +43,17 @@ export function checkSettings(overrides: readonly Override[], project: Project, 
     if (setting === undefined) {
       const near = nearestName(first, names);
       const hint = near === undefined ? `It has ${names.join(', ')}.` : `Did you mean \`${near}\`?`;
-      throw new UserError('unknown-set', `--set ${path.join('.')}: the train block ${trainName} has no setting \`${first}\`.`, hint);
+      throw new UserError(
+        'unknown-set',
+        `--set ${path.join('.')}: the train block ${trainName} has no setting \`${first}\`.`,
+        hint,
+      );
     }
     if (second !== undefined && setting.value.kind !== 'make') {
-      throw new UserError('unknown-set', `--set ${path.join('.')}: \`${first}\` is not something with hyperparameters.`);
+      throw new UserError(
+        'unknown-set',
+        `--set ${path.join('.')}: \`${first}\` is not something with hyperparameters.`,
+      );
     }
   }
 }

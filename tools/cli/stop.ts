@@ -25,7 +25,10 @@ export function listenForStop(terminal: Terminal, tell: (text: string) => void):
     tell('stopping after this step; once more stops at once');
     controller.abort();
   };
-  const listeners = [['SIGINT', asked('SIGINT')], ['SIGTERM', asked('SIGTERM')]] as const;
+  const listeners = [
+    ['SIGINT', asked('SIGINT')],
+    ['SIGTERM', asked('SIGTERM')],
+  ] as const;
   for (const [name, listener] of listeners) process.on(name, listener);
   terminal.whenClosed?.(() => {
     if (!controller.signal.aborted) code = exit.failed;

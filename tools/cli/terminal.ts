@@ -63,8 +63,16 @@ function plain({ code, message, labels, notes, hint }: Diagnostic): Record<strin
     const { line, column } = position(span.source, span.start);
     return { file: span.source.name, line, column, text };
   });
-  return { code, message, ...(places[0] === undefined ? {} : { file: places[0].file, line: places[0].line, column: places[0].column }), places, notes, ...(hint !== undefined && { hint }) };
+  return {
+    code,
+    message,
+    ...(places[0] === undefined ? {} : { file: places[0].file, line: places[0].line, column: places[0].column }),
+    places,
+    notes,
+    ...(hint !== undefined && { hint }),
+  };
 }
 
 /** `3 files`, `1 file` */
-export const count = (number: number, one: string, many = `${one}s`): string => `${number} ${number === 1 ? one : many}`;
+export const count = (number: number, one: string, many = `${one}s`): string =>
+  `${number} ${number === 1 ? one : many}`;

@@ -24,7 +24,12 @@ export interface TrainCommand {
   readonly json: boolean;
 }
 
-export async function train(file: string, name: string | undefined, options: TrainCommand, terminal: Terminal): Promise<number> {
+export async function train(
+  file: string,
+  name: string | undefined,
+  options: TrainCommand,
+  terminal: Terminal,
+): Promise<number> {
   const config = options.resume === undefined ? undefined : openRun(options.resume).config();
   const settings = config === undefined ? newSettings(options) : continued(config, options);
   const { data: folders, set, seed, threads } = settings;
@@ -86,8 +91,13 @@ interface Settings {
 
 function newSettings({ target, epochs, steps, set, data, seed, threads }: TrainCommand): Settings {
   return {
-    ...(target !== undefined && { target }), ...(epochs !== undefined && { epochs }), ...(steps !== undefined && { steps }),
-    set, data: data.map((folder) => resolve(folder)), ...(seed !== undefined && { seed }), ...(threads !== undefined && { threads }),
+    ...(target !== undefined && { target }),
+    ...(epochs !== undefined && { epochs }),
+    ...(steps !== undefined && { steps }),
+    set,
+    data: data.map((folder) => resolve(folder)),
+    ...(seed !== undefined && { seed }),
+    ...(threads !== undefined && { threads }),
   };
 }
 
@@ -99,7 +109,9 @@ function continued({ settings: before }: RunConfig, options: TrainCommand): Sett
     return Array.isArray(found) ? found.filter((text): text is string => typeof text === 'string') : [];
   };
   const numbers = (...keys: readonly string[]): Record<string, number> =>
-    Object.fromEntries(keys.flatMap((key): [string, number][] => (typeof before[key] === 'number' ? [[key, before[key]]] : [])));
+    Object.fromEntries(
+      keys.flatMap((key): [string, number][] => (typeof before[key] === 'number' ? [[key, before[key]]] : [])),
+    );
   const target = targets.find((one) => one === before['target']);
   const replaced = said.set.map(settingPath);
   return {

@@ -6,7 +6,11 @@ import { IndexOutOfRange, TensorTooLarge, type Arithmetic, type Tensor } from '.
 import { DeviceError } from '../../runtime/program.ts';
 
 /** Runs a graph. Throws DeviceError where the data is wrong, or memory too small. */
-export function interpret(graph: Graph, inputs: ReadonlyMap<string, Tensor>, precision: Arithmetic['precision']): Map<string, Tensor> {
+export function interpret(
+  graph: Graph,
+  inputs: ReadonlyMap<string, Tensor>,
+  precision: Arithmetic['precision'],
+): Map<string, Tensor> {
   return explained(graph.name, () => interpretGraph(graph, inputs, { precision }));
 }
 

@@ -51,7 +51,11 @@ export function graphOfTrain({ block, plan, data }: RunnableTrain, program: 'ste
 export function readProgram(text: string, file: string): Found {
   const found = parseProgram(text, file);
   const problems =
-    found.level === 'tensor' ? verifyGraph(found.graph) : found.level === 'loop' ? verifyLoop(found.loop) : verifyTile(found.tile);
+    found.level === 'tensor'
+      ? verifyGraph(found.graph)
+      : found.level === 'loop'
+        ? verifyLoop(found.loop)
+        : verifyTile(found.tile);
   if (problems.length === 0) return found;
   const more = problems.length === 1 ? '' : ` (and ${problems.length - 1} more)`;
   throw new UserError('ir-invalid', `${file} is no valid ${found.level} program: ${problems[0]}${more}.`);
@@ -68,7 +72,10 @@ function parseProgram(text: string, file: string): Found {
       throw error;
     throw new UserError('ir-text', `${file}: ${error.message}`);
   }
-  throw new UserError('ir-text', `${file} is neither a .model file nor the text of a model tree, a graph, a loop or a tile program.`);
+  throw new UserError(
+    'ir-text',
+    `${file} is neither a .model file nor the text of a model tree, a graph, a loop or a tile program.`,
+  );
 }
 
 export interface LowerOptions extends OptimizeOptions {

@@ -23,13 +23,19 @@ export function createPrograms(block: TrainBlock, data: BoundData, target: Targe
   return {
     session: target.session,
     init: () => once('init', (diagnostics) => buildInit(block, diagnostics)),
-    step: (batch, phase) => once(`step ${batch} ${phase}`, (diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)),
+    step: (batch, phase) =>
+      once(`step ${batch} ${phase}`, (diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)),
     evaluate(name, batch) {
       const index = block.evaluations.findIndex((evaluation) => evaluation.name === name);
-      return once(`${name} ${batch}`, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], batch, diagnostics));
+      return once(`${name} ${batch}`, (diagnostics) =>
+        buildEvaluation(block, index, data.evaluations[index], batch, diagnostics),
+      );
     },
     async explainSkip(batch, phase, inputs) {
-      const step = optimize(diagnosed((diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)), { after: 'remove-casts' });
+      const step = optimize(
+        diagnosed((diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)),
+        { after: 'remove-casts' },
+      );
       const { graph, probes } = probeCasts(step);
       const program = await target.load(graph);
       const peaks = await program.run(chooseInputs(program, inputs, new Map()));
@@ -54,7 +60,10 @@ function explainOverflow({ dtype, origin: { path, span } }: Probe, size: number)
     ...(path?.includes('.') === true ? [`Keep it in f32: \`precision = … except ${path}\`.`] : []),
     ...(dtype === 'f16' ? ['bf16 goes as far as f32: `precision = mixed(bf16)`.'] : []),
   ];
-  return { text: `${what} ${found}, and ${dtype} ends at ${largest[dtype].toLocaleString('en')}.`, hint: hints.join(' ') };
+  return {
+    text: `${what} ${found}, and ${dtype} ends at ${largest[dtype].toLocaleString('en')}.`,
+    hint: hints.join(' '),
+  };
 }
 
 /** A batch of another size than the one that was checked (the last of an epoch) may be what a file does not allow. */

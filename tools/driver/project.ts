@@ -65,7 +65,9 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
   const source = { name, text: readModel(path) };
   const files = grantFiles({ modelFolder: folder, data: options.data ?? [] });
   const program = loadProgram(source, (name, from) => readModule(name, from, path, files), standardModules());
-  const declarations = program.entry.loaded.tree.declarations.filter((declaration): declaration is TrainDeclaration => declaration.kind === 'train');
+  const declarations = program.entry.loaded.tree.declarations.filter(
+    (declaration): declaration is TrainDeclaration => declaration.kind === 'train',
+  );
   const trains = declarations.map(({ name }) => name.name);
 
   const describe = async (plan: DataPlan, line: Span | undefined): Promise<DataDescription> => {
@@ -77,7 +79,11 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
   };
 
   return {
-    path, source, program, files, trains,
+    path,
+    source,
+    program,
+    files,
+    trains,
     check() {
       const diagnostics = new Diagnostics();
       program.diagnostics.all.forEach((diagnostic) => diagnostics.report(diagnostic));
@@ -99,7 +105,9 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
       const line = declaration.entries.find((entry) => entry.kind === 'setting' && entry.name.name === 'data');
       const data = {
         train: await describe(block.data.plan, line?.span),
-        evaluations: await Promise.all(block.evaluations.map((evaluation) => describe(evaluation.data.plan, evaluation.declaration.span))),
+        evaluations: await Promise.all(
+          block.evaluations.map((evaluation) => describe(evaluation.data.plan, evaluation.declaration.span)),
+        ),
       };
       const metrics = checkTrain(block, diagnostics, data);
       if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
@@ -110,7 +118,9 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
 }
 
 function testsOf(program: Program): TestCase[] {
-  return program.entry.loaded.tree.declarations.flatMap((declaration) => (declaration.kind === 'test' ? elaborateTest(declaration, program.entry.scope) : []));
+  return program.entry.loaded.tree.declarations.flatMap((declaration) =>
+    declaration.kind === 'test' ? elaborateTest(declaration, program.entry.scope) : [],
+  );
 }
 
 function choose(declarations: readonly TrainDeclaration[], name: string | undefined, path: string): TrainDeclaration {
@@ -118,12 +128,20 @@ function choose(declarations: readonly TrainDeclaration[], name: string | undefi
   if (declarations.length === 0) throw new UserError('no-train', `${path} has no train block.`);
   if (name === undefined) {
     if (declarations.length === 1) return declarations[0];
-    throw new UserError('which-train', `${path} has ${declarations.length} train blocks: ${names.join(', ')}.`, `Say which, after the file: \`${path} ${names[0]}\`.`);
+    throw new UserError(
+      'which-train',
+      `${path} has ${declarations.length} train blocks: ${names.join(', ')}.`,
+      `Say which, after the file: \`${path} ${names[0]}\`.`,
+    );
   }
   const found = declarations.find((declaration) => declaration.name.name === name);
   if (found !== undefined) return found;
   const near = nearestName(name, names);
-  throw new UserError('unknown-train', `${path} has no train block \`${name}\`; it has ${names.join(', ')}.`, near === undefined ? undefined : `Did you mean \`${near}\`?`);
+  throw new UserError(
+    'unknown-train',
+    `${path} has no train block \`${name}\`; it has ${names.join(', ')}.`,
+    near === undefined ? undefined : `Did you mean \`${near}\`?`,
+  );
 }
 
 function readModel(path: string): string {
@@ -139,7 +157,9 @@ function readModel(path: string): string {
 }
 
 const standardModules = (): string[] =>
-  readdirSync(join(packageRoot, 'stdlib')).flatMap((file) => (file.endsWith('.model') ? [`std.${basename(file, '.model')}`] : []));
+  readdirSync(join(packageRoot, 'stdlib')).flatMap((file) =>
+    file.endsWith('.model') ? [`std.${basename(file, '.model')}`] : [],
+  );
 
 /** `std.layers` from the standard library; `./blocks.model` from beside the file that uses it, inside the entry's folder. */
 function readModule(name: string, from: Source, entry: string, files: Files): Source | undefined {

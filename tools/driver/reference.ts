@@ -26,7 +26,8 @@ export function openReferenceSession(): ReferenceSession {
     return tensor;
   };
   return {
-    target: 'reference', fields,
+    target: 'reference',
+    fields,
     read: (name) => toArray(held(name)),
     write(name, data) {
       const field = fields.get(name);
@@ -40,17 +41,28 @@ export function openReferenceSession(): ReferenceSession {
         ...graph.inputs.filter(({ role }) => role === 'param' || role === 'state'),
         ...graph.outputs.filter(({ role }) => role === 'update'),
       ];
-      for (const { name, value } of kept) if (!tensors.has(name)) keep(name, explained(graph.name, () => blank(value.type)));
+      for (const { name, value } of kept)
+        if (!tensors.has(name))
+          keep(
+            name,
+            explained(graph.name, () => blank(value.type)),
+          );
       return {
-        inputs: graph.inputs.filter(({ role }) => role === 'batch' || role === 'scalar').map(({ name, value }) => fieldOf(name, value.type)),
-        results: graph.outputs.filter(({ role }) => role === 'result').map(({ name, value }) => fieldOf(name, value.type)),
+        inputs: graph.inputs
+          .filter(({ role }) => role === 'batch' || role === 'scalar')
+          .map(({ name, value }) => fieldOf(name, value.type)),
+        results: graph.outputs
+          .filter(({ role }) => role === 'result')
+          .map(({ name, value }) => fieldOf(name, value.type)),
         run(given) {
-          const inputs = new Map(graph.inputs.map(({ name, role, value }): [string, Tensor] => {
-            const data = given.get(name);
-            if (role === 'param' || role === 'state') return [name, held(name)];
-            if (data === undefined) throw new DeviceError(`The input \`${name}\` was not given.`);
-            return [name, { type: value.type, data: Float64Array.from(data) }];
-          }));
+          const inputs = new Map(
+            graph.inputs.map(({ name, role, value }): [string, Tensor] => {
+              const data = given.get(name);
+              if (role === 'param' || role === 'state') return [name, held(name)];
+              if (data === undefined) throw new DeviceError(`The input \`${name}\` was not given.`);
+              return [name, { type: value.type, data: Float64Array.from(data) }];
+            }),
+          );
           const outputs = interpret(graph, inputs, 'as-written');
           const results = new Map<string, TypedArray>();
           for (const { name, role } of graph.outputs) {
@@ -69,11 +81,16 @@ export function openReferenceSession(): ReferenceSession {
 const fieldOf = (name: string, type: TensorType): Field => ({ name, dtype: type.dtype, shape: concrete(type.shape) });
 
 const arrays: Record<Exclude<Dtype, 'f16' | 'bf16'>, (data: Float64Array) => TypedArray> = {
-  f32: (data) => Float32Array.from(data), f64: (data) => data.slice(), i32: (data) => Int32Array.from(data),
-  u32: (data) => Uint32Array.from(data), u8: (data) => Uint8Array.from(data), bool: (data) => Uint8Array.from(data),
+  f32: (data) => Float32Array.from(data),
+  f64: (data) => data.slice(),
+  i32: (data) => Int32Array.from(data),
+  u32: (data) => Uint32Array.from(data),
+  u8: (data) => Uint8Array.from(data),
+  bool: (data) => Uint8Array.from(data),
 };
 
 function toArray({ type, data }: Tensor): TypedArray {
-  if (type.dtype === 'f16' || type.dtype === 'bf16') throw new DeviceError('Half-precision tensors cannot leave the reference target yet; cast them to f32.');
+  if (type.dtype === 'f16' || type.dtype === 'bf16')
+    throw new DeviceError('Half-precision tensors cannot leave the reference target yet; cast them to f32.');
   return arrays[type.dtype](data);
 }

@@ -34,22 +34,32 @@ export async function runTest(project: Project, test: TestCase, target: TargetNa
   if (test.rejects !== undefined) {
     const codes = test.diagnostics.map(({ code }) => code);
     if (!codes.includes(test.rejects))
-      failures.push(codes.length === 0 ? `It should be rejected with "${test.rejects}", but it compiles.` : `It should be rejected with "${test.rejects}", but was with ${codes.map((code) => `"${code}"`).join(', ')}.`);
-  } else if (test.diagnostics.length > 0) failures.push(...test.diagnostics.map((diagnostic) => renderDiagnostic(diagnostic, { color: false })));
+      failures.push(
+        codes.length === 0
+          ? `It should be rejected with "${test.rejects}", but it compiles.`
+          : `It should be rejected with "${test.rejects}", but was with ${codes.map((code) => `"${code}"`).join(', ')}.`,
+      );
+  } else if (test.diagnostics.length > 0)
+    failures.push(...test.diagnostics.map((diagnostic) => renderDiagnostic(diagnostic, { color: false })));
   else {
     try {
-      const results = test.expectations.length === 0 ? new Map<string, ArrayLike<number>>() : await runGraphs(test, target);
+      const results =
+        test.expectations.length === 0 ? new Map<string, ArrayLike<number>>() : await runGraphs(test, target);
       for (const expectation of test.expectations) failures.push(...check(expectation, results));
       for (const gradient of test.gradients) failures.push(...checkGradient(gradient));
       for (const training of test.trainings) {
         const values = await trainBriefly(project, training, target);
         for (const expect of training.expects) {
           const { ok, left, right } = holds(expect, values, test.scope);
-          if (!ok) failures.push(`${showPlace(expect.span)}: after ${training.steps} steps this does not hold: ${left} against ${right}.`);
+          if (!ok)
+            failures.push(
+              `${showPlace(expect.span)}: after ${training.steps} steps this does not hold: ${left} against ${right}.`,
+            );
         }
       }
     } catch (error) {
-      if (error instanceof Diagnosed) failures.push(...error.diagnostics.map((diagnostic) => renderDiagnostic(diagnostic, { color: false })));
+      if (error instanceof Diagnosed)
+        failures.push(...error.diagnostics.map((diagnostic) => renderDiagnostic(diagnostic, { color: false })));
       else if (error instanceof UserError || error instanceof DeviceError) failures.push(error.message);
       else throw error;
     }
@@ -58,7 +68,10 @@ export async function runTest(project: Project, test: TestCase, target: TargetNa
 }
 
 /** Seed and step of everything random in a test. */
-const scalars = new Map<string, Float64Array>([['seed', Float64Array.from(seedWords(0))], ['step', Float64Array.of(1)]]);
+const scalars = new Map<string, Float64Array>([
+  ['seed', Float64Array.from(seedWords(0))],
+  ['step', Float64Array.of(1)],
+]);
 
 async function runGraphs(test: TestCase, name: TargetName): Promise<Results> {
   if (name === 'reference') {
@@ -69,7 +82,9 @@ async function runGraphs(test: TestCase, name: TargetName): Promise<Results> {
   try {
     const run = async (graph: Graph): Promise<Results> => {
       const executable = await load(graph);
-      const given = new Map(executable.inputs.map((field) => [field.name, Uint32Array.from(scalars.get(field.name) ?? [])]));
+      const given = new Map(
+        executable.inputs.map((field) => [field.name, Uint32Array.from(scalars.get(field.name) ?? [])]),
+      );
       return executable.run(given);
     };
     if (test.init.outputs.length > 0) await run(test.init);
@@ -80,12 +95,14 @@ async function runGraphs(test: TestCase, name: TargetName): Promise<Results> {
 }
 
 function run(graph: Graph, inputs: ReadonlyMap<string, Tensor>, precision: 'as-written' | 'f64'): Map<string, Tensor> {
-  const all = new Map(graph.inputs.map(({ name, value }): [string, Tensor] => {
-    const data = scalars.get(name);
-    const tensor = inputs.get(name) ?? (data === undefined ? undefined : { type: value.type, data });
-    if (tensor === undefined) throw new Error(`the test's graph wants ${name}`);
-    return [name, tensor];
-  }));
+  const all = new Map(
+    graph.inputs.map(({ name, value }): [string, Tensor] => {
+      const data = scalars.get(name);
+      const tensor = inputs.get(name) ?? (data === undefined ? undefined : { type: value.type, data });
+      if (tensor === undefined) throw new Error(`the test's graph wants ${name}`);
+      return [name, tensor];
+    }),
+  );
   return interpret(graph, all, precision);
 }
 
@@ -103,13 +120,16 @@ function check(expectation: Expectation, results: Results): string[] {
   for (let at = 0; at < count; at++) {
     const [a, b] = [left[left.length === 1 ? 0 : at], right[right.length === 1 ? 0 : at]];
     if (compare(operator, a, b, within)) continue;
-    const distance = (i: number): number => Math.abs(left[left.length === 1 ? 0 : i] - right[right.length === 1 ? 0 : i]);
+    const distance = (i: number): number =>
+      Math.abs(left[left.length === 1 ? 0 : i] - right[right.length === 1 ? 0 : i]);
     if (wrong++ === 0 || distance(at) > distance(worst)) worst = at;
   }
   if (wrong === 0) return [];
   const [a, b] = [left[left.length === 1 ? 0 : worst], right[right.length === 1 ? 0 : worst]];
   const where = count === 1 ? '' : ` (${wrong} of ${count} elements; worst at ${worst})`;
-  return [`${showPlace(span)}: expected ${a} ${operator} ${b}${within === undefined ? '' : ` within ${within}`}${where}.`];
+  return [
+    `${showPlace(span)}: expected ${a} ${operator} ${b}${within === undefined ? '' : ` within ${within}`}${where}.`,
+  ];
 }
 
 const step = 1e-6;
@@ -123,7 +143,15 @@ function checkGradient({ span, init, forward, backward }: GradientCheck): string
   const inputs = new Map(run(init, new Map(), 'f64'));
   let stream = 0;
   for (const { name, role, value } of forward.inputs)
-    if (role === 'batch') inputs.set(name, { type: value.type, data: randomData(concrete(value.type.shape).reduce((a, b) => a * b, 1), isFloat(value.type.dtype), stream++) });
+    if (role === 'batch')
+      inputs.set(name, {
+        type: value.type,
+        data: randomData(
+          concrete(value.type.shape).reduce((a, b) => a * b, 1),
+          isFloat(value.type.dtype),
+          stream++,
+        ),
+      });
   const gradients = run(backward, inputs, 'f64');
   const valueAt = (): number => run(forward, inputs, 'f64').get('value')?.data[0] ?? NaN;
   const failures: string[] = [];
@@ -139,7 +167,9 @@ function checkGradient({ span, init, forward, backward }: GradientCheck): string
       data[at] = kept;
       const numeric = (above - below) / (2 * step);
       if (Math.abs(numeric - gradient[at]) <= absolute + relative * Math.abs(numeric)) continue;
-      failures.push(`${showPlace(span)}: the gradient for element ${at} of ${name} is ${gradient[at]}, but finite differences give ${numeric}.`);
+      failures.push(
+        `${showPlace(span)}: the gradient for element ${at} of ${name} is ${gradient[at]}, but finite differences give ${numeric}.`,
+      );
       break;
     }
   }

@@ -26,23 +26,31 @@ export interface TargetOptions {
 /** Opens a target; `auto` is the cpu where libLLVM is found, else the reference interpreter. Throws DeviceError. */
 export async function openTarget(name: TargetName, options: TargetOptions = {}): Promise<Target> {
   switch (name) {
-    case 'cpu': return openCpuTarget(options.threads ?? availableParallelism());
-    case 'reference': return openReferenceTarget();
+    case 'cpu':
+      return openCpuTarget(options.threads ?? availableParallelism());
+    case 'reference':
+      return openReferenceTarget();
     case 'auto':
       try {
         return await openCpuTarget(options.threads ?? availableParallelism());
       } catch (error) {
         if (!(error instanceof DeviceError)) throw error;
-        return { ...(await openReferenceTarget()), notice: `Training on the reference interpreter, which is slow. ${error.message}` };
+        return {
+          ...(await openReferenceTarget()),
+          notice: `Training on the reference interpreter, which is slow. ${error.message}`,
+        };
       }
   }
 }
 
 async function openCpuTarget(threads: number): Promise<Target> {
-  const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf, convertsHalves }] = await Promise.all([
-    import('../../runtime/devices/cpu.ts'), import('../../compiler/pipeline.ts'),
-    import('../../compiler/targets/llvm/step.ts'), import('../../compiler/targets/llvm/features.ts'),
-  ]);
+  const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf, convertsHalves }] =
+    await Promise.all([
+      import('../../runtime/devices/cpu.ts'),
+      import('../../compiler/pipeline.ts'),
+      import('../../compiler/targets/llvm/step.ts'),
+      import('../../compiler/targets/llvm/features.ts'),
+    ]);
   const session = await openCpuSession({ threads });
   const { features = '', architecture = 'x86_64', l1, l2 } = await describeCpu();
   const caches = { ...(l1 !== undefined && { l1 }), ...(l2 !== undefined && { l2 }) };
@@ -64,7 +72,9 @@ export function refuseDtypes(graph: Graph, { dtypes }: Capabilities, target: str
     for (const { type } of outputs) {
       if (dtypes.includes(type.dtype)) continue;
       const where = origin.span === undefined ? graph.name : showPlace(origin.span);
-      throw new DeviceError(`${where} computes in ${type.dtype}, which the ${target} target does not: use \`--target reference\`, or f32.`);
+      throw new DeviceError(
+        `${where} computes in ${type.dtype}, which the ${target} target does not: use \`--target reference\`, or f32.`,
+      );
     }
 }
 

@@ -10,9 +10,17 @@ import { createPrograms } from './programs.ts';
 import type { Project } from './project.ts';
 import { openTarget, type TargetName } from './target.ts';
 
-export async function trainBriefly(project: Project, training: Training, targetName: TargetName): Promise<ReadonlyMap<string, number>> {
+export async function trainBriefly(
+  project: Project,
+  training: Training,
+  targetName: TargetName,
+): Promise<ReadonlyMap<string, number>> {
   const { block, plan, data } = await project.train(training.train.name);
-  if (block.accumulate > 1) throw new UserError('test-accumulate', `\`${block.name}\` accumulates gradients, which a training test does not do.`);
+  if (block.accumulate > 1)
+    throw new UserError(
+      'test-accumulate',
+      `\`${block.name}\` accumulates gradients, which a training test does not do.`,
+    );
   const target = await openTarget(targetName);
   try {
     const programs = createPrograms(block, data, target);
@@ -28,14 +36,19 @@ export async function trainBriefly(project: Project, training: Training, targetN
       loss = (results.get('loss.sum')?.[0] ?? NaN) / (results.get('loss.count')?.[0] ?? NaN);
     };
     for (let epoch = 0; done < training.steps; epoch++)
-      for await (const batch of first(dataset.batches(training.batches === undefined ? epoch : 0), training.batches ?? Infinity)) {
+      for await (const batch of first(
+        dataset.batches(training.batches === undefined ? epoch : 0),
+        training.batches ?? Infinity,
+      )) {
         await step(batch.fields, batch.size);
         if (done === training.steps) break;
       }
     const values = new Map([['loss', loss]]);
     const evaluations = await openEvaluations(plan, project.files);
     for (const evaluation of evaluations)
-      for (const [name, value] of (await evaluate(evaluation, programs, plan.seed, 0, () => Promise.resolve(false))) ?? []) values.set(name, value);
+      for (const [name, value] of (await evaluate(evaluation, programs, plan.seed, 0, () => Promise.resolve(false))) ??
+        [])
+        values.set(name, value);
     await Promise.all([dataset, ...evaluations.map((evaluation) => evaluation.data)].map((opened) => opened.close()));
     return values;
   } finally {

@@ -22,7 +22,10 @@ export const parsers: Record<'nacre', Parser<Wrapped>> = {
     // Prettier prints once, so it is given a text that printing does not change any more.
     parse: async (text, { printWidth, tabWidth, useTabs }) => {
       try {
-        return parse({ name, text: await formatSource(text, name, { printWidth, tabWidth, useTabs: useTabs ?? false }) });
+        return parse({
+          name,
+          text: await formatSource(text, name, { printWidth, tabWidth, useTabs: useTabs ?? false }),
+        });
       } catch (error) {
         throw error instanceof UnreadableSource ? located(error) : error;
       }
@@ -35,7 +38,9 @@ export const parsers: Record<'nacre', Parser<Wrapped>> = {
 /** The error as Prettier shows it: with the lines around it, and without a stack. */
 function located({ errors, message }: UnreadableSource): SyntaxError {
   const { source, start, end } = errors[0].span;
-  return Object.assign(new SyntaxError(message), { loc: { start: position(source, start), end: position(source, end) } });
+  return Object.assign(new SyntaxError(message), {
+    loc: { start: position(source, start), end: position(source, end) },
+  });
 }
 
 export const printers: Record<'nacre', Printer<Wrapped>> = {
