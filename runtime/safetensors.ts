@@ -4,7 +4,7 @@
  */
 import { UserError } from './errors.ts';
 import type { InputFile } from './files.ts';
-import type { ElementType, Field, TypedArray } from './program.ts';
+import { elementBytes, type ElementType, type Field, type TypedArray } from './program.ts';
 import { parseTensorHeader } from './tensor-header.ts';
 
 /** Every element type of the format with its width in bits; a program can use those that have an `ElementType`. */
@@ -197,7 +197,6 @@ const storedNames: Record<ElementType, string> = {
   u8: 'U8',
   bool: 'BOOL',
 };
-const widths: Record<ElementType, number> = { f32: 4, f16: 2, bf16: 2, f64: 8, i32: 4, u32: 4, u8: 1, bool: 1 };
 
 /** The content of a safetensors file, in pieces to be written one after the other. Widest elements first, then by name. */
 export function encodeWeights(
@@ -205,7 +204,7 @@ export function encodeWeights(
   metadata: ReadonlyMap<string, string>,
 ): Uint8Array[] {
   const inOrder = [...tensors].sort(
-    (a, b) => widths[b.field.dtype] - widths[a.field.dtype] || (a.field.name < b.field.name ? -1 : 1),
+    (a, b) => elementBytes[b.field.dtype] - elementBytes[a.field.dtype] || (a.field.name < b.field.name ? -1 : 1),
   );
   let end = 0;
   // Written by hand, since an object would treat a tensor named like a number or `__proto__` in its own way.

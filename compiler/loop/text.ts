@@ -14,6 +14,7 @@
  * `%x[i]?` reads 0 outside, `%x[i]!` raises the flag outside, `%x{4, 16}[i, j]` sees the buffer with another shape,
  * `@(2*i - 1)` is a coordinate as a number, `{…}` a coordinate computed from data. What is used twice is a `let`.
  */
+import { printNumber } from '../graph/text.ts';
 import { children } from './build.ts';
 import type {
   Access,
@@ -232,16 +233,5 @@ function printCoordinate(at: Coordinate, print: Printer): string {
   else if (at.offset !== 0) text += at.offset < 0 ? ` - ${-at.offset}` : ` + ${at.offset}`;
   return at.divisor === 1 ? text : `(${text}) / ${at.divisor}`;
 }
-
-const printNumber = (value: number): string =>
-  Number.isNaN(value)
-    ? 'nan'
-    : value === Infinity
-      ? 'inf'
-      : value === -Infinity
-        ? '-inf'
-        : Object.is(value, -0)
-          ? '-0'
-          : String(value);
 
 const quoteName = (name: string): string => (/^[\p{L}_][\p{L}\p{N}_.]*$/u.test(name) ? name : JSON.stringify(name));

@@ -21,6 +21,7 @@
  * where the mask m holds; a vector of offsets gathers. `f32(x)` casts, `splat(x, 16)`, `ramp(i32x16)`, `combine.sum(x)`,
  * `shuffle.0.4.1.5(x, y)`.
  */
+import { printNumber } from '../graph/text.ts';
 import { infix } from '../loop/text.ts';
 import type {
   Memory,
@@ -55,16 +56,6 @@ const primary = 9;
 type Naming = (of: Register | Memory) => string;
 
 const printType = ({ dtype, lanes }: TileType): string => (lanes === 1 ? dtype : `${dtype}x${lanes}`);
-const printNumber = (value: number): string =>
-  Number.isNaN(value)
-    ? 'nan'
-    : value === Infinity
-      ? 'inf'
-      : value === -Infinity
-        ? '-inf'
-        : Object.is(value, -0)
-          ? '-0'
-          : String(value);
 const printName = (name: string): string =>
   /^[A-Za-z_][A-Za-z0-9_.]*$/.test(name) && !keywords.has(name) ? name : JSON.stringify(name);
 

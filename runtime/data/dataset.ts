@@ -1,11 +1,11 @@
 /** Batches of a data plan, in order, from any point of any epoch. */
 import { UserError } from '../errors.ts';
 import type { Files } from '../files.ts';
-import type { DataPlan, TypedArray } from '../program.ts';
+import { elementBytes, type DataPlan, type TypedArray } from '../program.ts';
 import { loadSharedSource, loadSource, sourceOf } from './load.ts';
 import { orderSamples } from './order.ts';
 import { prefetchScript, startPrefetch, type Prefetch } from './prefetch.ts';
-import { allocate, elementBytes, elementCount, gather, type Column, type DataDescription } from './source.ts';
+import { allocate, elementCount, gather, type Column, type DataDescription } from './source.ts';
 
 /** Samples side by side. The arrays are filled again two batches later. */
 export interface Batch {

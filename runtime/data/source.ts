@@ -1,5 +1,5 @@
 /** Samples in memory, and how some of them are put side by side into a batch. */
-import type { ElementType, Field, TypedArray } from '../program.ts';
+import { elementBytes, type ElementType, type Field, type TypedArray } from '../program.ts';
 
 /**
  * One field of every sample. Sample i is the `size` elements from `offset + i * step` of `data`: dense arrays have step =
@@ -50,17 +50,6 @@ const arrayOf = {
   u8: Uint8Array,
   bool: Uint8Array,
 } as Record<ElementType, ArrayType>;
-
-export const elementBytes: Record<ElementType, number> = {
-  f32: 4,
-  f16: 2,
-  bf16: 2,
-  f64: 8,
-  i32: 4,
-  u32: 4,
-  u8: 1,
-  bool: 1,
-};
 
 /** An array of zeros as the runtime carries this element type. */
 export function allocate(dtype: ElementType, length: number): TypedArray {

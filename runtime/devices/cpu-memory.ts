@@ -1,5 +1,5 @@
 /** Memory that JavaScript and native code share: 64-byte aligned views, and bytes around them that nobody may touch. */
-import { DeviceError } from '../program.ts';
+import { DeviceError, elementBytes } from '../program.ts';
 import type { ElementType, TypedArray } from '../program.ts';
 import type { Koffi } from './cpu-library.ts';
 
@@ -46,17 +46,6 @@ const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, lengt
   u32: (buffer, offset, length) => new Uint32Array(buffer, offset, length),
   u8: (buffer, offset, length) => new Uint8Array(buffer, offset, length),
   bool: (buffer, offset, length) => new Uint8Array(buffer, offset, length),
-};
-
-export const elementBytes: Record<ElementType, number> = {
-  f32: 4,
-  f64: 8,
-  f16: 2,
-  bf16: 2,
-  i32: 4,
-  u32: 4,
-  u8: 1,
-  bool: 1,
 };
 
 /** The memory as elements. */

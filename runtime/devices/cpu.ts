@@ -3,14 +3,14 @@
  * native call per run.
  */
 import { availableParallelism } from 'node:os';
-import { DeviceError } from '../program.ts';
+import { DeviceError, elementBytes } from '../program.ts';
 import type { Executable, Field, Session, TypedArray } from '../program.ts';
 import { syncLayout } from './cpu-barrier.ts';
 import { dataCaches, findLlvm, findOpenMp, llvmHint, loadKoffi } from './cpu-library.ts';
 import type { Koffi } from './cpu-library.ts';
 import { openLlvm } from './cpu-llvm.ts';
 import type { CompiledModule, Llvm } from './cpu-llvm.ts';
-import { allocate, elementBytes, halfBits, viewAs } from './cpu-memory.ts';
+import { allocate, halfBits, viewAs } from './cpu-memory.ts';
 import type { NativeMemory } from './cpu-memory.ts';
 import { openThreads, teamWords } from './cpu-threads.ts';
 import type { Threads } from './cpu-threads.ts';
