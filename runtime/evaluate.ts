@@ -1,11 +1,11 @@
 /** Runs the evaluations of a train block, and those of a finished run again. */
 import { openData, type Dataset } from './data/dataset.ts';
 import { UserError } from './errors.ts';
-import type { Files } from './files.ts';
-import { programVersion, type Programs, type Session, type TrainPlan } from './program.ts';
+import type { Files, InputFile } from './files.ts';
+import { programVersion, type Field, type Programs, type Session, type TrainPlan } from './program.ts';
 import { openRun } from './run-folder.ts';
 import { addMeans, chooseInputs, ratio, scalarsOf, type Mean } from './step.ts';
-import { restoreFields, weightsOf } from './weights.ts';
+import { learnedWeights, restoreFields, weightsOf } from './weights.ts';
 
 type Evaluation = TrainPlan['evaluations'][number];
 
@@ -51,16 +51,22 @@ export async function evaluate(
 /** Fills the weights of a session from a run: its best ones where it kept them, else those of its newest checkpoint. */
 export function restoreWeights(path: string, plan: TrainPlan, session: Session): { readonly from: string } {
   const run = openRun(path);
+  const restore = (file: InputFile, fields: readonly Field[]): string => {
+    try {
+      restoreFields(file, fields, (name, data) => session.write(name, data));
+      return file.shown;
+    } finally {
+      file.close();
+    }
+  };
   const best = run.openWeights('best');
-  const checkpoint = best === undefined ? run.newestCheckpoint() : undefined;
-  const file = best ?? checkpoint?.open();
-  if (file === undefined) throw new UserError('run-empty', `${path} has no saved weights yet.`);
-  try {
-    restoreFields(file, weightsOf(plan), (name, data) => session.write(name, data));
-    return { from: file.shown };
-  } finally {
-    file.close();
-  }
+  const learned = learnedWeights(plan);
+  const all = weightsOf(plan);
+  const checkpoint = best === undefined || all.length > learned.length ? run.newestCheckpoint() : undefined;
+  const shown = checkpoint === undefined ? undefined : restore(checkpoint.open(), all);
+  const from = best === undefined ? shown : restore(best, learned);
+  if (from === undefined) throw new UserError('run-empty', `${path} has no saved weights yet.`);
+  return { from };
 }
 
 export interface EvaluateOptions {

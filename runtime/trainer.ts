@@ -9,7 +9,7 @@ import type { Field, Programs, TrainPlan } from './program.ts';
 import { checkpointFile, createRun, reopenRun, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
 import { chooseInputs, guardDevice, makeStepper, ratio, refuseSpoiled, scalarsOf } from './step.ts';
 import type { TrainEvent, TrainOptions, TrainResult } from './train-options.ts';
-import { loadWeights, restoreFields, weightsOf } from './weights.ts';
+import { learnedWeights, loadWeights, restoreFields, weightsOf } from './weights.ts';
 
 /** Milliseconds of training after which the event loop gets a turn, so that Ctrl-C and timers work. */
 const breath = 50;
@@ -186,7 +186,7 @@ async function runLoop(
     refuseSpoiled(plan, programs, progress.step);
     run.saveWeights(
       name,
-      readFields(programs, weightsOf(plan)),
+      readFields(programs, learnedWeights(plan)),
       new Map([['nacre', 'weights'], ['step', String(progress.step)], ...about]),
     );
     await emit({ event: 'save', step: progress.step, file: `${name}.safetensors` });

@@ -175,6 +175,18 @@ export const weightsOf = (plan: TrainPlan): Field[] => [
   ...plan.states.filter((state) => state.buffer),
 ];
 
+/**
+ * What a file of weights holds: those of the models that the run trains, with what is frozen in them. A model that is frozen
+ * whole, as a teacher, is a file of its own already; checkpoints have it.
+ */
+export function learnedWeights(plan: TrainPlan): Field[] {
+  const modelOf = ({ name }: Field): string => name.split('.')[0];
+  const models = (trained: boolean): Set<string> =>
+    new Set(plan.parameters.filter((field) => field.trained === trained).map(modelOf));
+  const [learning, fixed] = [models(true), models(false)];
+  return weightsOf(plan).filter((field) => learning.has(modelOf(field)) || !fixed.has(modelOf(field)));
+}
+
 /** Reads the weight files of a plan into the session. */
 export function loadWeights(plan: TrainPlan, files: Files, session: Session): void {
   if (plan.loads.length === 0) return;

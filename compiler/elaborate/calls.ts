@@ -271,9 +271,19 @@ function applyInstance(context: Context, instance: InstanceValue, given: readonl
   const application = declaration.apply;
   if (application === undefined)
     return fail(context, 'no-application', { name }, [at(span), at(declaration.name.span)]);
-  return inFrame(context, { name, span, kind: 'layer', declaration }, pathOf(instance) ?? name, () =>
-    evaluateBody(context, declaration, instance.scope, application.signature, application.body, given, span, name),
-  );
+  return inFrame(context, { name, span, kind: 'layer', declaration }, pathOf(instance) ?? name, () => {
+    if (instance.isFrozen === true) context.training = false;
+    return evaluateBody(
+      context,
+      declaration,
+      instance.scope,
+      application.signature,
+      application.body,
+      given,
+      span,
+      name,
+    );
+  });
 }
 
 /** One after the other. A list of any length is applied once: it must return what it gets. */

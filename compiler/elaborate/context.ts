@@ -38,7 +38,7 @@ export interface Context {
   /** Sizes are symbols, the graph is thrown away, undecided conditions check both sides. */
   readonly symbolic: boolean;
   /** The value of `training`; undefined checks both sides. */
-  readonly training: boolean | undefined;
+  training: boolean | undefined;
   readonly diagnostics: Diagnostics;
   /** Parameters and buffers that this graph reads: the next value of an assigned buffer replaces it. */
   readonly slots: Map<Slot, GraphValue>;
@@ -182,14 +182,14 @@ export function attempt(context: Context, work: () => Value): Value {
 }
 
 /** Where evaluation stands: what a part of it may change for itself. */
-type Position = Pick<Context, 'builder' | 'path' | 'shape' | 'index' | 'loop' | 'branches' | 'depth'>;
+type Position = Pick<Context, 'builder' | 'training' | 'path' | 'shape' | 'index' | 'loop' | 'branches' | 'depth'>;
 
 /** Notes where evaluation stands; the result goes back there. */
 export function snapshot(context: Context): () => void {
-  const { builder, path, shape, index, loop, branches, depth } = context;
+  const { builder, training, path, shape, index, loop, branches, depth } = context;
   const frames = context.frames.length;
   return () => {
-    Object.assign(context, { builder, path, shape, index, loop, branches, depth });
+    Object.assign(context, { builder, training, path, shape, index, loop, branches, depth });
     context.frames.length = frames;
   };
 }

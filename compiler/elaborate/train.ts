@@ -253,6 +253,7 @@ function resolve(
   if (data === undefined || loss === undefined || parameters === undefined || !diagnostics.isEmpty) return undefined;
   if (parameters.every((parameter) => parameter.optimizer === undefined))
     return wrong('nothing-to-train', { train: name }, declaration.name.span);
+  markFrozen(roots, parameters);
   return {
     name,
     declaration,
@@ -282,6 +283,15 @@ function frozenSlots(entries: readonly Extract<TrainEntry, { kind: 'freeze' }>[]
     for (const slot of chosen) if (!kept.has(slot)) frozen.add(slot);
   }
   return frozen;
+}
+
+/** A model of the block that is frozen whole, as the teacher of a distillation, is applied as in an evaluation. */
+function markFrozen(roots: ReadonlyMap<string, InstanceValue>, parameters: readonly PlannedParameter[]): void {
+  for (const root of roots.values()) {
+    const slots = new Set(slotsOf(root));
+    const own = parameters.filter(({ slot }) => slots.has(slot));
+    root.isFrozen = own.length > 0 && own.every(({ optimizer }) => optimizer === undefined);
+  }
 }
 
 /** Gives each trained parameter the optimizer with the settings of the groups that mean it, later groups winning. */

@@ -149,6 +149,8 @@ export interface InstanceValue {
   readonly members: ReadonlyMap<string, Value>;
   owner?: InstanceValue;
   name?: string;
+  /** A train block holds all of it fixed: it is applied as in an evaluation, `training` is false in it. */
+  isFrozen?: boolean;
   readonly span: Span;
 }
 

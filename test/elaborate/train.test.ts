@@ -3,11 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { Diagnostics } from '../../compiler/base/diagnostics.ts';
+import { buildStep } from '../../compiler/elaborate/step.ts';
 import { Diagnosed } from '../../tools/driver/diagnosed.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
 import { openReferenceSession } from '../../tools/driver/reference.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
+import { learnedWeights, weightsOf } from '../../runtime/weights.ts';
 import type { StepPhase } from '../../runtime/program.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-train-'));
@@ -123,6 +126,43 @@ describe('a train block', () => {
       'optimizer.velocity.model.down.weight',
       'optimizer.velocity.model.down.bias',
     ]);
+  });
+
+  it('applies a model that is frozen whole as in an evaluation, and its student as in training', async () => {
+    const path = join(folder, 'teacher.model');
+    writeFileSync(
+      path,
+      `use std.layers { Linear, Dropout }
+use std.normalization { BatchNorm }
+use std.optim { SGD }
+data points() = generate(12) |> map(x: f32(index) / 12)
+model Net {
+  norm = BatchNorm{1}
+  drop = Dropout{rate: 0.5}
+  out = Linear{1, 1}
+  (x: f32[B]) -> f32[B] = reshape(x, [B, 1]) |> norm |> drop |> out |> reshape([B])
+}
+train t {
+  model = Net{}
+  teacher = Net{}
+  freeze teacher.*
+  data = points() |> batch(4)
+  loss(x) = mean_squared_error(model(x), teacher(x))
+  optimizer = SGD{lr: 0.1}
+  epochs = 1
+}
+`,
+    );
+    const { block, data, plan } = await (await openProject(path)).train();
+    const graph = buildStep(block, data.train, 4, 'only', new Diagnostics());
+    const randomIn = (model: string): number =>
+      graph.nodes.filter(({ op, origin }) => op === 'random' && origin.path?.startsWith(model)).length;
+    expect([randomIn('model'), randomIn('teacher')]).toEqual([1, 0]);
+    const written = graph.outputs.filter(({ role }) => role === 'update').map(({ name }) => name);
+    expect(written).toContain('model.norm.running_mean');
+    expect(written.filter((name) => name.includes('teacher'))).toEqual([]);
+    expect(learnedWeights(plan).map(({ name }) => name.split('.')[0])).toEqual(Array(6).fill('model'));
+    expect(weightsOf(plan)).toHaveLength(12);
   });
 
   it('gives groups of parameters their own settings, the last group winning', async () => {

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { evaluateRun } from '../../runtime/evaluate.ts';
 import { grantFiles, type Files } from '../../runtime/files.ts';
+import { openRun } from '../../runtime/run-folder.ts';
+import { readWeightsHeader } from '../../runtime/safetensors.ts';
 import { permutation } from '../../runtime/philox.ts';
 import { DeviceError, type Programs, type TrainPlan } from '../../runtime/program.ts';
 import type { TrainEvent, TrainResult } from '../../runtime/train-options.ts';
@@ -102,6 +104,27 @@ test('a run trains, measures, saves and tells so in order', async () => {
     'report.html',
   ]);
   expect(linesOf(result.run).filter((line) => line.event === 'step')).toHaveLength(180);
+});
+
+test('a frozen model beside the trained one is in the checkpoints and in no file of weights, and is measured again', async () => {
+  const plan = regressionPlan({ epochs: 2 });
+  // What the fake keeps as momentum stands for a teacher here: it is not trained, and no optimizer's.
+  const teacher = { name: 'm.weight', dtype: 'f32', shape: [3], trained: false } as const;
+  const taught: TrainPlan = {
+    ...plan,
+    parameters: [...plan.parameters, teacher],
+    states: plan.states.filter(({ name }) => name !== teacher.name),
+  };
+  const { result } = await run(taught);
+  const best = openRun(result.run).openWeights('best');
+  if (best === undefined) throw new Error('there is a best one');
+  expect([...readWeightsHeader(best).tensors.keys()].sort()).toEqual(['bias', 'seen', 'weight']);
+  best.close();
+  const programs = fakePrograms();
+  const { from, metrics } = await evaluateRun({ plan: taught, programs, files, run: result.run });
+  expect(from).toContain('best.safetensors');
+  expect(metrics.get('error')).toBeGreaterThan(0);
+  expect([...programs.session.read('m.weight')].some((value) => value !== 0)).toBe(true);
 });
 
 test('the last, smaller batch asks for a program of its size, or is dropped', async () => {
