@@ -157,7 +157,8 @@ export type TrainEntry =
   | TrainFreeze
   | TrainClip
   | TrainAccumulate
-  | TrainPrecision;
+  | TrainPrecision
+  | TrainPrune;
 
 /**
  * `model = MLP{}`, `data = …`, `epochs = 10`, `steps = 500`, `seed = 1`. An optimizer may carry groups:
@@ -250,6 +251,20 @@ export interface TrainPrecision extends Base {
   readonly dtype: Identifier;
   readonly storing: Identifier | undefined;
   readonly except: readonly Selector[];
+}
+
+/** `prune *.weight with magnitude{sparsity: 0.8} globally every 50 rewind 0` */
+export interface TrainPrune extends Base {
+  readonly kind: 'prune';
+  readonly selectors: readonly Selector[];
+  /** A function of a weight and the step: which of its elements are kept. */
+  readonly pruner: Expression;
+  /** The weights are judged together, as one. */
+  readonly globally: boolean;
+  /** Once before the first step, where it is absent. */
+  readonly every: Expression | undefined;
+  /** The step after which the weights were what they become again. */
+  readonly rewind: Expression | undefined;
 }
 
 /**

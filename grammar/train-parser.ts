@@ -1,17 +1,18 @@
 /** The grammar of what stands in a `train` block. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
 import type {
   Argument, LoadRule, ParameterGroup, Selector, TrainAccumulate, TrainClip, TrainEntry, TrainEval, TrainFreeze, TrainFunction, TrainLoad,
-  TrainPrecision, TrainSave, TrainSetting,
+  TrainPrecision, TrainPrune, TrainSave, TrainSetting,
 } from './ast.ts';
 import type { Rule } from './parser-base.ts';
 import { StatementParser } from './statement-parser.ts';
 import {
-  Accumulate, All, Arrow, Best, BraceClose, BraceOpen, Clip, Colon, Comma, Dot, Equal, Eval, Every, Except, Freeze, Fresh, Last, Load, Max,
-  Min, Mixed, Name, Norm, NumberToken, Over, ParenClose, ParenOpen, Precision, Role, Save, Skip, Star, Storing, Value,
+  Accumulate, All, Arrow, Best, BraceClose, BraceOpen, Clip, Colon, Comma, Dot, Equal, Eval, Every, Except, Freeze, Fresh, Globally, Last, Load, Max,
+  Min, Mixed, Name, Norm, NumberToken, Over, ParenClose, ParenOpen, Precision, Prune, Rewind, Role, Save, Skip, Star, Storing,
+  Value, With,
 } from './tokens.ts';
 
 export abstract class TrainParser extends StatementParser {
-  /** `trainEntry = precision | setting | eval | trainFunction | save | load | freeze | clip | accumulate ;` */
+  /** `trainEntry = precision | setting | eval | trainFunction | save | load | freeze | clip | accumulate | prune ;` */
   protected readonly trainEntry: Rule<TrainEntry> = this.rule('trainEntry', () =>
     this.choose(0, [
       { GATE: () => this.isNext(2, Equal), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.precision) },
@@ -23,6 +24,7 @@ export abstract class TrainParser extends StatementParser {
       { ALT: (): TrainEntry => this.subrule(0, this.freeze) },
       { ALT: (): TrainEntry => this.subrule(0, this.clip) },
       { ALT: (): TrainEntry => this.subrule(0, this.accumulate) },
+      { ALT: (): TrainEntry => this.subrule(0, this.prune) },
     ]),
   );
 
@@ -279,5 +281,24 @@ export abstract class TrainParser extends StatementParser {
     this.consume(0, Accumulate);
     const steps = this.subrule(0, this.expression);
     return { kind: 'accumulate', steps, span: this.spanFrom(start) };
+  });
+
+  /** `prune = "prune" selectors "with" expression [ "globally" ] [ "every" expression ] [ "rewind" expression ] ;` */
+  private readonly prune: Rule<TrainPrune> = this.rule('prune', () => {
+    const start = this.start();
+    this.consume(0, Prune);
+    const selectors = this.subrule(0, this.selectors);
+    this.consume(0, With);
+    const pruner = this.subrule(0, this.expression);
+    const globally = this.option(0, () => this.consume(0, Globally)) !== undefined;
+    const every = this.option(1, () => {
+      this.consume(0, Every);
+      return this.subrule(1, this.expression);
+    });
+    const rewind = this.option(2, () => {
+      this.consume(0, Rewind);
+      return this.subrule(2, this.expression);
+    });
+    return { kind: 'prune', selectors, pruner, globally, every, rewind, span: this.spanFrom(start) };
   });
 }

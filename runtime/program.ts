@@ -70,6 +70,10 @@ export interface Programs {
   step(batch: number, phase: StepPhase): Promise<Executable>;
   /** One batch of the evaluation `name`. Results: `<metric>.sum` and `<metric>.count` for each of its metrics. */
   evaluate(name: string, batch: number): Promise<Executable>;
+  /** Prunes as the line `index` of the plan says. Result: `sparsity`, the part of its weights that is 0 now. */
+  prune(index: number): Promise<Executable>;
+  /** Keeps the weights for a later rewind. */
+  snapshot(): Promise<Executable>;
   /** Which value of a skipped step did not fit the type it is stored in, and what to do; undefined where none is found. */
   explainSkip?(
     batch: number,
@@ -126,6 +130,8 @@ export interface TrainPlan {
   readonly seed: number;
   readonly data: DataPlan;
   readonly batch: number;
+  /** When weights are pruned: before the first step, or after every `every`; `rewind`: they go back to what they were after that step. */
+  readonly prunes?: readonly { readonly every?: number; readonly rewind?: number }[];
   /** One of the two bounds at least. */
   readonly epochs?: number;
   readonly steps?: number;

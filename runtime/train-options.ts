@@ -1,6 +1,7 @@
 /** What a training run is given, what it tells while it goes on, and what it gives back. */
 import type { Files } from './files.ts';
 import type { Programs, TrainPlan } from './program.ts';
+import type { Pruned } from './prune.ts';
 import type { RunConfig } from './run-folder.ts';
 
 /** What happens in a run, in order. With --json each is a line. Epochs count from 1; numbers may be NaN, except losses. */
@@ -41,6 +42,8 @@ export type TrainEvent =
       readonly data: string;
       readonly [metric: string]: number | string;
     }
+  /** Weights were pruned, after this step. */
+  | ({ readonly event: 'prune'; readonly step: number } & Pruned)
   | { readonly event: 'save'; readonly step: number; readonly file: string }
   | {
       readonly event: 'done';

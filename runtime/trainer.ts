@@ -6,6 +6,7 @@ import { openData, type Dataset } from './data/dataset.ts';
 import { nearestName, UserError } from './errors.ts';
 import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
 import type { Field, Programs, TrainPlan } from './program.ts';
+import { pruneDue } from './prune.ts';
 import { checkpointFile, createRun, reopenRun, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
 import { chooseInputs, guardDevice, makeStepper, ratio, refuseSpoiled, scalarsOf } from './step.ts';
 import type { TrainEvent, TrainOptions, TrainResult } from './train-options.ts';
@@ -89,7 +90,15 @@ function checkSaves(plan: TrainPlan): void {
 }
 
 /** What a run must have in common with its continuation for the continuation to be the same run. */
-const lasting = ['seed', 'data', 'batch', 'accumulate', 'precision'] as const;
+const lastingNames = {
+  seed: 'seed',
+  data: 'data',
+  batch: 'batch',
+  accumulate: 'accumulate',
+  precision: 'precision',
+  prunes: 'time to prune',
+} as const;
+const lasting = ['seed', 'data', 'batch', 'accumulate', 'precision', 'prunes'] as const;
 
 function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress {
   const before = run.config().plan;
@@ -97,7 +106,7 @@ function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress 
   if (changed.length > 0) {
     throw new UserError(
       'resume-differs',
-      `${run.path} was trained with another ${changed.join(', another ')}; continued with this one it would be a different run.`,
+      `${run.path} was trained with another ${changed.map((key) => lastingNames[key]).join(', another ')}; continued with this one it would be a different run.`,
       'Give the same settings as then (config.json has them), or start a new run and load its weights.',
     );
   }
@@ -153,7 +162,7 @@ async function runLoop(
   const latest = new Map<string, number>();
 
   const emit = async (event: TrainEvent): Promise<void> => {
-    if (event.event === 'step' || event.event === 'epoch' || event.event === 'eval') run.log(event);
+    if (event.event !== 'start' && event.event !== 'save' && event.event !== 'done') run.log(event);
     await options.onEvent?.(event);
   };
   /** Lets the event loop have its turn; says whether there is a wish to stop. */
@@ -268,6 +277,8 @@ async function runLoop(
     try {
       while (!epochIsWhole() && progress.step < lastStep) {
         if (await rest()) return false;
+        for (const pruned of await pruneDue(plan, programs, progress.step))
+          await emit({ event: 'prune', step: progress.step, ...pruned });
         const done = await guardDevice(progress.step + 1, () => step(batches, progress));
         progress = done.progress;
         await emit({

@@ -137,6 +137,12 @@ export const messages = {
     `The train block \`${h.train}\` trains no parameter: all are frozen, or there are none.`,
   'unreached-parameter': (h: { path: string }) =>
     `The parameter \`${h.path}\` has no influence on the loss, so it cannot be trained.`,
+  'prunes-nothing': (h: { selector: string }) => `\`prune ${h.selector}\` means no parameter.`,
+  'pruned-twice': (h: { path: string }) => `\`${h.path}\` is pruned by two lines.`,
+  'rewinds-nowhere': (h: { rewind: number }) =>
+    `The weights cannot go back to what they were after step ${h.rewind}: nothing is pruned later than that.`,
+  'not-a-mask': (h: { name: string; wanted: string; found: string }) =>
+    `The pruner \`${h.name}\` should say what is kept as ${h.wanted}, but it is ${h.found}.`,
   'unknown-metric': (h: { name: string }) => `No \`eval\` computes a metric \`${h.name}\`.`,
   'repeated-metric': (h: { name: string }) => `Two \`eval\` lines compute a metric \`${h.name}\`.`,
   'not-a-metric': (h: { found: string }) => `A metric is a number or a sum per a count, but this is ${h.found}.`,

@@ -349,6 +349,10 @@ class Resolver {
         return this.expression(outer, entry.limit);
       case 'accumulate':
         return this.expression(outer, entry.steps);
+      case 'prune':
+        for (const expression of [entry.pruner, entry.every, entry.rewind])
+          if (expression !== undefined) this.expression(outer, expression);
+        return;
       case 'freeze':
       case 'precision':
         return;

@@ -7,6 +7,7 @@ import { createBuilder } from '../ops/builder.ts';
 import { evaluateBody, metricsOf, sumAndCount } from './bodies.ts';
 import { fieldsWithoutLooking } from './data.ts';
 import { createContext } from './evaluate.ts';
+import { buildPrune } from './masks.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
 import type { BoundData } from './step.ts';
 import type { TrainBlock } from './train.ts';
@@ -22,6 +23,7 @@ export function checkTrain(
   const metrics = block.evaluations.map(
     (_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? [],
   );
+  block.prunes.forEach((_, index) => collect(diagnostics, () => buildPrune(block, index, diagnostics)));
   checkNames(block, metrics, diagnostics);
   checkSaves(block, metrics.flat(), diagnostics);
   for (const optimizer of new Set(block.parameters.map((parameter) => parameter.optimizer)))

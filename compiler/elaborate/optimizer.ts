@@ -17,6 +17,9 @@ export interface OptimizerStep {
   readonly states: ReadonlyMap<string, GraphValue>;
 }
 
+/** The state in which optimizer state `name` of a parameter is kept. */
+export const stateName = (name: string, path: string): string => `optimizer.${name}.${path}`;
+
 function optimizerScope(context: Context, optimizer: OptimizerValue): Scope {
   const { declaration } = optimizer;
   const scope = createScope(optimizer.scope);

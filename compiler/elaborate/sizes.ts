@@ -261,6 +261,10 @@ const isDivided = (name: string, expression: Expression): boolean =>
     isDivided(name, expression.left) ||
     isDivided(name, expression.right));
 
+/** `G * m (a multiple of 4)` */
+const multipleOf = (dim: Expression, zero: Dim, slope: Dim): string =>
+  zero === 0 ? `${written(dim)} (a multiple of ${show(slope)})` : written(dim);
+
 function solveSize(
   context: Context,
   scope: Scope,
@@ -287,10 +291,12 @@ function solveSize(
     });
   const solved = divideExactly(subtract(actual, zero), slope);
   if (solved === undefined)
-    return fail(context, 'size-mismatch', { what: subject.what, axis, wanted: written(dim), found: show(actual) }, [
-      at(subject.span),
-      at(dim.span),
-    ]);
+    return fail(
+      context,
+      'size-mismatch',
+      { what: subject.what, axis, wanted: multipleOf(dim, zero, slope), found: show(actual) },
+      [at(subject.span), at(dim.span)],
+    );
   sizes.named.set(name, {
     dim: solved,
     because: `${name} is ${show(solved)} because \`${subject.name}\` has ${show(actual)} = ${written(dim)} in axis ${axis}`,

@@ -16,7 +16,8 @@ import type { DataDescription } from './describe.ts';
 import { createContext } from './evaluate.ts';
 import { initialize } from './initialize.ts';
 import { lossScaleStates, scaleLoss, type LossScale } from './loss-scale.ts';
-import { applyOptimizer, optimizerStates } from './optimizer.ts';
+import { createMasks, pruneStates } from './masks.ts';
+import { applyOptimizer, optimizerStates, stateName } from './optimizer.ts';
 import type { PlannedParameter, TrainBlock } from './train.ts';
 import { slotPath, type Slot } from './value.ts';
 
@@ -26,8 +27,6 @@ export interface BoundData {
   readonly evaluations: readonly DataDescription[];
 }
 
-/** The state in which optimizer state `name` of a parameter is kept. */
-const stateName = (name: string, path: string): string => `optimizer.${name}.${path}`;
 const accumulatedName = (path: string): string => `accumulated.${path}`;
 const accumulatedCount = 'accumulated.count';
 
@@ -43,6 +42,8 @@ export function buildInit(block: TrainBlock, diagnostics: Diagnostics): Graph {
     if (block.accumulate > 1) build.output(accumulatedName(path), 'update', build.constant(0, 'f32', slot.type.shape));
   }
   if (block.accumulate > 1) build.output(accumulatedCount, 'update', build.constant(0, 'f32'));
+  for (const { name, type, initial } of pruneStates(block))
+    build.output(name, 'update', build.constant(initial, type.dtype, type.shape));
   if (needsScale(block))
     for (const { name, initial } of lossScaleStates) build.output(name, 'update', build.constant(initial, 'f32'));
   return build.finish();
@@ -141,6 +142,11 @@ export function planTrain(
           field(accumulatedCount, []),
         ];
   const scale = needsScale(block) ? lossScaleStates.map(({ name }) => field(name, [])) : [];
+  const pruning = pruneStates(block).map(({ name, type }) => ({
+    name,
+    dtype: type.dtype,
+    shape: concrete(type.shape),
+  }));
   const evaluations = block.evaluations.map((evaluation, index) => {
     const batch = evaluation.data.batch ?? Math.min(250, data.evaluations[index].count);
     const every = block.evalEvery === undefined ? {} : { every: block.evalEvery };
@@ -155,6 +161,14 @@ export function planTrain(
     ...(block.epochs === undefined ? {} : { epochs: block.epochs }),
     ...(block.steps === undefined ? {} : { steps: block.steps }),
     ...(block.precision === undefined ? {} : { precision: block.precision }),
+    ...(block.prunes.length === 0
+      ? {}
+      : {
+          prunes: block.prunes.map(({ every, rewind }) => ({
+            ...(every === undefined ? {} : { every }),
+            ...(rewind === undefined ? {} : { rewind }),
+          })),
+        }),
     accumulate: block.accumulate,
     evaluations,
     saves: block.saves,
@@ -173,7 +187,7 @@ export function planTrain(
         shape: concrete(slot.type.shape),
         buffer: true,
       })),
-      ...[...states, ...accumulated, ...scale].map((state) => ({ ...state, buffer: false })),
+      ...[...states, ...accumulated, ...scale, ...pruning].map((state) => ({ ...state, buffer: false })),
     ],
   };
 }
@@ -221,7 +235,9 @@ function update(
   scale: LossScale | undefined,
 ): void {
   const build = context.root;
-  const clipped = clip(build, block, scale === undefined ? gradients : scale.unscaled(gradients));
+  const masked = createMasks(build, block);
+  const kept = gradients.map((gradient, at) => masked(gradient, trained[at].slot));
+  const clipped = clip(build, block, scale === undefined ? kept : scale.unscaled(kept));
   const at = scale === undefined ? build.cast(step, 'f32') : scale.update;
   const settled = (next: GraphValue, before: GraphValue): GraphValue => scale?.settled(next, before) ?? next;
   trained.forEach(({ path, slot, optimizer }, index) => {
@@ -234,7 +250,7 @@ function update(
       ]),
     );
     const next = applyOptimizer(context, optimizer, { param: values[index], grad: clipped[index], step: at, states });
-    build.output(path, 'update', settled(next.param, values[index]));
+    build.output(path, 'update', masked(settled(next.param, values[index]), slot));
     for (const [name, before] of states)
       build.output(stateName(name, path), 'update', settled(next.states.get(name) ?? before, before));
   });

@@ -23,6 +23,7 @@ import { planData, type Pipeline } from './data.ts';
 import { createContext, evaluate } from './evaluate.ts';
 import { slotsOf } from './instances.ts';
 import { resolvePrecision } from './precision.ts';
+import { resolvePrunes, type PlannedPrune } from './prune.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { select } from './selectors.ts';
 import {
@@ -72,6 +73,7 @@ export interface TrainBlock {
   readonly accumulate: number;
   /** Undefined: f32 throughout. */
   readonly precision: Precision | undefined;
+  readonly prunes: readonly PlannedPrune[];
   readonly saves: TrainPlan['saves'];
   readonly loads: TrainPlan['loads'];
 }
@@ -231,6 +233,15 @@ function resolve(
     if (again !== undefined) wrong('repeated-setting', { name: 'precision' }, again.span);
     return entry === undefined ? undefined : resolvePrecision(entry, slots);
   });
+  const prunes =
+    collect(() =>
+      resolvePrunes(
+        entries('prune'),
+        slots,
+        (expression) => evaluate(context, scope, expression),
+        (name, expression, least) => wholeNumber(name, evaluate(context, scope, expression), expression.span, least),
+      ),
+    ) ?? [];
   const saves = entries('save').flatMap(
     (entry) =>
       collect(() => planSave(entry, (value) => positive('save every', evaluate(context, scope, value), entry.span))) ??
@@ -265,6 +276,7 @@ function resolve(
     evaluations,
     clip,
     precision,
+    prunes,
     saves,
     loads,
     ...numbers,
@@ -419,11 +431,13 @@ function clipLimit(name: string, value: Value, span: Span): number {
     : wrong('bad-setting', { name, wanted: 'a number greater than 0', found: describe(value) }, span);
 }
 
-function positive(name: string, value: Value, span: Span): number {
-  const number = value.kind === 'int' ? plainNumber(name, value, span) : 0;
-  return number >= 1
+const positive = (name: string, value: Value, span: Span): number => wholeNumber(name, value, span, 1);
+
+function wholeNumber(name: string, value: Value, span: Span, least: 0 | 1): number {
+  const number = value.kind === 'int' ? plainNumber(name, value, span) : -1;
+  return number >= least
     ? number
-    : wrong('bad-setting', { name, wanted: 'a whole number of at least 1', found: describe(value) }, span);
+    : wrong('bad-setting', { name, wanted: `a whole number of at least ${least}`, found: describe(value) }, span);
 }
 
 function nonNegative(name: string, found: { value: Value; entry: TrainSetting } | undefined): number {

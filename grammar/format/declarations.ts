@@ -130,6 +130,13 @@ export class ModelPrinter extends ExpressionPrinter {
           return ['clip ', node.by, ' ', this.expression(node.limit)];
         case 'accumulate':
           return ['accumulate ', this.expression(node.steps)];
+        case 'prune':
+          return [
+            'prune ', this.selectors(node.selectors), ' with ', this.expression(node.pruner),
+            node.globally ? ' globally' : '',
+            node.every === undefined ? '' : [' every ', this.expression(node.every)],
+            node.rewind === undefined ? '' : [' rewind ', this.expression(node.rewind)],
+          ];
         case 'precision': {
           const storing = node.storing === undefined ? '' : [' storing ', this.name(node.storing)];
           const except = node.except.length === 0 ? '' : [' except ', this.selectors(node.except)];

@@ -3,12 +3,14 @@ import { readFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Diagnostics, renderDiagnostic } from '../../compiler/base/diagnostics.ts';
 import type { Source } from '../../compiler/base/source.ts';
+import { checkTrain } from '../../compiler/elaborate/check-train.ts';
 import { createContext, evaluate } from '../../compiler/elaborate/evaluate.ts';
 import type { Context, ContextOptions } from '../../compiler/elaborate/context.ts';
 import { checkModule } from '../../compiler/elaborate/generic.ts';
 import { loadProgram, type Program } from '../../compiler/elaborate/modules.ts';
 import { createScope, type Scope } from '../../compiler/elaborate/scope.ts';
 import { evaluateBlock } from '../../compiler/elaborate/statements.ts';
+import { resolveTrain } from '../../compiler/elaborate/train.ts';
 import type { Value } from '../../compiler/elaborate/value.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 
@@ -27,7 +29,7 @@ export function reader(others: Record<string, string> = {}): (name: string, from
 }
 
 export function load(text: string, others: Record<string, string> = {}, name = 'test.model'): Program {
-  return loadProgram({ name, text }, reader(others), ['std.layers', 'std.optim']);
+  return loadProgram({ name, text }, reader(others), ['std.layers', 'std.optim', 'std.pruning']);
 }
 
 export interface Run {
@@ -58,6 +60,11 @@ export function run(text: string, options: ContextOptions = {}, others: Record<s
 export function complaints(text: string, others: Record<string, string> = {}): string {
   const program = load(text, others);
   checkModule(program.entry, program.diagnostics);
+  for (const declaration of program.entry.loaded.tree.declarations) {
+    if (declaration.kind !== 'train') continue;
+    const block = resolveTrain(declaration, program.entry.scope, program.diagnostics);
+    if (block !== undefined) checkTrain(block, program.diagnostics);
+  }
   return shown(program.diagnostics);
 }
 

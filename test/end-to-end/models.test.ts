@@ -34,6 +34,7 @@ const files = [
   ...models('examples'),
   ...models('bench/jobs'),
   ...blocksOf('docs/language.md'),
+  ...blocksOf('docs/pruning.md'),
   ...blocksOf('README.md'),
 ];
 

@@ -32,7 +32,7 @@ export interface IrCommand {
   readonly passes: boolean;
   /** Where LLVM's bitcode is written. */
   readonly bitcode?: string;
-  readonly program: 'step' | 'init' | 'eval';
+  readonly program: 'step' | 'init' | 'prune' | 'eval';
   readonly set: readonly string[];
   readonly data: readonly string[];
 }

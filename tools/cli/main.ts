@@ -165,7 +165,9 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       new Option('--format <format>', 'how to write it').choices(['text', 'json', 'dot', 'svg']).default('text'),
     )
     .option('--bitcode <file>', 'with --stage llvm: write bitcode through llvm-bindings instead')
-    .addOption(new Option('--program <program>', 'which program').choices(['step', 'init', 'eval']).default('step'))
+    .addOption(
+      new Option('--program <program>', 'which program').choices(['step', 'init', 'prune', 'eval']).default('step'),
+    )
     .addOption(set())
     .addOption(data())
     .action(async (file: string, name: string | undefined, options: IrFlags) => {
@@ -249,7 +251,7 @@ interface IrFlags {
   readonly only?: readonly string[];
   readonly passes?: boolean;
   readonly bitcode?: string;
-  readonly program: 'step' | 'init' | 'eval';
+  readonly program: 'step' | 'init' | 'prune' | 'eval';
   readonly set: readonly string[];
   readonly data: readonly string[];
 }

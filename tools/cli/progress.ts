@@ -14,6 +14,8 @@ export class Progress {
   private start: Extract<TrainEvent, { event: 'start' }> | undefined;
   /** The first step, from which the rate is counted: it alone waits for the compiler. */
   private first: { readonly step: number; readonly at: number } | undefined;
+  /** What was last said to be 0. */
+  private sparsity: number | undefined;
   private shown = -Infinity;
   private isDrawn = false;
 
@@ -50,6 +52,13 @@ export class Progress {
       case 'epoch':
         this.line(`epoch ${event.epoch}  loss ${number(event.loss)}  ${duration(event.seconds)}`);
         return;
+      case 'prune': {
+        if (event.sparsity === this.sparsity && event.rewind === null) return;
+        this.sparsity = event.sparsity;
+        const back = event.rewind === null ? '' : `, and the others are what they were after step ${event.rewind}`;
+        this.line(`step ${event.step}  ${(100 * event.sparsity).toFixed(1)} % of the pruned weights are 0${back}`);
+        return;
+      }
       case 'save':
         return;
       case 'done':

@@ -2,6 +2,7 @@
 import { analyze, type ProgramAnalysis } from '../../compiler/analyze/analyze.ts';
 import type { Machine } from '../../compiler/analyze/predict.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
+import { buildPrune } from '../../compiler/elaborate/masks.ts';
 import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { compile, type Stages } from '../../compiler/pipeline.ts';
@@ -14,7 +15,7 @@ import type { RunnableTrain } from './project.ts';
 import { refuseDtypes } from './target.ts';
 
 export interface AnalyzedProgram {
-  readonly kind: 'init' | 'step' | 'eval';
+  readonly kind: 'init' | 'step' | 'prune' | 'eval';
   readonly name: string;
   readonly graph: Graph;
   readonly stages: Stages;
@@ -80,6 +81,11 @@ export async function analyzeTrain(
   const programs = [
     program('init', 'init', (diagnostics) => buildInit(block, diagnostics)),
     step,
+    ...block.prunes.map((_, index) =>
+      program('prune', index === 0 ? 'prune' : `prune ${index + 1}`, (diagnostics) =>
+        buildPrune(block, index, diagnostics),
+      ),
+    ),
     ...plan.evaluations.map(({ name, batch: size }, index) =>
       program('eval', name, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], size, diagnostics)),
     ),

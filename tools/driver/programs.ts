@@ -1,6 +1,7 @@
 /** The programs of a train block, compiled on a target when the trainer first asks for them. */
 import { Diagnostics, Problem } from '../../compiler/base/diagnostics.ts';
 import { showPlace } from '../../compiler/base/source.ts';
+import { buildPrune, buildSnapshot } from '../../compiler/elaborate/masks.ts';
 import { buildEvaluation, buildInit, buildStep, type BoundData } from '../../compiler/elaborate/step.ts';
 import type { TrainBlock } from '../../compiler/elaborate/train.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
@@ -31,6 +32,8 @@ export function createPrograms(block: TrainBlock, data: BoundData, target: Targe
         buildEvaluation(block, index, data.evaluations[index], batch, diagnostics),
       );
     },
+    prune: (index) => once(`prune ${index}`, (diagnostics) => buildPrune(block, index, diagnostics)),
+    snapshot: () => once('snapshot', () => buildSnapshot(block)),
     async explainSkip(batch, phase, inputs) {
       const step = optimize(
         diagnosed((diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)),

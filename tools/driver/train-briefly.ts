@@ -3,6 +3,7 @@ import type { Training } from '../../compiler/elaborate/tests.ts';
 import { openData, type Batch } from '../../runtime/data/dataset.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { evaluate, openEvaluations } from '../../runtime/evaluate.ts';
+import { pruneDue } from '../../runtime/prune.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import type { TypedArray } from '../../runtime/program.ts';
 import { loadWeights } from '../../runtime/weights.ts';
@@ -31,6 +32,7 @@ export async function trainBriefly(
     let loss = NaN;
     let done = 0;
     const step = async (fields: ReadonlyMap<string, TypedArray>, size: number): Promise<void> => {
+      await pruneDue(plan, programs, done);
       const program = await programs.step(size, 'only');
       const results = await program.run(chooseInputs(program, fields, scalarsOf(plan.seed, ++done, 0, 0)));
       loss = (results.get('loss.sum')?.[0] ?? NaN) / (results.get('loss.count')?.[0] ?? NaN);

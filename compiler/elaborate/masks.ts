@@ -1,0 +1,168 @@
+/**
+ * Pruning in programs. A mask is a state: which elements of a weight are kept. The prune program computes it from the weight and
+ * sets what is not kept to 0; in a training step the gradients and the next values of a pruned weight pass through its mask, so
+ * that what is 0 stays 0, whatever the optimizer remembers. The forward pass reads weights as they are.
+ */
+import { diagnose, Problem, type Diagnostics } from '../base/diagnostics.ts';
+import type { Builder } from '../graph/build.ts';
+import type { Graph, Value as GraphValue } from '../graph/graph.ts';
+import { createBuilder } from '../ops/builder.ts';
+import { concrete } from '../types/dim.ts';
+import type { TensorType } from '../types/tensor.ts';
+import type { Context } from './context.ts';
+import { apply } from './calls.ts';
+import { createContext } from './evaluate.ts';
+import { optimizerStates, stateName } from './optimizer.ts';
+import type { PlannedPrune } from './prune.ts';
+import type { TrainBlock } from './train.ts';
+import { describe, showType, slotPath, tensor, type Slot } from './value.ts';
+
+const maskName = (path: string): string => `mask.${path}`;
+const rewindName = (path: string): string => `rewind.${path}`;
+const maskType = ({ type }: Slot): TensorType => ({ dtype: 'bool', shape: type.shape });
+
+const trainedOf = ({ parameters }: TrainBlock): TrainBlock['parameters'] =>
+  parameters.filter(({ optimizer }) => optimizer !== undefined);
+
+/** The states that pruning keeps: a mask of each pruned weight, and what trained weights go back to. */
+export function pruneStates(
+  block: TrainBlock,
+): { readonly name: string; readonly type: TensorType; readonly initial: number }[] {
+  const masks = block.prunes
+    .flatMap(({ weights }) => weights)
+    .map((slot) => ({ name: maskName(slotPath(slot)), type: maskType(slot), initial: 1 }));
+  if (block.prunes.every(({ rewind }) => rewind === undefined)) return masks;
+  return [
+    ...masks,
+    ...trainedOf(block).map(({ path, slot }) => ({ name: rewindName(path), type: slot.type, initial: 0 })),
+  ];
+}
+
+/** Lets through what the mask of a weight keeps, the rest becomes 0; weights that are not pruned are let through whole. */
+export function createMasks(build: Builder, block: TrainBlock): (value: GraphValue, slot: Slot) => GraphValue {
+  const pruned = new Map(block.prunes.flatMap(({ weights, span }) => weights.map((slot) => [slot, span] as const)));
+  const masks = new Map<Slot, GraphValue>();
+  return (value, slot) => {
+    const span = pruned.get(slot);
+    if (span === undefined) return value;
+    const mask = masks.get(slot) ?? build.input(maskName(slotPath(slot)), 'state', maskType(slot));
+    masks.set(slot, mask);
+    const { origin } = build;
+    build.origin = { span, path: slotPath(slot) };
+    const kept = build.where(mask, value, build.constant(0, value.type.dtype, value.type.shape));
+    build.origin = origin;
+    return kept;
+  };
+}
+
+/** Computes the masks of one line anew and applies them. Result: `sparsity`, the part of its weights that is 0. */
+export function buildPrune(block: TrainBlock, index: number, diagnostics: Diagnostics): Graph {
+  const build = createBuilder(`${block.name}.prune`);
+  const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
+  const context = createContext(build, diagnostics, { step });
+  const prune = block.prunes[index];
+  build.origin = { span: prune.span };
+  const weights = prune.weights.map((slot) => ({
+    slot,
+    path: slotPath(slot),
+    value: build.input(slotPath(slot), 'param', slot.type),
+  }));
+  const judged = build.cast(step, 'f32');
+  const masks = prune.globally
+    ? together(build, weights, (all) => maskOf(context, prune, all, judged))
+    : weights.map(({ path, value }) => about(path, () => maskOf(context, prune, value, judged)));
+  const rewound = prune.rewind === undefined ? undefined : rewind(context, block);
+  const zero = (value: GraphValue): GraphValue => build.constant(0, value.type.dtype, value.type.shape);
+  weights.forEach(({ slot, path, value }, at) => {
+    const before = rewound?.get(slot) ?? value;
+    rewound?.delete(slot);
+    build.output(maskName(path), 'update', masks[at]);
+    build.output(path, 'update', build.where(masks[at], before, zero(before)));
+  });
+  for (const [slot, before] of rewound ?? []) build.output(slotPath(slot), 'update', before);
+  build.output('sparsity', 'result', sparsityOf(build, masks));
+  return build.finish();
+}
+
+/** Keeps the trained weights as they are now, for a later rewind. */
+export function buildSnapshot(block: TrainBlock): Graph {
+  const build = createBuilder(`${block.name}.snapshot`);
+  for (const { path, slot } of trainedOf(block))
+    build.output(rewindName(path), 'update', build.input(path, 'param', slot.type));
+  return build.finish();
+}
+
+/** What a pruner says of a weight: bool, of its shape. */
+function maskOf(context: Context, prune: PlannedPrune, weight: GraphValue, step: GraphValue): GraphValue {
+  const { span, pruner } = prune;
+  const given = [weight, step].map((value) => ({ value: tensor(value), span }));
+  const found = apply(context, pruner, given, span);
+  const wanted = showType({ dtype: 'bool', shape: weight.type.shape });
+  if (found.kind === 'tensor' && showType(found.value.type) === wanted) return found.value;
+  throw new Problem(
+    diagnose('not-a-mask', { name: pruner.declaration.name.name, wanted, found: describe(found) }, [
+      { span, text: '' },
+      { span: pruner.declaration.name.span, text: '' },
+    ]),
+  );
+}
+
+/** Says of what goes wrong within which weight it is about. */
+function about<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    throw new Problem({
+      hint: 'Select other weights, or give this one a pruner of its own.',
+      ...error.diagnostic,
+      notes: [`the weight is \`${path}\``, ...error.diagnostic.notes],
+    });
+  }
+}
+
+/** One mask for all weights in a row, cut into theirs. */
+function together(
+  build: Builder,
+  weights: readonly { readonly value: GraphValue }[],
+  judge: (all: GraphValue) => GraphValue,
+): GraphValue[] {
+  const sizes = weights.map(({ value }) => concrete(value.type.shape).reduce((product, size) => product * size, 1));
+  const flat = weights.map(({ value }, at) => build.reshape(value, [sizes[at]]));
+  const mask = judge(build.concat(flat, 0));
+  let start = 0;
+  return weights.map(({ value }, at) => {
+    const part = build.slice(mask, 0, start, sizes[at]);
+    start += sizes[at];
+    return build.reshape(part, value.type.shape);
+  });
+}
+
+/** What every trained weight was; the optimizer begins anew. */
+function rewind(context: Context, block: TrainBlock): Map<Slot, GraphValue> {
+  const build = context.root;
+  return new Map(
+    trainedOf(block).map(({ path, slot, optimizer }) => {
+      if (optimizer !== undefined)
+        for (const { name, initial } of optimizerStates(context, optimizer, slot.type))
+          build.output(stateName(name, path), 'update', initial);
+      return [slot, build.input(rewindName(path), 'state', slot.type)];
+    }),
+  );
+}
+
+function sparsityOf(build: Builder, masks: readonly GraphValue[]): GraphValue {
+  const kept = masks.map((mask) =>
+    build.reduce(
+      'sum',
+      build.cast(mask, 'f32'),
+      mask.type.shape.map((_, axis) => axis),
+    ),
+  );
+  const count = masks.reduce(
+    (sum, { type }) => sum + concrete(type.shape).reduce((product, size) => product * size, 1),
+    0,
+  );
+  const whole = kept.reduce((sum, one) => build.binary('add', sum, one));
+  return build.binary('sub', build.constant(1, 'f32'), build.binary('div', whole, build.constant(count, 'f32')));
+}

@@ -1,0 +1,75 @@
+/** The lines `prune … with …` of a train block, resolved. What they ask of the programs is in masks.ts. */
+import type { TrainPrune } from '../../grammar/ast.ts';
+import { diagnose, Problem, type Extra } from '../base/diagnostics.ts';
+import type { Code, Holes } from '../base/messages.ts';
+import type { Span } from '../base/source.ts';
+import { select, showSelector } from './selectors.ts';
+import { describe, slotPath, type FunctionValue, type Slot, type Value } from './value.ts';
+
+/** A line `prune`, resolved. */
+export interface PlannedPrune {
+  readonly weights: readonly Slot[];
+  /** (weight, step) → which elements are kept. */
+  readonly pruner: FunctionValue;
+  /** The weights are judged together, as one. */
+  readonly globally: boolean;
+  /** Undefined: once, before the first step. */
+  readonly every: number | undefined;
+  /** The step after which the weights were what they become again. */
+  readonly rewind: number | undefined;
+  readonly span: Span;
+}
+
+/** Resolves the lines; `whole` reads a number of steps. Throws a Problem with what is wrong. */
+export function resolvePrunes(
+  entries: readonly TrainPrune[],
+  slots: readonly Slot[],
+  value: (expression: TrainPrune['pruner']) => Value,
+  whole: (name: string, expression: TrainPrune['pruner'], least: 0 | 1) => number,
+): PlannedPrune[] {
+  const first = new Map<Slot, Span>();
+  const prunes = entries.map((entry) => {
+    const chosen = [...new Set(entry.selectors.flatMap((selector) => select(selector, slots)))];
+    const weights = chosen.filter((slot) => slot.declaration.role === 'param');
+    if (weights.length === 0)
+      return problem('prunes-nothing', { selector: entry.selectors.map(showSelector).join(', ') }, [entry.span], {
+        hint: 'Buffers are not pruned: select parameters, as `*.weight`.',
+      });
+    for (const slot of weights) {
+      const before = first.get(slot);
+      if (before !== undefined) return problem('pruned-twice', { path: slotPath(slot) }, [entry.span, before]);
+      first.set(slot, entry.span);
+    }
+    const pruner = value(entry.pruner);
+    if (pruner.kind !== 'function')
+      return problem(
+        'bad-setting',
+        { name: 'prune … with', wanted: 'a pruner, as `magnitude{sparsity: 0.8}`', found: describe(pruner) },
+        [entry.pruner.span],
+      );
+    const every = entry.every && whole('every', entry.every, 1);
+    const rewind = entry.rewind && whole('rewind', entry.rewind, 0);
+    if (entry.rewind !== undefined && rewind !== undefined && (every === undefined || rewind >= every))
+      return problem('rewinds-nowhere', { rewind }, [entry.rewind.span], {
+        hint: 'Say when it is pruned, later than that: `every 1000 rewind 0`.',
+      });
+    return { weights, pruner, globally: entry.globally, every, rewind, span: entry.span };
+  });
+  const rewinding = entries.filter(({ rewind }) => rewind !== undefined);
+  if (rewinding.length > 1)
+    return problem('repeated-setting', { name: 'rewind' }, [rewinding[1].span, rewinding[0].span], {
+      hint: 'All weights that are trained go back together, so one line says when.',
+    });
+  return prunes;
+}
+
+function problem<C extends Code>(code: C, holes: Holes<C>, spans: readonly Span[], extra: Extra = {}): never {
+  throw new Problem(
+    diagnose(
+      code,
+      holes,
+      spans.map((span) => ({ span, text: '' })),
+      extra,
+    ),
+  );
+}

@@ -1,0 +1,31 @@
+/** Pruning between two steps: which lines of the plan are due, and their programs. */
+import type { Programs, TrainPlan } from './program.ts';
+import { chooseInputs, guardDevice, scalarsOf } from './step.ts';
+
+/** What a line of the plan did to its weights. */
+export type Pruned = {
+  /** The part of the line's weights that is 0 now. */
+  readonly sparsity: number;
+  /** The step whose weights they went back to; null where they did not. */
+  readonly rewind: number | null;
+};
+
+/** Prunes what is due after `step`, and keeps the weights where a later rewind will want them. */
+export async function pruneDue(plan: TrainPlan, programs: Programs, step: number): Promise<Pruned[]> {
+  const done: Pruned[] = [];
+  for (const [index, { every, rewind }] of (plan.prunes ?? []).entries()) {
+    if (every === undefined ? step === 0 : step > 0 && step % every === 0) {
+      const program = await programs.prune(index);
+      const inputs = chooseInputs(program, new Map(), scalarsOf(plan.seed, step, 0, 0));
+      const results = await guardDevice(step, () => program.run(inputs));
+      const sparsity = results.get('sparsity');
+      if (sparsity === undefined) throw new Error('the prune program gave no sparsity');
+      done.push({ sparsity: sparsity[0], rewind: rewind ?? null });
+    }
+    if (rewind === step) {
+      const program = await programs.snapshot();
+      await guardDevice(step, () => program.run(new Map()));
+    }
+  }
+  return done;
+}
