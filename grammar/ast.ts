@@ -253,17 +253,14 @@ export interface TrainPrecision extends Base {
   readonly except: readonly Selector[];
 }
 
-/** `prune *.weight with magnitude{sparsity: 0.8} globally every 50 rewind 0` */
+/** `prune *.weight with magnitude{sparsity: 0.8} globally every 50 rewind 0`; without `every` once, before the first step. */
 export interface TrainPrune extends Base {
   readonly kind: 'prune';
   readonly selectors: readonly Selector[];
   /** A function of a weight and the step: which of its elements are kept. */
   readonly pruner: Expression;
-  /** The weights are judged together, as one. */
   readonly globally: boolean;
-  /** Once before the first step, where it is absent. */
   readonly every: Expression | undefined;
-  /** The step after which the weights were what they become again. */
   readonly rewind: Expression | undefined;
 }
 
