@@ -4,16 +4,9 @@
  * Every node has a span; comments are kept on the module for the formatter. Names are as written.
  */
 import type { Span } from '../compiler/base/source.ts';
+import type { Base, Documented, Identifier, LoadRule, Selector } from './ast-parts.ts';
 
-interface Base {
-  readonly span: Span;
-}
-
-/** A name with the place where it stands. */
-export interface Identifier extends Base {
-  readonly kind: 'identifier';
-  readonly name: string;
-}
+export type { Identifier, LoadRule, Selector } from './ast-parts.ts';
 
 export interface Comment extends Base {
   /** The text with its slashes: `// …`, `/// …` or `/* … *​/`. */
@@ -44,11 +37,6 @@ export type Declaration =
   | TrainDeclaration
   | TestDeclaration
   | ConstantDeclaration;
-
-interface Documented extends Base {
-  /** The text of the `///` lines above, without the slashes. */
-  readonly doc?: string;
-}
 
 /** `let answer = 42` at the top of a file: a compile-time constant. */
 export interface ConstantDeclaration extends Documented {
@@ -177,13 +165,6 @@ export interface ParameterGroup extends Base {
   readonly settings: readonly Argument[];
 }
 
-/** Which parameters: a path with `*` wildcards and `{a, b}` alternatives, or `role(name)`. */
-export interface Selector extends Base {
-  readonly kind: 'path' | 'role';
-  /** As written, without spaces: `model.encoder.*.{query,value}`; for a role, its name. */
-  readonly text: string;
-}
-
 /** `loss(image, label) = cross_entropy(model(image), label)`: its parameters are fields of the data. */
 export interface TrainFunction extends Base {
   readonly kind: 'train-function';
@@ -215,11 +196,6 @@ export interface TrainLoad extends Base {
   readonly path: Expression;
   readonly rules: readonly LoadRule[];
 }
-
-export type LoadRule =
-  | (Base & { readonly kind: 'map'; readonly from: string; readonly to: Selector })
-  | (Base & { readonly kind: 'skip'; readonly from: string })
-  | (Base & { readonly kind: 'fresh'; readonly to: Selector });
 
 /** `freeze model.encoder.*` (parameters that are not trained). */
 export interface TrainFreeze extends Base {
