@@ -8,10 +8,22 @@ import { openTarget } from '../tools/driver/target.ts';
 import type { Measurement } from './measure.ts';
 import { timeRuns } from './time.ts';
 
-/** Fields of one sample, and how many values each may take (none: floats in 0..1). */
-export const jobs: Readonly<
-  Record<string, { readonly train: string; readonly fields: readonly (Field & { readonly classes?: number })[] }>
-> = {
+interface Job {
+  readonly train: string;
+  /** Of bench/jobs; the job's name where it is absent. */
+  readonly file?: string;
+  /** Fields of one sample, and how many values each may take (none: floats in 0..1). */
+  readonly fields: readonly (Field & { readonly classes?: number })[];
+  /** Instances whose activations are computed again. */
+  readonly recompute?: readonly string[];
+}
+
+const tokens = (length: number, classes: number): Job['fields'] => [
+  { name: 'input', dtype: 'i32', shape: [length], classes },
+  { name: 'target', dtype: 'i32', shape: [length], classes },
+];
+
+export const jobs: Readonly<Record<string, Job>> = {
   mlp: {
     train: 'mlp',
     fields: [
@@ -26,12 +38,12 @@ export const jobs: Readonly<
       { name: 'target', dtype: 'i32', shape: [], classes: 10 },
     ],
   },
-  gpt: {
+  gpt: { train: 'gpt', fields: tokens(128, 65) },
+  'gpt-checkpoint': {
     train: 'gpt',
-    fields: [
-      { name: 'input', dtype: 'i32', shape: [128], classes: 65 },
-      { name: 'target', dtype: 'i32', shape: [128], classes: 65 },
-    ],
+    file: 'gpt',
+    fields: tokens(128, 65),
+    recompute: [0, 1, 2, 3].map((block) => `model.blocks.${block}`),
   },
   resnet: {
     train: 'resnet',
@@ -54,8 +66,11 @@ export const jobFile = (name: string): string =>
 
 export async function measureJob(name: string, threads: number): Promise<Measurement> {
   const job = jobs[name];
-  const project = await openProject(jobFile(name), { describe: () => ({ count: 100_000, fields: job.fields }) });
-  const { block, plan, data } = await project.train(job.train);
+  const project = await openProject(jobFile(job.file ?? name), {
+    describe: () => ({ count: 100_000, fields: job.fields }),
+  });
+  const { block: written, plan, data } = await project.train(job.train);
+  const block = { ...written, recompute: job.recompute ?? written.recompute };
   const target = await openTarget('cpu', { threads });
   const programs = createPrograms(block, data, target);
   const init = await programs.init();

@@ -1,6 +1,6 @@
 /**
  * One measurement of Nacre in its own process: `node measure.js WHAT THREADS` prints a JSON line with the median
- * milliseconds. WHAT: peak, copy, matmul-N, softmax, layernorm, or a job (mlp, mlp-wide, gpt, bilstm).
+ * milliseconds. WHAT: peak, copy, matmul-N, softmax, layernorm, or a job of jobs.ts.
  */
 export interface Measurement {
   readonly ms: number;

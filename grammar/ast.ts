@@ -146,7 +146,8 @@ export type TrainEntry =
   | TrainClip
   | TrainAccumulate
   | TrainPrecision
-  | TrainPrune;
+  | TrainPrune
+  | TrainCheckpoint;
 
 /**
  * `model = MLP{}`, `data = …`, `epochs = 10`, `steps = 500`, `seed = 1`. An optimizer may carry groups:
@@ -227,6 +228,12 @@ export interface TrainPrecision extends Base {
   readonly dtype: Identifier;
   readonly storing: Identifier | undefined;
   readonly except: readonly Selector[];
+}
+
+/** `checkpoint model.blocks.*`: instances whose activations are computed again for the backward pass. */
+export interface TrainCheckpoint extends Base {
+  readonly kind: 'checkpoint';
+  readonly selectors: readonly Selector[];
 }
 
 /** `prune *.weight with magnitude{sparsity: 0.8} globally every 50 rewind 0`; without `every` once, before the first step. */

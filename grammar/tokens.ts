@@ -68,6 +68,7 @@ export const Clip = contextual('clip');
 export const Norm = contextual('norm');
 export const Value = contextual('value');
 export const Accumulate = contextual('accumulate');
+export const Checkpoint = contextual('checkpoint');
 export const Prune = contextual('prune');
 export const Globally = contextual('globally');
 export const Rewind = contextual('rewind');
@@ -82,7 +83,7 @@ export const Mean = contextual('mean');
 export const Prod = contextual('prod');
 const contextualWords = [
   In, As, Over, With, At, On, Within, Reverse, Param, Buffer, State, Rejects, TrainWord, BatchWord, BatchesWord, StepsWord, StepWord,
-  Eval, Save, Best, Every, Last, Load, Skip, Fresh, Freeze, All, Except, Clip, Norm, Value, Accumulate, Prune, Globally, Rewind, Precision, Mixed, Storing, Role, Sum, Max, Min, Mean, Prod,
+  Eval, Save, Best, Every, Last, Load, Skip, Fresh, Freeze, All, Except, Clip, Norm, Value, Accumulate, Checkpoint, Prune, Globally, Rewind, Precision, Mixed, Storing, Role, Sum, Max, Min, Mean, Prod,
 ];
 
 /**

@@ -1,18 +1,18 @@
 /** The grammar of what stands in a `train` block. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
 import type {
-  Argument, LoadRule, ParameterGroup, Selector, TrainAccumulate, TrainClip, TrainEntry, TrainEval, TrainFreeze, TrainFunction, TrainLoad,
+  Argument, LoadRule, ParameterGroup, Selector, TrainAccumulate, TrainCheckpoint, TrainClip, TrainEntry, TrainEval, TrainFreeze, TrainFunction, TrainLoad,
   TrainPrecision, TrainPrune, TrainSave, TrainSetting,
 } from './ast.ts';
 import type { Rule } from './parser-base.ts';
 import { StatementParser } from './statement-parser.ts';
 import {
-  Accumulate, All, Arrow, Best, BraceClose, BraceOpen, Clip, Colon, Comma, Dot, Equal, Eval, Every, Except, Freeze, Fresh, Globally, Last, Load, Max,
+  Accumulate, All, Arrow, Best, BraceClose, BraceOpen, Checkpoint, Clip, Colon, Comma, Dot, Equal, Eval, Every, Except, Freeze, Fresh, Globally, Last, Load, Max,
   Min, Mixed, Name, Norm, NumberToken, Over, ParenClose, ParenOpen, Precision, Prune, Rewind, Role, Save, Skip, Star, Storing,
   Value, With,
 } from './tokens.ts';
 
 export abstract class TrainParser extends StatementParser {
-  /** `trainEntry = precision | setting | eval | trainFunction | save | load | freeze | clip | accumulate | prune ;` */
+  /** `trainEntry = precision | setting | eval | trainFunction | save | load | freeze | clip | accumulate | checkpoint | prune ;` */
   protected readonly trainEntry: Rule<TrainEntry> = this.rule('trainEntry', () =>
     this.choose(0, [
       { GATE: () => this.isNext(2, Equal), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.precision) },
@@ -24,6 +24,7 @@ export abstract class TrainParser extends StatementParser {
       { ALT: (): TrainEntry => this.subrule(0, this.freeze) },
       { ALT: (): TrainEntry => this.subrule(0, this.clip) },
       { ALT: (): TrainEntry => this.subrule(0, this.accumulate) },
+      { ALT: (): TrainEntry => this.subrule(0, this.checkpoint) },
       { ALT: (): TrainEntry => this.subrule(0, this.prune) },
     ]),
   );
@@ -281,6 +282,14 @@ export abstract class TrainParser extends StatementParser {
     this.consume(0, Accumulate);
     const steps = this.subrule(0, this.expression);
     return { kind: 'accumulate', steps, span: this.spanFrom(start) };
+  });
+
+  /** `checkpoint = "checkpoint" selectors ;` */
+  private readonly checkpoint: Rule<TrainCheckpoint> = this.rule('checkpoint', () => {
+    const start = this.start();
+    this.consume(0, Checkpoint);
+    const selectors = this.subrule(0, this.selectors);
+    return { kind: 'checkpoint', selectors, span: this.spanFrom(start) };
   });
 
   /** `prune = "prune" selectors "with" expression [ "globally" ] [ "every" expression ] [ "rewind" expression ] ;` */

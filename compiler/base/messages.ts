@@ -128,6 +128,7 @@ export const messages = {
   'unknown-data-stage': (h: { name: string }) => `There is no stage \`${h.name}\` for data.`,
   'bad-data': (h: { problem: string }) => h.problem,
   'selector-matches-nothing': (h: { selector: string }) => `The selector \`${h.selector}\` matches no parameter.`,
+  'selector-means-no-layer': (h: { selector: string }) => `The selector \`${h.selector}\` means no layer.`,
   'unknown-setting': (h: { name: string }) => `A train block has no setting \`${h.name}\`.`,
   'missing-setting': (h: { train: string; name: string }) => `The train block \`${h.train}\` needs \`${h.name}\`.`,
   'repeated-setting': (h: { name: string }) => `\`${h.name}\` is set twice.`,

@@ -353,6 +353,7 @@ class Resolver {
         for (const expression of [entry.pruner, entry.every, entry.rewind])
           if (expression !== undefined) this.expression(outer, expression);
         return;
+      case 'checkpoint':
       case 'freeze':
       case 'precision':
         return;

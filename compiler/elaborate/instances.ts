@@ -122,6 +122,12 @@ export function children(instance: InstanceValue): InstanceValue[] {
   return found;
 }
 
+/** An instance and all inside it, outer ones first. */
+export const instancesOf = (instance: InstanceValue): InstanceValue[] => [
+  instance,
+  ...children(instance).flatMap(instancesOf),
+];
+
 /** Parameters and buffers of an instance and everything in it, in order. */
 export const slotsOf = (instance: InstanceValue): Slot[] => [...instance.slots, ...children(instance).flatMap(slotsOf)];
 

@@ -22,15 +22,33 @@ export function select(selector: Selector, slots: readonly Slot[]): Slot[] {
   throw new Problem(
     diagnose('selector-matches-nothing', { selector: showSelector(selector) }, [{ span: selector.span, text: '' }], {
       ...(near === undefined ? {} : { hint: `The nearest there is: \`${near}\`.` }),
-      notes: [
-        `The parameters are ${slots
-          .slice(0, 8)
-          .map((slot) => `\`${slotPath(slot)}\``)
-          .join(', ')}${slots.length > 8 ? ', …' : ''}.`,
-      ],
+      notes: [`The parameters are ${listed(slots.map(slotPath))}.`],
     }),
   );
 }
+
+/** The instances a selector means, and all inside them, by path. One that means none is an error that names the nearest. */
+export function selectInstances(selector: Selector, paths: readonly string[]): string[] {
+  const chosen = selector.kind === 'role' ? [] : paths.filter((path) => matches(selector.text, path));
+  if (chosen.length > 0) return chosen;
+  const near = selector.kind === 'role' ? undefined : nearestPath(selector.text, paths);
+  throw new Problem(
+    diagnose('selector-means-no-layer', { selector: showSelector(selector) }, [{ span: selector.span, text: '' }], {
+      ...(near === undefined ? {} : { hint: `The nearest there is: \`${near}\`.` }),
+      notes: [`The layers are ${listed(paths)}.`],
+    }),
+  );
+}
+
+/** The paths that lie within no other of them: `model.blocks.*` means every block, not what is inside them. */
+export const outermost = (paths: readonly string[]): string[] =>
+  [...new Set(paths)].filter((path) => !paths.some((other) => path.startsWith(`${other}.`)));
+
+const listed = (paths: readonly string[]): string =>
+  `${paths
+    .slice(0, 8)
+    .map((path) => `\`${path}\``)
+    .join(', ')}${paths.length > 8 ? ', …' : ''}`;
 
 export const showSelector = (selector: Selector): string =>
   selector.kind === 'role' ? `role(${selector.text})` : selector.text;

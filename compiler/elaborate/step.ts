@@ -90,7 +90,8 @@ export function buildStep(
     const before = scale === undefined ? undefined : bufferBefore(build, name, slot);
     build.output(name, 'update', before === undefined ? next : (scale?.settledBuffer(next, before) ?? next));
   }
-  return inPrecision(build.finish(), block);
+  const graph = inPrecision(build.finish(), block);
+  return block.recompute.length === 0 ? graph : { ...graph, recompute: block.recompute };
 }
 
 /** What a buffer held when the step began; a step that never read it declares it now. */

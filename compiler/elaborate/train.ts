@@ -21,15 +21,16 @@ import type { Precision } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { planData, type Pipeline } from './data.ts';
 import { createContext, evaluate } from './evaluate.ts';
-import { slotsOf } from './instances.ts';
+import { instancesOf, slotsOf } from './instances.ts';
 import { resolvePrecision } from './precision.ts';
 import { resolvePrunes, type PlannedPrune } from './prune.ts';
 import { bind, createScope, type Scope } from './scope.ts';
-import { select } from './selectors.ts';
+import { outermost, select, selectInstances } from './selectors.ts';
 import {
   callData,
   describe,
   int,
+  pathOf,
   slotPath,
   unknown,
   type Fixed,
@@ -73,6 +74,8 @@ export interface TrainBlock {
   readonly accumulate: number;
   /** Undefined: f32 throughout. */
   readonly precision: Precision | undefined;
+  /** Paths of instances whose activations are computed again for the backward pass. */
+  readonly recompute: readonly string[];
   readonly prunes: readonly PlannedPrune[];
   readonly saves: TrainPlan['saves'];
   readonly loads: TrainPlan['loads'];
@@ -233,6 +236,10 @@ function resolve(
     if (again !== undefined) wrong('repeated-setting', { name: 'precision' }, again.span);
     return entry === undefined ? undefined : resolvePrecision(entry, slots);
   });
+  const paths = [...roots.values()].flatMap(instancesOf).flatMap((instance) => pathOf(instance) ?? []);
+  const recompute = entries('checkpoint').flatMap(
+    (entry) => collect(() => entry.selectors.flatMap((selector) => selectInstances(selector, paths))) ?? [],
+  );
   const prunes =
     collect(() =>
       resolvePrunes(
@@ -276,6 +283,7 @@ function resolve(
     evaluations,
     clip,
     precision,
+    recompute: outermost(recompute),
     prunes,
     saves,
     loads,

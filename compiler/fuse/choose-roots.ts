@@ -64,7 +64,7 @@ function measure(frame: Frame, roots: ReadonlySet<Value>): Map<Value, Cost> {
     const size = elements(value);
     let flops = moves.has(node.op) ? 0 : (expensive[node.op] ?? 1);
     const reads = new Set<Value>();
-    for (const input of node.inputs) {
+    for (const input of operandsOf(node)) {
       const cost = costOf(input);
       flops += cost.flops;
       for (const read of cost.reads) if (elements(read) * 8 > size) reads.add(read);
@@ -74,8 +74,8 @@ function measure(frame: Frame, roots: ReadonlySet<Value>): Map<Value, Cost> {
   return costs;
 }
 
-const moves: ReadonlySet<string> = new Set(['constant', 'reshape', 'view', 'detach', 'cast', 'iota']);
-const aliases: ReadonlySet<string> = new Set(['reshape', 'view', 'detach']);
+const moves: ReadonlySet<string> = new Set(['constant', 'reshape', 'view', 'detach', 'after', 'cast', 'iota']);
+const aliases: ReadonlySet<string> = new Set(['reshape', 'view', 'detach', 'after']);
 
 function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlySet<Value>): void {
   const { roots } = frame;
@@ -112,11 +112,14 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
     }
     if (isPointwise(node) && !roots.has(value)) {
       const wanted = demands.get(value);
-      if (wanted !== undefined) for (const input of node.inputs) demand(input, wanted.by, wanted.size);
-    } else for (const input of node.inputs) demand(input, [value], domainSize(node));
+      if (wanted !== undefined) for (const input of operandsOf(node)) demand(input, wanted.by, wanted.size);
+    } else for (const input of operandsOf(node)) demand(input, [value], domainSize(node));
     needInMemory(frame, node);
   }
 }
+
+/** What a node computes with; what it only waits for is not read. */
+const operandsOf = (node: Node): readonly Value[] => (node.op === 'after' ? node.inputs.slice(0, 1) : node.inputs);
 
 /** Points at which a root's operands are read. */
 function domainSize(node: Node): number {
@@ -220,7 +223,7 @@ function unmoved(frame: Frame, value: Value): Value {
 function keepUnlessMoved(frame: Frame, value: Value, views: boolean): void {
   if (isRead(frame, value)) return;
   const node = producerOf(frame, value);
-  if (node.op === 'detach' || node.op === 'reshape' || (views && node.op === 'view'))
+  if (node.op === 'detach' || node.op === 'after' || node.op === 'reshape' || (views && node.op === 'view'))
     keepUnlessMoved(frame, node.inputs[0], views);
   else if (!views || node.op !== 'constant') frame.roots.add(value);
 }
@@ -263,7 +266,7 @@ function whyKeep(
 function countReaders(frame: Frame): Map<Value, number> {
   const readers = new Map<Value, number>();
   const count = (value: Value): void => void readers.set(value, (readers.get(value) ?? 0) + 1);
-  for (const node of frame.nodes) new Set(node.inputs).forEach(count);
+  for (const node of frame.nodes) new Set(operandsOf(node)).forEach(count);
   for (const { value } of frame.updates) count(value);
   return readers;
 }

@@ -7,7 +7,7 @@ import { concrete } from '../types/dim.ts';
 import { isContraction } from './choose-roots.ts';
 import { NeedsCut, NeedsRoot, producerOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
-import { isPointwise, lower, lowerNode, viewed } from './lower.ts';
+import { isPointwise, isRead, lower, lowerNode, viewed } from './lower.ts';
 import type { Scope } from './lower.ts';
 
 /** A root as read by another: its value at `index`, seen with `shape`. */
@@ -27,6 +27,8 @@ export interface Root {
   reduce: readonly Axis[];
   inner: readonly Affine[];
   reads: readonly Read[];
+  /** What it is not computed before (`after`), without reading it. */
+  readonly waits: readonly Value[];
 }
 
 export interface Group {
@@ -71,7 +73,7 @@ export function createGroup(frame: Frame, value: Value): Group {
   const node = producerOf(frame, value);
   const { axes, index } = axesFor(shapeOf(value));
   const { axes: reduce, index: inner } = axesFor(reducedSizes(node));
-  const root: Root = { value, node, axes, index, reduce, inner, reads: [] };
+  const root: Root = { value, node, axes, index, reduce, inner, reads: [], waits: waitsOf(frame, node) };
   analyse(frame, root);
   const along = runsAlong(root);
   const outer = root.axes.filter((axis) => axis !== along);
@@ -80,6 +82,24 @@ export function createGroup(frame: Frame, value: Value): Group {
     roots: [root],
     outer,
   };
+}
+
+/** The roots behind every `after` between a node and the memory it reads. */
+export function waitsOf(frame: Frame, node: Node): Value[] {
+  const waits = new Set<Value>();
+  const seen = new Set<Value>();
+  const visit = (value: Value, isWaited: boolean): void => {
+    const producer = frame.producers.get(value);
+    if (isRead(frame, value) || producer === undefined) {
+      if (isWaited) waits.add(value);
+      return;
+    }
+    if (!isWaited && seen.has(value)) return;
+    seen.add(value);
+    producer.inputs.forEach((input, at) => visit(input, isWaited || (producer.op === 'after' && at === 1)));
+  };
+  node.inputs.forEach((input, at) => visit(input, node.op === 'after' && at === 1));
+  return [...waits];
 }
 
 function reducedSizes(node: Node): readonly number[] {

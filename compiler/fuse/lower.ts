@@ -47,6 +47,7 @@ const pointwise: ReadonlySet<string> = new Set([
   'random',
   'cast',
   'detach',
+  'after',
   'reshape',
   'view',
   'concat',
@@ -125,6 +126,7 @@ export function lowerNode(
     case 'cast':
       return cast(operand(0), node.attributes.dtype);
     case 'detach':
+    case 'after':
     case 'cumulative':
       return operand(0);
     case 'scatter': {
@@ -167,7 +169,9 @@ function behind(frame: Frame, value: Value): { readonly frame: Frame; readonly v
   if (frame.aliases.has(value)) return undefined;
   if (isRead(frame, value)) return { frame, value };
   const node = producerOf(frame, value);
-  return node.op === 'reshape' || node.op === 'detach' ? behind(frame, node.inputs[0]) : undefined;
+  return node.op === 'reshape' || node.op === 'detach' || node.op === 'after'
+    ? behind(frame, node.inputs[0])
+    : undefined;
 }
 
 function reshaped(scope: Scope, frame: Frame, value: Value, x: Value, index: readonly Coordinate[]): Expression {

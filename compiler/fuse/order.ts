@@ -13,6 +13,11 @@ export function dependencies(frame: Frame, groups: readonly Group[]): Map<Group,
   for (const group of groups) {
     const needs = new Set<Group>();
     before.set(group, needs);
+    for (const value of group.roots.flatMap(({ waits }) => waits))
+      for (const part of frame.assembled.get(value) ?? [value]) {
+        const source = writer.get(part);
+        if (source !== undefined && source !== group) needs.add(source);
+      }
     for (const { frame: owner, value } of outsideReads(group)) {
       if (owner !== frame) continue;
       for (const part of frame.assembled.get(value) ?? [value]) {

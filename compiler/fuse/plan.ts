@@ -6,7 +6,7 @@ import type { Axis } from '../loop/loop.ts';
 import { chooseRoots } from './choose-roots.ts';
 import { createBuffer, NeedsRoot, placeOf, shapeOf } from './frame.ts';
 import type { Alias, Frame, Place, Session } from './frame.ts';
-import { createGroup, outsideReads } from './group.ts';
+import { createGroup, waitsOf, outsideReads } from './group.ts';
 import type { Group, Loop, Plan } from './group.ts';
 import { isPointwise } from './lower.ts';
 
@@ -217,7 +217,16 @@ function planLoop(frame: Frame, node: Extract<Node, { op: 'loop' }>): Group {
   const plan = planFrame(inner);
   const reads = plan.groups.flatMap((group) => outsideReads(group).filter((read) => read.frame !== inner));
   for (const operand of node.inputs.slice(0, carried)) reads.push({ frame, value: operand, index: [], shape: [] });
-  const root = { value: node.outputs[0] ?? node.inputs[0], node, axes: [], index: [], reduce: [], inner: [], reads };
+  const root = {
+    value: node.outputs[0] ?? node.inputs[0],
+    node,
+    axes: [],
+    index: [],
+    reduce: [],
+    inner: [],
+    reads,
+    waits: waitsOf(frame, node),
+  };
   return { kind: 'loop', roots: [root], outer: [], loop: { axis, reverse, body: plan, reads } satisfies Loop };
 }
 

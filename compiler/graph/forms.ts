@@ -57,6 +57,7 @@ export const forms: { readonly [Name in CallOp]: Form<Name> } = {
   },
   where: bare,
   detach: bare,
+  after: bare,
   cast: { write: () => ({ fields: {} }), read: ({ type }) => ({ dtype: type.dtype }) },
   reshape: { write: () => ({ fields: {} }), read: ({ type }) => ({ shape: type.shape }) },
   concat: { write: ({ axis }) => ({ fields: { axis } }), read: ({ number }) => ({ axis: number('axis') }) },

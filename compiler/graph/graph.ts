@@ -92,6 +92,8 @@ export interface Attributes extends Record<UnaryOp, NoAttributes>, Record<Binary
   cast: { readonly dtype: Dtype };
   /** The value itself; its gradient stops here. */
   detach: NoAttributes;
+  /** The first operand itself, not before the second is known: what is computed from it is computed that late. */
+  after: NoAttributes;
   /** Row-major order kept, shape changed. */
   reshape: { readonly shape: readonly Dim[] };
   /** out[i₀, i₁, …] = x[index₀(i), index₁(i), …], 0 outside: transpose, broadcast, slice, pad, flip, window, diagonal. */
@@ -179,6 +181,8 @@ export interface Graph {
   readonly name: string;
   /** Still to be done, by the pass insert-casts. */
   readonly precision?: Precision;
+  /** Paths of instances whose activations are computed again for the backward pass, none within another: for the pass rematerialize. */
+  readonly recompute?: readonly string[];
   readonly inputs: readonly GraphInput[];
   /** In an order where every operand is defined before it is used. */
   readonly nodes: readonly Node[];

@@ -146,7 +146,18 @@ class Reader {
   program(): Graph {
     const name = this.name();
     const precision = this.accept('precision') ? this.precision() : undefined;
-    return { ...this.block(name), ...(precision !== undefined && { precision }) };
+    const recompute = this.accept('recompute') ? this.names() : undefined;
+    return {
+      ...this.block(name),
+      ...(precision !== undefined && { precision }),
+      ...(recompute !== undefined && { recompute }),
+    };
+  }
+
+  private names(): string[] {
+    const names = [this.name()];
+    while (this.accept(',')) names.push(this.name());
+    return names;
   }
 
   private precision(): Precision {
@@ -156,11 +167,7 @@ class Reader {
     if (!(products === 'f32' || products === 'bf16' || products === 'f16'))
       return this.fail(`products are not rounded to ${products}`);
     if (!(storage === 'bf16' || storage === 'f16')) return this.fail(`${storage} is not stored instead of f32`);
-    const except: string[] = [];
-    if (this.accept('except'))
-      do except.push(this.name());
-      while (this.accept(','));
-    return { products, storage, except };
+    return { products, storage, except: this.accept('except') ? this.names() : [] };
   }
 
   private dtype(): Dtype {

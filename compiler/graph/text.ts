@@ -37,7 +37,7 @@ function printBlock(graph: Graph, indent: string, origins: boolean): string {
     ...graph.nodes.map((node) => printNode(node, inner, origins)),
     ...graph.outputs.map(({ name, role, value }) => `${role} ${printName(name)} = %${value.id}`),
   ];
-  return `${printName(graph.name)}${printPrecision(graph.precision)} {\n${lines.map((line) => `${inner}${line}\n`).join('')}${indent}}`;
+  return `${printName(graph.name)}${printPrecision(graph.precision)}${printRecompute(graph.recompute)} {\n${lines.map((line) => `${inner}${line}\n`).join('')}${indent}}`;
 }
 
 function printPrecision(precision: Precision | undefined): string {
@@ -45,6 +45,9 @@ function printPrecision(precision: Precision | undefined): string {
   const except = precision.except.length === 0 ? '' : ` except ${precision.except.map(printName).join(', ')}`;
   return ` precision ${precision.products} storing ${precision.storage}${except}`;
 }
+
+const printRecompute = (paths: readonly string[] = []): string =>
+  paths.length === 0 ? '' : ` recompute ${paths.map(printName).join(', ')}`;
 
 const printType = ({ dtype, shape }: TensorType): string => `${dtype}${showShape(shape)}`;
 const printResult = ({ id, type }: Value): string => `%${id}: ${printType(type)}`;

@@ -9,7 +9,7 @@ import { gather, scatter } from './gather.ts';
 import { loop } from './loop.ts';
 import { concat, reshape, view } from './movement.ts';
 import { argreduce, reduce } from './reduce.ts';
-import { cast, detach, where } from './select.ts';
+import { after, cast, detach, where } from './select.ts';
 import { unary } from './unary.ts';
 
 export const ops: { readonly [Name in OpName]: Op<Name> } = {
@@ -21,6 +21,7 @@ export const ops: { readonly [Name in OpName]: Op<Name> } = {
   where,
   cast,
   detach,
+  after,
   reshape,
   view,
   concat,

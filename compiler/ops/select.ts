@@ -4,7 +4,7 @@ import { isFloat } from '../types/dtype.ts';
 import type { Dtype } from '../types/dtype.ts';
 import type { TensorType } from '../types/tensor.ts';
 import { blank, roundAll } from './numeric.ts';
-import { needDtype, needSameDtype, needSameShape, one, three } from './rules.ts';
+import { needDtype, needSameDtype, needSameShape, one, three, two } from './rules.ts';
 import { castScalar } from './scalar.ts';
 
 const shapes: TensorType['shape'][] = [[], [1], [7], [0, 3], [3, 5]];
@@ -81,6 +81,20 @@ export const cast: Op<'cast'> = {
       integers: [0, from === 'bool' ? 1 : 300] as const,
     })),
   ],
+};
+
+export const after: Op<'after'> = {
+  name: 'after',
+  doc: 'The first operand itself, not before the second is known. It orders the work, and has no gradient: it is made when gradients are taken.',
+  type: (inputs) => [two('after', inputs)[0]],
+  interpret: (inputs) => [two('after', inputs)[0]],
+  samples: shapes.map((shape) => ({
+    inputs: [
+      { dtype: 'f32', shape },
+      { dtype: 'f32', shape: [2] },
+    ],
+    attributes: {},
+  })),
 };
 
 export const detach: Op<'detach'> = {

@@ -24,6 +24,7 @@ const kept: ReadonlySet<OpName> = new Set<OpName>(['constant', 'iota', 'random',
 export const foldConstants: Pass = {
   name: 'fold-constants',
   doc: 'Computes what depends on constants only.',
+  tolerance: 0,
   run: (graph) =>
     rebuild(graph, createBuilder(graph.name, fold), (node, values, build) => void copyNode(build, node, values)),
 };

@@ -18,6 +18,7 @@ import type { Pass } from './pass.ts';
 export const hoistFromLoops: Pass = {
   name: 'hoist-from-loops',
   doc: 'Computes for all steps of a loop at once what does not depend on carried values.',
+  tolerance: 0,
   run: (graph) => rebuild(graph, createBuilder(graph.name), visit),
 };
 

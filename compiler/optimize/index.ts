@@ -7,6 +7,7 @@ import { insertCasts } from './insert-casts.ts';
 import { mergeCommon } from './merge-common.ts';
 import { narrowContractions } from './narrow-contractions.ts';
 import type { Pass } from './pass.ts';
+import { rematerialize } from './rematerialize.ts';
 import { removeCasts } from './remove-casts.ts';
 import { removeDead } from './remove-dead.ts';
 import { simplify } from './simplify.ts';
@@ -21,6 +22,7 @@ export const passes: readonly Pass[] = [
   foldConstants,
   mergeCommon,
   removeDead,
+  rematerialize,
   narrowContractions,
 ];
 
@@ -48,8 +50,7 @@ export function optimize(
   for (const pass of passes) {
     if (!without.includes(pass.name) && (only === undefined || only.includes(pass.name))) {
       // The graphs that passes make know nothing of what was asked for.
-      const asked = pass === insertCasts && graph.precision !== undefined ? { precision: graph.precision } : {};
-      const before = { ...current, ...asked };
+      const before = { ...current, ...askedOf(pass, graph) };
       const started = performance.now();
       current = pass.run(before);
       observe?.(pass, before, current, performance.now() - started);
@@ -61,4 +62,10 @@ export function optimize(
     if (pass.name === after) break;
   }
   return current;
+}
+
+/** What the graph asks a pass for. */
+function askedOf(pass: Pass, { precision, recompute }: Graph): Partial<Graph> {
+  if (pass === insertCasts && precision !== undefined) return { precision };
+  return pass === rematerialize && recompute !== undefined ? { recompute } : {};
 }

@@ -17,6 +17,8 @@
  *  3. What no product comes after stays f32: losses, gradients of weights, norms of them, updates.
  *  4. Inside an excepted instance nothing is rounded, and what flows into it is not rounded for it.
  *
+ * Tolerance: what is rounded to the low type, and rounded again downstream: a sixteenth of the largest element on small graphs.
+ *
  * Works on forward and backward alike, so it needs gradients to be taken. The largest of several stored values is one of
  * them, so that a gradient still finds it by comparing.
  */
@@ -31,6 +33,7 @@ import { paddingsOf } from './side-by-side.ts';
 export const insertCasts: Pass = {
   name: 'insert-casts',
   doc: 'Rounds what the `precision` of the train block says, by the table of the policy.',
+  tolerance: 2 ** -4,
   run(graph) {
     if (graph.precision === undefined) return graph;
     const cast = insertInto(graph, graph.precision, createBuilder(graph.name), [], false);

@@ -20,6 +20,7 @@ import type { Pass } from './pass.ts';
 export const mergeCommon: Pass = {
   name: 'merge-common',
   doc: 'Computes equal things once, joining loops that differ only in what they return.',
+  tolerance: 0,
   run(graph) {
     const numbers = new Numbers();
     numberNodes(

@@ -19,6 +19,7 @@ import type { Pass } from './pass.ts';
 export const narrowContractions: Pass = {
   name: 'narrow-contractions',
   doc: 'Computes only the piece of a contraction that is read, in the order it is read.',
+  tolerance: 0,
   run: (graph) => narrow(graph, createBuilder(graph.name)),
 };
 

@@ -6,5 +6,7 @@ export interface Pass {
   readonly name: string;
   /** One line for people. */
   readonly doc: string;
+  /** How far results may be from what they were, as a part of the largest element of each tensor; 0: bit for bit the same. */
+  readonly tolerance: number;
   run(graph: Graph): Graph;
 }

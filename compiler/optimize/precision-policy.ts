@@ -24,7 +24,7 @@ export interface PolicyRow {
 
 const growing = ['exp', 'log', 'pow', 'sqrt', 'rsqrt'] as const satisfies readonly OpName[];
 const sums = ['contract', 'reduce', 'argreduce', 'cumulative', 'scatter'] as const satisfies readonly OpName[];
-const moves = ['view', 'reshape', 'detach'] as const satisfies readonly OpName[];
+const moves = ['view', 'reshape', 'detach', 'after'] as const satisfies readonly OpName[];
 const isGrowing = (op: OpName): boolean => growing.some((name) => name === op);
 
 export const policy: readonly PolicyRow[] = [

@@ -17,6 +17,7 @@ import type { Pass } from './pass.ts';
 export const removeCasts: Pass = {
   name: 'remove-casts',
   doc: 'Drops casts that cancel exactly.',
+  tolerance: 0,
   run(graph) {
     const build = createBuilder(graph.name, obeying(castLaws));
     const next = rebuild(graph, build, (node, values, inner) => void copyNode(inner, node, values));

@@ -12,6 +12,7 @@ import type { Pass } from './pass.ts';
 export const removeDead: Pass = {
   name: 'remove-dead',
   doc: 'Drops what no output depends on, also inside loops.',
+  tolerance: 0,
   run: (graph) => ({
     ...graph,
     nodes: liveNodes(

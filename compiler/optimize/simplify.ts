@@ -23,6 +23,7 @@ export const laws: readonly Law[] = [...arithmeticLaws, ...castLaws, ...movement
 export const simplify: Pass = {
   name: 'simplify',
   doc: 'Applies the laws of arithmetic, views and sums.',
+  tolerance: 1e-4,
   run: (graph: Graph) =>
     rebuild(
       graph,

@@ -130,6 +130,8 @@ export class ModelPrinter extends ExpressionPrinter {
           return ['clip ', node.by, ' ', this.expression(node.limit)];
         case 'accumulate':
           return ['accumulate ', this.expression(node.steps)];
+        case 'checkpoint':
+          return ['checkpoint ', this.selectors(node.selectors)];
         case 'prune':
           return [
             'prune ', this.selectors(node.selectors), ' with ', this.expression(node.pruner),

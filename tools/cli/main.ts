@@ -83,6 +83,11 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     )
       .argParser(gather)
       .default([], 'none');
+  const memory = (): Option =>
+    new Option(
+      '--memory <size>',
+      'recompute activations until the peak fits, as 200MB or 1.5GiB; changes no number of the training',
+    ).argParser(bytes);
   const json = (): Option => new Option('--json', 'results as JSON lines on stdout');
 
   program
@@ -127,6 +132,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .option('--out <folder>', 'where runs are kept', 'runs')
     .option('--seed <n>', 'of everything random', whole(0))
     .addOption(threads())
+    .addOption(memory())
     .option('--resume <run>', 'continue this run folder, with its own settings where no others are given')
     .addOption(json())
     .action(async (file: string, name: string | undefined, options: TrainFlags) => {
@@ -183,6 +189,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('[name]', 'the train block, where there are several')
     .option('--batch <n>', "instead of the block's own", whole(1))
     .addOption(threads())
+    .addOption(memory())
     .addOption(set())
     .addOption(data())
     .addOption(json())
@@ -239,6 +246,7 @@ interface TrainFlags extends Omit<CommonOptions, 'target'> {
   readonly out: string;
   readonly seed?: number;
   readonly threads?: number;
+  readonly memory?: number;
   readonly resume?: string;
 }
 
@@ -259,6 +267,7 @@ interface IrFlags {
 interface PlanFlags {
   readonly batch?: number;
   readonly threads?: number;
+  readonly memory?: number;
   readonly set: readonly string[];
   readonly data: readonly string[];
   readonly json?: boolean;
@@ -279,6 +288,25 @@ const names = (value: string): readonly string[] =>
     .split(',')
     .map((name) => name.trim())
     .filter((name) => name !== '');
+
+const units: Readonly<Record<string, number>> = {
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+};
+
+/** `200MB`, `1.5 GiB` */
+function bytes(value: string): number {
+  const [, amount = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(value) ?? [];
+  const factor = units[unit.toUpperCase()];
+  if (factor === undefined || Number(amount) === 0)
+    throw new InvalidArgumentError('It has to be a size, as 200MB or 1.5GiB.');
+  return Number(amount) * factor;
+}
 
 const whole =
   (least: number) =>

@@ -1,6 +1,7 @@
 /** `nacre plan`: kernels, memory and time of a training step, before anything runs. */
 import { availableParallelism } from 'node:os';
 import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../driver/analysis.ts';
+import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
 import { checkSettings, parseSettings } from './settings.ts';
@@ -9,6 +10,8 @@ import { count, exit, printJson, type Terminal } from './terminal.ts';
 export interface PlanCommand {
   readonly batch?: number;
   readonly threads?: number;
+  /** Bytes that the peak has to fit into. */
+  readonly memory?: number;
   readonly set: readonly string[];
   readonly data: readonly string[];
   readonly json: boolean;
@@ -22,12 +25,14 @@ export async function plan(
 ): Promise<number> {
   const overrides = parseSettings(options.set);
   const project = await openProject(file, { data: options.data, overrides });
-  const runnable = await project.train(name);
-  checkSettings(overrides, project, runnable.block.name);
-  const analysis = await analyzeTrain(runnable, {
-    threads: options.threads ?? availableParallelism(),
-    ...(options.batch !== undefined && { batch: options.batch }),
-  });
+  const asked = await project.train(name);
+  checkSettings(overrides, project, asked.block.name);
+  const { threads = availableParallelism(), batch = asked.plan.batch, memory } = options;
+  const sized = { ...asked, plan: { ...asked.plan, batch } };
+  const { train: runnable, notice }: Fitted =
+    memory === undefined ? { train: sized } : await fitMemory(sized, memory, threads);
+  if (notice !== undefined) terminal.err(`${notice}\n`);
+  const analysis = await analyzeTrain(runnable, { threads, batch });
   if (options.json) printJson(terminal, asJson(runnable, analysis));
   else terminal.out(asText(file, runnable, analysis));
   return exit.ok;

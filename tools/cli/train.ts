@@ -1,9 +1,12 @@
 /** `nacre train`: opens the file, its data and the target, and lets the runtime train. */
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { UserError } from '../../runtime/errors.ts';
 import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
 import { train as runTraining } from '../../runtime/trainer.ts';
 import { createPrograms } from '../driver/programs.ts';
-import { openProject } from '../driver/project.ts';
+import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
+import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { openTarget, targets, type TargetName } from '../driver/target.ts';
 import { quote, startsNacre } from './command.ts';
 import { number, Progress } from './progress.ts';
@@ -20,6 +23,8 @@ export interface TrainCommand {
   readonly out: string;
   readonly seed?: number;
   readonly threads?: number;
+  /** Bytes that the planned peak has to fit into. */
+  readonly memory?: number;
   readonly resume?: string;
   readonly json: boolean;
 }
@@ -35,9 +40,12 @@ export async function train(
   const { data: folders, set, seed, threads } = settings;
   const overrides = parseSettings(set);
   const project = await openProject(file, { data: folders, overrides });
-  const { block, plan, data } = await project.train(name ?? config?.plan.name);
-  checkSettings(overrides, project, block.name);
+  const asked = await project.train(name ?? config?.plan.name);
+  checkSettings(overrides, project, asked.block.name);
   const progress = new Progress(terminal);
+  const { train: fitted, notice } = await fit(asked, settings);
+  if (notice !== undefined) progress.line(notice);
+  const { block, plan, data } = fitted;
   const target = await openTarget(settings.target ?? 'auto', threads === undefined ? {} : { threads });
   if (target.notice !== undefined) progress.line(target.notice);
   if (config?.source !== undefined && config.source.text !== project.source.text)
@@ -76,6 +84,14 @@ export async function train(
   }
 }
 
+/** The budget is for the compiled program; the interpreter has no plan of its memory. */
+async function fit(asked: RunnableTrain, { memory, target, threads }: Settings): Promise<Fitted> {
+  if (memory === undefined) return { train: asked };
+  if (target === 'reference')
+    throw new UserError('memory-target', '--memory is for the cpu target: the reference interpreter plans no memory.');
+  return fitMemory(asked, memory, threads ?? availableParallelism());
+}
+
 /** What a run is started with, and continued with. */
 interface Settings {
   readonly target?: TargetName;
@@ -87,9 +103,10 @@ interface Settings {
   readonly data: readonly string[];
   readonly seed?: number;
   readonly threads?: number;
+  readonly memory?: number;
 }
 
-function newSettings({ target, epochs, steps, set, data, seed, threads }: TrainCommand): Settings {
+function newSettings({ target, epochs, steps, set, data, seed, threads, memory }: TrainCommand): Settings {
   return {
     ...(target !== undefined && { target }),
     ...(epochs !== undefined && { epochs }),
@@ -98,6 +115,7 @@ function newSettings({ target, epochs, steps, set, data, seed, threads }: TrainC
     data: data.map((folder) => resolve(folder)),
     ...(seed !== undefined && { seed }),
     ...(threads !== undefined && { threads }),
+    ...(memory !== undefined && { memory }),
   };
 }
 
@@ -117,7 +135,7 @@ function continued({ settings: before }: RunConfig, options: TrainCommand): Sett
   return {
     ...(target !== undefined && { target }),
     ...(said.epochs === undefined && said.steps === undefined && numbers('epochs', 'steps')),
-    ...numbers('seed', 'threads'),
+    ...numbers('seed', 'threads', 'memory'),
     ...said,
     set: [...texts('set').filter((text) => !replaced.includes(settingPath(text))), ...said.set],
     data: said.data.length > 0 ? said.data : texts('data'),

@@ -1,0 +1,180 @@
+/** Recomputed activations: the same bits in less memory, by `checkpoint` and by a budget. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeCpu } from '../../runtime/devices/cpu.ts';
+import { train } from '../../runtime/trainer.ts';
+import { main } from '../../tools/cli/main.ts';
+import type { Terminal } from '../../tools/cli/terminal.ts';
+import { analyzeTrain, type TrainAnalysis } from '../../tools/driver/analysis.ts';
+import { createPrograms } from '../../tools/driver/programs.ts';
+import { openProject } from '../../tools/driver/project.ts';
+import { openTarget, type TargetName } from '../../tools/driver/target.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'nacre-memory-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const native = (await describeCpu()).problem === undefined;
+let files = 0;
+
+/** Six blocks with dropout and a norm around a wide layer, on 64 samples. */
+const network = (lines: string, depth = 6): string => `use std.layers { Linear, Dropout }
+use std.normalization { LayerNorm }
+use std.optim { Adam }
+
+data points() = generate(640) |> map(x: f32(index) / 640) |> map(x: x, y: sin(6 * x))
+
+layer Block{dim: int} {
+  norm = LayerNorm{dim}
+  up = Linear{dim, 4 * dim}
+  drop = Dropout{rate: 0.1}
+  down = Linear{4 * dim, dim}
+  (x: f32[B, dim]) -> f32[B, dim] = x + (x |> norm |> up |> gelu |> drop |> down)
+}
+
+model Net {
+  up = Linear{1, 32}
+  blocks = [Block{32} for _i in 0..${depth}]
+  down = Linear{32, 1}
+  (x: f32[B]) -> f32[B] = reshape(x, [B, 1]) |> up |> blocks |> down |> reshape([B])
+}
+
+train net {
+  model = Net{}
+  data = points() |> batch(64)
+  loss(x, y) = mean_squared_error(model(x), y)
+  optimizer = Adam{lr: 1e-2}
+  epochs = 1
+  eval(x, y) over points() = { mse: mean_squared_error(model(x), y) }
+  ${lines}
+}
+`;
+
+function write(lines: string, depth?: number): string {
+  const path = join(folder, `case${++files}.model`);
+  writeFileSync(path, network(lines, depth));
+  return path;
+}
+
+async function weightsAfter(lines: string, target: TargetName, steps: number, depth?: number): Promise<unknown> {
+  const project = await openProject(write(lines, depth));
+  const { block, plan, data } = await project.train();
+  const opened = await openTarget(target, target === 'cpu' ? { threads: 2 } : {});
+  try {
+    const programs = createPrograms(block, data, opened);
+    await train({ plan, programs, files: project.files, out: folder, steps });
+    return new Map(plan.parameters.map(({ name }) => [name, [...opened.session.read(name)]]));
+  } finally {
+    opened.session.close();
+  }
+}
+
+const analysisOf = async (lines: string): Promise<TrainAnalysis> =>
+  analyzeTrain(await (await openProject(write(lines))).train(), { threads: 2, predict: false });
+
+describe('checkpoint', () => {
+  it.each(['', 'precision = mixed(bf16)', 'precision = mixed(f16)'])(
+    'changes no bit of the training, on the interpreter (%s)',
+    async (precision) => {
+      const plain = await weightsAfter(precision, 'reference', 2, 2);
+      expect(await weightsAfter(`${precision}\n  checkpoint model.blocks.*`, 'reference', 2, 2)).toEqual(plain);
+    },
+  );
+
+  it.runIf(native).each(['', 'precision = mixed(bf16)', 'precision = mixed(f16)', 'clip norm 1.0'])(
+    'changes no bit of the training, natively (%s)',
+    async (precision) => {
+      const plain = await weightsAfter(precision, 'cpu', 10);
+      expect(await weightsAfter(`${precision}\n  checkpoint model.blocks.*`, 'cpu', 10)).toEqual(plain);
+    },
+  );
+
+  it.runIf(native)('halves what is kept, for a third more work', async () => {
+    const [plain, again] = [await analysisOf(''), await analysisOf('checkpoint model.blocks.*')];
+    expect(again.step.analysis.memory.arena).toBeLessThan(0.5 * plain.step.analysis.memory.arena);
+    expect(again.step.analysis.flops).toBeLessThan(1.45 * plain.step.analysis.flops);
+  });
+
+  it('means the outermost layers, whole', async () => {
+    const { block } = await (
+      await openProject(write('checkpoint model.blocks.*, model.blocks.0.up, model.down'))
+    ).train();
+    expect(block.recompute).toEqual([...[0, 1, 2, 3, 4, 5].map((at) => `model.blocks.${at}`), 'model.down']);
+  });
+});
+
+describe.runIf(native)('a memory budget', () => {
+  let peak = 0;
+  let file = '';
+  beforeAll(async () => {
+    file = write('');
+    peak = (await analyzeTrain(await (await openProject(file)).train(), { threads: 1, predict: false })).memory.peak;
+  });
+
+  async function nacre(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+    const written = { out: '', err: '' };
+    const terminal: Terminal = {
+      out: (text) => void (written.out += text),
+      err: (text) => void (written.err += text),
+      isInteractive: false,
+      color: false,
+      columns: 80,
+    };
+    return { code: await main(argv, terminal), ...written };
+  }
+  const plan = async (budget: string): Promise<{ peak: number; err: string; code: number }> => {
+    const { out, err, code } = await nacre('plan', file, '--threads', '1', '--json', '--memory', budget);
+    return { peak: code === 0 ? JSON.parse(out).memory.peak : NaN, err, code };
+  };
+
+  it('that is large enough changes nothing', async () => {
+    expect(await plan(`${peak + 1}B`)).toEqual({ peak, err: '', code: 0 });
+  });
+
+  it('is kept by computing again, and says so', async () => {
+    const budget = Math.round(0.8 * peak);
+    const found = await plan(`${budget}B`);
+    expect(found.peak).toBeLessThanOrEqual(budget);
+    expect(found.err).toMatch(
+      /^memory: peak \S+ \S+ → \S+ \S+: (.* computed again, \d+ % more FLOPs; )?batches of 64 in eval\n$/,
+    );
+    const { code, err } = await nacre(
+      'train',
+      file,
+      '--threads',
+      '1',
+      '--steps',
+      '2',
+      '--memory',
+      `${budget}B`,
+      '--out',
+      folder,
+    );
+    expect([code, err]).toEqual([0, expect.stringContaining('memory: peak')]);
+  });
+
+  it('that no plan can meet says what the least is, and which batch would fit', async () => {
+    expect(await plan('300KB')).toEqual({
+      peak: NaN,
+      code: 1,
+      err: expect.stringMatching(
+        /^error: net needs at least \S+ \S+, however much is computed again, and the budget is 293 KiB\.\nhint: Not even a batch of one fits\. Make the model smaller, or take an optimizer with less state\.\n$/,
+      ),
+    });
+    const least = await plan(`${Math.round(0.55 * peak)}B`);
+    expect(least.err).toMatch(
+      /hint: With batch\(\d+\) it fits: \S+ \S+\. `accumulate` makes up for smaller batches\.\n$/,
+    );
+  });
+
+  it('is a size, and for the compiled program', async () => {
+    expect(await plan('12parsecs')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("argument '12parsecs' is invalid. It has to be a size, as 200MB or 1.5GiB."),
+    });
+    expect(await nacre('train', file, '--target', 'reference', '--memory', '1MB')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('--memory is for the cpu target: the reference interpreter plans no memory.'),
+    });
+  });
+});
