@@ -130,6 +130,8 @@ export interface TrainPlan {
   readonly seed: number;
   readonly data: DataPlan;
   readonly batch: number;
+  /** The columns that structured pruning left of weights, by path: what the run's programs are made from. */
+  readonly columns?: Readonly<Record<string, readonly number[]>>;
   /** When weights are pruned: before the first step, or after every `every`; `rewind`: they go back to what they were after that step. */
   readonly prunes?: readonly { readonly every?: number; readonly rewind?: number }[];
   /** One of the two bounds at least. */

@@ -1,6 +1,6 @@
 /** What a training run is given, what it tells while it goes on, and what it gives back. */
 import type { Files } from './files.ts';
-import type { Programs, TrainPlan } from './program.ts';
+import type { Programs, TrainPlan, TypedArray } from './program.ts';
 import type { Pruned } from './prune.ts';
 import type { RunConfig } from './run-folder.ts';
 
@@ -69,6 +69,8 @@ export interface TrainOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly source?: RunConfig['source'];
   readonly onEvent?: (event: TrainEvent) => void | Promise<void>;
+  /** What parameters and buffers begin with, instead of what the plan's `load` lines say. */
+  readonly weights?: ReadonlyMap<string, TypedArray>;
   /** Asks to stop: the step is finished and saved first. */
   readonly signal?: AbortSignal;
 }

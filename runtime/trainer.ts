@@ -37,7 +37,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       settings: options.settings ?? {},
       ...(options.source === undefined ? {} : { source: options.source }),
     };
-    if (options.resume === undefined) loadWeights(plan, files, programs.session);
+    if (options.weights !== undefined) for (const [name, data] of options.weights) programs.session.write(name, data);
+    else if (options.resume === undefined) loadWeights(plan, files, programs.session);
     const run = options.resume === undefined ? createRun(options.out, plan.name, config) : reopenRun(options.resume);
     try {
       const start = options.resume === undefined ? undefined : restore(run, plan, programs);

@@ -142,6 +142,9 @@ export const messages = {
   'pruned-twice': (h: { path: string }) => `\`${h.path}\` is pruned by two lines.`,
   'rewinds-nowhere': (h: { rewind: number }) =>
     `The weights cannot go back to what they were after step ${h.rewind}: nothing is pruned later than that.`,
+  'cannot-compact': (h: { why: string }) => `What this removes runs into an axis that has to stay whole: ${h.why}.`,
+  'columns-once': (h: { word: string }) =>
+    `Whole channels are removed once, before the first step, each weight by itself: \`${h.word}\` does not go with it.`,
   'not-a-mask': (h: { name: string; wanted: string; found: string }) =>
     `The pruner \`${h.name}\` should say what is kept as ${h.wanted}, but it is ${h.found}.`,
   'unknown-metric': (h: { name: string }) => `No \`eval\` computes a metric \`${h.name}\`.`,

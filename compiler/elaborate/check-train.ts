@@ -5,11 +5,12 @@
 import { diagnose, didYouMean, Problem, type Diagnostics } from '../base/diagnostics.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { evaluateBody, metricsOf, sumAndCount } from './bodies.ts';
+import { compactBlock, guessColumns } from './compact.ts';
 import { fieldsWithoutLooking } from './data.ts';
 import { createContext } from './evaluate.ts';
-import { buildPrune } from './masks.ts';
+import { buildPrune, maskingOf } from './masks.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
-import type { BoundData } from './step.ts';
+import { buildEvaluation, type BoundData } from './step.ts';
 import type { TrainBlock } from './train.ts';
 import type { OptimizerValue } from './value.ts';
 
@@ -23,7 +24,8 @@ export function checkTrain(
   const metrics = block.evaluations.map(
     (_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? [],
   );
-  block.prunes.forEach((_, index) => collect(diagnostics, () => buildPrune(block, index, diagnostics)));
+  maskingOf(block).forEach((_, index) => collect(diagnostics, () => buildPrune(block, index, diagnostics)));
+  if (data !== undefined) collect(diagnostics, () => checkColumns(block, diagnostics, data));
   checkNames(block, metrics, diagnostics);
   checkSaves(block, metrics.flat(), diagnostics);
   for (const optimizer of new Set(block.parameters.map((parameter) => parameter.optimizer)))
@@ -52,6 +54,14 @@ function checkLoss(block: TrainBlock, diagnostics: Diagnostics, data: BoundData 
           { hint: `Take it out of the model, or say \`freeze ${path}\`.` },
         ),
       );
+}
+
+/** Tries structured pruning on weights that are all different: what may be removed depends on shapes. */
+function checkColumns(block: TrainBlock, diagnostics: Diagnostics, data: BoundData): void {
+  const columns = guessColumns(block, diagnostics);
+  if (columns === undefined) return;
+  const small = compactBlock(block, columns, data.train, diagnostics);
+  block.evaluations.forEach((_, index) => buildEvaluation(small, index, data.evaluations[index], 1, diagnostics));
 }
 
 function checkEvaluation(

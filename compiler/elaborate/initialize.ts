@@ -3,16 +3,23 @@ import type { Value as GraphValue } from '../graph/graph.ts';
 import { initialTensor } from './calls.ts';
 import { attempt, emit, standing, type Context } from './context.ts';
 import { slotsOf } from './instances.ts';
+import type { TensorType } from '../types/tensor.ts';
 import { slotPath, unknown, type InstanceValue, type Slot, type Value } from './value.ts';
 
 /**
  * Adds an `update` output for every parameter and buffer of an instance. What is drawn depends on the parameter's path
  * alone, so a model keeps its first values when something else in it changes.
  */
-export function initialize(context: Context, root: InstanceValue): void {
+export function initialize(
+  context: Context,
+  root: InstanceValue,
+  /** What is smaller than it is written gets its values from elsewhere: it begins with zeros. */
+  smaller: (slot: Slot) => TensorType | undefined = () => undefined,
+): void {
   for (const slot of slotsOf(root)) {
     attempt(context, () => {
-      const value = initialValue(context, slot);
+      const type = smaller(slot);
+      const value = type === undefined ? initialValue(context, slot) : context.root.constant(0, type.dtype, type.shape);
       if (value !== undefined) context.root.output(slotPath(slot), 'update', value);
       return unknown;
     });

@@ -10,16 +10,19 @@ import { createBuilder } from '../ops/builder.ts';
 import { concrete } from '../types/dim.ts';
 import type { TensorType } from '../types/tensor.ts';
 import type { Context } from './context.ts';
-import { apply } from './calls.ts';
+import { typeOf } from './compact.ts';
 import { createContext } from './evaluate.ts';
 import { optimizerStates, stateName } from './optimizer.ts';
-import type { PlannedPrune } from './prune.ts';
+import { judge, type PlannedPrune } from './prune.ts';
 import type { TrainBlock } from './train.ts';
-import { describe, showType, slotPath, tensor, type Slot } from './value.ts';
+import { describe, showType, slotPath, type Slot } from './value.ts';
 
 const maskName = (path: string): string => `mask.${path}`;
 const rewindName = (path: string): string => `rewind.${path}`;
-const maskType = ({ type }: Slot): TensorType => ({ dtype: 'bool', shape: type.shape });
+const maskType = (block: TrainBlock, slot: Slot): TensorType => ({ dtype: 'bool', shape: typeOf(block, slot).shape });
+
+/** The lines that keep masks. */
+export const maskingOf = ({ prunes }: TrainBlock): PlannedPrune[] => prunes.filter(({ structured }) => !structured);
 
 const trainedOf = ({ parameters }: TrainBlock): TrainBlock['parameters'] =>
   parameters.filter(({ optimizer }) => optimizer !== undefined);
@@ -28,24 +31,24 @@ const trainedOf = ({ parameters }: TrainBlock): TrainBlock['parameters'] =>
 export function pruneStates(
   block: TrainBlock,
 ): { readonly name: string; readonly type: TensorType; readonly initial: number }[] {
-  const masks = block.prunes
+  const masks = maskingOf(block)
     .flatMap(({ weights }) => weights)
-    .map((slot) => ({ name: maskName(slotPath(slot)), type: maskType(slot), initial: 1 }));
+    .map((slot) => ({ name: maskName(slotPath(slot)), type: maskType(block, slot), initial: 1 }));
   if (block.prunes.every(({ rewind }) => rewind === undefined)) return masks;
   return [
     ...masks,
-    ...trainedOf(block).map(({ path, slot }) => ({ name: rewindName(path), type: slot.type, initial: 0 })),
+    ...trainedOf(block).map(({ path, slot }) => ({ name: rewindName(path), type: typeOf(block, slot), initial: 0 })),
   ];
 }
 
 /** Lets through what the mask of a weight keeps, the rest becomes 0; weights that are not pruned are let through whole. */
 export function createMasks(build: Builder, block: TrainBlock): (value: GraphValue, slot: Slot) => GraphValue {
-  const pruned = new Map(block.prunes.flatMap(({ weights, span }) => weights.map((slot) => [slot, span] as const)));
+  const pruned = new Map(maskingOf(block).flatMap(({ weights, span }) => weights.map((slot) => [slot, span] as const)));
   const masks = new Map<Slot, GraphValue>();
   return (value, slot) => {
     const span = pruned.get(slot);
     if (span === undefined) return value;
-    const mask = masks.get(slot) ?? build.input(maskName(slotPath(slot)), 'state', maskType(slot));
+    const mask = masks.get(slot) ?? build.input(maskName(slotPath(slot)), 'state', maskType(block, slot));
     masks.set(slot, mask);
     const { origin } = build;
     build.origin = { span, path: slotPath(slot) };
@@ -60,12 +63,12 @@ export function buildPrune(block: TrainBlock, index: number, diagnostics: Diagno
   const build = createBuilder(`${block.name}.prune`);
   const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
   const context = createContext(build, diagnostics, { step });
-  const prune = block.prunes[index];
+  const prune = maskingOf(block)[index];
   build.origin = { span: prune.span };
   const weights = prune.weights.map((slot) => ({
     slot,
     path: slotPath(slot),
-    value: build.input(slotPath(slot), 'param', slot.type),
+    value: build.input(slotPath(slot), 'param', typeOf(block, slot)),
   }));
   const judged = build.cast(step, 'f32');
   const masks = prune.globally
@@ -88,15 +91,14 @@ export function buildPrune(block: TrainBlock, index: number, diagnostics: Diagno
 export function buildSnapshot(block: TrainBlock): Graph {
   const build = createBuilder(`${block.name}.snapshot`);
   for (const { path, slot } of trainedOf(block))
-    build.output(rewindName(path), 'update', build.input(path, 'param', slot.type));
+    build.output(rewindName(path), 'update', build.input(path, 'param', typeOf(block, slot)));
   return build.finish();
 }
 
 /** What a pruner says of a weight: bool, of its shape. */
 function maskOf(context: Context, prune: PlannedPrune, weight: GraphValue, step: GraphValue): GraphValue {
   const { span, pruner } = prune;
-  const given = [weight, step].map((value) => ({ value: tensor(value), span }));
-  const found = apply(context, pruner, given, span);
+  const found = judge(context, prune, weight, step);
   const wanted = showType({ dtype: 'bool', shape: weight.type.shape });
   if (found.kind === 'tensor' && showType(found.value.type) === wanted) return found.value;
   throw new Problem(
@@ -144,9 +146,9 @@ function rewind(context: Context, block: TrainBlock): Map<Slot, GraphValue> {
   return new Map(
     trainedOf(block).map(({ path, slot, optimizer }) => {
       if (optimizer !== undefined)
-        for (const { name, initial } of optimizerStates(context, optimizer, slot.type))
+        for (const { name, initial } of optimizerStates(context, optimizer, typeOf(block, slot)))
           build.output(stateName(name, path), 'update', initial);
-      return [slot, build.input(rewindName(path), 'state', slot.type)];
+      return [slot, build.input(rewindName(path), 'state', typeOf(block, slot))];
     }),
   );
 }

@@ -1,10 +1,15 @@
 /** The lines `prune … with …` of a train block, resolved. What they ask of the programs is in masks.ts. */
 import type { TrainPrune } from '../../grammar/ast.ts';
-import { diagnose, Problem, type Extra } from '../base/diagnostics.ts';
+import { diagnose, Diagnostics, Problem, type Extra } from '../base/diagnostics.ts';
 import type { Code, Holes } from '../base/messages.ts';
 import type { Span } from '../base/source.ts';
+import type { Value as GraphValue } from '../graph/graph.ts';
+import { createBuilder } from '../ops/builder.ts';
+import { apply } from './calls.ts';
+import type { Context } from './context.ts';
+import { createContext } from './evaluate.ts';
 import { select, showSelector } from './selectors.ts';
-import { describe, slotPath, type FunctionValue, type Slot, type Value } from './value.ts';
+import { describe, slotPath, tensor, type FunctionValue, type Slot, type Value } from './value.ts';
 
 /** A line `prune`, resolved. */
 export interface PlannedPrune {
@@ -13,6 +18,8 @@ export interface PlannedPrune {
   readonly pruner: FunctionValue;
   /** The weights are judged together, as one. */
   readonly globally: boolean;
+  /** It says which columns of the last axis stay, not which elements: the others, and all that goes with them, are removed. */
+  readonly structured: boolean;
   /** Undefined: once, before the first step. */
   readonly every: number | undefined;
   /** The step after which the weights were what they become again. */
@@ -53,7 +60,12 @@ export function resolvePrunes(
       return problem('rewinds-nowhere', { rewind }, [entry.rewind.span], {
         hint: 'Say when it is pruned, later than that: `every 1000 rewind 0`.',
       });
-    return { weights, pruner, globally: entry.globally, every, rewind, span: entry.span };
+    const prune = { weights, pruner, globally: entry.globally, structured: false, every, rewind, span: entry.span };
+    if (!judgesColumns(prune)) return prune;
+    const words = { globally: entry.globally, every: entry.every !== undefined, rewind: entry.rewind !== undefined };
+    for (const [word, isThere] of Object.entries(words))
+      if (isThere) return problem('columns-once', { word }, [entry.span]);
+    return { ...prune, structured: true };
   });
   const rewinding = entries.filter(({ rewind }) => rewind !== undefined);
   if (rewinding.length > 1)
@@ -61,6 +73,39 @@ export function resolvePrunes(
       hint: 'All weights that are trained go back together, so one line says when.',
     });
   return prunes;
+}
+
+/** What a pruner says of a weight. */
+export function judge(
+  context: Context,
+  { pruner, span }: Pick<PlannedPrune, 'pruner' | 'span'>,
+  weight: GraphValue,
+  step: GraphValue,
+): Value {
+  const given = [weight, step].map((value) => ({ value: tensor(value), span }));
+  return apply(context, pruner, given, span);
+}
+
+/** Is it about columns? What is wrong with it is said when its program is checked. */
+function judgesColumns(prune: PlannedPrune): boolean {
+  return prune.weights.every((slot) => {
+    const build = createBuilder('prune');
+    const weight = build.input('weight', 'param', slot.type);
+    try {
+      const found = judge(createContext(build, new Diagnostics()), prune, weight, build.constant(0, 'f32'));
+      const { shape } = slot.type;
+      return (
+        found.kind === 'tensor' &&
+        shape.length > 1 &&
+        found.value.type.dtype === 'bool' &&
+        found.value.type.shape.length === 1 &&
+        found.value.type.shape[0] === shape[shape.length - 1]
+      );
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      return false;
+    }
+  });
 }
 
 function problem<C extends Code>(code: C, holes: Holes<C>, spans: readonly Span[], extra: Extra = {}): never {

@@ -16,7 +16,8 @@ import type { DataDescription } from './describe.ts';
 import { createContext } from './evaluate.ts';
 import { initialize } from './initialize.ts';
 import { lossScaleStates, scaleLoss, type LossScale } from './loss-scale.ts';
-import { createMasks, pruneStates } from './masks.ts';
+import { compactForward, typeOf } from './compact.ts';
+import { createMasks, maskingOf, pruneStates } from './masks.ts';
 import { applyOptimizer, optimizerStates, stateName } from './optimizer.ts';
 import type { PlannedParameter, TrainBlock } from './train.ts';
 import { slotPath, type Slot } from './value.ts';
@@ -34,12 +35,14 @@ const accumulatedCount = 'accumulated.count';
 export function buildInit(block: TrainBlock, diagnostics: Diagnostics): Graph {
   const build = createBuilder(`${block.name}.init`);
   const context = createContext(build, diagnostics);
-  for (const root of block.roots.values()) initialize(context, root);
+  for (const root of block.roots.values())
+    initialize(context, root, (slot) => (block.kept.has(slotPath(slot)) ? typeOf(block, slot) : undefined));
   for (const { path, optimizer, slot } of block.parameters) {
     if (optimizer === undefined) continue;
-    for (const state of optimizerStates(context, optimizer, slot.type))
+    for (const state of optimizerStates(context, optimizer, typeOf(block, slot)))
       build.output(stateName(state.name, path), 'update', state.initial);
-    if (block.accumulate > 1) build.output(accumulatedName(path), 'update', build.constant(0, 'f32', slot.type.shape));
+    if (block.accumulate > 1)
+      build.output(accumulatedName(path), 'update', build.constant(0, 'f32', typeOf(block, slot).shape));
   }
   if (block.accumulate > 1) build.output(accumulatedCount, 'update', build.constant(0, 'f32'));
   for (const { name, type, initial } of pruneStates(block))
@@ -64,11 +67,15 @@ export function buildStep(
   phase: StepPhase,
   diagnostics: Diagnostics,
 ): Graph {
-  const build = createBuilder(`${block.name}.step`);
-  const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
-  const context = createContext(build, diagnostics, { training: true, step: randomStep(build, block, step) });
-  const loss = evaluateBody(context, block, block.data, data, batch, block.loss.parameters, block.loss.body);
-  const { sum, count } = sumAndCount(context, loss, block.loss.body.span);
+  const written = createBuilder(`${block.name}.step`);
+  const number = written.input('step', 'scalar', { dtype: 'u32', shape: [] });
+  const whole = createContext(written, diagnostics, { training: true, step: randomStep(written, block, number) });
+  const loss = evaluateBody(whole, block, block.data, data, batch, block.loss.parameters, block.loss.body);
+  const pair = sumAndCount(whole, loss, block.loss.body.span);
+  const forward = compactForward(block, `${block.name}.step`, whole, [pair.sum, pair.count, number]);
+  const { context } = forward;
+  const [sum, count, step] = forward.values;
+  const build = context.root;
   build.output('loss.sum', 'result', sum);
   build.output('loss.count', 'result', count);
 
@@ -87,7 +94,7 @@ export function buildStep(
     update(context, block, trained, values, gradientsOf(build.binary('div', sum, count)), step, scale);
   else accumulate(context, block, trained, values, { sum: gradientsOf(sum), count, step, scale }, phase);
   for (const { name, slot, next } of buffers) {
-    const before = scale === undefined ? undefined : bufferBefore(build, name, slot);
+    const before = scale === undefined ? undefined : bufferBefore(build, block, name, slot);
     build.output(name, 'update', before === undefined ? next : (scale?.settledBuffer(next, before) ?? next));
   }
   const graph = inPrecision(build.finish(), block);
@@ -95,8 +102,8 @@ export function buildStep(
 }
 
 /** What a buffer held when the step began; a step that never read it declares it now. */
-const bufferBefore = (build: Builder, name: string, { type }: Slot): GraphValue =>
-  build.inputs.find((input) => input.name === name)?.value ?? build.input(name, 'state', type);
+const bufferBefore = (build: Builder, block: TrainBlock, name: string, slot: Slot): GraphValue =>
+  build.inputs.find((input) => input.name === name)?.value ?? build.input(name, 'state', typeOf(block, slot));
 
 /** One batch of an evaluation: a sum and a count for each metric. */
 export function buildEvaluation(
@@ -110,20 +117,30 @@ export function buildEvaluation(
   const build = createBuilder(`${block.name}.${name}`);
   const context = createContext(build, diagnostics);
   const metrics = evaluateBody(context, block, pipeline, data, batch, declaration.parameters, declaration.body);
-  for (const [metric, value] of metricsOf(metrics, declaration.body.span)) {
+  const pairs = [...metricsOf(metrics, declaration.body.span)].flatMap(([metric, value]) => {
     const { sum, count } = sumAndCount(context, value, declaration.body.span);
-    build.output(`${metric}.sum`, 'result', sum);
-    build.output(`${metric}.count`, 'result', count);
-  }
-  return inPrecision(build.finish(), block);
+    return [
+      { name: `${metric}.sum`, value: sum },
+      { name: `${metric}.count`, value: count },
+    ];
+  });
+  const forward = compactForward(
+    block,
+    `${block.name}.${name}`,
+    context,
+    pairs.map(({ value }) => value),
+  );
+  pairs.forEach(({ name: result }, at) => forward.context.root.output(result, 'result', forward.values[at]));
+  return inPrecision(forward.context.root.finish(), block);
 }
 
-/** Everything the runtime needs to know besides the programs; `metrics` as `checkTrain` gave them. */
+/** Everything the runtime needs to know besides the programs; `metrics` as `checkTrain` gave them; `columns` made the block small. */
 export function planTrain(
   block: TrainBlock,
   data: BoundData,
   metrics: readonly (readonly string[])[],
   diagnostics: Diagnostics,
+  columns?: TrainPlan['columns'],
 ): TrainPlan {
   const context = createContext(createBuilder(block.name), diagnostics);
   const field = (name: string, shape: readonly number[]) => ({ name, dtype: 'f32', shape }) as const;
@@ -131,15 +148,15 @@ export function planTrain(
     optimizer === undefined ? [] : [{ optimizer, slot, path }],
   );
   const states = trained.flatMap(({ optimizer, slot, path }) =>
-    optimizerStates(context, optimizer, slot.type).map((state) =>
-      field(stateName(state.name, path), concrete(slot.type.shape)),
+    optimizerStates(context, optimizer, typeOf(block, slot)).map((state) =>
+      field(stateName(state.name, path), concrete(typeOf(block, slot).shape)),
     ),
   );
   const accumulated =
     block.accumulate === 1
       ? []
       : [
-          ...trained.map(({ slot, path }) => field(accumulatedName(path), concrete(slot.type.shape))),
+          ...trained.map(({ slot, path }) => field(accumulatedName(path), concrete(typeOf(block, slot).shape))),
           field(accumulatedCount, []),
         ];
   const scale = needsScale(block) ? lossScaleStates.map(({ name }) => field(name, [])) : [];
@@ -162,10 +179,11 @@ export function planTrain(
     ...(block.epochs === undefined ? {} : { epochs: block.epochs }),
     ...(block.steps === undefined ? {} : { steps: block.steps }),
     ...(block.precision === undefined ? {} : { precision: block.precision }),
-    ...(block.prunes.length === 0
+    ...(columns === undefined ? {} : { columns }),
+    ...(maskingOf(block).length === 0
       ? {}
       : {
-          prunes: block.prunes.map(({ every, rewind }) => ({
+          prunes: maskingOf(block).map(({ every, rewind }) => ({
             ...(every === undefined ? {} : { every }),
             ...(rewind === undefined ? {} : { rewind }),
           })),
@@ -176,16 +194,16 @@ export function planTrain(
     loads: block.loads,
     parameters: block.parameters.map(({ slot, path, optimizer }) => ({
       name: path,
-      dtype: slot.type.dtype,
-      shape: concrete(slot.type.shape),
+      dtype: typeOf(block, slot).dtype,
+      shape: concrete(typeOf(block, slot).shape),
       trained: optimizer !== undefined,
       ...(slot.declaration.tag === undefined ? {} : { tag: slot.declaration.tag.name }),
     })),
     states: [
       ...block.buffers.map((slot) => ({
         name: slotPath(slot),
-        dtype: slot.type.dtype,
-        shape: concrete(slot.type.shape),
+        dtype: typeOf(block, slot).dtype,
+        shape: concrete(typeOf(block, slot).shape),
         buffer: true,
       })),
       ...[...states, ...accumulated, ...scale, ...pruning].map((state) => ({ ...state, buffer: false })),
@@ -213,12 +231,20 @@ function accumulate(
   const build = context.root;
   const count = build.binary('add', build.input(accumulatedCount, 'state', { dtype: 'f32', shape: [] }), loss.count);
   const sums = loss.sum.map((gradient, at) =>
-    build.binary('add', build.input(accumulatedName(trained[at].path), 'state', trained[at].slot.type), gradient),
+    build.binary(
+      'add',
+      build.input(accumulatedName(trained[at].path), 'state', typeOf(block, trained[at].slot)),
+      gradient,
+    ),
   );
   const last = phase === 'last';
   build.output(accumulatedCount, 'update', last ? build.constant(0, 'f32') : count);
   trained.forEach(({ path, slot }, at) =>
-    build.output(accumulatedName(path), 'update', last ? build.constant(0, 'f32', slot.type.shape) : sums[at]),
+    build.output(
+      accumulatedName(path),
+      'update',
+      last ? build.constant(0, 'f32', typeOf(block, slot).shape) : sums[at],
+    ),
   );
   if (!last) return;
   const means = sums.map((sum) => build.binary('div', sum, build.broadcast(count, sum.type.shape)));
@@ -245,9 +271,9 @@ function update(
     if (optimizer === undefined) return;
     build.origin = { span: optimizer.span, path };
     const states = new Map(
-      optimizerStates(context, optimizer, slot.type).map(({ name }) => [
+      optimizerStates(context, optimizer, typeOf(block, slot)).map(({ name }) => [
         name,
-        build.input(stateName(name, path), 'state', slot.type),
+        build.input(stateName(name, path), 'state', typeOf(block, slot)),
       ]),
     );
     const next = applyOptimizer(context, optimizer, { param: values[index], grad: clipped[index], step: at, states });

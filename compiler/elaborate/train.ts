@@ -14,6 +14,7 @@ import type {
   TrainSetting,
 } from '../../grammar/ast.ts';
 import type { LoadRule as PlannedLoadRule, TrainPlan } from '../../runtime/program.ts';
+import type { Kept } from '../compact/compact.ts';
 import { diagnose, didYouMean, Problem, type Diagnostics, type Extra } from '../base/diagnostics.ts';
 import type { Code, Holes } from '../base/messages.ts';
 import { showPlace, type Span } from '../base/source.ts';
@@ -77,6 +78,8 @@ export interface TrainBlock {
   /** Paths of instances whose activations are computed again for the backward pass. */
   readonly recompute: readonly string[];
   readonly prunes: readonly PlannedPrune[];
+  /** What structured pruning left, by path; empty before it happened. */
+  readonly kept: ReadonlyMap<string, Kept>;
   readonly saves: TrainPlan['saves'];
   readonly loads: TrainPlan['loads'];
 }
@@ -285,6 +288,7 @@ function resolve(
     precision,
     recompute: outermost(recompute),
     prunes,
+    kept: new Map(),
     saves,
     loads,
     ...numbers,

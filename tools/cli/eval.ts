@@ -1,6 +1,7 @@
 /** `nacre eval`: the metrics of a run, measured again. */
 import { evaluateRun } from '../../runtime/evaluate.ts';
 import { openRun } from '../../runtime/run-folder.ts';
+import { asPlanned } from '../driver/compact.ts';
 import { createPrograms } from '../driver/programs.ts';
 import { openProject } from '../driver/project.ts';
 import { openTarget, type TargetName } from '../driver/target.ts';
@@ -21,7 +22,7 @@ export async function evaluate(file: string, run: string, options: EvalCommand, 
     ? settings['set'].filter((text): text is string => typeof text === 'string')
     : [];
   const project = await openProject(file, { data: options.data, overrides: parseSettings(set) });
-  const { block, plan, data } = await project.train(trained.name);
+  const { block, plan, data } = asPlanned(await project.train(trained.name), trained);
   const target = await openTarget(options.target, options.threads === undefined ? {} : { threads: options.threads });
   try {
     if (target.notice !== undefined) terminal.err(`${target.notice}\n`);

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
 import { analyzeTrain } from '../driver/analysis.ts';
+import { asTrained } from '../driver/compact.ts';
 import { measureKernels } from '../driver/measure-kernels.ts';
 import { showBytes } from '../driver/numbers.ts';
 import { openProject } from '../driver/project.ts';
@@ -29,7 +30,7 @@ export async function explain(
   const threads = options.threads ?? availableParallelism();
   const overrides = parseSettings(options.set);
   const project = await openProject(file, { data: options.data, overrides });
-  const runnable = await project.train(name);
+  const runnable = asTrained(await project.train(name));
   checkSettings(overrides, project, runnable.block.name);
   const analysis = await analyzeTrain(runnable, { threads });
   if (analysis.notice !== undefined) terminal.err(`${analysis.notice}\n`);

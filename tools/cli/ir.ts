@@ -14,6 +14,7 @@ import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import { printTile } from '../../compiler/tile/text.ts';
 import { nearestName, UserError } from '../../runtime/errors.ts';
 import { writeBitcode } from '../driver/bitcode.ts';
+import { asTrained } from '../driver/compact.ts';
 import { drawSvg } from '../driver/draw.ts';
 import { graphOfTrain, lower, readProgram, type Found, type Level, type LowerOptions } from '../driver/ir.ts';
 import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
@@ -52,7 +53,7 @@ export async function ir(
   }
   const overrides = parseSettings(options.set);
   const project = await openProject(file, { data: options.data, overrides });
-  const runnable = await project.train(name);
+  const runnable = asTrained(await project.train(name));
   checkSettings(overrides, project, runnable.block.name);
   if (options.stage === 'model') {
     const trees = [...runnable.block.roots.values()].map(modelTree);

@@ -1,6 +1,7 @@
 /** `nacre plan`: kernels, memory and time of a training step, before anything runs. */
 import { availableParallelism } from 'node:os';
 import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../driver/analysis.ts';
+import { asTrained } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
@@ -25,7 +26,7 @@ export async function plan(
 ): Promise<number> {
   const overrides = parseSettings(options.set);
   const project = await openProject(file, { data: options.data, overrides });
-  const asked = await project.train(name);
+  const asked = asTrained(await project.train(name));
   checkSettings(overrides, project, asked.block.name);
   const { threads = availableParallelism(), batch = asked.plan.batch, memory } = options;
   const sized = { ...asked, plan: { ...asked.plan, batch } };

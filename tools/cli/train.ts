@@ -2,12 +2,14 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
+import type { Files } from '../../runtime/files.ts';
 import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
 import { train as runTraining } from '../../runtime/trainer.ts';
 import { createPrograms } from '../driver/programs.ts';
+import { asPlanned, compactTrain, prunesColumns, type Compacted } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
-import { openTarget, targets, type TargetName } from '../driver/target.ts';
+import { openTarget, targets, type Target, type TargetName } from '../driver/target.ts';
 import { quote, startsNacre } from './command.ts';
 import { number, Progress } from './progress.ts';
 import { checkSettings, parseSettings, settingPath } from './settings.ts';
@@ -43,19 +45,28 @@ export async function train(
   const asked = await project.train(name ?? config?.plan.name);
   checkSettings(overrides, project, asked.block.name);
   const progress = new Progress(terminal);
-  const { train: fitted, notice } = await fit(asked, settings);
+  const seeded = seed === undefined ? asked : { ...asked, plan: { ...asked.plan, seed } };
+  const open = (): Promise<Target> => openTarget(settings.target ?? 'auto', threads === undefined ? {} : { threads });
+  const compacted =
+    config === undefined && prunesColumns(seeded) ? await compact(seeded, project.files, await open()) : undefined;
+  if (compacted !== undefined) progress.line(compacted.notice);
+  const { train: fitted, notice } = await fit(
+    compacted?.train ?? (config === undefined ? seeded : asPlanned(seeded, config.plan)),
+    settings,
+  );
   if (notice !== undefined) progress.line(notice);
   const { block, plan, data } = fitted;
-  const target = await openTarget(settings.target ?? 'auto', threads === undefined ? {} : { threads });
+  const target = await open();
   if (target.notice !== undefined) progress.line(target.notice);
   if (config?.source !== undefined && config.source.text !== project.source.text)
     progress.line(`${file} has changed since this run was last trained; it goes on with the file as it is now.`);
   const stop = listenForStop(terminal, (text) => progress.line(text));
   try {
     const result = await runTraining({
-      plan: seed === undefined ? plan : { ...plan, seed },
+      plan,
       programs: createPrograms(block, data, target),
       files: project.files,
+      ...(compacted !== undefined && { weights: compacted.weights }),
       out: options.out,
       ...(options.resume !== undefined && { resume: options.resume }),
       ...(settings.epochs !== undefined && { epochs: settings.epochs }),
@@ -80,6 +91,15 @@ export async function train(
   } finally {
     progress.clear();
     stop.release();
+    target.session.close();
+  }
+}
+
+/** The whole model is in memory only for as long as its weights are looked at. */
+async function compact(asked: RunnableTrain, files: Files, target: Target): Promise<Compacted> {
+  try {
+    return await compactTrain(asked, files, target);
+  } finally {
     target.session.close();
   }
 }

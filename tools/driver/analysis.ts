@@ -2,7 +2,7 @@
 import { analyze, type ProgramAnalysis } from '../../compiler/analyze/analyze.ts';
 import type { Machine } from '../../compiler/analyze/predict.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
-import { buildPrune } from '../../compiler/elaborate/masks.ts';
+import { buildPrune, maskingOf } from '../../compiler/elaborate/masks.ts';
 import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { compile, type Stages } from '../../compiler/pipeline.ts';
@@ -81,7 +81,7 @@ export async function analyzeTrain(
   const programs = [
     program('init', 'init', (diagnostics) => buildInit(block, diagnostics)),
     step,
-    ...block.prunes.map((_, index) =>
+    ...maskingOf(block).map((_, index) =>
       program('prune', index === 0 ? 'prune' : `prune ${index + 1}`, (diagnostics) =>
         buildPrune(block, index, diagnostics),
       ),

@@ -1,5 +1,5 @@
 /** What is wrong in a `.model` file, on its way to whoever prints it. */
-import type { Diagnostic } from '../../compiler/base/diagnostics.ts';
+import { Problem, type Diagnostic, type Diagnostics } from '../../compiler/base/diagnostics.ts';
 
 export class Diagnosed extends Error {
   readonly diagnostics: readonly Diagnostic[];
@@ -7,4 +7,16 @@ export class Diagnosed extends Error {
     super(diagnostics.map(({ message }) => message).join('\n'));
     this.diagnostics = diagnostics;
   }
+}
+
+/** Throws what is wrong, collected or thrown on the way, as Diagnosed. */
+export function diagnosed<T>(diagnostics: Diagnostics, work: () => T): T {
+  try {
+    const result = work();
+    if (diagnostics.isEmpty) return result;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    diagnostics.report(error.diagnostic);
+  }
+  throw new Diagnosed(diagnostics.sorted());
 }

@@ -1,6 +1,6 @@
 /** A program somewhere on its way down: read from text or taken from a train block, and lowered to the level asked for. */
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
-import { buildPrune } from '../../compiler/elaborate/masks.ts';
+import { buildPrune, maskingOf } from '../../compiler/elaborate/masks.ts';
 import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
@@ -36,7 +36,8 @@ export function graphOfTrain({ block, plan, data }: RunnableTrain, program: 'ste
   const build = (): Graph => {
     if (program === 'init') return buildInit(block, diagnostics);
     if (program === 'prune') {
-      if (block.prunes.length === 0) throw new UserError('no-prune', `The train block ${plan.name} has no prune line.`);
+      if (maskingOf(block).length === 0)
+        throw new UserError('no-prune', `The train block ${plan.name} has no prune line.`);
       return buildPrune(block, 0, diagnostics);
     }
     if (program === 'step')

@@ -1,5 +1,5 @@
 /** The programs of a train block, compiled on a target when the trainer first asks for them. */
-import { Diagnostics, Problem } from '../../compiler/base/diagnostics.ts';
+import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { showPlace } from '../../compiler/base/source.ts';
 import { buildPrune, buildSnapshot } from '../../compiler/elaborate/masks.ts';
 import { buildEvaluation, buildInit, buildStep, type BoundData } from '../../compiler/elaborate/step.ts';
@@ -9,7 +9,7 @@ import { optimize } from '../../compiler/optimize/index.ts';
 import { probeCasts, type Probe } from '../../compiler/optimize/probe-casts.ts';
 import type { Executable, Programs } from '../../runtime/program.ts';
 import { chooseInputs } from '../../runtime/step.ts';
-import { Diagnosed } from './diagnosed.ts';
+import { diagnosed } from './diagnosed.ts';
 import type { Target } from './target.ts';
 
 export function createPrograms(block: TrainBlock, data: BoundData, target: Target): Programs {
@@ -17,7 +17,7 @@ export function createPrograms(block: TrainBlock, data: BoundData, target: Targe
   const once = (key: string, build: (diagnostics: Diagnostics) => Graph): Promise<Executable> => {
     const known = loaded.get(key);
     if (known !== undefined) return known;
-    const executable = target.load(diagnosed(build));
+    const executable = target.load(built(build));
     loaded.set(key, executable);
     return executable;
   };
@@ -36,7 +36,7 @@ export function createPrograms(block: TrainBlock, data: BoundData, target: Targe
     snapshot: () => once('snapshot', () => buildSnapshot(block)),
     async explainSkip(batch, phase, inputs) {
       const step = optimize(
-        diagnosed((diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)),
+        built((diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)),
         { after: 'remove-casts' },
       );
       const { graph, probes } = probeCasts(step);
@@ -70,14 +70,7 @@ function explainOverflow({ dtype, origin: { path, span } }: Probe, size: number)
 }
 
 /** A batch of another size than the one that was checked (the last of an epoch) may be what a file does not allow. */
-function diagnosed(build: (diagnostics: Diagnostics) => Graph): Graph {
+function built(build: (diagnostics: Diagnostics) => Graph): Graph {
   const diagnostics = new Diagnostics();
-  try {
-    const graph = build(diagnostics);
-    if (diagnostics.isEmpty) return graph;
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    diagnostics.report(error.diagnostic);
-  }
-  throw new Diagnosed(diagnostics.sorted());
+  return diagnosed(diagnostics, () => build(diagnostics));
 }

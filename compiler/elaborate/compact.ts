@@ -1,0 +1,158 @@
+/** Structured pruning in programs: a forward pass is elaborated as it is written, then made smaller before gradients are taken. */
+import { CannotCompact, compactInto, keptOf, type Kept } from '../compact/compact.ts';
+import { diagnose, Problem, type Diagnostics } from '../base/diagnostics.ts';
+import type { Graph, Value as GraphValue } from '../graph/graph.ts';
+import { interpretGraph } from '../graph/interpret.ts';
+import type { Tensor } from '../graph/op.ts';
+import { mapped } from '../graph/rewrite.ts';
+import { createBuilder } from '../ops/builder.ts';
+import { concrete } from '../types/dim.ts';
+import type { TensorType } from '../types/tensor.ts';
+import { evaluateBody, sumAndCount } from './bodies.ts';
+import type { Context } from './context.ts';
+import type { DataDescription } from './describe.ts';
+import { createContext } from './evaluate.ts';
+import { judge } from './prune.ts';
+import type { TrainBlock } from './train.ts';
+import { slotPath, type Slot } from './value.ts';
+
+/** The type of a parameter or buffer as the programs of the block have it. */
+export function typeOf({ kept }: TrainBlock, slot: Slot): TensorType {
+  const positions = kept.get(slotPath(slot));
+  if (positions === undefined) return slot.type;
+  return { ...slot.type, shape: slot.type.shape.map((size, axis) => positions[axis]?.length ?? size) };
+}
+
+const columnsOf = 'columns.';
+
+/** The columns that stay, by path, from the results of the program below. */
+export const readColumns = (
+  results: Iterable<readonly [string, Iterable<number>]>,
+): Record<string, readonly number[]> =>
+  Object.fromEntries(
+    [...results].map(([name, stays]) => [
+      name.slice(columnsOf.length),
+      [...stays].flatMap((kept, at) => (kept === 0 ? [] : [at])),
+    ]),
+  );
+
+/** Which columns of each pruned weight stay: a result for each. */
+export function buildColumns(block: TrainBlock, diagnostics: Diagnostics): Graph {
+  const build = createBuilder(`${block.name}.columns`);
+  const context = createContext(build, diagnostics);
+  for (const prune of block.prunes)
+    if (prune.structured)
+      for (const slot of prune.weights) {
+        build.origin = { span: prune.span, path: slotPath(slot) };
+        const found = judge(context, prune, build.input(slotPath(slot), 'param', slot.type), build.constant(0, 'f32'));
+        if (found.kind === 'tensor')
+          build.output(`${columnsOf}${slotPath(slot)}`, 'result', build.cast(found.value, 'i32'));
+      }
+  return build.finish();
+}
+
+/** Weights that interpreting a pruner takes no noticeable time for. */
+const fewWeights = 2 ** 21;
+
+/** What a pruner would leave of weights that are all different, before there are any: as many columns as it will. */
+export function guessColumns(
+  block: TrainBlock,
+  diagnostics: Diagnostics,
+): Record<string, readonly number[]> | undefined {
+  const graph = buildColumns(block, diagnostics);
+  const sizes = graph.inputs.map(({ value }) => concrete(value.type.shape).reduce((a, b) => a * b, 1));
+  if (graph.outputs.length === 0 || Math.max(...sizes) > fewWeights) return undefined;
+  const weights = graph.inputs.map(({ name, value: { type } }, at): [string, Tensor] => [
+    name,
+    { type, data: Float64Array.from({ length: sizes[at] }, (_, place) => ((place * 0.6180339887498949) % 1) - 0.5) },
+  ]);
+  const verdicts = interpretGraph(graph, new Map(weights), { precision: 'f64' });
+  return readColumns([...verdicts].map(([name, { data }]) => [name, data]));
+}
+
+/**
+ * The block without all that goes where only these columns of pruned weights stay. Weights that go together are judged by the first:
+ * what it took away is not taken again. Throws a Problem that names the line which forbids it.
+ */
+export function compactBlock(
+  block: TrainBlock,
+  columns: Readonly<Record<string, readonly number[]>>,
+  data: DataDescription,
+  diagnostics: Diagnostics,
+): TrainBlock {
+  const context = createContext(createBuilder(block.name), diagnostics, { training: true });
+  const loss = evaluateBody(context, block, block.data, data, block.batch, block.loss.parameters, block.loss.body);
+  const { sum, count } = sumAndCount(context, loss, block.loss.body.span);
+  const graph = forwardGraph(context, [sum, count]);
+  let removed = new Map<string, number[]>();
+  let kept = new Map<string, Kept>();
+  for (const { weights, structured } of block.prunes)
+    for (const slot of structured ? weights : []) {
+      const path = slotPath(slot);
+      const stays = new Set(columns[path]);
+      const last = slot.type.shape.length - 1;
+      if (kept.get(path)?.[last] !== undefined) continue;
+      const size = Number(slot.type.shape[last]);
+      const gone = Array.from({ length: size }, (_, at) => at).filter((at) => !stays.has(at));
+      removed = new Map([...removed, [path, gone]]);
+      kept = explained(block, () => keptOf(graph, removed));
+    }
+  return { ...block, kept };
+}
+
+/** The forward pass without what was removed: another graph, and what became of `values` in it. */
+export function compactForward(
+  block: TrainBlock,
+  name: string,
+  context: Context,
+  values: readonly GraphValue[],
+): { readonly context: Context; readonly values: readonly GraphValue[] } {
+  if (block.kept.size === 0) return { context, values };
+  const build = createBuilder(name);
+  const now = explained(block, () => compactInto(build, forwardGraph(context, values), block.kept));
+  const at = (value: GraphValue): GraphValue => mapped(now, value);
+  const smaller = createContext(build, context.diagnostics, {
+    training: context.training === true,
+    ...(context.step !== undefined && now.has(context.step) && { step: at(context.step) }),
+  });
+  for (const [slot, value] of context.slots) smaller.slots.set(slot, at(value));
+  for (const [slot, value] of context.updates) smaller.updates.set(slot, at(value));
+  return { context: smaller, values: values.map(at) };
+}
+
+/** What was built so far; a buffer and its next value have the same name. */
+function forwardGraph({ root, updates }: Context, values: readonly GraphValue[]): Graph {
+  return {
+    name: 'forward',
+    inputs: root.inputs,
+    nodes: root.nodes,
+    outputs: [
+      ...values.map((value, at) => ({ name: `value${at}`, role: 'result', value }) as const),
+      ...[...updates].map(([slot, value]) => ({ name: slotPath(slot), role: 'update', value }) as const),
+    ],
+  };
+}
+
+function explained<T>(block: TrainBlock, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof CannotCompact)) throw error;
+    const line = block.prunes.find(({ structured }) => structured);
+    const where = error.node?.origin.span;
+    throw new Problem(
+      diagnose(
+        'cannot-compact',
+        { why: error.why },
+        [
+          ...(line === undefined ? [] : [{ span: line.span, text: '' }]),
+          ...(where === undefined ? [] : [{ span: where, text: 'here' }]),
+        ],
+        {
+          hint: 'Prune what lies before it by element: `magnitude` keeps all shapes. Or leave this weight out of the selector.',
+          ...(error.node?.origin.path !== undefined && { notes: [`inside \`${error.node.origin.path}\``] }),
+        },
+      ),
+    );
+  }
+}

@@ -1,0 +1,83 @@
+/** Structured pruning of a run: looks at the first or loaded weights once, and goes on with the smaller block. */
+import { slice } from '../../compiler/compact/compact.ts';
+import { Diagnostics } from '../../compiler/base/diagnostics.ts';
+import { buildColumns, compactBlock, guessColumns, readColumns } from '../../compiler/elaborate/compact.ts';
+import { planTrain } from '../../compiler/elaborate/step.ts';
+import type { Files } from '../../runtime/files.ts';
+import type { TrainPlan, TypedArray } from '../../runtime/program.ts';
+import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
+import { loadWeights, weightsOf } from '../../runtime/weights.ts';
+import { diagnosed } from './diagnosed.ts';
+import { createPrograms } from './programs.ts';
+import type { RunnableTrain } from './project.ts';
+import type { Target } from './target.ts';
+
+export interface Compacted {
+  readonly train: RunnableTrain;
+  /** Parameters and buffers as the smaller block begins with them. */
+  readonly weights: ReadonlyMap<string, TypedArray>;
+  readonly notice: string;
+}
+
+export const prunesColumns = ({ block }: RunnableTrain): boolean => block.prunes.some(({ structured }) => structured);
+
+/** The block that a run went on with whose plan says so. */
+export function asPlanned(train: RunnableTrain, { columns }: TrainPlan): RunnableTrain {
+  return columns === undefined ? train : withColumns(train, columns);
+}
+
+/** The block as it will be trained, for those who look at it before: sizes are known then, though not which columns stay. */
+export function asTrained(train: RunnableTrain): RunnableTrain {
+  const columns = prunesColumns(train) ? guessColumns(train.block, new Diagnostics()) : undefined;
+  return columns === undefined ? train : withColumns(train, columns);
+}
+
+/** Judges the weights that a run begins with; `target` holds them only for that. */
+export async function compactTrain(train: RunnableTrain, files: Files, target: Target): Promise<Compacted> {
+  const { block, plan, data } = train;
+  const programs = createPrograms(block, data, target);
+  const init = await programs.init();
+  await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
+  loadWeights(plan, files, target.session);
+  const diagnostics = new Diagnostics();
+  const judge = await target.load(buildColumns(block, diagnostics));
+  const verdicts = await judge.run(chooseInputs(judge, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
+  const columns = readColumns(verdicts);
+  const small = withColumns(train, columns);
+  const weights = new Map(
+    weightsOf(plan).map(({ name, shape }): [string, TypedArray] => {
+      const all = target.session.read(name);
+      const kept = small.block.kept.get(name);
+      return [name, kept === undefined ? all : copied(all, slice(all, shape, kept))];
+    }),
+  );
+  return { train: small, weights, notice: describe(plan, small.plan) };
+}
+
+function withColumns(train: RunnableTrain, columns: NonNullable<TrainPlan['columns']>): RunnableTrain {
+  const { plan, data } = train;
+  const diagnostics = new Diagnostics();
+  const block = diagnosed(diagnostics, () => compactBlock(train.block, columns, data.train, diagnostics));
+  const metrics = plan.evaluations.map((evaluation) => evaluation.metrics);
+  return { ...train, block, plan: { ...planTrain(block, data, metrics, diagnostics, columns), seed: plan.seed } };
+}
+
+/** The elements in an array of the kind they came in. */
+function copied(like: TypedArray, elements: readonly number[]): TypedArray {
+  const result = like.slice(0, elements.length);
+  elements.forEach((element, at) => (result[at] = element));
+  return result;
+}
+
+function describe(before: TrainPlan, after: TrainPlan): string {
+  const count = ({ parameters }: TrainPlan): number =>
+    parameters.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  const smaller = after.parameters.flatMap(({ name, shape }, at) => {
+    const was = before.parameters[at].shape;
+    return was.join() === shape.join() ? [] : [`  ${name}  [${was.join(', ')}] → [${shape.join(', ')}]`];
+  });
+  return [
+    `${count(before).toLocaleString('en-US')} parameters become ${count(after).toLocaleString('en-US')}:`,
+    ...smaller,
+  ].join('\n');
+}
