@@ -18,7 +18,7 @@ import { type Block, contiguousAlong, localAxes, type Product } from './product.
 import { accumulatorDtype } from './reduce.ts';
 import { emitRegion } from './region.ts';
 import { bind, name, type Scope } from './scope.ts';
-import { packWindow, windowOf, windowSize } from './window.ts';
+import { packWindow, windowOf, windowSize, windowVectors } from './window.ts';
 
 /** Emits the body of a contraction's kernel; returns its grid. */
 export function emitContraction(
@@ -117,7 +117,7 @@ function chooseRows(product: Product, capabilities: Capabilities): Rows {
       capabilities,
     );
     const blocks = Math.ceil(axis.size / chosen.mBlock) * Math.ceil(turned.n.size / chosen.nBlock);
-    const copying = (of.outer * blocks * windowSize(whole) * 6) / lanes;
+    const copying = of.outer * blocks * windowVectors(whole, lanes) * 6;
     const cycles = chosen.cycles + copying + storingCycles(turned, lanes);
     if (cycles >= least) continue;
     least = cycles;

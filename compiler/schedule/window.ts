@@ -3,7 +3,7 @@
  * of the result needs of the input is copied to scratch once, zeros included, so that the micro-kernel reads it in place
  * without asking where the border is. A window over x[b, i + u, j + v, c] for one row i: [u, j + v, c], each element once.
  */
-import { type Affine, affine, axisAt, sizeOf } from '../loop/build.ts';
+import { type Affine, affine, axisAt, combine, sizeOf } from '../loop/build.ts';
 import type { Access, Axis, Coordinate, Expression } from '../loop/loop.ts';
 import { strideAlong } from './cost.ts';
 import { evaluate, writeValue } from './expression.ts';
@@ -53,10 +53,58 @@ export function windowOf({ left, k, m }: Product, rows: number, row: Axis): Wind
   const size = sizeOf(axes.map((axis) => axis.size));
   const reads = rows * sizeOf(k.map((axis) => axis.size));
   if (size > limit || size > reads) return undefined;
-  return { axes, index, copied: { ...left, access: { ...left.access, index: copied } } };
+  return joined({ axes, index, copied: { ...left, access: { ...left.access, index: copied } } });
+}
+
+/**
+ * The last dimension, where all of it is copied, and the one before as one: what lies side by side is copied in whole vectors,
+ * however few channels there are. Inside the one is inside both.
+ */
+function joined(window: Window): Window {
+  const { axes, index, copied } = window;
+  if (copied.kind !== 'load' || axes.length < 2) return window;
+  const { shape, index: at } = copied.access;
+  const [row, last] = [axes.length - 2, axes.length - 1];
+  const [before, own] = [at[row], at[last]];
+  const size = shape[last];
+  const isWhole = own.kind === 'affine' && own.terms.length === 1 && own.offset === 0 && axes[last].size === size;
+  if (!isWhole || before.kind !== 'affine' || before.divisor !== 1 || own.divisor !== 1) return window;
+  const axis: Axis = { name: axes[row].name, size: axes[row].size * size };
+  const standing = before.terms.filter((term) => term.axis !== axes[row]);
+  const coordinate = affine(
+    [...standing.map((term) => ({ ...term, scale: term.scale * size })), { axis, scale: 1 }],
+    before.offset * size,
+  );
+  return joined({
+    axes: [...axes.slice(0, row), axis],
+    index: [
+      ...index.slice(0, row),
+      combine(
+        [
+          { at: index[row], scale: size },
+          { at: index[last], scale: 1 },
+        ],
+        0,
+      ),
+    ],
+    copied: {
+      ...copied,
+      access: {
+        ...copied.access,
+        shape: [...shape.slice(0, row), shape[row] * size],
+        index: [...at.slice(0, row), coordinate],
+      },
+    },
+  });
 }
 
 export const windowSize = (window: Window): number => sizeOf(window.axes.map((axis) => axis.size));
+
+/** Vectors that are copied: short rows fill none. */
+export function windowVectors(window: Window, lanes: number): number {
+  const along = alongOf(window)?.size ?? window.axes[window.axes.length - 1].size;
+  return (windowSize(window) / along) * Math.ceil(along / lanes);
+}
 
 /** Copies the window; returns how the micro-kernel reads it. */
 export function packWindow(scope: Scope, window: Window, lanes: number): Expression {

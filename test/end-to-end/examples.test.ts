@@ -95,6 +95,9 @@ describe.runIf(withData)('with data', () => {
       ].map(Number);
       expect(accuracies[1], `seed ${seed}`).toBeGreaterThan(accuracies[0]);
     }
+    const slim = train('examples/slim.model', '--data', mnist, '--data', teacher.run);
+    expect(Number(slim.done['accuracy'])).toBeGreaterThanOrEqual(Number(teacher['accuracy']) - 0.01);
+    expect(slim.events[0]['trained']).toBe((25 + 1) * 8 + (25 * 8 + 1) * 16 + (49 * 16 + 1) * 128 + (128 + 1) * 10);
     const { done } = train('examples/prune.model', 'sparse', '--data', mnist, '--data', teacher.run);
     expect(Number(done['accuracy'])).toBeGreaterThanOrEqual(Number(teacher['accuracy']) - 0.005);
     const pruned = [...weights(done.run, 'last')].filter(([name]) => name.endsWith('.weight'));

@@ -183,9 +183,17 @@ describe('convolutions', () => {
       if (step.kind !== 'launch') continue;
       const printed = printTile({ name: 'p', buffers: [], arena: 0, steps: [step] });
       const multiply = printed.slice(printed.indexOf('= fma(') - 400);
-      expect(printed).toContain('if splat(');
+      expect(printed).toMatch(/ = p0\[.*; 16 if r\d+\]/);
       expect(multiply).not.toContain('where(');
+      expect(multiply.slice(400)).not.toContain(' if ');
     }
+  });
+
+  test('few channels are copied in whole vectors: what lies side by side is one row', () => {
+    const [step] = scheduled(parseLoop(channelsLast(14, 5, 16, 1)), 16).steps;
+    const printed = printTile({ name: 'p', buffers: [], arena: 0, steps: [step] });
+    // 16 pixels of 5 channels: five vectors a row, not sixteen cut ones.
+    expect(printed).toMatch(/for i\d+ = 0 to 80 step 16/);
   });
 
   test('an adjoint with a divisor reads without dividing, each phase by itself', () => {

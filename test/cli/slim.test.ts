@@ -1,0 +1,113 @@
+/** A run with removed channels: trained, continued and measured again on the smaller shapes, and loaded by a smaller model. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { grantFiles } from '../../runtime/files.ts';
+import { readTensor, readWeightsHeader } from '../../runtime/safetensors.ts';
+import { main } from '../../tools/cli/main.ts';
+import type { Terminal } from '../../tools/cli/terminal.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'nacre-slim-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function nacre(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+  const written = { out: '', err: '' };
+  const terminal: Terminal = {
+    out: (text) => void (written.out += text),
+    err: (text) => void (written.err += text),
+    isInteractive: false,
+    color: false,
+    columns: 80,
+  };
+  return { code: await main(argv, terminal), ...written };
+}
+
+const network = (hidden: number, lines: string): string => {
+  const path = join(folder, `net${hidden}${lines.length}.model`);
+  writeFileSync(
+    path,
+    `use std.layers { Linear }
+use std.optim { Adam }
+${lines.includes('channels') ? 'use std.pruning { channels }' : ''}
+data points() = generate(200) |> map(x: f32(index) / 200)
+model Net{hidden: int} {
+  up = Linear{1, hidden}
+  down = Linear{hidden, 1}
+  (x: f32[B]) -> f32[B] = reshape(x, [B, 1]) |> up |> tanh |> down |> reshape([B])
+}
+train t {
+  model = Net{${hidden}}
+  data = points() |> batch(20)
+  loss(x) = mean_squared_error(model(x), sin(6 * x))
+  optimizer = Adam{lr: 0.02}
+  epochs = 4
+  eval(x) over points() = { mse: mean_squared_error(model(x), sin(6 * x)) }
+  save last
+  ${lines}
+}
+`,
+  );
+  return path;
+};
+
+const run = ['--target', 'reference', '--out', folder];
+const weightsOf = (path: string): Map<string, readonly number[]> => {
+  const file = grantFiles({ data: [path] }).open('last.safetensors');
+  try {
+    return new Map(
+      [...readWeightsHeader(file).tensors.values()].map((tensor) => [
+        tensor.name,
+        [...readTensor(file, tensor, 'f32')],
+      ]),
+    );
+  } finally {
+    file.close();
+  }
+};
+const done = (out: string): Record<string, unknown> => JSON.parse(out.trim().split('\n').at(-1) ?? '');
+
+it('goes on with the smaller shapes wherever it is taken up', async () => {
+  const file = network(16, 'prune model.up.weight with channels{keep: 0.25}');
+  const whole = await nacre('train', file, ...run, '--json');
+  expect(whole.err).toContain('49 parameters become 13:\n  model.up.weight  [1, 16] → [1, 4]\n');
+  const { run: path, mse } = done(whole.out);
+  expect([...weightsOf(String(path))].map(([name, data]) => [name, data.length])).toEqual([
+    ['model.down.bias', 1],
+    ['model.down.weight', 4],
+    ['model.up.bias', 4],
+    ['model.up.weight', 4],
+  ]);
+
+  const part = await nacre('train', file, ...run, '--json', '--steps', '15');
+  const { run: begun } = done(part.out);
+  const rest = await nacre(
+    'train',
+    file,
+    '--target',
+    'reference',
+    '--resume',
+    String(begun),
+    '--epochs',
+    '4',
+    '--json',
+  );
+  expect([rest.code, rest.err]).toEqual([0, expect.not.stringContaining('error')]);
+  expect(weightsOf(String(begun))).toEqual(weightsOf(String(path)));
+
+  const again = await nacre('eval', file, String(path), '--target', 'reference', '--json');
+  expect(JSON.parse(again.out)).toEqual({ mse });
+
+  const small = network(4, 'load "last.safetensors"');
+  const loaded = await nacre('train', small, ...run, '--data', String(path), '--steps', '1', '--json');
+  expect([loaded.code, loaded.err]).toEqual([0, expect.not.stringContaining('error')]);
+
+  const wrong = await nacre('train', network(16, 'load "last.safetensors"'), ...run, '--data', String(path));
+  expect(wrong.err).toContain('"model.up.weight" of last.safetensors has shape [1, 4]; model.up.weight has [1, 16].');
+});
+
+it('is planned and shown with the smaller shapes', async () => {
+  const file = network(16, 'prune model.up.weight with channels{keep: 0.25}');
+  expect((await nacre('ir', file)).out).toContain(': f32[1, 4] = param model.up.weight');
+  expect((await nacre('plan', file)).out).toContain('13 weights, 13 of them trained');
+});
