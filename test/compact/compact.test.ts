@@ -247,9 +247,8 @@ describe('what cannot go', () => {
 }`;
 
   it('is said with the line that forbids it: a mean is taken over it', async () => {
-    expect(
-      await complaint(uses, normed, 'f32(index)', 'prune model.up.weight with channels{keep: 0.5}'),
-    ).toMatchInlineSnapshot(`
+    expect(await complaint(uses, normed, 'f32(index)', 'prune model.up.weight with channels{keep: 0.5}'))
+      .toMatchInlineSnapshot(`
       "error[cannot-compact]: What this removes runs into an axis that has to stay whole: it is reduced over.
         --> case.model:19:3
       19 |   prune model.up.weight with channels{keep: 0.5}

@@ -1,6 +1,6 @@
 /** `--set path=value`: what may be set, and to what. */
 import { bool, float, int, string, type Value } from '../../compiler/elaborate/value.ts';
-import { numberSettings, type Override } from '../../compiler/elaborate/train.ts';
+import { numberSettings, type Override } from '../../compiler/elaborate/overrides.ts';
 import { nearestName, UserError } from '../../runtime/errors.ts';
 import type { Project } from '../driver/project.ts';
 
