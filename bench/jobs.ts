@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Field } from '../runtime/program.ts';
 import { chooseInputs, scalarsOf } from '../runtime/step.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
-import { openProject } from '../tools/driver/project.ts';
+import { openProject, type RunnableTrain } from '../tools/driver/project.ts';
 import { openTarget } from '../tools/driver/target.ts';
 import type { Measurement } from './measure.ts';
 import { timeRuns } from './time.ts';
@@ -64,20 +64,26 @@ export const jobs: Readonly<Record<string, Job>> = {
 export const jobFile = (name: string): string =>
   fileURLToPath(new URL(`../../bench/jobs/${name}.model`, import.meta.url));
 
-export async function measureJob(name: string, threads: number): Promise<Measurement> {
+/** The job as `nacre train` would open it, on data that is not looked at. */
+export async function openJob(name: string): Promise<RunnableTrain> {
   const job = jobs[name];
   const project = await openProject(jobFile(job.file ?? name), {
     describe: () => ({ count: 100_000, fields: job.fields }),
   });
-  const { block: written, plan, data } = await project.train(job.train);
-  const block = { ...written, recompute: job.recompute ?? written.recompute };
-  const target = await openTarget('cpu', { threads });
+  const train = await project.train(job.train);
+  return { ...train, block: { ...train.block, recompute: job.recompute ?? train.block.recompute } };
+}
+
+/** `without`: passes of the compiler that are left out. */
+export async function measureJob(name: string, threads: number, without: readonly string[] = []): Promise<Measurement> {
+  const { block, plan, data } = await openJob(name);
+  const target = await openTarget('cpu', { threads, without });
   const programs = createPrograms(block, data, target);
   const init = await programs.init();
   await init.run(chooseInputs(init, new Map(), scalarsOf(0, 0, 0, 0)));
   const program = await programs.step(plan.batch, 'only');
   const fields = new Map(
-    job.fields.map(({ name: field, shape, classes }) => {
+    jobs[name].fields.map(({ name: field, shape, classes }) => {
       const count = plan.batch * shape.reduce((a, b) => a * b, 1);
       const values = Array.from({ length: count }, (_, at) => (at * 0.6180339887498949) % 1);
       return [

@@ -25,11 +25,17 @@ export interface Stages {
 export interface CompileOptions {
   /** Check every level, and the graph after every pass: for tests and for finding the guilty pass. */
   readonly verify?: boolean;
+  /** Passes to leave out: to see what they are worth. */
+  readonly without?: readonly string[];
 }
 
 /** Compiles one graph for a machine with these capabilities. */
-export function compile(graph: Graph, capabilities: Capabilities, { verify = false }: CompileOptions = {}): Stages {
-  const optimized = optimize(graph, { verify });
+export function compile(
+  graph: Graph,
+  capabilities: Capabilities,
+  { verify = false, without = [] }: CompileOptions = {},
+): Stages {
+  const optimized = optimize(graph, { verify, without });
   const { program: loop, decisions } = fuse(optimized);
   const tile = planMemory(schedule(loop, capabilities));
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);

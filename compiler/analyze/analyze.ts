@@ -29,6 +29,8 @@ export interface ProgramAnalysis {
   readonly memory: MemoryOverTime;
   /** Bytes by who owns them; temporaries are the arena. */
   readonly bytes: Readonly<Record<TileProgram['buffers'][number]['role'], number>>;
+  /** Bytes of temporaries that the forward pass leaves for the backward pass. */
+  readonly activations: number;
   /** Of one run of the program. */
   readonly flops: number;
   readonly traffic: number;
@@ -74,10 +76,22 @@ export function analyze(
     kernels,
     memory: memoryOverTime(tile),
     bytes,
+    activations: activationsOf(kernels),
     flops: over(({ cost }) => cost.flops),
     traffic: over(({ cost }) => cost.bytesRead + cost.bytesWritten),
     ...(machine && { seconds: machine.call + over(({ prediction }) => prediction?.seconds ?? 0) }),
   };
+}
+
+/** What is written by kernels of the forward pass and read by later ones. */
+function activationsOf(kernels: readonly KernelAnalysis[]): number {
+  const written = new Set(kernels.flatMap(({ phase, cost }) => (phase === 'forward' ? [...cost.writes.keys()] : [])));
+  const kept = new Set(
+    kernels
+      .flatMap(({ phase, cost }) => (phase === 'forward' ? [] : [...cost.reads.keys()]))
+      .filter((buffer) => buffer.role === 'temporary' && written.has(buffer)),
+  );
+  return [...kept].reduce((sum, buffer) => sum + bytesOf(buffer), 0);
 }
 
 /** The kernel's segments as they will be launched, each scheduled on its own. */

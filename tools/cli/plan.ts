@@ -60,6 +60,11 @@ function asText(
     ],
     ['optimizer and buffers', showBytes(memory.states), `${showCount(elements(train.states))} numbers`],
     ['temporaries', showBytes(memory.temporaries), sharing],
+    [
+      'activations',
+      showBytes(analysis.activations),
+      'of those: what the forward pass of a step leaves for the backward pass',
+    ],
     ['data and constants', showBytes(memory.inputs + memory.constants + memory.results), ''],
     ['scratch of the threads', showBytes(memory.scratch), ''],
     ['peak', showBytes(memory.peak), ''],
@@ -111,6 +116,7 @@ function asJson(
     threads,
     parameters: elements(train.parameters),
     memory,
+    activations: step.analysis.activations,
     programs: programs.map(({ kind, name, analysis }) => ({
       kind,
       name,

@@ -21,18 +21,20 @@ export interface Target {
 export interface TargetOptions {
   /** CPU threads; all there are by default. */
   readonly threads?: number;
+  /** Passes of the compiler to leave out. */
+  readonly without?: readonly string[];
 }
 
 /** Opens a target; `auto` is the cpu where libLLVM is found, else the reference interpreter. Throws DeviceError. */
 export async function openTarget(name: TargetName, options: TargetOptions = {}): Promise<Target> {
   switch (name) {
     case 'cpu':
-      return openCpuTarget(options.threads ?? availableParallelism());
+      return openCpuTarget(options);
     case 'reference':
       return openReferenceTarget();
     case 'auto':
       try {
-        return await openCpuTarget(options.threads ?? availableParallelism());
+        return await openCpuTarget(options);
       } catch (error) {
         if (!(error instanceof DeviceError)) throw error;
         return {
@@ -43,7 +45,7 @@ export async function openTarget(name: TargetName, options: TargetOptions = {}):
   }
 }
 
-async function openCpuTarget(threads: number): Promise<Target> {
+async function openCpuTarget({ threads = availableParallelism(), without = [] }: TargetOptions): Promise<Target> {
   const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf, convertsHalves }] =
     await Promise.all([
       import('../../runtime/devices/cpu.ts'),
@@ -59,7 +61,7 @@ async function openCpuTarget(threads: number): Promise<Target> {
     session,
     async load(graph) {
       refuseDtypes(graph, capabilities, session.target);
-      const { tile } = compile(graph, capabilities);
+      const { tile } = compile(graph, capabilities, { without });
       const { parts, scratch } = emitLlvm(tile, { convertsHalves: convertsHalves({ architecture, features }) });
       return session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
     },
