@@ -5,7 +5,7 @@
 
 export const programVersion = 1;
 
-export type ElementType = 'f32' | 'f16' | 'bf16' | 'f64' | 'i32' | 'u32' | 'u8' | 'bool';
+export type ElementType = 'f32' | 'f16' | 'bf16' | 'f64' | 'i32' | 'u32' | 'i8' | 'u8' | 'bool';
 /** Bytes one element takes; bool is one byte, 0 or 1. */
 export const elementBytes: Record<ElementType, number> = {
   f32: 4,
@@ -14,11 +14,12 @@ export const elementBytes: Record<ElementType, number> = {
   f64: 8,
   i32: 4,
   u32: 4,
+  i8: 1,
   u8: 1,
   bool: 1,
 };
 
-export type TypedArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Int8Array | Uint8Array;
 
 /** A named tensor as the runtime sees it. f16 and bf16 are carried as Uint16Array, bool as Uint8Array. */
 export interface Field {

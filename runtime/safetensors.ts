@@ -21,7 +21,7 @@ const storedTypes = new Map<string, { readonly bits: number; readonly dtype?: El
   ['U64', { bits: 64 }],
   ['I16', { bits: 16 }],
   ['U16', { bits: 16 }],
-  ['I8', { bits: 8 }],
+  ['I8', { bits: 8, dtype: 'i8' }],
   ['C64', { bits: 64 }],
   ['F8_E4M3', { bits: 8 }],
   ['F8_E5M2', { bits: 8 }],
@@ -137,6 +137,7 @@ const arrays: Record<ElementType, new (buffer: ArrayBuffer) => TypedArray> = {
   f64: Float64Array,
   i32: Int32Array,
   u32: Uint32Array,
+  i8: Int8Array,
   u8: Uint8Array,
   bool: Uint8Array,
 };
@@ -194,6 +195,7 @@ const storedNames: Record<ElementType, string> = {
   f64: 'F64',
   i32: 'I32',
   u32: 'U32',
+  i8: 'I8',
   u8: 'U8',
   bool: 'BOOL',
 };

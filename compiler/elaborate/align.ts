@@ -83,6 +83,7 @@ function commonDtype(context: Context, operator: string, operands: readonly Oper
 const integerRange: Partial<Record<Dtype, readonly [number, number]>> = {
   i32: [-(2 ** 31), 2 ** 31 - 1],
   u32: [0, 2 ** 32 - 1],
+  i8: [-128, 127],
   u8: [0, 255],
 };
 

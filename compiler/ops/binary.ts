@@ -147,7 +147,7 @@ function samplesOf<Name extends BinaryOp>(
     takes === 'float'
       ? ['f16', 'bf16']
       : takes === 'number' || takes === 'ordered'
-        ? ['i32', 'u8', 'f16']
+        ? ['i32', 'i8', 'u8', 'f16']
         : ['i32', 'u32'];
   const types: TensorType[] = [
     ...shapes.map((shape): TensorType => ({ dtype: main, shape })),
@@ -157,7 +157,8 @@ function samplesOf<Name extends BinaryOp>(
     inputs: [type, type],
     attributes: {},
     ...(range === undefined ? {} : { range }),
-    integers: type.dtype === 'i32' ? [-9, 9] : type.dtype === 'bool' ? [0, 1] : [0, 200],
+    integers:
+      type.dtype === 'i32' ? [-9, 9] : type.dtype === 'bool' ? [0, 1] : type.dtype === 'i8' ? [-100, 100] : [0, 200],
   }));
 }
 

@@ -47,6 +47,8 @@ export function roundTo(dtype: Dtype, x: number): number {
       return x | 0;
     case 'u32':
       return x >>> 0;
+    case 'i8':
+      return (x << 24) >> 24;
     case 'u8':
       return x & 255;
     case 'bool':
@@ -92,6 +94,8 @@ export function limits(dtype: Dtype): { least: number; greatest: number } {
       return { least: -2147483648, greatest: 2147483647 };
     case 'u32':
       return { least: 0, greatest: 4294967295 };
+    case 'i8':
+      return { least: -128, greatest: 127 };
     case 'u8':
       return { least: 0, greatest: 255 };
     case 'bool':

@@ -84,8 +84,9 @@ const integerBinary: Partial<Record<BinaryOp, (a: number, b: number) => number>>
 
 export function binaryScalar(op: BinaryOp, dtype: Dtype): (a: number, b: number) => number {
   if (isFloat(dtype)) return floatBinary[op];
-  if (op === 'shl' && dtype === 'u8') return (a, b) => a << (b & 7);
-  if (op === 'shr' && dtype === 'u8') return (a, b) => a >> (b & 7);
+  const isByte = dtype === 'u8' || dtype === 'i8';
+  if (op === 'shl' && isByte) return (a, b) => a << (b & 7);
+  if (op === 'shr' && isByte) return (a, b) => a >> (b & 7);
   if (op === 'shr' && dtype === 'u32') return (a, b) => a >>> b;
   return integerBinary[op] ?? floatBinary[op];
 }

@@ -122,7 +122,7 @@ function samplesOf<Name extends UnaryOp>(
   range: readonly [number, number] | undefined,
 ): Sample<Name>[] {
   const shapes: TensorType['shape'][] = [[], [1], [7], [0, 3], [3, 5], [2, 1, 9]];
-  const more: Dtype[] = takes === 'float' ? ['f16', 'bf16'] : takes === 'number' ? ['i32', 'u8'] : ['i32', 'u32'];
+  const more: Dtype[] = takes === 'float' ? ['f16', 'bf16'] : takes === 'number' ? ['i32', 'i8', 'u8'] : ['i32', 'u32'];
   const types: TensorType[] = [
     ...shapes.map((shape): TensorType => ({ dtype: takes === 'logical' ? 'bool' : 'f32', shape })),
     ...more.map((dtype): TensorType => ({ dtype, shape: [3, 5] })),
@@ -131,7 +131,8 @@ function samplesOf<Name extends UnaryOp>(
     inputs: [type],
     attributes: {},
     ...(range === undefined ? {} : { range }),
-    integers: type.dtype === 'i32' ? [-9, 9] : type.dtype === 'bool' ? [0, 1] : [0, 200],
+    integers:
+      type.dtype === 'i32' ? [-9, 9] : type.dtype === 'bool' ? [0, 1] : type.dtype === 'i8' ? [-100, 100] : [0, 200],
   }));
 }
 

@@ -24,7 +24,7 @@ export interface TileRun {
 
 /** What unwritten memory holds: NaN, or an integer nobody would compute. */
 const unwritten = (dtype: Dtype): number =>
-  isFloat(dtype) ? NaN : dtype === 'u8' ? 205 : dtype === 'bool' ? 1 : 1_234_567_890;
+  isFloat(dtype) ? NaN : dtype === 'u8' ? 205 : dtype === 'i8' ? -51 : dtype === 'bool' ? 1 : 1_234_567_890;
 
 export const elementCount = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 

@@ -47,6 +47,7 @@ const arrayOf = {
   u32: Uint32Array,
   f16: Uint16Array,
   bf16: Uint16Array,
+  i8: Int8Array,
   u8: Uint8Array,
   bool: Uint8Array,
 } as Record<ElementType, ArrayType>;

@@ -44,6 +44,7 @@ const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, lengt
   bf16: (buffer, offset, length) => new Uint16Array(buffer, offset, length),
   i32: (buffer, offset, length) => new Int32Array(buffer, offset, length),
   u32: (buffer, offset, length) => new Uint32Array(buffer, offset, length),
+  i8: (buffer, offset, length) => new Int8Array(buffer, offset, length),
   u8: (buffer, offset, length) => new Uint8Array(buffer, offset, length),
   bool: (buffer, offset, length) => new Uint8Array(buffer, offset, length),
 };

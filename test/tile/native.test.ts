@@ -144,7 +144,7 @@ function tolerance(op: TileOp, dtype: Dtype): number {
 }
 
 const allOps: readonly TileOp[] = [...unaryOps, ...binaryOps, 'where', 'fma'];
-const storable: readonly Dtype[] = ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'u8', 'bool'];
+const storable: readonly Dtype[] = ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'i8', 'u8', 'bool'];
 
 describe.skipIf(nativeProblem !== undefined)(
   `native code${nativeProblem === undefined ? '' : ` (skipped: ${nativeProblem})`}`,

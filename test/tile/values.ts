@@ -16,6 +16,8 @@ export function typed(dtype: Dtype, data: Float64Array): TypedArray {
       return Int32Array.from(data);
     case 'u32':
       return Uint32Array.from(data);
+    case 'i8':
+      return Int8Array.from(data);
     default:
       return Uint8Array.from(data);
   }

@@ -85,6 +85,7 @@ const arrays: Record<Exclude<Dtype, 'f16' | 'bf16'>, (data: Float64Array) => Typ
   f64: (data) => data.slice(),
   i32: (data) => Int32Array.from(data),
   u32: (data) => Uint32Array.from(data),
+  i8: (data) => Int8Array.from(data),
   u8: (data) => Uint8Array.from(data),
   bool: (data) => Uint8Array.from(data),
 };

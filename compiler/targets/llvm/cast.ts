@@ -10,7 +10,7 @@ import { literal, llvmType, vectorOf } from './writer.ts';
 const isFloat = (dtype: TileDtype): boolean =>
   dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f64';
 const isUnsigned = (dtype: TileDtype): boolean => dtype === 'u32' || dtype === 'u8' || dtype === 'bool';
-const integerBits: Partial<Record<TileDtype, number>> = { bool: 1, u8: 8, i32: 32, u32: 32, index: 64 };
+const integerBits: Partial<Record<TileDtype, number>> = { bool: 1, i8: 8, u8: 8, i32: 32, u32: 32, index: 64 };
 
 /** The bits a half-precision value has in memory, as i16, from the float that holds it. */
 export function halfBits(writer: FunctionWriter, dtype: 'f16' | 'bf16', lanes: number, value: string): string {

@@ -13,7 +13,7 @@ export interface CpuHost {
 }
 
 /** f64 is left to the reference: its transcendental functions have no native code. */
-const nativeDtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'u8', 'bool'];
+const nativeDtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8', 'bool'];
 
 export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
   const features = new Set(host.features.split(','));

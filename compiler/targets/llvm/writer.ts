@@ -12,6 +12,7 @@ const elementTypes: Record<TileDtype, string> = {
   f64: 'double',
   i32: 'i32',
   u32: 'i32',
+  i8: 'i8',
   u8: 'i8',
   bool: 'i1',
   index: 'i64',
@@ -25,6 +26,7 @@ export const storageTypes: Record<Exclude<TileDtype, 'index'>, string> = {
   f64: 'double',
   i32: 'i32',
   u32: 'i32',
+  i8: 'i8',
   u8: 'i8',
   bool: 'i8',
 };
