@@ -147,6 +147,7 @@ export type TrainEntry =
   | TrainAccumulate
   | TrainPrecision
   | TrainPrune
+  | TrainQuantize
   | TrainCheckpoint;
 
 /**
@@ -245,6 +246,18 @@ export interface TrainPrune extends Base {
   readonly globally: boolean;
   readonly every: Expression | undefined;
   readonly rewind: Expression | undefined;
+}
+
+/** `quantize *.weight to int8 calibrate 20`, `quantize *.weight to int4 weights group 32`. */
+export interface TrainQuantize extends Base {
+  readonly kind: 'quantize';
+  readonly selectors: readonly Selector[];
+  /** `int8` or `int4`. */
+  readonly dtype: Identifier;
+  /** Weights alone, so many rows to a scale; undefined: what they are multiplied with as well. */
+  readonly weights: { readonly group: Expression | undefined } | undefined;
+  /** Batches. */
+  readonly calibrate: Expression | undefined;
 }
 
 /**

@@ -75,7 +75,7 @@ const hopes: Record<string, string> = {
 /** Words with a meaning where items of this kind stand, for "did you mean". */
 const wordsIn: Record<string, readonly string[]> = {
   member: ['param', 'buffer'],
-  trainEntry: ['save', 'load', 'freeze', 'clip', 'accumulate', 'checkpoint', 'prune', 'precision', 'eval', 'loss'],
+  trainEntry: ['save', 'load', 'freeze', 'clip', 'accumulate', 'checkpoint', 'prune', 'quantize', 'precision', 'eval', 'loss'],
   loadRule: ['skip', 'fresh'],
   statement: ['let', 'yield', 'expect', 'gradcheck', 'train'],
   save: ['best', 'every', 'last'],

@@ -72,6 +72,11 @@ export const Checkpoint = contextual('checkpoint');
 export const Prune = contextual('prune');
 export const Globally = contextual('globally');
 export const Rewind = contextual('rewind');
+export const Quantize = contextual('quantize');
+export const To = contextual('to');
+export const Weights = contextual('weights');
+export const Group = contextual('group');
+export const Calibrate = contextual('calibrate');
 export const Precision = contextual('precision');
 export const Mixed = contextual('mixed');
 export const Storing = contextual('storing');
@@ -83,7 +88,8 @@ export const Mean = contextual('mean');
 export const Prod = contextual('prod');
 const contextualWords = [
   In, As, Over, With, At, On, Within, Reverse, Param, Buffer, State, Rejects, TrainWord, BatchWord, BatchesWord, StepsWord, StepWord,
-  Eval, Save, Best, Every, Last, Load, Skip, Fresh, Freeze, All, Except, Clip, Norm, Value, Accumulate, Checkpoint, Prune, Globally, Rewind, Precision, Mixed, Storing, Role, Sum, Max, Min, Mean, Prod,
+  Eval, Save, Best, Every, Last, Load, Skip, Fresh, Freeze, All, Except, Clip, Norm, Value, Accumulate, Checkpoint, Prune, Globally, Rewind, Quantize, To, Weights, Group,
+  Calibrate, Precision, Mixed, Storing, Role, Sum, Max, Min, Mean, Prod,
 ];
 
 /**

@@ -1,18 +1,18 @@
 /** The grammar of what stands in a `train` block. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
 import type {
   Argument, LoadRule, ParameterGroup, Selector, TrainAccumulate, TrainCheckpoint, TrainClip, TrainEntry, TrainEval, TrainFreeze, TrainFunction, TrainLoad,
-  TrainPrecision, TrainPrune, TrainSave, TrainSetting,
+  TrainPrecision, TrainPrune, TrainQuantize, TrainSave, TrainSetting,
 } from './ast.ts';
 import type { Rule } from './parser-base.ts';
 import { StatementParser } from './statement-parser.ts';
 import {
-  Accumulate, All, Arrow, Best, BraceClose, BraceOpen, Checkpoint, Clip, Colon, Comma, Dot, Equal, Eval, Every, Except, Freeze, Fresh, Globally, Last, Load, Max,
-  Min, Mixed, Name, Norm, NumberToken, Over, ParenClose, ParenOpen, Precision, Prune, Rewind, Role, Save, Skip, Star, Storing,
-  Value, With,
+  Accumulate, All, Arrow, Best, BraceClose, BraceOpen, Calibrate, Checkpoint, Clip, Colon, Comma, Dot, Equal, Eval, Every, Except, Freeze, Fresh, Globally, Group, Last, Load, Max,
+  Min, Mixed, Name, Norm, NumberToken, Over, ParenClose, ParenOpen, Precision, Prune, Quantize, Rewind, Role, Save, Skip, Star, Storing,
+  To, Value, Weights, With,
 } from './tokens.ts';
 
 export abstract class TrainParser extends StatementParser {
-  /** `trainEntry = precision | setting | eval | trainFunction | save | load | freeze | clip | accumulate | checkpoint | prune ;` */
+  /** `trainEntry = precision | setting | eval | trainFunction | save | load | freeze | clip | accumulate | checkpoint | prune | quantize ;` */
   protected readonly trainEntry: Rule<TrainEntry> = this.rule('trainEntry', () =>
     this.choose(0, [
       { GATE: () => this.isNext(2, Equal), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.precision) },
@@ -26,6 +26,7 @@ export abstract class TrainParser extends StatementParser {
       { ALT: (): TrainEntry => this.subrule(0, this.accumulate) },
       { ALT: (): TrainEntry => this.subrule(0, this.checkpoint) },
       { ALT: (): TrainEntry => this.subrule(0, this.prune) },
+      { ALT: (): TrainEntry => this.subrule(0, this.quantize) },
     ]),
   );
 
@@ -309,5 +310,27 @@ export abstract class TrainParser extends StatementParser {
       return this.subrule(2, this.expression);
     });
     return { kind: 'prune', selectors, pruner, globally, every, rewind, span: this.spanFrom(start) };
+  });
+
+  /** `quantize = "quantize" selectors "to" name [ "weights" [ "group" expression ] ] [ "calibrate" expression ] ;` */
+  private readonly quantize: Rule<TrainQuantize> = this.rule('quantize', () => {
+    const start = this.start();
+    this.consume(0, Quantize);
+    const selectors = this.subrule(0, this.selectors);
+    this.consume(0, To);
+    const dtype = this.identifier(this.consume(0, Name));
+    const weights = this.option(0, () => {
+      this.consume(0, Weights);
+      const group = this.option(1, () => {
+        this.consume(0, Group);
+        return this.subrule(0, this.expression);
+      });
+      return { group };
+    });
+    const calibrate = this.option(2, () => {
+      this.consume(0, Calibrate);
+      return this.subrule(1, this.expression);
+    });
+    return { kind: 'quantize', selectors, dtype, weights, calibrate, span: this.spanFrom(start) };
   });
 }

@@ -3,6 +3,7 @@ import { openData, type Dataset } from './data/dataset.ts';
 import { UserError } from './errors.ts';
 import type { Files, InputFile } from './files.ts';
 import { programVersion, type Field, type Programs, type Session, type TrainPlan } from './program.ts';
+import { inFewBits } from './quantize.ts';
 import { openRun } from './run-folder.ts';
 import { addMeans, chooseInputs, ratio, scalarsOf, type Mean } from './step.ts';
 import { learnedWeights, restoreFields, weightsOf } from './weights.ts';
@@ -61,7 +62,7 @@ export function restoreWeights(path: string, plan: TrainPlan, session: Session):
   };
   const best = run.openWeights('best');
   const learned = learnedWeights(plan);
-  const all = weightsOf(plan);
+  const all = inFewBits(plan, weightsOf(plan));
   const checkpoint = best === undefined || all.length > learned.length ? run.newestCheckpoint() : undefined;
   const shown = checkpoint === undefined ? undefined : restore(checkpoint.open(), all);
   const from = best === undefined ? shown : restore(best, learned);

@@ -73,6 +73,10 @@ export interface Programs {
   evaluate(name: string, batch: number): Promise<Executable>;
   /** Prunes as the line `index` of the plan says. Result: `sparsity`, the part of its weights that is 0 now. */
   prune(index: number): Promise<Executable>;
+  /** Widens the ranges of what quantized weights are multiplied with, by one batch of training data. */
+  calibrate(batch: number): Promise<Executable>;
+  /** Computes codes and scales of the quantized weights. */
+  quantize(): Promise<Executable>;
   /** Keeps the weights for a later rewind. */
   snapshot(): Promise<Executable>;
   /** Which value of a skipped step did not fit the type it is stored in, and what to do; undefined where none is found. */
@@ -135,6 +139,18 @@ export interface TrainPlan {
   readonly columns?: Readonly<Record<string, readonly number[]>>;
   /** When weights are pruned: before the first step, or after every `every`; `rewind`: they go back to what they were after that step. */
   readonly prunes?: readonly { readonly every?: number; readonly rewind?: number }[];
+  /** Weights that are kept and saved in few bits, each in these states; `calibrate`: batches looked at before the first step. */
+  readonly quantization?: {
+    readonly calibrate: number;
+    readonly weights: readonly {
+      readonly name: string;
+      readonly bits: 8 | 4;
+      /** Rows that share a scale; all of a column's where absent. */
+      readonly group?: number;
+      /** Codes, scales and, where what it is multiplied with is quantized as well, its range. */
+      readonly states: readonly string[];
+    }[];
+  };
   /** One of the two bounds at least. */
   readonly epochs?: number;
   readonly steps?: number;

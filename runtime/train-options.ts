@@ -2,6 +2,7 @@
 import type { Files } from './files.ts';
 import type { Programs, TrainPlan, TypedArray } from './program.ts';
 import type { Pruned } from './prune.ts';
+import type { Quantized } from './quantize.ts';
 import type { RunConfig } from './run-folder.ts';
 
 /** What happens in a run, in order. With --json each is a line. Epochs count from 1; numbers may be NaN, except losses. */
@@ -44,6 +45,8 @@ export type TrainEvent =
     }
   /** Weights were pruned, after this step. */
   | ({ readonly event: 'prune'; readonly step: number } & Pruned)
+  /** Weights are kept in few bits from here on. */
+  | ({ readonly event: 'quantize'; readonly step: number } & Quantized)
   | { readonly event: 'save'; readonly step: number; readonly file: string }
   | {
       readonly event: 'done';

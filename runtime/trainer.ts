@@ -7,6 +7,7 @@ import { nearestName, UserError } from './errors.ts';
 import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
 import type { Field, Programs, TrainPlan } from './program.ts';
 import { pruneDue } from './prune.ts';
+import { calibrate, describeQuantized, quantizedMetadata, takeCodes } from './quantize.ts';
 import { checkpointFile, createRun, reopenRun, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
 import { chooseInputs, guardDevice, makeStepper, ratio, refuseSpoiled, scalarsOf } from './step.ts';
 import type { TrainEvent, TrainOptions, TrainResult } from './train-options.ts';
@@ -58,6 +59,14 @@ interface Bounds {
 }
 
 function chooseBounds({ plan, epochs, steps }: TrainOptions): Bounds {
+  if (plan.epochs === 0) {
+    if (epochs === undefined && steps === undefined) return { epochs: 0, steps: 0 };
+    throw new UserError(
+      'train-bound',
+      `The train block ${plan.name} learns nothing: it quantizes weights as they are.`,
+      'Leave the number of epochs or steps out, or give the block an optimizer.',
+    );
+  }
   const given = epochs === undefined && steps === undefined ? plan : { epochs, steps };
   for (const [name, value] of [
     ['epochs', given.epochs],
@@ -98,8 +107,9 @@ const lastingNames = {
   accumulate: 'accumulate',
   precision: 'precision',
   prunes: 'time to prune',
+  quantization: 'quantization',
 } as const;
-const lasting = ['seed', 'data', 'batch', 'accumulate', 'precision', 'prunes'] as const;
+const lasting = ['seed', 'data', 'batch', 'accumulate', 'precision', 'prunes', 'quantization'] as const;
 
 function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress {
   const before = run.config().plan;
@@ -174,8 +184,16 @@ async function runLoop(
     }
     return stopping();
   };
+  /** The step whose weights the codes stand for. */
+  let codesOf = start?.step;
+  const settle = async (): Promise<void> => {
+    if (codesOf === progress.step) return;
+    await takeCodes(plan, programs, progress.step);
+    codesOf = progress.step;
+  };
   const save = async (): Promise<void> => {
     if (saved === progress) return;
+    await settle();
     // A loss is computed before the update, so a step may look sound and leave weights that are not.
     refuseSpoiled(plan, programs, progress.step);
     run.flush();
@@ -193,11 +211,12 @@ async function runLoop(
     await emit({ event: 'save', step: progress.step, file: checkpointFile(progress.step) });
   };
   const saveWeights = async (name: string, about: readonly (readonly [string, string])[]): Promise<void> => {
+    await settle();
     refuseSpoiled(plan, programs, progress.step);
     run.saveWeights(
       name,
       readFields(programs, learnedWeights(plan)),
-      new Map([['nacre', 'weights'], ['step', String(progress.step)], ...about]),
+      new Map([['nacre', 'weights'], ['step', String(progress.step)], ...quantizedMetadata(plan), ...about]),
     );
     await emit({ event: 'save', step: progress.step, file: `${name}.safetensors` });
   };
@@ -220,6 +239,7 @@ async function runLoop(
     for (const evaluation of chosen) {
       const { name } = evaluation.plan;
       if (progress.measured.includes(name)) continue;
+      await settle();
       const values = await guardDevice(progress.step, () =>
         evaluate(evaluation, programs, plan.seed, progress.step, rest),
       );
@@ -304,6 +324,11 @@ async function runLoop(
   };
   /** True once everything is done. False where it was interrupted, with `progress` telling what is still to do. */
   const runAll = async (): Promise<boolean> => {
+    if (start === undefined && plan.quantization !== undefined) {
+      await calibrate(plan, programs, data);
+      await emit({ event: 'quantize', step: 0, ...describeQuantized(plan) });
+    }
+    if (lastStep === 0) return measureEpoch();
     if (!(await measureDue())) return false;
     while (epochIsWhole() || progress.step < lastStep) {
       if (!(await runEpoch())) return false;

@@ -2,6 +2,7 @@
 import { nearestName, placed, UserError } from './errors.ts';
 import type { Files, InputFile } from './files.ts';
 import type { ElementType, Field, LoadRule, Session, TrainPlan, TypedArray } from './program.ts';
+import { inFewBits, packedTensors, refuseLostRounding, unpack, type PackedTensor } from './quantize.ts';
 import { readTensor, readWeightsHeader, type StoredTensor } from './safetensors.ts';
 
 /** A file's tensors by name with the rules that place them. */
@@ -176,15 +177,19 @@ export const weightsOf = (plan: TrainPlan): Field[] => [
 ];
 
 /**
- * What a file of weights holds: those of the models that the run trains, with what is frozen in them. A model that is frozen
- * whole, as a teacher, is a file of its own already; checkpoints have it.
+ * What a file of weights holds: those of the models that the run trains, with what is frozen in them; of quantized weights their
+ * codes and scales. A model that is frozen whole, as a teacher, is a file of its own already; checkpoints have it.
  */
 export function learnedWeights(plan: TrainPlan): Field[] {
   const modelOf = ({ name }: Field): string => name.split('.')[0];
-  const models = (trained: boolean): Set<string> =>
-    new Set(plan.parameters.filter((field) => field.trained === trained).map(modelOf));
-  const [learning, fixed] = [models(true), models(false)];
-  return weightsOf(plan).filter((field) => learning.has(modelOf(field)) || !fixed.has(modelOf(field)));
+  const quantized = new Set(plan.quantization?.weights.map(({ name }) => name));
+  const isLearned = ({ name, trained }: TrainPlan['parameters'][number]): boolean => trained || quantized.has(name);
+  const learning = new Set(plan.parameters.filter(isLearned).map(modelOf));
+  const fixed = new Set(plan.parameters.filter((field) => !isLearned(field)).map(modelOf));
+  return inFewBits(
+    plan,
+    weightsOf(plan).filter((field) => learning.has(modelOf(field)) || !fixed.has(modelOf(field))),
+  );
 }
 
 /** Reads the weight files of a plan into the session. */
@@ -194,7 +199,7 @@ export function loadWeights(plan: TrainPlan, files: Files, session: Session): vo
   try {
     const sources = new Map<
       LoadRequest,
-      { readonly file: InputFile; readonly tensors: ReadonlyMap<string, StoredTensor> }
+      { readonly file: InputFile; readonly tensors: ReadonlyMap<string, StoredTensor | PackedTensor> }
     >();
     for (const { path, rules, place } of plan.loads)
       try {
@@ -202,7 +207,9 @@ export function loadWeights(plan: TrainPlan, files: Files, session: Session): vo
         opened.push(file);
         const header = readWeightsHeader(file);
         const passed = new Set(parseNames(header.metadata.get(notWeights)));
-        const tensors = new Map([...header.tensors].filter(([name]) => !passed.has(name)));
+        const packed = packedTensors(header, file.shown);
+        const plain = [...header.tensors].filter(([name]) => !passed.has(name) && !packed.parts.has(name));
+        const tensors = new Map<string, StoredTensor | PackedTensor>([...plain, ...packed.weights]);
         sources.set({ path, rules, tensors }, { file, tensors });
       } catch (error) {
         throw placed(error, place);
@@ -214,7 +221,11 @@ export function loadWeights(plan: TrainPlan, files: Files, session: Session): vo
       const field = fields.get(parameter);
       if (source === undefined || stored === undefined || field === undefined)
         throw new Error(`load placed ${tensor} nowhere`);
-      session.write(parameter, readTensor(source.file, stored, field.dtype));
+      if ('codes' in stored) refuseLostRounding(plan, source.file.shown, [parameter]);
+      session.write(
+        parameter,
+        'codes' in stored ? unpack(source.file, stored) : readTensor(source.file, stored, field.dtype),
+      );
     }
   } finally {
     opened.forEach((file) => file.close());

@@ -95,6 +95,18 @@ export class Diagnostics {
   }
 }
 
+/** Throws a diagnostic about these places, the first of them the main one. */
+export function refuse<C extends Code>(code: C, holes: Holes<C>, spans: readonly Span[], extra: Extra = {}): never {
+  throw new Problem(
+    diagnose(
+      code,
+      holes,
+      spans.map((span) => ({ span, text: '' })),
+      extra,
+    ),
+  );
+}
+
 /** `Did you mean …?`, where something is near enough. */
 export function didYouMean(name: string, candidates: Iterable<string>): { hint?: string } {
   const found = nearest(name, candidates);

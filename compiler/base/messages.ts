@@ -147,6 +147,10 @@ export const messages = {
     `Whole channels are removed once, before the first step, each weight by itself: \`${h.word}\` does not go with it.`,
   'not-a-mask': (h: { name: string; wanted: string; found: string }) =>
     `The pruner \`${h.name}\` should say what is kept as ${h.wanted}, but it is ${h.found}.`,
+  'quantizes-nothing': (h: { selector: string }) => `\`quantize ${h.selector}\` means no matrix of weights.`,
+  'quantized-twice': (h: { path: string }) => `\`${h.path}\` is quantized by two lines.`,
+  'calibrates-nothing': () => 'Weights alone are quantized here, so there are no ranges to calibrate.',
+  'cannot-quantize': (h: { path: string; why: string }) => `\`${h.path}\` cannot be multiplied in 8 bits: ${h.why}.`,
   'unknown-metric': (h: { name: string }) => `No \`eval\` computes a metric \`${h.name}\`.`,
   'repeated-metric': (h: { name: string }) => `Two \`eval\` lines compute a metric \`${h.name}\`.`,
   'not-a-metric': (h: { found: string }) => `A metric is a number or a sum per a count, but this is ${h.found}.`,

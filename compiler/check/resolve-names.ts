@@ -353,6 +353,10 @@ class Resolver {
         for (const expression of [entry.pruner, entry.every, entry.rewind])
           if (expression !== undefined) this.expression(outer, expression);
         return;
+      case 'quantize':
+        for (const expression of [entry.weights?.group, entry.calibrate])
+          if (expression !== undefined) this.expression(outer, expression);
+        return;
       case 'checkpoint':
       case 'freeze':
       case 'precision':

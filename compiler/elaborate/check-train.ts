@@ -10,6 +10,7 @@ import { fieldsWithoutLooking } from './data.ts';
 import { createContext } from './evaluate.ts';
 import { buildPrune, maskingOf } from './masks.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
+import { buildCalibration } from './quantize.ts';
 import { buildEvaluation, type BoundData } from './step.ts';
 import type { TrainBlock } from './train.ts';
 import type { OptimizerValue } from './value.ts';
@@ -25,7 +26,10 @@ export function checkTrain(
     (_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? [],
   );
   maskingOf(block).forEach((_, index) => collect(diagnostics, () => buildPrune(block, index, diagnostics)));
-  if (data !== undefined) collect(diagnostics, () => checkColumns(block, diagnostics, data));
+  if (data !== undefined) {
+    collect(diagnostics, () => checkColumns(block, diagnostics, data));
+    collect(diagnostics, () => checkQuantized(block, diagnostics, data));
+  }
   checkNames(block, metrics, diagnostics);
   checkSaves(block, metrics.flat(), diagnostics);
   for (const optimizer of new Set(block.parameters.map((parameter) => parameter.optimizer)))
@@ -62,6 +66,13 @@ function checkColumns(block: TrainBlock, diagnostics: Diagnostics, data: BoundDa
   if (columns === undefined) return;
   const small = compactBlock(block, columns, data.train, diagnostics);
   block.evaluations.forEach((_, index) => buildEvaluation(small, index, data.evaluations[index], 1, diagnostics));
+}
+
+/** Whether a weight can be multiplied in few bits shows in the graphs. */
+function checkQuantized(block: TrainBlock, diagnostics: Diagnostics, data: BoundData): void {
+  if (block.quantizes.length === 0 || !diagnostics.isEmpty) return;
+  buildCalibration(block, data.train, block.batch, diagnostics);
+  block.evaluations.forEach((_, index) => buildEvaluation(block, index, data.evaluations[index], 1, diagnostics));
 }
 
 function checkEvaluation(

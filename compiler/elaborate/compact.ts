@@ -1,10 +1,11 @@
 /** Structured pruning in programs: a forward pass is elaborated as it is written, then made smaller before gradients are taken. */
 import { CannotCompact, compactInto, keptOf, type Kept } from '../compact/compact.ts';
 import { diagnose, Problem, type Diagnostics } from '../base/diagnostics.ts';
+import type { Builder } from '../graph/build.ts';
 import type { Graph, Value as GraphValue } from '../graph/graph.ts';
 import { interpretGraph } from '../graph/interpret.ts';
 import type { Tensor } from '../graph/op.ts';
-import { mapped } from '../graph/rewrite.ts';
+import { mapped, type ValueMap } from '../graph/rewrite.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { concrete } from '../types/dim.ts';
 import type { TensorType } from '../types/tensor.ts';
@@ -83,7 +84,7 @@ export function compactBlock(
   const context = createContext(createBuilder(block.name), diagnostics, { training: true });
   const loss = evaluateBody(context, block, block.data, data, block.batch, block.loss.parameters, block.loss.body);
   const { sum, count } = sumAndCount(context, loss, block.loss.body.span);
-  const graph = forwardGraph(context, [sum, count]);
+  const graph = forwardGraph({ context, values: [sum, count] });
   let removed = new Map<string, number[]>();
   let kept = new Map<string, Kept>();
   for (const { weights, structured } of block.prunes)
@@ -100,28 +101,37 @@ export function compactBlock(
   return { ...block, kept };
 }
 
-/** The forward pass without what was removed: another graph, and what became of `values` in it. */
-export function compactForward(
-  block: TrainBlock,
-  name: string,
-  context: Context,
-  values: readonly GraphValue[],
-): { readonly context: Context; readonly values: readonly GraphValue[] } {
-  if (block.kept.size === 0) return { context, values };
+/** A forward pass as far as it was built, and values in it that are still needed. */
+export interface Forward {
+  readonly context: Context;
+  readonly values: readonly GraphValue[];
+}
+
+/** The forward pass without what was removed: another graph. */
+export function compactForward(block: TrainBlock, name: string, forward: Forward): Forward {
+  if (block.kept.size === 0) return forward;
   const build = createBuilder(name);
-  const now = explained(block, () => compactInto(build, forwardGraph(context, values), block.kept));
+  return rebuilt(
+    forward,
+    build,
+    explained(block, () => compactInto(build, forwardGraph(forward), block.kept)),
+  );
+}
+
+/** The forward pass in the graph that it was rewritten into. */
+export function rebuilt({ context, values }: Forward, build: Builder, now: ValueMap): Forward {
   const at = (value: GraphValue): GraphValue => mapped(now, value);
-  const smaller = createContext(build, context.diagnostics, {
+  const rewritten = createContext(build, context.diagnostics, {
     training: context.training === true,
     ...(context.step !== undefined && now.has(context.step) && { step: at(context.step) }),
   });
-  for (const [slot, value] of context.slots) smaller.slots.set(slot, at(value));
-  for (const [slot, value] of context.updates) smaller.updates.set(slot, at(value));
-  return { context: smaller, values: values.map(at) };
+  for (const [slot, value] of context.slots) rewritten.slots.set(slot, at(value));
+  for (const [slot, value] of context.updates) rewritten.updates.set(slot, at(value));
+  return { context: rewritten, values: values.map(at) };
 }
 
 /** What was built so far; a buffer and its next value have the same name. */
-function forwardGraph({ root, updates }: Context, values: readonly GraphValue[]): Graph {
+export function forwardGraph({ context: { root, updates }, values }: Forward): Graph {
   return {
     name: 'forward',
     inputs: root.inputs,

@@ -1,7 +1,6 @@
 /** The lines `prune … with …` of a train block, resolved. What they ask of the programs is in masks.ts. */
 import type { TrainPrune } from '../../grammar/ast.ts';
-import { diagnose, Diagnostics, Problem, type Extra } from '../base/diagnostics.ts';
-import type { Code, Holes } from '../base/messages.ts';
+import { Diagnostics, Problem, refuse } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import type { Value as GraphValue } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
@@ -39,17 +38,17 @@ export function resolvePrunes(
     const chosen = [...new Set(entry.selectors.flatMap((selector) => select(selector, slots)))];
     const weights = chosen.filter((slot) => slot.declaration.role === 'param');
     if (weights.length === 0)
-      return problem('prunes-nothing', { selector: entry.selectors.map(showSelector).join(', ') }, [entry.span], {
+      return refuse('prunes-nothing', { selector: entry.selectors.map(showSelector).join(', ') }, [entry.span], {
         hint: 'Buffers are not pruned: select parameters, as `*.weight`.',
       });
     for (const slot of weights) {
       const before = first.get(slot);
-      if (before !== undefined) return problem('pruned-twice', { path: slotPath(slot) }, [entry.span, before]);
+      if (before !== undefined) return refuse('pruned-twice', { path: slotPath(slot) }, [entry.span, before]);
       first.set(slot, entry.span);
     }
     const pruner = value(entry.pruner);
     if (pruner.kind !== 'function')
-      return problem(
+      return refuse(
         'bad-setting',
         { name: 'prune … with', wanted: 'a pruner, as `magnitude{sparsity: 0.8}`', found: describe(pruner) },
         [entry.pruner.span],
@@ -57,19 +56,19 @@ export function resolvePrunes(
     const every = entry.every && whole('every', entry.every, 1);
     const rewind = entry.rewind && whole('rewind', entry.rewind, 0);
     if (entry.rewind !== undefined && rewind !== undefined && (every === undefined || rewind >= every))
-      return problem('rewinds-nowhere', { rewind }, [entry.rewind.span], {
+      return refuse('rewinds-nowhere', { rewind }, [entry.rewind.span], {
         hint: 'Say when it is pruned, later than that: `every 1000 rewind 0`.',
       });
     const prune = { weights, pruner, globally: entry.globally, structured: false, every, rewind, span: entry.span };
     if (!judgesColumns(prune)) return prune;
     const words = { globally: entry.globally, every: entry.every !== undefined, rewind: entry.rewind !== undefined };
     for (const [word, isThere] of Object.entries(words))
-      if (isThere) return problem('columns-once', { word }, [entry.span]);
+      if (isThere) return refuse('columns-once', { word }, [entry.span]);
     return { ...prune, structured: true };
   });
   const rewinding = entries.filter(({ rewind }) => rewind !== undefined);
   if (rewinding.length > 1)
-    return problem('repeated-setting', { name: 'rewind' }, [rewinding[1].span, rewinding[0].span], {
+    return refuse('repeated-setting', { name: 'rewind' }, [rewinding[1].span, rewinding[0].span], {
       hint: 'All weights that are trained go back together, so one line says when.',
     });
   return prunes;
@@ -106,15 +105,4 @@ function judgesColumns(prune: PlannedPrune): boolean {
       return false;
     }
   });
-}
-
-function problem<C extends Code>(code: C, holes: Holes<C>, spans: readonly Span[], extra: Extra = {}): never {
-  throw new Problem(
-    diagnose(
-      code,
-      holes,
-      spans.map((span) => ({ span, text: '' })),
-      extra,
-    ),
-  );
 }

@@ -16,7 +16,9 @@ import type { DataDescription } from './describe.ts';
 import { createContext } from './evaluate.ts';
 import { initialize } from './initialize.ts';
 import { lossScaleStates, scaleLoss, type LossScale } from './loss-scale.ts';
-import { compactForward, typeOf } from './compact.ts';
+import { stateNames, type Mode } from '../quantize/forward.ts';
+import { compactForward, typeOf, type Forward } from './compact.ts';
+import { quantizedWeights, quantizeForward, quantizeStates } from './quantize.ts';
 import { createMasks, maskingOf, pruneStates } from './masks.ts';
 import { applyOptimizer, optimizerStates, stateName } from './optimizer.ts';
 import type { PlannedParameter, TrainBlock } from './train.ts';
@@ -45,7 +47,7 @@ export function buildInit(block: TrainBlock, diagnostics: Diagnostics): Graph {
       build.output(accumulatedName(path), 'update', build.constant(0, 'f32', typeOf(block, slot).shape));
   }
   if (block.accumulate > 1) build.output(accumulatedCount, 'update', build.constant(0, 'f32'));
-  for (const { name, type, initial } of pruneStates(block))
+  for (const { name, type, initial } of [...pruneStates(block), ...quantizeStates(block)])
     build.output(name, 'update', build.constant(initial, type.dtype, type.shape));
   if (needsScale(block))
     for (const { name, initial } of lossScaleStates) build.output(name, 'update', build.constant(initial, 'f32'));
@@ -58,6 +60,10 @@ const needsScale = ({ precision }: TrainBlock): boolean => precision?.storage ==
 /** The graph, and the precision it is to be computed in. */
 const inPrecision = (graph: Graph, { precision }: TrainBlock): Graph =>
   precision === undefined ? graph : { ...graph, precision };
+
+/** The forward pass as it runs: without what was pruned away, with quantized weights. */
+const lowered = (block: TrainBlock, name: string, forward: Forward, mode: Mode): Forward =>
+  quantizeForward(block, name, compactForward(block, name, forward), mode);
 
 /** One training step on a batch of this size. */
 export function buildStep(
@@ -72,9 +78,10 @@ export function buildStep(
   const whole = createContext(written, diagnostics, { training: true, step: randomStep(written, block, number) });
   const loss = evaluateBody(whole, block, block.data, data, batch, block.loss.parameters, block.loss.body);
   const pair = sumAndCount(whole, loss, block.loss.body.span);
-  const forward = compactForward(block, `${block.name}.step`, whole, [pair.sum, pair.count, number]);
-  const { context } = forward;
-  const [sum, count, step] = forward.values;
+  const {
+    context,
+    values: [sum, count, step],
+  } = lowered(block, `${block.name}.step`, { context: whole, values: [pair.sum, pair.count, number] }, 'simulate');
   const build = context.root;
   build.output('loss.sum', 'result', sum);
   build.output('loss.count', 'result', count);
@@ -124,12 +131,8 @@ export function buildEvaluation(
       { name: `${metric}.count`, value: count },
     ];
   });
-  const forward = compactForward(
-    block,
-    `${block.name}.${name}`,
-    context,
-    pairs.map(({ value }) => value),
-  );
+  const values = pairs.map(({ value }) => value);
+  const forward = lowered(block, `${block.name}.${name}`, { context, values }, 'integers');
   pairs.forEach(({ name: result }, at) => forward.context.root.output(result, 'result', forward.values[at]));
   return inPrecision(forward.context.root.finish(), block);
 }
@@ -160,7 +163,7 @@ export function planTrain(
           field(accumulatedCount, []),
         ];
   const scale = needsScale(block) ? lossScaleStates.map(({ name }) => field(name, [])) : [];
-  const pruning = pruneStates(block).map(({ name, type }) => ({
+  const compressing = [...pruneStates(block), ...quantizeStates(block)].map(({ name, type }) => ({
     name,
     dtype: type.dtype,
     shape: concrete(type.shape),
@@ -188,6 +191,7 @@ export function planTrain(
             ...(rewind === undefined ? {} : { rewind }),
           })),
         }),
+    ...(block.quantizes.length === 0 ? {} : { quantization: quantizationOf(block) }),
     accumulate: block.accumulate,
     evaluations,
     saves: block.saves,
@@ -206,8 +210,21 @@ export function planTrain(
         shape: concrete(typeOf(block, slot).shape),
         buffer: true,
       })),
-      ...[...states, ...accumulated, ...scale, ...pruning].map((state) => ({ ...state, buffer: false })),
+      ...[...states, ...accumulated, ...scale, ...compressing].map((state) => ({ ...state, buffer: false })),
     ],
+  };
+}
+
+/** The weights that are saved in few bits, and how many batches are looked at before. */
+function quantizationOf(block: TrainBlock): NonNullable<TrainPlan['quantization']> {
+  return {
+    calibrate: Math.max(...block.quantizes.map(({ calibrate }) => calibrate)),
+    weights: quantizedWeights(block).map(({ slot, scheme: { bits, group, activations } }) => ({
+      name: slotPath(slot),
+      bits,
+      ...(group === undefined ? {} : { group }),
+      states: Object.values(stateNames(slotPath(slot))).slice(0, activations ? 3 : 2),
+    })),
   };
 }
 

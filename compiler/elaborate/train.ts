@@ -15,7 +15,7 @@ import type {
 } from '../../grammar/ast.ts';
 import type { LoadRule as PlannedLoadRule, TrainPlan } from '../../runtime/program.ts';
 import type { Kept } from '../compact/compact.ts';
-import { diagnose, didYouMean, Problem, type Diagnostics, type Extra } from '../base/diagnostics.ts';
+import { didYouMean, Problem, refuse, type Diagnostics, type Extra } from '../base/diagnostics.ts';
 import type { Code, Holes } from '../base/messages.ts';
 import { showPlace, type Span } from '../base/source.ts';
 import type { Precision } from '../graph/graph.ts';
@@ -26,6 +26,7 @@ import { instancesOf, slotsOf } from './instances.ts';
 import { added, applyOverrides, numberSettings, type Override } from './overrides.ts';
 import { resolvePrecision } from './precision.ts';
 import { resolvePrunes, type PlannedPrune } from './prune.ts';
+import { resolveQuantizes, type PlannedQuantize } from './quantize.ts';
 import { bind, createScope, type Scope } from './scope.ts';
 import { outermost, select, selectInstances } from './selectors.ts';
 import {
@@ -78,6 +79,7 @@ export interface TrainBlock {
   /** Paths of instances whose activations are computed again for the backward pass. */
   readonly recompute: readonly string[];
   readonly prunes: readonly PlannedPrune[];
+  readonly quantizes: readonly PlannedQuantize[];
   /** What structured pruning left, by path; empty before it happened. */
   readonly kept: ReadonlyMap<string, Kept>;
   readonly saves: TrainPlan['saves'];
@@ -164,6 +166,9 @@ function resolve(
           callData(value),
         );
   });
+  // Without an optimizer and a number of steps nothing is learned: weights are quantized as they are.
+  const isQuantizedOnly =
+    entries('quantize').length > 0 && !['optimizer', 'epochs', 'steps'].some((key) => values.has(key));
   const loss = collect(() => {
     const found = entries('train-function').find((entry) => entry.name.name === 'loss');
     for (const other of entries('train-function'))
@@ -172,6 +177,7 @@ function resolve(
     return found ?? wrong('missing-setting', { train: name, name: 'loss(…) = …' }, declaration.name.span);
   });
   const parameters = collect(() => {
+    if (isQuantizedOnly) return frozenWhole(slots);
     const { value, entry } = required('optimizer');
     if (value.kind === 'unknown') return undefined;
     if (value.kind !== 'optimizer')
@@ -201,7 +207,7 @@ function resolve(
   });
   const numbers = {
     seed: collect(() => nonNegative('seed', values.get('seed'))) ?? 0,
-    epochs: collect(() => whole('epochs')),
+    epochs: isQuantizedOnly ? 0 : collect(() => whole('epochs')),
     steps: collect(() => whole('steps')),
     evalEvery: collect(() => whole('eval_every')),
     accumulate:
@@ -211,7 +217,7 @@ function resolve(
           .at(0),
       ) ?? 1,
   };
-  if (!values.has('epochs') && !values.has('steps'))
+  if (!isQuantizedOnly && !values.has('epochs') && !values.has('steps'))
     collect(() =>
       wrong('missing-setting', { train: name, name: 'epochs' }, declaration.name.span, {
         hint: 'Say `epochs = 10`, or `steps = 1000`.',
@@ -243,6 +249,12 @@ function resolve(
         (name, expression, least) => wholeNumber(name, evaluate(context, scope, expression), expression.span, least),
       ),
     ) ?? [];
+  const quantizes =
+    collect(() =>
+      resolveQuantizes(entries('quantize'), slots, (name, expression) =>
+        positive(name, evaluate(context, scope, expression), expression.span),
+      ),
+    ) ?? [];
   const saves = entries('save').flatMap(
     (entry) =>
       collect(() => planSave(entry, (value) => positive('save every', evaluate(context, scope, value), entry.span))) ??
@@ -263,7 +275,7 @@ function resolve(
   );
 
   if (data === undefined || loss === undefined || parameters === undefined || !diagnostics.isEmpty) return undefined;
-  if (parameters.every((parameter) => parameter.optimizer === undefined))
+  if (!isQuantizedOnly && parameters.every((parameter) => parameter.optimizer === undefined))
     return wrong('nothing-to-train', { train: name }, declaration.name.span);
   markFrozen(roots, parameters);
   return {
@@ -279,6 +291,7 @@ function resolve(
     precision,
     recompute: outermost(recompute),
     prunes,
+    quantizes,
     kept: new Map(),
     saves,
     loads,
@@ -299,6 +312,11 @@ function frozenSlots(entries: readonly Extract<TrainEntry, { kind: 'freeze' }>[]
   }
   return frozen;
 }
+
+const frozenWhole = (slots: readonly Slot[]): PlannedParameter[] =>
+  slots
+    .filter((slot) => slot.declaration.role === 'param')
+    .map((slot) => ({ slot, path: slotPath(slot), optimizer: undefined }));
 
 /** A model of the block that is frozen whole, as the teacher of a distillation, is applied as in an evaluation. */
 function markFrozen(roots: ReadonlyMap<string, InstanceValue>, parameters: readonly PlannedParameter[]): void {
@@ -400,6 +418,5 @@ function nonNegative(name: string, found: { value: Value; entry: TrainSetting } 
     : wrong('bad-setting', { name, wanted: 'a whole number', found: describe(found.value) }, found.entry.value.span);
 }
 
-function wrong<C extends Code>(code: C, holes: Holes<C>, span: Span, extra: Extra = {}): never {
-  throw new Problem(diagnose(code, holes, [{ span, text: '' }], extra));
-}
+const wrong = <C extends Code>(code: C, holes: Holes<C>, span: Span, extra: Extra = {}): never =>
+  refuse(code, holes, [span], extra);

@@ -139,6 +139,14 @@ export class ModelPrinter extends ExpressionPrinter {
             node.every === undefined ? '' : [' every ', this.expression(node.every)],
             node.rewind === undefined ? '' : [' rewind ', this.expression(node.rewind)],
           ];
+        case 'quantize': {
+          const group = node.weights?.group;
+          return [
+            'quantize ', this.selectors(node.selectors), ' to ', this.name(node.dtype),
+            node.weights === undefined ? '' : [' weights', group === undefined ? '' : [' group ', this.expression(group)]],
+            node.calibrate === undefined ? '' : [' calibrate ', this.expression(node.calibrate)],
+          ];
+        }
         case 'precision': {
           const storing = node.storing === undefined ? '' : [' storing ', this.name(node.storing)];
           const except = node.except.length === 0 ? '' : [' except ', this.selectors(node.except)];

@@ -59,6 +59,13 @@ export class Progress {
         this.line(`step ${event.step}  ${(100 * event.sparsity).toFixed(1)} % of the pruned weights are 0${back}`);
         return;
       }
+      case 'quantize': {
+        const { weights, bytes, was } = event;
+        this.line(
+          `${count(weights, 'weight')} in few bits: ${group(was)} bytes become ${group(bytes)} (${(was / bytes).toFixed(2)}× smaller)`,
+        );
+        return;
+      }
       case 'save':
         return;
       case 'done':

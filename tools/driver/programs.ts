@@ -2,6 +2,7 @@
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { showPlace } from '../../compiler/base/source.ts';
 import { buildPrune, buildSnapshot } from '../../compiler/elaborate/masks.ts';
+import { buildCalibration, buildQuantize } from '../../compiler/elaborate/quantize.ts';
 import { buildEvaluation, buildInit, buildStep, type BoundData } from '../../compiler/elaborate/step.ts';
 import type { TrainBlock } from '../../compiler/elaborate/train.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
@@ -33,6 +34,9 @@ export function createPrograms(block: TrainBlock, data: BoundData, target: Targe
       );
     },
     prune: (index) => once(`prune ${index}`, (diagnostics) => buildPrune(block, index, diagnostics)),
+    calibrate: (batch) =>
+      once(`calibrate ${batch}`, (diagnostics) => buildCalibration(block, data.train, batch, diagnostics)),
+    quantize: () => once('quantize', () => buildQuantize(block)),
     snapshot: () => once('snapshot', () => buildSnapshot(block)),
     async explainSkip(batch, phase, inputs) {
       const step = optimize(
