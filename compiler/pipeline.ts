@@ -8,6 +8,7 @@ import type { Graph } from './graph/graph.ts';
 import type { LoopProgram } from './loop/loop.ts';
 import { verifyLoop } from './loop/verify.ts';
 import { optimize } from './optimize/index.ts';
+import { packBytes } from './optimize/pack-bytes.ts';
 import { schedule } from './schedule/schedule.ts';
 import type { Capabilities } from './targets/target.ts';
 import { planMemory } from './tile/plan-memory.ts';
@@ -35,7 +36,8 @@ export function compile(
   capabilities: Capabilities,
   { verify = false, without = [] }: CompileOptions = {},
 ): Stages {
-  const optimized = optimize(graph, { verify, without });
+  const impossible = capabilities.dotsBytes ? [] : [packBytes.name];
+  const optimized = optimize(graph, { verify, without: [...without, ...impossible] });
   const { program: loop, decisions } = fuse(optimized);
   const tile = planMemory(schedule(loop, capabilities));
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);

@@ -61,7 +61,8 @@ class Tally {
     switch (segment.kind) {
       case 'contraction': {
         const points = pointsOf([...segment.axes, ...segment.reduce]);
-        this.flops += 2 * points;
+        // Four products of bytes take as long as one of floats.
+        this.flops += (segment.bytes === true ? 8 : 2) * points;
         this.contractionFlops += 2 * points;
         this.expressions([segment.left, segment.right], axesOf);
         this.stores(segment.stores, segment.axes, axesOf);

@@ -188,7 +188,7 @@ export function isOneStep(frame: Frame, node: Node): boolean {
 
 /** A product of two tensors with rows and columns of its own: anything else is a sum like others. */
 export const isContraction = (node: Node): node is Extract<Node, { op: 'contract' }> =>
-  isProduct(node) && !isPointwise(node);
+  node.op === 'contract' && (node.attributes.bytes === true || isProduct(node)) && !isPointwise(node);
 
 /** Does it read each element at one point of each axis, not in windows? */
 const isStraight = (index: readonly AffineIndex[]): boolean => index.every(({ terms }) => terms.length <= 1);

@@ -182,7 +182,9 @@ function createEmitter(
       made.set(root.value, { root, index: at, stage: undefined, result: undefined });
       if (kept.has(root.value)) stores.push(storeOf(root, at, scopeValue(root, at)));
     }
-    return { kind: 'contraction', axes: outer, reduce, left, right, result, stores };
+    const node = frame.producers.get(main.value);
+    const bytes = node?.op === 'contract' && node.attributes.bytes;
+    return { kind: 'contraction', axes: outer, reduce, left, right, ...(bytes === true && { bytes }), result, stores };
   }
 
   const scopeValue = (root: Root, index: readonly Affine[]): Expression => {

@@ -36,7 +36,8 @@ export const isElementwise = (node: Node): boolean => elementwise.has(node.op);
 /** Is the node computed element by element, without reducing anything? */
 export function isPointwise(node: Node): boolean {
   if (elementwise.has(node.op)) return true;
-  if (node.op === 'contract') return node.attributes.reduce.every((size) => size === 1);
+  if (node.op === 'contract')
+    return node.attributes.bytes !== true && node.attributes.reduce.every((size) => size === 1);
   if (node.op === 'cumulative') return shapeOf(node.inputs[0])[node.attributes.axis] === 1;
   if (node.op === 'scatter') return node.inputs[0].type.shape.length === node.attributes.batch;
   return pointwise.has(node.op);

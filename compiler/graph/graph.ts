@@ -104,6 +104,8 @@ export interface Attributes extends Record<UnaryOp, NoAttributes>, Record<Binary
     readonly shape: readonly Dim[];
     readonly reduce: readonly Dim[];
     readonly indices: readonly (readonly AffineIndex[])[];
+    /** Elements (i32) are four bytes each, the first operand's unsigned, the second's signed: a product is the sum of four. */
+    readonly bytes?: true;
   };
   /** Combines over the axes and drops them. */
   reduce: { readonly monoid: Monoid; readonly axes: readonly number[] };

@@ -232,7 +232,8 @@ class Reader {
       this.expect('[');
       return { value, index: this.list(']', () => this.index(axes)) };
     };
-    if (!this.accept('sum')) {
+    const bytes = this.accept('dot4');
+    if (!bytes && !this.accept('sum')) {
       const { value, index } = read();
       return { op: 'view', inputs: [value], outputs: [result], attributes: { shape, index }, origin: this.origin() };
     }
@@ -244,7 +245,8 @@ class Reader {
     });
     const reads = [read()];
     while (this.accept('*')) reads.push(read());
-    const attributes = { shape, reduce, indices: reads.map(({ index }) => index) };
+    const indices = reads.map(({ index }) => index);
+    const attributes = { shape, reduce, indices, ...(bytes && { bytes }) };
     return {
       op: 'contract',
       inputs: reads.map(({ value }) => value),

@@ -67,11 +67,11 @@ function printMeaning(node: Node, indent: string, origins: boolean): string {
       return `%${result.id}[${names.join(', ')}]: ${printType(result.type)} = ${printRead(node.inputs[0], index, names)}`;
     }
     case 'contract': {
-      const { shape, reduce, indices } = node.attributes;
+      const { shape, reduce, indices, bytes } = node.attributes;
       const names = axisNames(shape.length + reduce.length);
       const axes = reduce.map((size, place) => `${names[shape.length + place]}: ${show(size)}`).join(', ');
       const product = node.inputs.map((value, place) => printRead(value, indices[place], names)).join(' * ');
-      return `%${result.id}[${names.slice(0, shape.length).join(', ')}]: ${printType(result.type)} = sum[${axes}] ${product}`;
+      return `%${result.id}[${names.slice(0, shape.length).join(', ')}]: ${printType(result.type)} = ${bytes === true ? 'dot4' : 'sum'}[${axes}] ${product}`;
     }
     case 'loop': {
       const { trips, carried, scanned, reverse, body } = node.attributes;

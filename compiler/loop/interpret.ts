@@ -6,7 +6,7 @@ import type { BinaryOp, Monoid, UnaryOp } from '../graph/graph.ts';
 import { unaryOps } from '../graph/graph.ts';
 import { limits, roundTo } from '../ops/numeric.ts';
 import { philoxWord } from '../../common/philox.ts';
-import { binaryScalar, castScalar, unaryScalar } from '../ops/scalar.ts';
+import { binaryScalar, castScalar, dot4, unaryScalar } from '../ops/scalar.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
 import { rowMajorStrides, sizeOf } from './build.ts';
@@ -138,7 +138,8 @@ class Machine {
     const right = this.compile(contraction.right);
     const cell = this.cell(contraction.result);
     const accumulator = createAccumulator('sum', contraction.result.dtype, contraction.result.dtype);
-    const multiply = isFloat(contraction.result.dtype) ? (a: number, b: number): number => a * b : Math.imul;
+    const numbers = isFloat(contraction.result.dtype) ? (a: number, b: number): number => a * b : Math.imul;
+    const multiply = contraction.bytes === true ? dot4 : numbers;
     const write = this.stores(contraction.stores);
     this.over(contraction.axes, () => {
       accumulator.start();

@@ -127,6 +127,8 @@ export interface Contraction {
   readonly reduce: readonly Axis[];
   readonly left: Expression;
   readonly right: Expression;
+  /** Both are words (i32) of four bytes, unsigned on the left, signed on the right: left·right is the sum of four products. */
+  readonly bytes?: true;
   readonly result: Result;
   readonly stores: readonly Store[];
 }

@@ -110,6 +110,7 @@ class Parser {
     }
     this.lets.clear();
     if (this.accept('contraction')) {
+      const isOfBytes = this.accept('of') && this.accept('bytes');
       const axes = this.axesAfter('for');
       const reduce = this.axesAfter('sum');
       this.expect('{');
@@ -118,7 +119,8 @@ class Parser {
       const left = this.primary();
       this.expect('.');
       const right = this.primary();
-      return { kind: 'contraction', axes, reduce, left, right, result, stores: this.stores() };
+      const bytes = isOfBytes ? { bytes: true as const } : {};
+      return { kind: 'contraction', axes, reduce, left, right, ...bytes, result, stores: this.stores() };
     }
     this.expect('scatter');
     this.expect('%');

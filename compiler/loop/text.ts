@@ -126,7 +126,7 @@ function printStage(stage: Stage, indent: string, lines: string[]): void {
 }
 
 function printContraction(contraction: Contraction, indent: string, lines: string[]): void {
-  const head = `contraction${printAxes(' for', contraction.axes)}${printAxes(' sum', contraction.reduce)}`;
+  const head = `contraction${contraction.bytes === true ? ' of bytes' : ''}${printAxes(' for', contraction.axes)}${printAxes(' sum', contraction.reduce)}`;
   const body: string[] = [];
   const { result, stores } = contraction;
   const print = withLets([contraction.left, contraction.right, ...stores.map(({ value }) => value)], body);

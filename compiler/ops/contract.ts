@@ -25,12 +25,15 @@ export const contract: Op<'contract'> = {
   name: 'contract',
   doc:
     "The sum, over the reduced axes, of the product of the operands, each read at affine functions of the result's " +
-    'axes and the reduced ones (0 outside). Accumulated in f64 by the interpreter and rounded once.',
-  type(inputs, { shape, reduce, indices }) {
+    'axes and the reduced ones (0 outside). Accumulated in f64 by the interpreter and rounded once. Of words of bytes ' +
+    'a product is the sum of four.',
+  type(inputs, { shape, reduce, indices, bytes }) {
     const [first] = inputs;
     if (first === undefined) return fail('operand-count', 'contract takes at least one tensor');
     if (indices.length !== inputs.length)
       fail('operand-count', `contract reads ${indices.length} tensors, but was given ${inputs.length}`);
+    if (bytes === true && (inputs.length !== 2 || inputs.some(({ dtype }) => dtype !== 'i32')))
+      fail('dtype-mismatch', 'a contraction of bytes takes two tensors of i32');
     needSizes(shape);
     needSizes(reduce);
     inputs.forEach((x, place) => {
@@ -40,16 +43,30 @@ export const contract: Op<'contract'> = {
     });
     return [{ dtype: first.dtype, shape }];
   },
-  interpret(inputs, { reduce, indices }, [type], context) {
+  interpret(inputs, { reduce, indices, bytes }, [type], context) {
     const result = blank(type);
+    if (bytes === true) {
+      // Four contractions, each of one byte of every word.
+      for (let at = 0; at < 32; at += 8) {
+        const part = blank(type);
+        const reads = inputs.map((x, place) => ({
+          data: x.data.map(place === 0 ? (word) => (word >>> at) & 255 : (word) => (word << (24 - at)) >> 24),
+          shape: concrete(x.type.shape),
+          index: indices[place],
+        }));
+        runNest(part.data, concrete(type.shape), concrete(reduce), reads, 'wrap');
+        for (let i = 0; i < part.data.length; i++) result.data[i] = (result.data[i] + part.data[i]) | 0;
+      }
+      return [result];
+    }
     const reads = inputs.map((x, place) => ({ data: x.data, shape: concrete(x.type.shape), index: indices[place] }));
     runNest(result.data, concrete(type.shape), concrete(reduce), reads, isFloat(type.dtype) ? 'sum' : 'wrap');
     roundAll(result.data, type.dtype, context);
     return [result];
   },
   gradient(node, [adjoint], build) {
-    const { shape, reduce, indices } = node.attributes;
-    if (adjoint === undefined) return [];
+    const { shape, reduce, indices, bytes } = node.attributes;
+    if (adjoint === undefined || bytes === true) return [];
     return node.inputs.map((value, place) => {
       const others = node.inputs
         .map((other, which) => ({ value: other, index: indices[which] }))
@@ -146,6 +163,22 @@ export const contract: Op<'contract'> = {
         ],
       },
       integers: [-100000, 100000],
+    },
+    {
+      inputs: [
+        { dtype: 'i32', shape: [9, 7] },
+        { dtype: 'i32', shape: [7, 20] },
+      ],
+      attributes: {
+        shape: [9, 20],
+        reduce: [7],
+        indices: [
+          [at(0), at(2)],
+          [at(2), at(1)],
+        ],
+        bytes: true,
+      },
+      integers: [-2147483648, 2147483647],
     },
     {
       inputs: [

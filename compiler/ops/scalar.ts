@@ -91,6 +91,13 @@ export function binaryScalar(op: BinaryOp, dtype: Dtype): (a: number, b: number)
   return integerBinary[op] ?? floatBinary[op];
 }
 
+/** The sum of the products of the four bytes of two words, those of `a` unsigned, those of `b` signed. */
+export function dot4(a: number, b: number): number {
+  let sum = 0;
+  for (let at = 0; at < 32; at += 8) sum += ((a >>> at) & 255) * ((b << (24 - at)) >> 24);
+  return sum;
+}
+
 /** An element of one type as an element of another. */
 export function castScalar(from: Dtype, to: Dtype): (x: number) => number {
   if (to === 'bool') return (x) => (x === 0 ? 0 : 1);

@@ -1,11 +1,13 @@
 /** The passes over Tensor IR, in order. */
 import type { Graph } from '../graph/graph.ts';
 import { verifyGraph } from '../graph/verify.ts';
+import { byteProducts } from './byte-products.ts';
 import { foldConstants } from './fold-constants.ts';
 import { hoistFromLoops } from './hoist-from-loops.ts';
 import { insertCasts } from './insert-casts.ts';
 import { mergeCommon } from './merge-common.ts';
 import { narrowContractions } from './narrow-contractions.ts';
+import { packBytes } from './pack-bytes.ts';
 import type { Pass } from './pass.ts';
 import { rematerialize } from './rematerialize.ts';
 import { removeCasts } from './remove-casts.ts';
@@ -19,6 +21,8 @@ export const passes: readonly Pass[] = [
   insertCasts,
   removeCasts,
   hoistFromLoops,
+  packBytes,
+  byteProducts,
   foldConstants,
   mergeCommon,
   removeDead,

@@ -27,7 +27,9 @@ function narrow(graph: Graph, build: Builder): Graph {
   const uses = countUses(graph);
   const contractions = new Map(
     graph.nodes.flatMap((node) =>
-      node.op === 'contract' && uses.get(node.outputs[0]) === 1 ? [[node.outputs[0], node] as const] : [],
+      node.op === 'contract' && node.attributes.bytes !== true && uses.get(node.outputs[0]) === 1
+        ? [[node.outputs[0], node] as const]
+        : [],
     ),
   );
   /** Views that take the place of their contraction. */

@@ -12,8 +12,9 @@
  * every machine. Needs to run before gradients are taken.
  */
 import type { Builder } from '../graph/build.ts';
-import type { AffineIndex, Graph, Node, NodeOf, Value } from '../graph/graph.ts';
+import type { Graph, Node, NodeOf, Value } from '../graph/graph.ts';
 import { copyNode, mapped, type ValueMap } from '../graph/rewrite.ts';
+import { plainAxis } from '../ops/affine.ts';
 import { concrete } from '../types/dim.ts';
 import { codesType, decode, most, roundThrough, scaleOf, scaleType, simulate, type Scheme } from './weights.ts';
 
@@ -140,12 +141,6 @@ function productOf(node: Node, { path }: Weight, weights: ReadonlyMap<Value, Wei
   return { node, at, column };
 }
 
-/** The axis of an index that is just an axis. */
-function plainAxis({ terms, offset, divisor }: AffineIndex): number | undefined {
-  const [term] = terms;
-  return terms.length === 1 && term.scale === 1 && offset === 0 && divisor === 1 ? term.axis : undefined;
-}
-
 function multiply(
   build: Builder,
   { node, at, column }: Product,
@@ -168,17 +163,20 @@ function multiply(
     build.contract(at === 0 ? [own, other] : [other, own], indices, shape, reduce);
   if (mode === 'observe') return contract(mapped(values, x), weight.value);
   const step = scaleOf(build, build.detach(range), 8);
-  const size = build.broadcast(step, given.type.shape);
-  const scaled = build.binary('div', given, size);
+  const perStep = build.binary('div', build.constant(1, 'f32'), step);
+  const scaled = build.binary('mul', given, build.broadcast(perStep, given.type.shape));
   const bound = (value: number): Value => build.constant(value, 'f32', given.type.shape);
   const clamped = build.binary('min', build.binary('max', scaled, bound(-most(8))), bound(most(8)));
   if (mode === 'simulate') {
-    const simulated = build.binary('mul', roundThrough(build, clamped), size);
+    const simulated = build.binary('mul', roundThrough(build, clamped), build.broadcast(step, given.type.shape));
     return contract(moved(build, x, source, simulated, producers), weight.value);
   }
   if (codes === undefined || scale === undefined) throw new Error(`${path} has no codes`);
   const bytes = build.cast(build.unary('round', clamped), 'i8');
-  const sum = contract(build.cast(moved(build, x, source, bytes, producers), 'i32'), build.cast(codes, 'i32'));
+  // Widened before the views that the product reads through.
+  const seen = beneathViews(x, producers);
+  const wide = build.cast(moved(build, seen, source, bytes, producers), 'i32');
+  const sum = contract(moved(build, x, seen, wide, producers), build.cast(codes, 'i32'));
   const columns = build.binary('mul', scale, build.broadcast(step, scale.type.shape));
   const factor = build.view(columns, shape, [
     { terms: [], offset: 0, divisor: 1 },
@@ -191,6 +189,12 @@ function multiply(
 function sourceOf(value: Value, producers: ReadonlyMap<Value, Node>): Value {
   const node = producers.get(value);
   return node?.op === 'view' || node?.op === 'reshape' ? sourceOf(node.inputs[0], producers) : value;
+}
+
+/** What the views nearest to the value begin with. */
+function beneathViews(value: Value, producers: ReadonlyMap<Value, Node>): Value {
+  const node = producers.get(value);
+  return node?.op === 'view' ? beneathViews(node.inputs[0], producers) : value;
 }
 
 /** The same chain from another beginning. */

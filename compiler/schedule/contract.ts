@@ -3,7 +3,7 @@
  * points. An item computes a block of the result: for each run of the sum it packs what is worth packing, then the
  * micro-kernel goes over the block tile by tile. Where no axis makes a product of it, a region does.
  */
-import { apply, cast } from '../loop/build.ts';
+import { apply, cast, number } from '../loop/build.ts';
 import type { Axis, Contraction, Expression, Region } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { div, equal, index, min, mul, rem, sub } from '../tile/build.ts';
@@ -142,9 +142,9 @@ const extent = (size: number, from: TileExpression, block: number, blocks: numbe
       : min(sub(index(size), from), block);
 
 /** The same as reduce and store stages. */
-function asRegion({ axes, reduce, left, right, result, stores }: Contraction): Region {
+function asRegion({ axes, reduce, left, right, bytes, result, stores }: Contraction): Region {
   const dtype = accumulatorDtype(result.dtype);
-  const value = apply('mul', cast(left, dtype), cast(right, dtype));
+  const value = bytes === true ? sumOfFour(left, right) : apply('mul', cast(left, dtype), cast(right, dtype));
   return {
     kind: 'region',
     axes,
@@ -155,19 +155,29 @@ function asRegion({ axes, reduce, left, right, result, stores }: Contraction): R
   };
 }
 
+/** The product of two words of bytes, one byte after the other. */
+function sumOfFour(left: Expression, right: Expression): Expression {
+  const count = (value: number): Expression => number(value, 'i32');
+  return [0, 8, 16, 24]
+    .map((at) => {
+      const unsigned = apply('and', apply('shr', left, count(at)), count(255));
+      return apply('mul', unsigned, apply('shr', apply('shl', right, count(24 - at)), count(24)));
+    })
+    .reduce((sum, product) => apply('add', sum, product));
+}
+
 /** Chooses n by what it costs: lanes left empty, an operand read across its rows, results stored across theirs. */
 function asProduct(contraction: Contraction, lanes: number): Product | undefined {
   const { axes, reduce } = contraction;
   const sum = pointsOf(reduce);
   const last = reduce[reduce.length - 1];
   if (sum < 4 || last === undefined || pointsOf(axes) === 0) return undefined;
-  let best: { n: Axis; left: Expression; right: Expression } | undefined;
+  let best: { n: Axis; left: Expression; right: Expression; swapped: boolean } | undefined;
   let least = Infinity;
   for (const n of axes) {
-    for (const [left, right] of [
-      [contraction.left, contraction.right],
-      [contraction.right, contraction.left],
-    ]) {
+    for (const swapped of [false, true]) {
+      const left = swapped ? contraction.right : contraction.left;
+      const right = swapped ? contraction.left : contraction.right;
       if (dependsOn(left, [n]) || !dependsOn(right, [n])) continue;
       const used = (Math.ceil(n.size / lanes) * lanes) / n.size;
       const compute = (pointsOf(axes) * sum * used) / lanes;
@@ -182,11 +192,11 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
       const cost = compute + across + storing + border;
       if (cost >= least || (used > 4 && n.size < lanes)) continue;
       least = cost;
-      best = { n, left, right };
+      best = { n, left, right, swapped };
     }
   }
   if (best === undefined) return undefined;
-  const { n, left, right } = best;
+  const { n, left, right, swapped } = best;
   const rows = axes.filter((axis) => axis !== n && !dependsOn(right, [axis]) && dependsOn(left, [axis]));
   const m = rowsOf(contraction, rows) ?? { name: 'm', size: 1 };
   const outer = axes.filter((axis) => axis !== n && axis !== m);
@@ -195,7 +205,7 @@ function asProduct(contraction: Contraction, lanes: number): Product | undefined
       Number(contiguousAlong(left, a) || contiguousAlong(right, a)) -
       Number(contiguousAlong(left, b) || contiguousAlong(right, b)),
   );
-  return { outer, m, n, k, left, right, contraction };
+  return { outer, m, n, k, left, right, swapped, contraction };
 }
 
 /** The axis whose points lie closest in the result, if it fills a tile: else the longest. */

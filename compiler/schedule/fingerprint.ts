@@ -85,7 +85,7 @@ export function segmentKey(segment: Segment, repeats: readonly Axis[], numbers: 
     case 'region':
       return `region ${outer} ${axes(segment.axes)} ${segment.stages.map(stage).join(' | ')}`;
     case 'contraction':
-      return `contraction ${outer} ${axes(segment.axes)} ${axes(segment.reduce)} ${print.expression(segment.left)} ${print.expression(segment.right)} ${other(segment.result)} ${stores(segment.stores)}`;
+      return `contraction${segment.bytes === true ? ' of bytes' : ''} ${outer} ${axes(segment.axes)} ${axes(segment.reduce)} ${print.expression(segment.left)} ${print.expression(segment.right)} ${other(segment.result)} ${stores(segment.stores)}`;
     case 'scatter':
       return `scatter ${outer} ${[segment.batch, segment.walk, segment.rest].map(axes).join('/')} ${print.expression(segment.id)} ${print.expression(segment.value)} ${other(segment.target)} ${segment.shape.join()}`;
   }

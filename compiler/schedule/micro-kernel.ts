@@ -5,7 +5,7 @@
  */
 import { axisAt } from '../loop/build.ts';
 import type { Access, Axis, Expression } from '../loop/loop.ts';
-import { add, cast, fma, index, less, lessEqual, min, mul, number, splat, sub } from '../tile/build.ts';
+import { add, cast, dot4, fma, index, less, lessEqual, min, mul, number, splat, sub } from '../tile/build.ts';
 import type { Register, TileExpression } from '../tile/tile.ts';
 import { isFloat } from '../types/dtype.ts';
 import { bindColumn, bindRow, forRows, overSum, shiftColumn, shiftRow } from './block.ts';
@@ -72,6 +72,11 @@ interface Tile {
 
 const read = (register: Register): TileExpression => ({ kind: 'register', type: register.type, register });
 
+function multiplyAdd({ product, dtype }: Block, left: TileExpression, right: TileExpression, sum: TileExpression) {
+  if (product.contraction.bytes === true) return product.swapped ? dot4(right, left, sum) : dot4(left, right, sum);
+  return isFloat(dtype) ? fma(left, right, sum) : add(mul(left, right), sum);
+}
+
 function emitTile(scope: Scope, block: Block, run: Run | undefined, tile: Tile): void {
   const { tiles, lanes, dtype, ragged } = block;
   const rowScope = bindRow(scope, block, tile.row);
@@ -110,11 +115,7 @@ function emitTile(scope: Scope, block: Block, run: Run | undefined, tile: Tile):
       const scalar = value(at, tile.left);
       vectors.forEach((vector, column) => {
         const register = accumulators[row][column];
-        assign(
-          at,
-          register,
-          isFloat(dtype) ? fma(scalar, vector, read(register)) : add(mul(scalar, vector), read(register)),
-        );
+        assign(at, register, multiplyAdd(block, scalar, vector, read(register)));
       });
     });
   });

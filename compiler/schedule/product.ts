@@ -16,6 +16,8 @@ export interface Product {
   readonly k: readonly Axis[];
   readonly left: Expression;
   readonly right: Expression;
+  /** `left` is the contraction's right operand. */
+  readonly swapped: boolean;
   readonly contraction: Contraction;
 }
 

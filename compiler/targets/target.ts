@@ -18,4 +18,6 @@ export interface Capabilities {
   /** CPU threads, or compute units. */
   readonly units: number;
   readonly dtypes: readonly Dtype[];
+  /** Four products of bytes are summed in one instruction. */
+  readonly dotsBytes: boolean;
 }

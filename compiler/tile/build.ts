@@ -86,6 +86,7 @@ export const and = (a: Operand, b: Operand): TileExpression => apply('and', a, b
 export const or = (a: Operand, b: Operand): TileExpression => apply('or', a, b);
 export const not = (a: Operand): TileExpression => apply('not', a);
 export const fma = (a: Operand, b: Operand, c: Operand): TileExpression => apply('fma', a, b, c);
+export const dot4 = (a: Operand, b: Operand, c: Operand): TileExpression => apply('dot4', a, b, c);
 export const where = (condition: Operand, a: Operand, b: Operand): TileExpression => apply('where', condition, a, b);
 
 /** The expression itself where nothing changes. */

@@ -4,7 +4,7 @@
  * sees NaN where nothing was written, and work items that touch each other's elements are found: a schedule that passes
  * here reads and writes only what it may.
  */
-import { castScalar, binaryScalar, unaryScalar } from '../ops/scalar.ts';
+import { castScalar, binaryScalar, dot4, unaryScalar } from '../ops/scalar.ts';
 import { roundTo } from '../ops/numeric.ts';
 import { philoxWord } from '../../common/philox.ts';
 import { binaryOps, unaryOps } from '../graph/graph.ts';
@@ -248,6 +248,7 @@ const rounding = (dtype: TileDtype): ((value: number) => number) =>
 function scalarOp(op: TileOp, dtype: TileDtype): (a: number, b: number, c: number) => number {
   if (op === 'fma')
     return dtype === 'index' || isFloat(dtype) ? (a, b, c) => a * b + c : (a, b, c) => Math.imul(a, b) + c;
+  if (op === 'dot4') return (a, b, c) => dot4(a, b) + c;
   if (op === 'where') return (a, b, c) => (a !== 0 ? b : c);
   if (dtype === 'index' && op === 'div') return (a, b) => (b === 0 ? 0 : Math.trunc(a / b));
   if (dtype === 'index' && op === 'rem') return (a, b) => (b === 0 ? 0 : a % b);

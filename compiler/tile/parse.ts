@@ -25,7 +25,7 @@ export class TileSyntaxError extends Error {}
 const tokenPattern =
   /\s+|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_][A-Za-z0-9_.]*|<<|>>|==|!=|<=|.)/uy;
 const signs = new Map(Object.entries(infix).map(([op, sign]) => [sign, op]));
-const ops: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'where', 'fma', 'philox']);
+const ops: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'where', 'fma', 'dot4', 'philox']);
 const roles: readonly TileBuffer['role'][] = ['batch', 'scalar', 'param', 'state', 'constant', 'result', 'temporary'];
 const accesses: readonly Memory['access'][] = ['read', 'write', 'read-write'];
 const spaces: readonly Memory['space'][] = ['private', 'workgroup', 'global'];

@@ -28,7 +28,8 @@ export interface Register {
   readonly type: TileType;
 }
 
-export type TileOp = UnaryOp | BinaryOp | 'where' | 'fma' | 'philox';
+/** `dot4(a, b, c)`: c and the products of the four bytes of words (i32), those of a unsigned, those of b signed. */
+export type TileOp = UnaryOp | BinaryOp | 'where' | 'fma' | 'dot4' | 'philox';
 
 export type TileExpression =
   | { readonly kind: 'number'; readonly type: TileType; readonly value: number }

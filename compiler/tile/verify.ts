@@ -289,7 +289,7 @@ const floatOnly: ReadonlySet<TileOp> = new Set<TileOp>([
 const arity = (op: TileOp): number =>
   op === 'philox'
     ? 5
-    : op === 'where' || op === 'fma'
+    : op === 'where' || op === 'fma' || op === 'dot4'
       ? 3
       : (unaryOps as readonly string[]).includes(op)
         ? 1

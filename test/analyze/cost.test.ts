@@ -16,6 +16,7 @@ const capabilities: Capabilities = {
   cache: 1 << 20,
   units: 2,
   dtypes: ['f32', 'i32', 'u32', 'bool'],
+  dotsBytes: false,
 };
 
 const costs = (text: string) =>

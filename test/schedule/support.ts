@@ -19,6 +19,7 @@ export const machine = (vectorLanes: number): Capabilities => ({
   cache: 1024 * 1024,
   units: 2,
   dtypes: ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'i8', 'u8', 'bool'],
+  dotsBytes: vectorLanes > 1,
 });
 
 /** Deterministic contents for every buffer that is read from outside; integers below 4. */

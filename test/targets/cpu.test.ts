@@ -133,7 +133,10 @@ test('capabilities follow the features', () => {
     units: 2,
     nearMemory: 49152,
     cache: 1048576,
+    dotsBytes: false,
   });
+  const vnni = '+avx512f,+avx512bw,+avx512vl,+avx512vnni,+fma';
+  expect(capabilitiesOf({ ...host, features: vnni }, 2)).toMatchObject({ vectorLanes: 16, dotsBytes: true });
   expect(capabilitiesOf({ ...host, features: '+avx2,+fma,-avx512f' }, 2)).toMatchObject({
     vectorLanes: 8,
     vectorRegisters: 16,

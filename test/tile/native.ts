@@ -1,5 +1,7 @@
 /** Running Tile programs in tests and measurements: natively, where there is an LLVM. */
-import { emitLlvm, type LlvmOptions } from '../../compiler/targets/llvm/step.ts';
+import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
+import type { Instructions } from '../../compiler/targets/llvm/writer.ts';
+import { hostInstructions } from '../../tools/driver/machine.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import type { CpuExecutable, CpuOptions, CpuSession, NativeProgram } from '../../runtime/devices/cpu.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
@@ -8,9 +10,11 @@ import type { TypedArray } from '../../runtime/program.ts';
 /** Why native tests cannot run here; undefined where they can. */
 export const nativeProblem: string | undefined = (await describeCpu()).problem;
 
+const ours = await hostInstructions();
+
 /** The program as the CPU device takes it. Temporaries must have offsets. */
-export function nativeProgram(program: TileProgram, options?: LlvmOptions): NativeProgram {
-  const { parts, scratch } = emitLlvm(program, options);
+export function nativeProgram(program: TileProgram, instructions: Instructions = ours): NativeProgram {
+  const { parts, scratch } = emitLlvm(program, instructions);
   return { name: program.name, llvm: parts, scratch, arena: program.arena, buffers: program.buffers };
 }
 

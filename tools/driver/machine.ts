@@ -9,7 +9,8 @@ import type { Builder } from '../../compiler/graph/build.ts';
 import type { Graph, Value } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
-import { capabilitiesOf } from '../../compiler/targets/llvm/features.ts';
+import { capabilitiesOf, instructionsOf } from '../../compiler/targets/llvm/features.ts';
+import type { Instructions } from '../../compiler/targets/llvm/writer.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { openTarget, type Target } from './target.ts';
@@ -18,6 +19,12 @@ import { openTarget, type Target } from './target.ts';
 export async function hostCapabilities(threads = availableParallelism()): Promise<Capabilities> {
   const { features = '+avx2,+fma', architecture = 'x86_64', l1, l2 } = await describeCpu();
   return capabilitiesOf({ architecture, features, l1, l2 }, threads);
+}
+
+/** The instructions this machine has. */
+export async function hostInstructions(): Promise<Instructions> {
+  const { features = '', architecture = 'x86_64' } = await describeCpu();
+  return instructionsOf({ architecture, features });
 }
 
 /** Throws DeviceError where there is no libLLVM. */

@@ -18,7 +18,7 @@ import { openCpuSession } from '../../runtime/devices/cpu.ts';
 import type { Executable, TypedArray } from '../../runtime/program.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import { loadWeights } from '../../runtime/weights.ts';
-import { hostCapabilities } from './machine.ts';
+import { hostCapabilities, hostInstructions } from './machine.ts';
 import type { Project, RunnableTrain } from './project.ts';
 
 export interface Measured {
@@ -45,11 +45,12 @@ export async function measureKernels(
   threads: number,
 ): Promise<MeasuredStep> {
   const capabilities = await hostCapabilities(threads);
+  const instructions = await hostInstructions();
   const fields = await firstBatch(project, plan);
   const open = async (): Promise<{ load(program: TileProgram): Promise<Executable>; close(): void }> => {
     const session = await openCpuSession({ threads });
     const load = (program: TileProgram): Promise<Executable> => {
-      const { parts, scratch } = emitLlvm(program);
+      const { parts, scratch } = emitLlvm(program, instructions);
       return session.load({ name: program.name, llvm: parts, scratch, buffers: program.buffers, arena: program.arena });
     };
     const init = await load(compile(initOf(block), capabilities).tile);

@@ -46,7 +46,7 @@ export async function openTarget(name: TargetName, options: TargetOptions = {}):
 }
 
 async function openCpuTarget({ threads = availableParallelism(), without = [] }: TargetOptions): Promise<Target> {
-  const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf, convertsHalves }] =
+  const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf, instructionsOf }] =
     await Promise.all([
       import('../../runtime/devices/cpu.ts'),
       import('../../compiler/pipeline.ts'),
@@ -62,7 +62,7 @@ async function openCpuTarget({ threads = availableParallelism(), without = [] }:
     async load(graph) {
       refuseDtypes(graph, capabilities, session.target);
       const { tile } = compile(graph, capabilities, { without });
-      const { parts, scratch } = emitLlvm(tile, { convertsHalves: convertsHalves({ architecture, features }) });
+      const { parts, scratch } = emitLlvm(tile, instructionsOf({ architecture, features }));
       return session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
     },
   };

@@ -1,6 +1,7 @@
 /** What a CPU can do, from what LLVM says about the host: how wide vectors are and how many registers hold them. */
 import type { Dtype } from '../../types/dtype.ts';
 import type { Capabilities } from '../target.ts';
+import type { Instructions } from './writer.ts';
 
 /** A CPU as the runtime describes it. */
 export interface CpuHost {
@@ -26,12 +27,18 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
     cache: host.l2 ?? 1024 * 1024,
     units: threads,
     dtypes: nativeDtypes,
+    dotsBytes: instructionsOf(host).dotsBytes,
   };
 }
 
-/** Instructions between f16 and f32: F16C on x86, always on ARM. */
-export const convertsHalves = ({ architecture, features }: CpuHost): boolean =>
-  architecture === 'aarch64' || features.split(',').includes('+f16c');
+/** Between f16 and f32: F16C on x86, always on ARM. Bytes: AVX-512 VNNI. */
+export function instructionsOf({ architecture, features }: CpuHost): Instructions {
+  const has = new Set(features.split(','));
+  return {
+    convertsHalves: architecture === 'aarch64' || has.has('+f16c'),
+    dotsBytes: architecture === 'x86_64' && has.has('+avx512vnni') && has.has('+avx512vl'),
+  };
+}
 
 function vectors(
   architecture: CpuHost['architecture'],

@@ -225,6 +225,22 @@ export function emitOp(
   return exact.has(op) ? result : roundTo(writer, dtype, lanes, result);
 }
 
+/** c and the products of four bytes, unsigned and signed: one instruction where the machine has it for so many lanes. */
+function dotBytes(site: Site, a: string, b: string, c: string): string {
+  const { writer, type, lanes } = site;
+  const bits = 32 * lanes;
+  if (writer.module.dotsBytes && (bits === 512 || bits === 256 || bits === 128))
+    return writer.intrinsic(`llvm.x86.avx512.vpdpbusd.${bits}`, type, [type, type, type], [c, a, b]);
+  const count = (value: number): string => constant(site, value);
+  return [0, 8, 16, 24].reduce((sum, at) => {
+    const moved = define(site, `lshr ${type} ${a}, ${count(at)}`);
+    const unsigned = define(site, `and ${type} ${moved}, ${count(255)}`);
+    const raised = define(site, `shl ${type} ${b}, ${count(24 - at)}`);
+    const signed = define(site, `ashr ${type} ${raised}, ${count(24)}`);
+    return define(site, `add ${type} ${sum}, ${define(site, `mul ${type} ${unsigned}, ${signed}`)}`);
+  }, c);
+}
+
 function spell(site: Site, op: TileOp, values: readonly string[]): string {
   const [a, b, c] = values;
   if (a === undefined) throw new Error(`${op} without operands`);
@@ -234,6 +250,7 @@ function spell(site: Site, op: TileOp, values: readonly string[]): string {
   if (op in binary) return binary[op as BinaryOp](site, a, b);
   if (c === undefined) throw new Error(`${op} needs three operands`);
   if (op === 'where') return select(site, a, b, c);
+  if (op === 'dot4') return dotBytes(site, a, b, c);
   if (!site.float) return define(site, `add ${site.type} ${define(site, `mul ${site.type} ${a}, ${b}`)}, ${c}`);
   return site.writer.intrinsic(
     `llvm.fma.${mangled(site.element, site.lanes)}`,

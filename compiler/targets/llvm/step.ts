@@ -9,8 +9,8 @@ import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '..
 import { dtypeBytes } from '../../types/dtype.ts';
 import { emitKernel } from './kernel.ts';
 import { waits } from './waits.ts';
-import type { FunctionWriter, ModuleWriter } from './writer.ts';
-import { functionWriter, moduleWriter } from './writer.ts';
+import type { FunctionWriter, Instructions, ModuleWriter } from './writer.ts';
+import { common, functionWriter, moduleWriter } from './writer.ts';
 
 /** Where the flag word lies in the memory all threads share; the rest of its 192 bytes belongs to `@wait`. */
 const flagOffset = 128;
@@ -22,11 +22,6 @@ export interface LlvmModule {
   readonly parts: readonly string[];
   /** Bytes of scratch memory one thread needs; a multiple of 64. */
   readonly scratch: number;
-}
-
-export interface LlvmOptions {
-  /** Has the machine instructions between f16 and f32? Without, integers do it; the bits are the same. */
-  readonly convertsHalves?: boolean;
 }
 
 /** Characters of text from which on a part is full: about 60 ms of LLVM's time. */
@@ -43,7 +38,7 @@ const scratchAlignment = 64;
 const rounded = (bytes: number): number => Math.ceil(bytes / scratchAlignment) * scratchAlignment;
 
 /** A Tile program as LLVM text. Where temporaries have their places (`planMemory`), threads wait for each other less often. */
-export function emitLlvm(program: TileProgram, { convertsHalves = true }: LlvmOptions = {}): LlvmModule {
+export function emitLlvm(program: TileProgram, instructions: Instructions = common): LlvmModule {
   const parts: Part[] = [];
   const names = new Map<string, string>();
   const declarations: string[] = [];
@@ -54,7 +49,7 @@ export function emitLlvm(program: TileProgram, { convertsHalves = true }: LlvmOp
     );
     let part = parts.at(-1);
     if (part === undefined || part.size > partSize) {
-      part = { module: moduleWriter(convertsHalves), functions: [], size: 0 };
+      part = { module: moduleWriter(instructions), functions: [], size: 0 };
       parts.push(part);
     }
     const { types, definition } = emitKernel(part.module, kernel, shared);

@@ -66,6 +66,8 @@ function scalarLiteral(element: string, value: number): string {
 export interface ModuleWriter {
   /** Does the machine have instructions between f16 and f32? */
   readonly convertsHalves: boolean;
+  /** … and those that sum four products of bytes (AVX-512 VNNI)? */
+  readonly dotsBytes: boolean;
   /** A `declare` or attribute line, once. */
   declare(line: string): void;
   /** A helper function, written by `make` at its first use. */
@@ -77,11 +79,18 @@ export interface ModuleWriter {
   text(): string;
 }
 
-export function moduleWriter(convertsHalves = true): ModuleWriter {
+/** Instructions that not every machine has; without them others do the same, bit for bit. */
+export type Instructions = Pick<ModuleWriter, 'convertsHalves' | 'dotsBytes'>;
+
+/** What is in every machine that is common today; `instructionsOf` says what is in this one. */
+export const common: Instructions = { convertsHalves: true, dotsBytes: false };
+
+export function moduleWriter({ convertsHalves, dotsBytes }: Instructions = common): ModuleWriter {
   const declarations = new Set<string>();
   const helpers = new Map<string, string>();
   return {
     convertsHalves,
+    dotsBytes,
     declarations,
     helpers,
     include(other) {
