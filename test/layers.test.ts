@@ -36,7 +36,7 @@ const order: readonly (readonly string[])[] = [
   ['compiler/types'],
   ['grammar'],
   ['compiler/graph', 'compiler/ops'],
-  ['compiler/differentiate', 'compiler/optimize', 'compiler/compact'],
+  ['compiler/differentiate', 'compiler/optimize', 'compiler/compact', 'compiler/quantize'],
   ['compiler/check'],
   ['compiler/elaborate'],
   ['compiler/loop'],

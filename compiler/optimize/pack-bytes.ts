@@ -8,8 +8,8 @@
  *            %7[i, j]: i32[8, 32] = dot4[k: 4] %5[i, k] * %6[k, j]
  *            %3: i32[8, 32] = %7 - 128 * (sum[k: 16] %w[k, j])
  *
- * Exact: sums of 32 bits wrap the same way in any order. The smaller operand is the signed one. Only products with rows and
- * columns, along an axis of at least three that both operands read straight; zeros fill its last word.
+ * Exact: sums of 32 bits wrap the same way in any order. The signed operand is the one that is read axis by axis, the smaller where
+ * both are. Only products with rows and columns, along an axis of at least three that both read straight; zeros fill its last word.
  */
 import type { Builder } from '../graph/build.ts';
 import type { AffineIndex, Node, NodeOf, Value } from '../graph/graph.ts';
@@ -62,40 +62,47 @@ const fewest = { neighbours: 3, words: 4 } as const;
 
 function plan(node: Node, producers: ReadonlyMap<Value, Node>): Packing | undefined {
   if (!isProduct(node) || node.attributes.bytes === true) return undefined;
-  const bytes = node.inputs.map((value) => bytesOf(value, producers));
-  const { shape, reduce, indices } = node.attributes;
-  const [first, second] = bytes;
-  if (first === undefined || second === undefined || indices.flat().some(({ divisor }) => divisor !== 1))
-    return undefined;
-  const [unsigned, signed] = elements(first.type) >= elements(second.type) ? [0, 1] : [1, 0];
+  const [first, second] = node.inputs.map((value) => bytesOf(value, producers));
+  if (first === undefined || second === undefined) return undefined;
+  if (node.attributes.indices.flat().some(({ divisor }) => divisor !== 1)) return undefined;
+  const bytes = [first, second] as const;
+  const bySize = elements(first.type) < elements(second.type) ? ([0, 1] as const) : ([1, 0] as const);
+  return packing(node, bytes, bySize[0]) ?? packing(node, bytes, bySize[1]);
+}
+
+function packing(
+  { attributes }: NodeOf<'contract'>,
+  bytes: readonly [Value, Value],
+  signed: 0 | 1,
+): Packing | undefined {
+  const { shape, reduce, indices } = attributes;
+  const unsigned = signed === 0 ? 1 : 0;
+  // The signed operand is read axis by axis: its sum over the sum's axes is what the offsets add.
+  const axes = indices[signed].map(plainAxis).filter((axis) => axis !== undefined);
+  if (axes.length < indices[signed].length || new Set(axes).size < axes.length) return undefined;
   const sizes = concrete(reduce);
-  const axes = indices[signed].map(plainAxis);
-  const read = axes.filter((axis) => axis !== undefined);
-  if (read.length < axes.length || new Set(read).size < read.length) return undefined;
   const words = sizes.map((size, place) => {
     const axis = shape.length + place;
-    const isStraight =
-      axes.includes(axis) &&
-      indices[unsigned].some((index) => plainAxis(index) === axis) &&
-      indices[unsigned].filter(({ terms }) => terms.some((term) => term.axis === axis)).length === 1;
+    const reads = indices[unsigned].filter(({ terms }) => terms.some((term) => term.axis === axis));
+    const isStraight = axes.includes(axis) && reads.length === 1 && plainAxis(reads[0]) === axis;
     return isStraight && size >= fewest.neighbours ? Math.ceil(size / 4) : 0;
   });
   const place = words.indexOf(Math.max(...words));
   const total = sizes.reduce((product, size, other) => product * (other === place ? words[other] : size), 1);
-  if (words[place] === 0 || total < fewest.words) return undefined;
+  if (sizes.length === 0 || words[place] === 0 || total < fewest.words) return undefined;
   const axis = shape.length + place;
-  const operand = (which: number): Operand => ({
-    bytes: [first, second][which],
+  const operand = (which: 0 | 1): Operand => ({
+    bytes: bytes[which],
     index: indices[which],
     along: indices[which].findIndex((index) => plainAxis(index) === axis),
   });
   return {
-    attributes: node.attributes,
+    attributes,
     unsigned: operand(unsigned),
     signed: operand(signed),
     axis,
     size: sizes[place],
-    columns: read.filter((of) => of < shape.length),
+    columns: axes.filter((of) => of < shape.length),
   };
 }
 
