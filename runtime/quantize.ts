@@ -1,6 +1,6 @@
 /** Quantized weights of a run: looking at data before the first step, taking codes after the last, reading a file that holds codes. */
 import type { Dataset } from './data/dataset.ts';
-import { UserError } from './errors.ts';
+import { placed, UserError } from './errors.ts';
 import type { InputFile } from './files.ts';
 import type { Field, Programs, TrainPlan, TypedArray } from './program.ts';
 import { readTensor, type StoredTensor, type WeightsHeader } from './safetensors.ts';
@@ -129,16 +129,22 @@ export function unpack(file: InputFile, packed: PackedTensor): TypedArray {
 }
 
 /** Refuses to train weights on that a file holds in few bits, unless they are rounded while they are trained. */
-export function refuseLostRounding(plan: TrainPlan, shown: string, names: readonly string[]): void {
+export function refuseLostRounding(
+  plan: TrainPlan,
+  shown: string,
+  names: readonly string[],
+  place: string | undefined,
+): void {
   const kept = new Set(plan.quantization?.weights.map(({ name }) => name));
   const lost = plan.parameters.filter(({ name, trained }) => trained && names.includes(name) && !kept.has(name));
   if (lost.length === 0) return;
   const list = lost.map(({ name }) => name);
-  throw new UserError(
+  const error = new UserError(
     'quantized-weights',
     `${shown} holds ${list.slice(0, 3).join(', ')}${list.length > 3 ? ` and ${list.length - 3} more` : ''} in few bits; trained on without rounding they would not fit these any more.`,
     'Say `quantize … to …` in the train block to train through the rounding, or `freeze` these weights, or load the weights they were made from.',
   );
+  throw placed(error, place);
 }
 
 function parseObject(json: string | undefined): Record<string, unknown> {

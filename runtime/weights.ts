@@ -192,6 +192,9 @@ export function learnedWeights(plan: TrainPlan): Field[] {
   );
 }
 
+const isPacked = (tensor: StoredTensor | PackedTensor | undefined): tensor is PackedTensor =>
+  tensor !== undefined && 'codes' in tensor;
+
 /** Reads the weight files of a plan into the session. */
 export function loadWeights(plan: TrainPlan, files: Files, session: Session): void {
   if (plan.loads.length === 0) return;
@@ -199,7 +202,11 @@ export function loadWeights(plan: TrainPlan, files: Files, session: Session): vo
   try {
     const sources = new Map<
       LoadRequest,
-      { readonly file: InputFile; readonly tensors: ReadonlyMap<string, StoredTensor | PackedTensor> }
+      {
+        readonly file: InputFile;
+        readonly tensors: ReadonlyMap<string, StoredTensor | PackedTensor>;
+        readonly place: string | undefined;
+      }
     >();
     for (const { path, rules, place } of plan.loads)
       try {
@@ -210,21 +217,30 @@ export function loadWeights(plan: TrainPlan, files: Files, session: Session): vo
         const packed = packedTensors(header, file.shown);
         const plain = [...header.tensors].filter(([name]) => !passed.has(name) && !packed.parts.has(name));
         const tensors = new Map<string, StoredTensor | PackedTensor>([...plain, ...packed.weights]);
-        sources.set({ path, rules, tensors }, { file, tensors });
+        sources.set({ path, rules, tensors }, { file, tensors, place });
       } catch (error) {
         throw placed(error, place);
       }
     const fields = new Map(weightsOf(plan).map((field) => [field.name, field]));
-    for (const { parameter, load, tensor } of applyLoadRules([...sources.keys()], [...fields.values()])) {
+    const placements = applyLoadRules([...sources.keys()], [...fields.values()]);
+    for (const [load, { file, tensors, place }] of sources) {
+      const packed = placements.filter(({ load: from, tensor }) => from === load && isPacked(tensors.get(tensor)));
+      refuseLostRounding(
+        plan,
+        file.shown,
+        packed.map(({ parameter }) => parameter),
+        place,
+      );
+    }
+    for (const { parameter, load, tensor } of placements) {
       const source = sources.get(load);
       const stored = source?.tensors.get(tensor);
       const field = fields.get(parameter);
       if (source === undefined || stored === undefined || field === undefined)
         throw new Error(`load placed ${tensor} nowhere`);
-      if ('codes' in stored) refuseLostRounding(plan, source.file.shown, [parameter]);
       session.write(
         parameter,
-        'codes' in stored ? unpack(source.file, stored) : readTensor(source.file, stored, field.dtype),
+        isPacked(stored) ? unpack(source.file, stored) : readTensor(source.file, stored, field.dtype),
       );
     }
   } finally {

@@ -1,27 +1,21 @@
 /** Pruning in training: masks hold through every update of every optimizer, and rewinding is exact. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Graph } from '../../compiler/graph/graph.ts';
-import type { Files } from '../../runtime/files.ts';
-import type { Programs, TrainPlan } from '../../runtime/program.ts';
 import { pruneDue } from '../../runtime/prune.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import { train } from '../../runtime/trainer.ts';
-import { createPrograms } from '../../tools/driver/programs.ts';
-import { openProject } from '../../tools/driver/project.ts';
-import { openReferenceSession } from '../../tools/driver/reference.ts';
+import { everythingIn, openOnReference, type ReferenceRun } from '../support/reference-run.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-prune-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 let files = 0;
 
-async function open(prune: string, optimizer: string): Promise<{ plan: TrainPlan; programs: Programs; files: Files }> {
-  const path = join(folder, `case${++files}.model`);
+function open(prune: string, optimizer: string): Promise<ReferenceRun> {
   const pruners = ['magnitude', 'n_of_m', 'gradual', 'iterative'].filter((name) => prune.includes(name));
-  writeFileSync(
-    path,
+  return openOnReference(
+    join(folder, `case${++files}.model`),
     `use std.layers { Linear }
 use std.optim { ${optimizer.split('{')[0]} }
 ${pruners.length === 0 ? '' : `use std.pruning { ${pruners.join(', ')} }`}
@@ -41,11 +35,6 @@ train t {
 }
 `,
   );
-  const project = await openProject(path);
-  const { block, data, plan } = await project.train();
-  const session = openReferenceSession();
-  const target = { session, load: (graph: Graph) => Promise.resolve(session.load(graph)) };
-  return { plan, programs: createPrograms(block, data, target), files: project.files };
 }
 
 interface Run {
@@ -169,8 +158,6 @@ describe('pruned weights', () => {
 describe('a run that prunes', () => {
   const line =
     'prune *.weight with magnitude{sparsity: gradual{final: 0.75, end: 9}} every 3\n  prune *.bias with magnitude{sparsity: iterative{rate: 0.5, every: 5}} every 5 rewind 2';
-  const everything = ({ session }: Programs): Map<string, readonly number[]> =>
-    new Map([...session.fields.keys()].map((name) => [name, [...session.read(name)]]));
 
   it.each([1, 2, 3, 4, 5, 8, 10, 11])('and is cut after step %i goes on bit for bit', async (cut) => {
     const whole = await open(line, 'Adam{lr: 0.05}');
@@ -188,7 +175,7 @@ describe('a run that prunes', () => {
     const events: string[] = [];
     await train({ ...continued, out: folder, resume: run, steps: 14, onEvent: ({ event }) => void events.push(event) });
     expect(events.filter((event) => event === 'step')).toHaveLength(14 - cut);
-    expect(everything(continued.programs)).toEqual(everything(whole.programs));
+    expect(everythingIn(continued.programs)).toEqual(everythingIn(whole.programs));
   });
 
   it('is another run with another line', async () => {
