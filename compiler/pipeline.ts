@@ -30,14 +30,16 @@ export interface CompileOptions {
   readonly without?: readonly string[];
 }
 
+/** The passes that a machine with these capabilities gains nothing by. */
+export const passesLeft = ({ dotsBytes }: Capabilities): string[] => (dotsBytes ? [] : [packBytes.name]);
+
 /** Compiles one graph for a machine with these capabilities. */
 export function compile(
   graph: Graph,
   capabilities: Capabilities,
   { verify = false, without = [] }: CompileOptions = {},
 ): Stages {
-  const impossible = capabilities.dotsBytes ? [] : [packBytes.name];
-  const optimized = optimize(graph, { verify, without: [...without, ...impossible] });
+  const optimized = optimize(graph, { verify, without: [...without, ...passesLeft(capabilities)] });
   const { program: loop, decisions } = fuse(optimized);
   const tile = planMemory(schedule(loop, capabilities));
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);

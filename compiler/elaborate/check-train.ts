@@ -10,7 +10,7 @@ import { fieldsWithoutLooking } from './data.ts';
 import { createContext } from './evaluate.ts';
 import { buildPrune, maskingOf } from './masks.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
-import { buildCalibration } from './quantize.ts';
+import { quantizeForward } from './quantize.ts';
 import { buildEvaluation, type BoundData } from './step.ts';
 import type { TrainBlock } from './train.ts';
 import type { OptimizerValue } from './value.ts';
@@ -26,10 +26,7 @@ export function checkTrain(
     (_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? [],
   );
   maskingOf(block).forEach((_, index) => collect(diagnostics, () => buildPrune(block, index, diagnostics)));
-  if (data !== undefined) {
-    collect(diagnostics, () => checkColumns(block, diagnostics, data));
-    collect(diagnostics, () => checkQuantized(block, diagnostics, data));
-  }
+  if (data !== undefined) collect(diagnostics, () => checkColumns(block, diagnostics, data));
   checkNames(block, metrics, diagnostics);
   checkSaves(block, metrics.flat(), diagnostics);
   for (const optimizer of new Set(block.parameters.map((parameter) => parameter.optimizer)))
@@ -41,7 +38,7 @@ function checkLoss(block: TrainBlock, diagnostics: Diagnostics, data: BoundData 
   const context = createContext(createBuilder(block.name), diagnostics, { training: true });
   const { parameters, body } = block.loss;
   const loss = evaluateBody(context, block, block.data, data?.train, block.batch, parameters, body);
-  sumAndCount(context, loss, body.span);
+  const { sum } = sumAndCount(context, loss, body.span);
   // What is unknown may hold the rest of the model.
   const looked = data !== undefined || fieldsWithoutLooking(block.data.plan).every(({ shape }) => shape !== undefined);
   if (!looked || !diagnostics.isEmpty) return;
@@ -58,6 +55,8 @@ function checkLoss(block: TrainBlock, diagnostics: Diagnostics, data: BoundData 
           { hint: `Take it out of the model, or say \`freeze ${path}\`.` },
         ),
       );
+  // Which weights can be multiplied in few bits shows in the graph.
+  quantizeForward(block, block.name, { context, values: [sum] }, 'observe');
 }
 
 /** Tries structured pruning on weights that are all different: what may be removed depends on shapes. */
@@ -66,13 +65,6 @@ function checkColumns(block: TrainBlock, diagnostics: Diagnostics, data: BoundDa
   if (columns === undefined) return;
   const small = compactBlock(block, columns, data.train, diagnostics);
   block.evaluations.forEach((_, index) => buildEvaluation(small, index, data.evaluations[index], 1, diagnostics));
-}
-
-/** Whether a weight can be multiplied in few bits shows in the graphs. */
-function checkQuantized(block: TrainBlock, diagnostics: Diagnostics, data: BoundData): void {
-  if (block.quantizes.length === 0 || !diagnostics.isEmpty) return;
-  buildCalibration(block, data.train, block.batch, diagnostics);
-  block.evaluations.forEach((_, index) => buildEvaluation(block, index, data.evaluations[index], 1, diagnostics));
 }
 
 function checkEvaluation(

@@ -18,7 +18,8 @@ import { asTrained } from '../driver/compact.ts';
 import { drawSvg } from '../driver/draw.ts';
 import { graphOfTrain, lower, readProgram, type Found, type Level, type LowerOptions } from '../driver/ir.ts';
 import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
-import { hostCapabilities } from '../driver/machine.ts';
+import { hostCapabilities, hostInstructions } from '../driver/machine.ts';
+import type { ProgramKind } from '../driver/program-kind.ts';
 import { openProject } from '../driver/project.ts';
 import { checkSettings, parseSettings } from './settings.ts';
 import { exit, type Terminal } from './terminal.ts';
@@ -33,7 +34,7 @@ export interface IrCommand {
   readonly passes: boolean;
   /** Where LLVM's bitcode is written. */
   readonly bitcode?: string;
-  readonly program: 'step' | 'init' | 'prune' | 'eval';
+  readonly program: ProgramKind;
   readonly set: readonly string[];
   readonly data: readonly string[];
 }
@@ -127,10 +128,10 @@ function saveBitcode(program: Found, path: string): string {
   return '';
 }
 
-function textOf(program: Found, level: Level): string {
+async function textOf(program: Found, level: Level): Promise<string> {
   if (program.level === 'tensor') return printGraph(program.graph);
   if (program.level === 'loop') return printLoop(program.loop);
-  return level === 'llvm' ? emitLlvm(program.tile).text : printTile(program.tile);
+  return level === 'llvm' ? emitLlvm(program.tile, await hostInstructions()).text : printTile(program.tile);
 }
 
 async function jsonOf(program: Found, level: Level): Promise<unknown> {

@@ -5,6 +5,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { DeviceError } from '../../runtime/program.ts';
 import { UserError } from '../../runtime/errors.ts';
+import { programKinds, type ProgramKind } from '../driver/program-kind.ts';
 import { targets } from '../driver/target.ts';
 import { exit, printDiagnostics, printError, type Terminal } from './terminal.ts';
 
@@ -171,9 +172,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       new Option('--format <format>', 'how to write it').choices(['text', 'json', 'dot', 'svg']).default('text'),
     )
     .option('--bitcode <file>', 'with --stage llvm: write bitcode through llvm-bindings instead')
-    .addOption(
-      new Option('--program <program>', 'which program').choices(['step', 'init', 'prune', 'eval']).default('step'),
-    )
+    .addOption(new Option('--program <program>', 'which program').choices([...programKinds]).default('step'))
     .addOption(set())
     .addOption(data())
     .action(async (file: string, name: string | undefined, options: IrFlags) => {
@@ -259,7 +258,7 @@ interface IrFlags {
   readonly only?: readonly string[];
   readonly passes?: boolean;
   readonly bitcode?: string;
-  readonly program: 'step' | 'init' | 'prune' | 'eval';
+  readonly program: ProgramKind;
   readonly set: readonly string[];
   readonly data: readonly string[];
 }

@@ -80,7 +80,8 @@ export async function train(
       },
     });
     const metrics = [...result.metrics].map(([metric, value]) => `  ${metric} ${number(value)}`).join('');
-    const summary = `step ${result.steps}  loss ${number(result.loss)}${metrics}\n`;
+    const loss = Number.isNaN(result.loss) ? '' : `  loss ${number(result.loss)}`;
+    const summary = `step ${result.steps}${loss}${metrics}\n`;
     if (result.status === 'interrupted') {
       progress.line(`stopped at ${summary.trimEnd()}`);
       progress.line(`to go on: ${startsNacre('.')} train ${quote(file)} ${block.name} --resume ${quote(result.run)}`);

@@ -3,6 +3,7 @@ import { analyze, type ProgramAnalysis } from '../../compiler/analyze/analyze.ts
 import type { Machine } from '../../compiler/analyze/predict.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildPrune, maskingOf } from '../../compiler/elaborate/masks.ts';
+import { buildCalibration, buildQuantize } from '../../compiler/elaborate/quantize.ts';
 import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { compile, type Stages } from '../../compiler/pipeline.ts';
@@ -11,11 +12,12 @@ import { bytesOf } from '../../compiler/tile/plan-memory.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
 import { hostCapabilities, measureMachine } from './machine.ts';
+import type { ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
 import { refuseDtypes } from './target.ts';
 
 export interface AnalyzedProgram {
-  readonly kind: 'init' | 'step' | 'prune' | 'eval';
+  readonly kind: ProgramKind;
   readonly name: string;
   readonly graph: Graph;
   readonly stages: Stages;
@@ -86,6 +88,10 @@ export async function analyzeTrain(
         buildPrune(block, index, diagnostics),
       ),
     ),
+    ...(plan.quantization === undefined ? [] : [program('quantize', 'quantize', () => buildQuantize(block))]),
+    ...((plan.quantization?.calibrate ?? 0) === 0
+      ? []
+      : [program('calibrate', 'calibrate', (diagnostics) => buildCalibration(block, data.train, batch, diagnostics))]),
     ...plan.evaluations.map(({ name, batch: size }, index) =>
       program('eval', name, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], size, diagnostics)),
     ),

@@ -1,15 +1,17 @@
 /** A program somewhere on its way down: read from text or taken from a train block, and lowered to the level asked for. */
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildPrune, maskingOf } from '../../compiler/elaborate/masks.ts';
+import { buildCalibration, buildQuantize } from '../../compiler/elaborate/quantize.ts';
 import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
-import type { Graph } from '../../compiler/graph/graph.ts';
+import type { Graph, Node } from '../../compiler/graph/graph.ts';
 import { GraphTextError, parseGraph } from '../../compiler/graph/parse-text.ts';
 import { verifyGraph } from '../../compiler/graph/verify.ts';
 import type { LoopProgram } from '../../compiler/loop/loop.ts';
 import { LoopSyntaxError, parseLoop } from '../../compiler/loop/parse.ts';
 import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { optimize, type OptimizeOptions } from '../../compiler/optimize/index.ts';
+import { passesLeft } from '../../compiler/pipeline.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { parseTile, TileSyntaxError } from '../../compiler/tile/parse.ts';
@@ -18,6 +20,7 @@ import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { Diagnosed } from './diagnosed.ts';
+import type { ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
 import { refuseDtypes } from './target.ts';
 
@@ -31,7 +34,7 @@ export type Found =
   | { readonly level: 'loop'; readonly loop: LoopProgram }
   | { readonly level: 'tile'; readonly tile: TileProgram };
 
-export function graphOfTrain({ block, plan, data }: RunnableTrain, program: 'step' | 'init' | 'prune' | 'eval'): Graph {
+export function graphOfTrain({ block, plan, data }: RunnableTrain, program: ProgramKind): Graph {
   const diagnostics = new Diagnostics();
   const build = (): Graph => {
     if (program === 'init') return buildInit(block, diagnostics);
@@ -39,6 +42,13 @@ export function graphOfTrain({ block, plan, data }: RunnableTrain, program: 'ste
       if (maskingOf(block).length === 0)
         throw new UserError('no-prune', `The train block ${plan.name} has no prune line.`);
       return buildPrune(block, 0, diagnostics);
+    }
+    if (program === 'calibrate' || program === 'quantize') {
+      if (block.quantizes.length === 0)
+        throw new UserError('no-quantize', `The train block ${plan.name} has no quantize line.`);
+      return program === 'quantize'
+        ? buildQuantize(block)
+        : buildCalibration(block, data.train, plan.batch, diagnostics);
     }
     if (program === 'step')
       return buildStep(block, data.train, plan.batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics);
@@ -92,6 +102,9 @@ export interface LowerOptions extends OptimizeOptions {
   readonly observeStep?: (name: string, milliseconds: number) => void;
 }
 
+const usesBytes = ({ inputs, outputs }: Node): boolean =>
+  [...inputs, ...outputs].some(({ type }) => type.dtype === 'i8');
+
 /** The program at a level at or below the one it was found at; of `llvm`, the tile program that is printed. */
 export async function lower(found: Found, to: Level, options: LowerOptions): Promise<Found> {
   if (levels.indexOf(to) < levels.indexOf(found.level))
@@ -104,7 +117,10 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
   };
   let at = found;
   if (at.level === 'tensor') {
-    const graph = options.raw === true ? at.graph : optimize(at.graph, options);
+    // Only products of bytes are done another way on another machine.
+    const leaves = at.graph.nodes.some(usesBytes) ? passesLeft(await options.capabilities()) : [];
+    const without = [...(options.without ?? []), ...leaves];
+    const graph = options.raw === true ? at.graph : optimize(at.graph, { ...options, without });
     at = { level: 'tensor', graph };
     if (to === 'tensor') return at;
     if (to === 'llvm') refuseDtypes(graph, await options.capabilities(), 'cpu');
