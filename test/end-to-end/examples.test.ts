@@ -3,7 +3,7 @@
  * cpu target.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -106,6 +106,19 @@ describe.runIf(withData)('with data', () => {
       const { events, done } = train('examples/slim.model', '--data', mnist, '--data', teacher.run);
       expect(Number(done['accuracy'])).toBeGreaterThanOrEqual(Number(teacher['accuracy']) - 0.01);
       expect(events[0]['trained']).toBe((25 + 1) * 8 + (25 * 8 + 1) * 16 + (49 * 16 + 1) * 128 + (128 + 1) * 10);
+    });
+
+    it.each([
+      ['int8', 3.9],
+      ['int4', 5.2],
+      ['aware', 3.9],
+    ])('quantize: %s is as good, and %f times smaller on disk', (name, smaller) => {
+      const { done } = train('examples/quantize.model', name, '--data', mnist, '--data', teacher.run);
+      expect(Number(done['accuracy'])).toBeGreaterThanOrEqual(Number(teacher['accuracy']) - 0.005);
+      const [before, after] = [`${teacher.run}/best.safetensors`, `${done.run}/last.safetensors`].map(
+        (path) => statSync(path).size,
+      );
+      expect(before / after).toBeGreaterThan(smaller);
     });
 
     it('prune: a fifth of the weights are enough', () => {

@@ -4,6 +4,7 @@ import { openData, type Batch } from '../../runtime/data/dataset.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { evaluate, openEvaluations } from '../../runtime/evaluate.ts';
 import { pruneDue } from '../../runtime/prune.ts';
+import { calibrate, takeCodes } from '../../runtime/quantize.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import type { TypedArray } from '../../runtime/program.ts';
 import { loadWeights } from '../../runtime/weights.ts';
@@ -29,6 +30,7 @@ export async function trainBriefly(
     await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
     loadWeights(plan, project.files, target.session);
     const dataset = await openData(plan.data, project.files, { prefetch: false });
+    await calibrate(plan, programs, dataset);
     let loss = NaN;
     let done = 0;
     const step = async (fields: ReadonlyMap<string, TypedArray>, size: number): Promise<void> => {
@@ -46,6 +48,7 @@ export async function trainBriefly(
         if (done === training.steps) break;
       }
     const values = new Map([['loss', loss]]);
+    await takeCodes(plan, programs, done);
     const evaluations = await openEvaluations(plan, project.files);
     for (const evaluation of evaluations)
       for (const [name, value] of (await evaluate(evaluation, programs, plan.seed, 0, () => Promise.resolve(false))) ??
