@@ -5,6 +5,7 @@ import type { Capabilities } from '../targets/target.ts';
 import { bytesOf } from '../tile/plan-memory.ts';
 import type { TileProgram, TileStep } from '../tile/tile.ts';
 import { costOf, kernelsOf, type Cost } from './cost.ts';
+import { kernelCycles } from './cycles.ts';
 import { memoryOverTime, type MemoryOverTime } from './lifetimes.ts';
 import { phasesOf, type Phase } from './phases.ts';
 import { Predictor, type Machine, type Prediction, type Work } from './predict.ts';
@@ -54,7 +55,7 @@ export function analyze(
   const predictions = machine === undefined ? [] : predictAll(found, machine);
   let moment = 0;
   const kernels = found.map(({ kernel, runs, cost, works }, at): KernelAnalysis => {
-    const launches = works.reduce((sum, work) => sum + work.launches, 0);
+    const launches = works.reduce((sum, work) => sum + work.launches.length, 0);
     const analysis = {
       kernel,
       phase: phases[at],
@@ -109,8 +110,8 @@ function worksOf(
     const launches = launchesOf(schedule({ name, buffers, steps: [alone] }, capabilities).steps);
     return {
       cost: costOf([segment], repeats),
-      launches: launches.length,
-      grid: Math.max(1, ...launches.map(({ kernel: { grid } }) => grid)),
+      kind: segment.kind === 'contraction' ? 'contraction' : 'elementwise',
+      launches: launches.map(({ kernel }) => ({ cycles: kernelCycles(kernel), grid: Math.max(1, kernel.grid) })),
     };
   });
 }
@@ -131,7 +132,7 @@ function predictAll(kernels: readonly { readonly works: readonly Work[] }[], mac
             arithmetic: sum.arithmetic + arithmetic,
             traffic: sum.traffic + traffic,
           }),
-          { seconds: 0, arithmetic: 0, traffic: 0 },
+          { seconds: machine.meeting, arithmetic: 0, traffic: 0 },
         ),
     );
   all();

@@ -5,12 +5,9 @@
  *           touches at most one element per point of the axes in its index, and at most its whole buffer.
  *   flops   floating-point operations, each counted at the points of the axes it depends on: what does not change along an
  *           axis is computed once for it. A multiply-add is two, a reduction one per point, a function such as exp one.
- *   cycles  the same operations weighed by how long one takes on a core's vector unit, integer work included; the
- *           multiply-adds of contractions are not among them.
  */
 import type { Access, Axis, Buffer, Coordinate, Expression, Kernel, Segment, Step, Store } from '../loop/loop.ts';
 import { children } from '../loop/build.ts';
-import { cyclesOf } from '../schedule/cost.ts';
 import { bytesOf } from '../tile/plan-memory.ts';
 import { dtypeBytes, isFloat } from '../types/dtype.ts';
 
@@ -22,9 +19,6 @@ export interface Cost {
   readonly bytesWritten: number;
   /** All of them, the products of contractions included. */
   readonly flops: number;
-  /** The multiply-adds of contractions, two each. */
-  readonly contractionFlops: number;
-  readonly cycles: number;
 }
 
 /** What segments cost in one run of them; `fixed`: axes of repeats around them, which stand still. */
@@ -49,8 +43,6 @@ class Tally {
   private readonly reads = new Map<Buffer, number>();
   private readonly writes = new Map<Buffer, number>();
   private flops = 0;
-  private contractionFlops = 0;
-  private cycles = 0;
 
   constructor(fixed: ReadonlySet<Axis>) {
     this.fixed = fixed;
@@ -61,9 +53,7 @@ class Tally {
     switch (segment.kind) {
       case 'contraction': {
         const points = pointsOf([...segment.axes, ...segment.reduce]);
-        // Four products of bytes take as long as one of floats.
         this.flops += (segment.bytes === true ? 8 : 2) * points;
-        this.contractionFlops += 2 * points;
         this.expressions([segment.left, segment.right], axesOf);
         this.stores(segment.stores, segment.axes, axesOf);
         return;
@@ -71,7 +61,6 @@ class Tally {
       case 'scatter': {
         const points = pointsOf([...segment.batch, ...segment.walk, ...segment.rest]);
         this.flops += points;
-        this.cycles += points;
         this.expressions([segment.id, segment.value], axesOf);
         add(this.writes, segment.target, bytesOf(segment.target));
         return;
@@ -86,13 +75,11 @@ class Tally {
               axesOf,
             );
             this.flops += points * stage.results.length;
-            this.cycles += points * stage.results.length;
             continue;
           }
           if (stage.kind === 'cumulate') {
             this.expressions([stage.value], axesOf);
             this.flops += points;
-            this.cycles += points;
           }
           this.stores(stage.stores, [...segment.axes, ...inner], axesOf);
         }
@@ -100,8 +87,8 @@ class Tally {
   }
 
   finish(): Cost {
-    const { reads, writes, flops, contractionFlops, cycles } = this;
-    return { reads, writes, bytesRead: total(reads), bytesWritten: total(writes), flops, contractionFlops, cycles };
+    const { reads, writes, flops } = this;
+    return { reads, writes, bytesRead: total(reads), bytesWritten: total(writes), flops };
   }
 
   private stores(stores: readonly Store[], axes: readonly Axis[], axesOf: Dependencies): void {
@@ -135,7 +122,6 @@ class Tally {
       if (root.kind === 'load') add(this.reads, root.access.buffer, footprint(root.access, axesOf(root)));
       if (root.kind !== 'apply') continue;
       const points = pointsOf(axesOf(root));
-      this.cycles += points * cyclesOf(root.op);
       if (root.op !== 'cast' && root.op !== 'where' && root.operands.some(({ dtype }) => isFloat(dtype)))
         this.flops += points;
     }

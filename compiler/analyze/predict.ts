@@ -1,13 +1,13 @@
 /**
  * How long work will take on a machine, before it runs: a roofline. A segment takes as long as the slower of its
- * arithmetic and its memory traffic, plus its launches.
+ * arithmetic and its memory traffic (a contraction as long as both), plus its launches; before each kernel all threads meet.
  *
- *   arithmetic   contractions at the rate a large matrix product reaches, everything else at the rate of elementwise work;
- *                where a grid has fewer items than the machine has threads, the rest of the threads stand idle
+ *   arithmetic   the cycles of its kernels (cycles.ts), those of contractions at the rate of a large matrix product, all others at the
+ *                rate of elementwise work; where a grid has fewer items than the machine has threads, the rest stand idle
  *   traffic      each buffer at the bandwidth of the cache that can still hold it: as far away as bytes were touched since
  *                it was touched last, in the run before if need be
  *
- * What it leaves out: products of unfavourable shapes, strided reads, two kernels' fight for one cache.
+ * What it leaves out: two kernels' fight for one cache, and what is waited for within one.
  */
 import type { Buffer } from '../loop/loop.ts';
 import type { Cost } from './cost.ts';
@@ -17,22 +17,24 @@ export interface Machine {
   readonly threads: number;
   /** Floating-point operations a second of a large matrix product. */
   readonly contraction: number;
-  /** Elementwise cycles (see `Cost.cycles`) a second, counted in single elements. */
-  readonly elementwise: number;
+  /** Cycles (see cycles.ts) a second: in kernels of contractions, and in all others. */
+  readonly cycles: { readonly contraction: number; readonly elementwise: number };
   /** Bytes a second where `within` bytes are touched again and again; ascending, the last one is main memory. */
   readonly bandwidth: readonly { readonly within: number; readonly rate: number }[];
-  /** Seconds from one launch to the next. */
+  /** Seconds from one launch to the next within a kernel, and from one kernel to the next, when all threads have to meet. */
   readonly launch: number;
+  readonly meeting: number;
   /** Seconds it takes to start a program. */
   readonly call: number;
+  /** Seconds a training run takes between two steps: the next batch, what is logged. */
+  readonly between: number;
 }
 
 /** A part of a kernel as it will be launched. */
 export interface Work {
   readonly cost: Cost;
-  readonly launches: number;
-  /** Independent items of its largest launch. */
-  readonly grid: number;
+  readonly kind: keyof Machine['cycles'];
+  readonly launches: readonly { readonly cycles: number; readonly grid: number }[];
 }
 
 export interface Prediction {
@@ -51,10 +53,10 @@ export class Predictor {
     this.machine = machine;
   }
 
-  predict({ cost, launches, grid }: Work): Prediction {
-    const { threads, contraction, elementwise, launch } = this.machine;
-    const idle = (Math.ceil(grid / threads) * threads) / grid;
-    const arithmetic = idle * (cost.contractionFlops / contraction + cost.cycles / elementwise);
+  predict({ cost, kind, launches }: Work): Prediction {
+    const { threads, cycles, launch } = this.machine;
+    const idle = (grid: number): number => (Math.ceil(grid / threads) * threads) / grid;
+    const arithmetic = launches.reduce((sum, { cycles: of, grid }) => sum + (idle(grid) * of) / cycles[kind], 0);
     let traffic = 0;
     for (const uses of [cost.reads, cost.writes])
       for (const [buffer, bytes] of uses)
@@ -64,7 +66,9 @@ export class Predictor {
         this.clock += bytes;
         this.touched.set(buffer, this.clock);
       }
-    return { seconds: Math.max(arithmetic, traffic) + launches * launch, arithmetic, traffic };
+    // A product reads and writes by tiles, which nothing fetches ahead.
+    const busy = kind === 'contraction' ? arithmetic + traffic : Math.max(arithmetic, traffic);
+    return { seconds: busy + launches.length * launch, arithmetic, traffic };
   }
 
   /** Bandwidth at a distance, between the measured ones by their logarithms. */

@@ -1,12 +1,15 @@
 /** Bytes and operations against numbers worked out by hand. */
 import { describe, expect, it } from 'vitest';
 import { analyze } from '../../compiler/analyze/analyze.ts';
+import { kernelCycles } from '../../compiler/analyze/cycles.ts';
 import { costOf, kernelsOf } from '../../compiler/analyze/cost.ts';
 import { Predictor, type Machine } from '../../compiler/analyze/predict.ts';
 import { parseLoop } from '../../compiler/loop/parse.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
+import { parseTile } from '../../compiler/tile/parse.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
+import type { TileKernel } from '../../compiler/tile/tile.ts';
 
 const capabilities: Capabilities = {
   vectorLanes: 8,
@@ -38,7 +41,7 @@ describe('the cost of a kernel', () => {
 }
 `);
     expect([cost.bytesRead, cost.bytesWritten]).toEqual([4 * (8 * 32 + 32 * 4 + 4), 4 * 8 * 4]);
-    expect([cost.contractionFlops, cost.flops]).toEqual([2 * 8 * 4 * 32, 2 * 8 * 4 * 32 + 8 * 4]);
+    expect(cost.flops).toBe(2 * 8 * 4 * 32 + 8 * 4);
   });
 
   it('counts what is shared once, and what does not change along an axis once for it', () => {
@@ -90,14 +93,64 @@ describe('the cost of a kernel', () => {
 const machine: Machine = {
   threads: 2,
   contraction: 1e9,
-  elementwise: 1e9,
+  cycles: { contraction: 1e9, elementwise: 1e9 },
   bandwidth: [
     { within: 1024, rate: 1e9 },
     { within: 1e6, rate: 1e8 },
   ],
   launch: 1e-6,
+  meeting: 1e-6,
   call: 1e-5,
+  between: 0,
 };
+
+describe('the cycles of a kernel', () => {
+  const cyclesOf = (body: string, grid = 1): number =>
+    kernelCycles(
+      onlyKernel(`program p arena 0 {
+  buffer x: f32[4096] batch
+  buffer y: f32[4096] result
+
+  kernel k(p0: f32[4096] read, p1: f32[4096] write) grid item in ${grid} {
+${body}
+  }
+
+  launch k(x, y)
+}
+`),
+    );
+  const copy = '      p1[i0] = p0[i0; 16]\n';
+  const loop = (to: string, body: string): string => `    for i0 = 0 to ${to} step 16 {\n${body}    }`;
+
+  it('are those of its loops, trip by trip, and of all its items', () => {
+    const whole = cyclesOf(loop('4096', copy));
+    expect(cyclesOf(loop('2048', copy))).toBeCloseTo(whole / 2, 9);
+    expect(cyclesOf(loop('min(item * 1024, 2048)', copy), 4)).toBeCloseTo(((0 + 1024 + 2048 + 2048) / 4096) * whole, 9);
+    // A load, a store, counting: two accesses a cycle to read, one to write.
+    expect(whole / 256).toBeCloseTo(0.5 + 1 + 1, 9);
+  });
+
+  it('are more where elements lie apart, and where a function takes longer', () => {
+    const plain = cyclesOf(loop('4096', copy));
+    expect(cyclesOf(loop('4096', '      p1[i0] = p0[0; 16 by 2]\n'))).toBeGreaterThan(3 * plain);
+    expect(cyclesOf(loop('4096', '      p1[i0] = exp(p0[i0; 16])\n'))).toBeGreaterThan(3 * plain);
+  });
+
+  it('follow a branch that is decided, and half of each side of one that is not', () => {
+    const [first, second] = [loop('4096', copy), loop('1024', copy)];
+    const branch = (condition: string): number =>
+      cyclesOf(`    if ${condition} {\n${first}\n    } else {\n${second}\n    }`);
+    expect(branch('item == 0')).toBe(cyclesOf(first));
+    expect(branch('item == 1')).toBe(cyclesOf(second));
+    expect(branch('p0[0] < 0:f32')).toBe(1 + (cyclesOf(first) + cyclesOf(second)) / 2);
+  });
+});
+
+function onlyKernel(text: string): TileKernel {
+  const [step] = parseTile(text).steps;
+  if (step.kind !== 'launch') throw new Error('no launch');
+  return step.kernel;
+}
 
 describe('a prediction', () => {
   const program = parseLoop(`program p {
@@ -118,7 +171,8 @@ describe('a prediction', () => {
 
   it('takes the bandwidth of the memory that still holds a buffer', () => {
     const [{ kernel }] = kernelsOf(program.steps);
-    const work = { cost: costOf(kernel.segments), launches: 1, grid: 1 };
+    const launches = [{ cycles: 1, grid: 1 }];
+    const work = { cost: costOf(kernel.segments), kind: 'elementwise', launches } as const;
     const predictor = new Predictor(machine);
     // Never touched: 512 bytes from main memory. Then at once again: from the cache.
     expect(predictor.predict(work).traffic).toBeCloseTo(512 / 1e8, 12);
@@ -128,7 +182,8 @@ describe('a prediction', () => {
   it('leaves threads idle that a grid has no item for', () => {
     const [{ kernel }] = kernelsOf(program.steps);
     const cost = costOf(kernel.segments);
-    const arithmetic = (grid: number): number => new Predictor(machine).predict({ cost, launches: 1, grid }).arithmetic;
+    const arithmetic = (grid: number): number =>
+      new Predictor(machine).predict({ cost, kind: 'elementwise', launches: [{ cycles: 100, grid }] }).arithmetic;
     expect(arithmetic(1)).toBeCloseTo(2 * arithmetic(2), 15);
     expect(arithmetic(3)).toBeCloseTo((4 / 3) * arithmetic(2), 15);
   });
@@ -143,6 +198,6 @@ describe('a prediction', () => {
     expect(analysis.memory.lifetimes).toMatchObject([{ name: 'y', bytes: 256, offset: 0, first: 0, last: 1 }]);
     expect(analysis.memory.alive).toEqual([256, 256]);
     expect(analysis.bytes).toMatchObject({ state: 256, temporary: 256 });
-    expect(analysis.seconds).toBeCloseTo(1e-5 + 2 * 1e-6 + (2 * 512) / 1e9, 9);
+    expect(analysis.seconds).toBeCloseTo(1e-5 + 2 * 2e-6 + (2 * 512) / 1e9, 9);
   });
 });

@@ -45,7 +45,7 @@ const elements = (fields: readonly { readonly shape: readonly number[] }[]): num
 function asText(
   file: string,
   { plan: train }: RunnableTrain,
-  { batch, threads, programs, step, memory, machine, notice }: TrainAnalysis,
+  { batch, threads, programs, step, memory, machine, seconds, notice }: TrainAnalysis,
 ): string {
   const { analysis } = step;
   const launches = analysis.kernels.reduce((sum, kernel) => sum + kernel.runs * kernel.launches, 0);
@@ -87,10 +87,10 @@ function asText(
     'a step',
     `  ${count(analysis.kernels.length, 'kernel')}, ${count(launches, 'launch', 'launches')}: ${phases(analysis.kernels.map(({ phase }) => phase))}`,
     `  ${showFlops(analysis.flops)}, ${showBytes(analysis.traffic)} read and written`,
-    ...(analysis.seconds === undefined || machine === undefined
+    ...(seconds === undefined || machine === undefined
       ? [`  ${notice ?? ''}`]
       : [
-          `  ${showSeconds(analysis.seconds)} predicted, on ${count(threads, 'thread')} that reach ${showRate(machine.contraction, 'FLOP')} and ${machine.bandwidth.map(({ rate }) => showRate(rate, 'B')).join(', ')} (near cache to memory)`,
+          `  ${showSeconds(seconds)} predicted, on ${count(threads, 'thread')} that reach ${showRate(machine.contraction, 'FLOP')} and ${machine.bandwidth.map(({ rate }) => showRate(rate, 'B')).join(', ')} (near cache to memory)`,
         ]),
   ];
   return `${lines.join('\n')}\n`;
@@ -107,7 +107,7 @@ function phases(of: readonly string[]): string {
 
 function asJson(
   { plan: train }: RunnableTrain,
-  { batch, threads, programs, step, memory, machine }: TrainAnalysis,
+  { batch, threads, programs, step, memory, machine, seconds }: TrainAnalysis,
 ): unknown {
   return {
     train: train.name,
@@ -116,6 +116,7 @@ function asJson(
     threads,
     parameters: elements(train.parameters),
     memory,
+    ...(seconds !== undefined && { seconds }),
     activations: step.analysis.activations,
     programs: programs.map(({ kind, name, analysis }) => ({
       kind,

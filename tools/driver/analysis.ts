@@ -47,6 +47,8 @@ export interface TrainAnalysis {
   readonly step: AnalyzedProgram;
   readonly memory: MemoryPlan;
   readonly machine?: Machine;
+  /** Of a step of training: its program, and what the trainer does between two of them. */
+  readonly seconds?: number;
   /** Why there are no predictions. */
   readonly notice?: string;
 }
@@ -102,7 +104,7 @@ export async function analyzeTrain(
     programs,
     step,
     memory: memoryOf(programs, threads),
-    ...(machine && { machine }),
+    ...(machine && { machine, seconds: (step.analysis.seconds ?? 0) + machine.between }),
     ...(notice !== undefined && { notice }),
   };
 }
