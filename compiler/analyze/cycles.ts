@@ -68,7 +68,7 @@ const perTrip = 1;
 
 function loopCycles({ index, from, to, step, body }: Extract<Statement, { kind: 'for' }>, known: Known): number {
   const [first, end] = [valueOf(from, known) ?? 0, valueOf(to, known)];
-  // A loop whose end depends on data: as good as any.
+  // An end that depends on data is a guess.
   const trips = end === undefined ? 8 : Math.max(0, Math.ceil((end - first) / step));
   if (trips === 0) return 0;
   const at = (trip: number): number => statements(body, known.set(index, first + trip * step));

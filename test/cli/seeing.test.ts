@@ -10,6 +10,7 @@ import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
 import { main } from '../../tools/cli/main.ts';
 import type { Terminal } from '../../tools/cli/terminal.ts';
+import { passes } from '../../compiler/optimize/index.ts';
 import { analyzeTrain } from '../../tools/driver/analysis.ts';
 import { openProject } from '../../tools/driver/project.ts';
 
@@ -166,6 +167,46 @@ describe('nacre explain', () => {
     expect((await nacre('explain', example('rings'))).code).toBe(2);
   });
 
+  it('says what passes did, what was rounded, pruned, quantized and computed again', async () => {
+    const file = join(folder, 'asked.model');
+    writeFileSync(
+      file,
+      `use std.layers { Linear }
+use std.optim { SGD }
+use std.pruning { magnitude }
+data points() = generate(64) |> map(x: f32(index) / 64)
+model Net {
+  up = Linear{1, 64}
+  middle = Linear{64, 64}
+  down = Linear{64, 1}
+  (x: f32[B]) -> f32[B] = reshape(x, [B, 1]) |> up |> relu |> middle |> relu |> down |> reshape([B])
+}
+train t {
+  model = Net{}
+  precision = mixed(bf16)
+  checkpoint model.middle
+  prune model.middle.weight with magnitude{sparsity: 0.5}
+  quantize model.down.weight to int4 weights group 8
+  data = points() |> batch(32)
+  loss(x) = mean_squared_error(model(x), x)
+  optimizer = SGD{lr: 0.1}
+  epochs = 1
+}
+`,
+    );
+    const path = join(folder, 'asked.html');
+    expect((await nacre('explain', file, '-o', path)).code).toBe(0);
+    const page = readFileSync(path, 'utf8');
+    for (const pass of passes) expect(page).toContain(`<td><code>${pass.name}</code></td>`);
+    expect(page).toMatch(/<td><code>model.middle.weight<\/code><\/td><td><code>bf16\[64, 64\]/);
+    expect(page).toContain('operand of a product');
+    expect(page).toMatch(
+      /<td><code>model.middle.weight<\/code><\/td><td><code>magnitude<\/code><\/td><td>elements, by a mask/,
+    );
+    expect(page).toMatch(/<td><code>model.down.weight<\/code><\/td><td>int4, a scale for 8 rows of a column/);
+    expect(page).toContain('<code>model.middle</code>.');
+  });
+
   it.runIf(native)('measures every kernel', async () => {
     const path = join(folder, 'measured.html');
     expect((await nacre('explain', example('digits'), '--run', '--threads', '2', '-o', path)).code).toBe(0);
@@ -219,7 +260,7 @@ describe('nacre explain', () => {
         width,
         {
           wider: expect.any(Number),
-          sections: 8,
+          sections: 9,
           pictures: [true, true, true],
           kernels: expect.any(Number),
           boxes: expect.any(Number),

@@ -8,8 +8,8 @@ export { escapeHtml };
 /** Cells that begin with a digit stand to the right. Cells are HTML already. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[], caption?: string): string {
   const cell = (tag: string, html: string): string =>
-    `<${tag}${/^(?:[\d−–]|<[ab][^>]*>\d)/.test(html) || html === '' ? ' class="n"' : ''}>${html}</${tag}>`;
-  const numeric = head.map((_, at) => rows.length > 0 && rows.every((row) => /^(?:[\d−–]|$)/.test(row[at] ?? '')));
+    `<${tag}${/^(?:[\d+−–]|<[ab][^>]*>\d)/.test(html) || html === '' ? ' class="n"' : ''}>${html}</${tag}>`;
+  const numeric = head.map((_, at) => rows.length > 0 && rows.every((row) => /^(?:[\d+−–]|$)/.test(row[at] ?? '')));
   return `<div class="scroll"><table>${caption === undefined ? '' : `<caption>${escapeHtml(caption)}</caption>`}<thead><tr>${head.map((text, at) => `<th${numeric[at] ? ' class="n"' : ''}>${escapeHtml(text)}</th>`).join('')}</tr></thead><tbody>${rows
     .map((row) => `<tr>${row.map((html) => cell('td', html)).join('')}</tr>`)
     .join('')}</tbody></table></div>`;

@@ -9,7 +9,9 @@ import { renderFusion } from './fusion.ts';
 import { escapeHtml, facts, table, typeText } from './html.ts';
 import { renderKernels } from './kernels.ts';
 import { renderLayers } from './layers.ts';
+import { renderAsked } from './asked.ts';
 import { renderMemory } from './memory.ts';
+import { renderPasses } from './passes.ts';
 import { style } from './style.ts';
 import { dotOfKernels, renderTimeline } from './timeline.ts';
 import { secondsOf, viewKernels, viewLayers, type Explained, type KernelView } from './view.ts';
@@ -27,6 +29,7 @@ export async function renderPage(explained: Explained): Promise<string> {
   const kernels = viewKernels(explained);
   const { step } = analysis;
   const picture = kernels.length > mostDrawn ? undefined : await drawSvg(dotOfKernels(step.name, kernels));
+  const asked = renderAsked(explained.runnable);
   const weights = plan.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const sections: readonly (readonly [string, string, string])[] = [
     ['step', 'The step', `${renderTimeline(kernels)}${legend(kernels)}${timesText(explained, kernels)}`],
@@ -40,7 +43,9 @@ export async function renderPage(explained: Explained): Promise<string> {
     ],
     ['kernels', 'Every kernel', renderKernels(kernels)],
     ['memory', 'Memory', renderMemory(step.analysis.memory, kernels)],
+    ['passes', 'Passes', renderPasses(step.graph)],
     ['fusion', 'Fusion', renderFusion(step.stages.decisions)],
+    ...(asked === '' ? [] : [['asked', 'Pruned, quantized, computed again', asked] as const]),
     ['parameters', 'Parameters', renderParameters(explained)],
     [
       'source',

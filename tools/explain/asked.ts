@@ -1,0 +1,62 @@
+/** What lines of the train block make of weights and activations: pruned, quantized, computed again. */
+import { quantizedWeights } from '../../compiler/elaborate/quantize.ts';
+import { typeOf } from '../../compiler/elaborate/compact.ts';
+import { slotPath } from '../../compiler/elaborate/value.ts';
+import { codesType, scaleType } from '../../compiler/quantize/weights.ts';
+import { concrete } from '../../compiler/types/dim.ts';
+import { dtypeBytes } from '../../compiler/types/dtype.ts';
+import type { TensorType } from '../../compiler/types/tensor.ts';
+import type { RunnableTrain } from '../driver/project.ts';
+import { showBytes, showCount } from '../driver/numbers.ts';
+import { escapeHtml, table } from './html.ts';
+
+/** Empty where nothing was asked for. */
+export const renderAsked = (runnable: RunnableTrain): string =>
+  [renderPruned(runnable), renderQuantized(runnable), renderRecomputed(runnable)].join('');
+
+function renderPruned({ block }: RunnableTrain): string {
+  const rows = block.prunes.flatMap(({ weights, pruner, structured, globally, every, rewind }) =>
+    weights.map((slot) => {
+      const written = concrete(slot.type.shape);
+      const left = concrete(typeOf(block, slot).shape);
+      const when = every === undefined ? 'before the first step' : `every ${every} steps`;
+      return [
+        code(slotPath(slot)),
+        code(pruner.declaration.name.name),
+        structured ? `columns: [${written.join(', ')}] → [${left.join(', ')}]` : 'elements, by a mask',
+        `${when}${globally ? ', judged together' : ''}${rewind === undefined ? '' : `, back to step ${rewind}`}`,
+        structured ? '' : showBytes(elements(slot.type)),
+      ];
+    }),
+  );
+  return rows.length === 0
+    ? ''
+    : `<h3>Pruned</h3>${table(['weight', 'pruner', 'what goes', 'when', 'bytes of the mask'], rows)}`;
+}
+
+function renderQuantized({ block }: RunnableTrain): string {
+  const rows = quantizedWeights(block).map(({ slot, scheme }) => {
+    const type = typeOf(block, slot);
+    const now = bytes(codesType(type, scheme)) + bytes(scaleType(type, scheme));
+    return [
+      code(slotPath(slot)),
+      `int${scheme.bits}, ${scheme.group === undefined ? 'a scale for each column' : `a scale for ${scheme.group} rows of a column`}`,
+      scheme.activations ? 'product of integers' : 'decoded where it is read',
+      showBytes(bytes(type)),
+      showBytes(now),
+    ];
+  });
+  return rows.length === 0
+    ? ''
+    : `<h3>Quantized</h3>${table(['weight', 'as', 'evaluations', 'bytes, f32', 'bytes'], rows)}`;
+}
+
+function renderRecomputed({ block: { recompute } }: RunnableTrain): string {
+  return recompute.length === 0
+    ? ''
+    : `<h3>Computed again</h3><p>For the backward pass, instead of being kept: the activations of ${showCount(recompute.length)} layer${recompute.length === 1 ? '' : 's'}, ${recompute.map((path) => code(path)).join(', ')}.</p>`;
+}
+
+const code = (text: string): string => `<code>${escapeHtml(text)}</code>`;
+const elements = ({ shape }: TensorType): number => concrete(shape).reduce((product, size) => product * size, 1);
+const bytes = (type: TensorType): number => elements(type) * dtypeBytes[type.dtype];
