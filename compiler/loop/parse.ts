@@ -101,6 +101,7 @@ class Parser {
 
   private segment(): Segment {
     this.results.clear();
+    this.lets.clear();
     if (this.accept('region')) {
       const axes = this.axesAfter('for');
       this.expect('{');
@@ -108,7 +109,6 @@ class Parser {
       while (!this.accept('}')) stages.push(this.stage());
       return { kind: 'region', axes, stages };
     }
-    this.lets.clear();
     if (this.accept('contraction')) {
       const isOfBytes = this.accept('of') && this.accept('bytes');
       const axes = this.axesAfter('for');
@@ -140,7 +140,6 @@ class Parser {
   }
 
   private stage(): Stage {
-    this.lets.clear();
     if (this.accept('reduce')) {
       const axes = this.axesAfter('for');
       this.expect('{');

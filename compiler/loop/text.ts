@@ -88,36 +88,39 @@ function printKernel(kernel: Kernel, indent: string, lines: string[]): void {
 
 function printRegion(region: Region, indent: string, lines: string[]): void {
   lines.push(`${indent}region${printAxes(' for', region.axes)} {`);
-  for (const stage of region.stages) printStage(stage, `${indent}  `, lines);
+  const sharing = shareBetween(region.stages.flatMap(rootsOf));
+  for (const stage of region.stages) printStage(stage, sharing, `${indent}  `, lines);
   lines.push(`${indent}}`);
 }
 
-function printStage(stage: Stage, indent: string, lines: string[]): void {
+/** What a stage computes, in the order in which it is written. */
+function rootsOf(stage: Stage): readonly Expression[] {
+  if (stage.kind === 'reduce') return stage.results.map(({ value }) => value);
+  const stores = rootsOfStores(stage.stores);
+  return stage.kind === 'store' ? stores : [stage.value, ...stores];
+}
+
+const rootsOfStores = (stores: readonly Store[]): readonly Expression[] =>
+  stores.flatMap(({ access, value }) => [
+    value,
+    ...access.index.flatMap((at) => (at.kind === 'computed' ? [at.value] : [])),
+  ]);
+
+function printStage(stage: Stage, sharing: Sharing, indent: string, lines: string[]): void {
   const body: string[] = [];
+  const print = sharing(body);
   let head = '';
   if (stage.kind === 'reduce') {
     head = `reduce${printAxes(' for', stage.axes)}`;
-    const print = withLets(
-      stage.results.map(({ value }) => value),
-      body,
-    );
     for (const { result, monoid, value } of stage.results) {
       const text = print(value, false);
       body.push(`${quoteName(result.name)}: ${result.dtype} = ${monoid} ${text}`);
     }
   } else if (stage.kind === 'store') {
     head = `store${printAxes(' for', stage.axes)}`;
-    printStores(
-      stage.stores,
-      body,
-      withLets(
-        stage.stores.map(({ value }) => value),
-        body,
-      ),
-    );
+    printStores(stage.stores, body, print);
   } else {
     head = `cumulate for ${stage.axis.name} in ${stage.axis.size}${stage.reverse ? ' reverse' : ''}`;
-    const print = withLets([stage.value, ...stage.stores.map(({ value }) => value)], body);
     const text = print(stage.value, false);
     body.push(`${quoteName(stage.result.name)}: ${stage.result.dtype} = ${stage.monoid} ${text}`);
     printStores(stage.stores, body, print);
@@ -129,7 +132,7 @@ function printContraction(contraction: Contraction, indent: string, lines: strin
   const head = `contraction${contraction.bytes === true ? ' of bytes' : ''}${printAxes(' for', contraction.axes)}${printAxes(' sum', contraction.reduce)}`;
   const body: string[] = [];
   const { result, stores } = contraction;
-  const print = withLets([contraction.left, contraction.right, ...stores.map(({ value }) => value)], body);
+  const print = shareBetween([contraction.left, contraction.right, ...rootsOfStores(stores)])(body);
   const operands = `${print(contraction.left, true)} . ${print(contraction.right, true)}`;
   body.push(`${quoteName(result.name)}: ${result.dtype} = ${operands}`);
   printStores(stores, body, print);
@@ -139,7 +142,7 @@ function printContraction(contraction: Contraction, indent: string, lines: strin
 function printScatter(scatter: Scatter, indent: string, lines: string[]): void {
   const axes = `${printAxes(' batch', scatter.batch)}${printAxes(' walk', scatter.walk)}${printAxes(' rest', scatter.rest)}`;
   const body: string[] = [];
-  const print = withLets([scatter.id, scatter.value], body);
+  const print = shareBetween([scatter.id, scatter.value])(body);
   const id = print(scatter.id, false);
   const value = print(scatter.value, false);
   body.push(`id = ${id}`, `value = ${value}`);
@@ -166,8 +169,14 @@ const printAxes = (word: string, axes: readonly Axis[]): string =>
 
 type Printer = (expression: Expression, nested: boolean) => string;
 
-/** A printer for expressions that share nodes; what is shared is written to `body` as lets, first use first. */
-function withLets(roots: readonly Expression[], body: string[]): Printer {
+/** Computed once where shared; numbers and results are what they are. */
+const lasting: ReadonlySet<Expression['kind']> = new Set(['apply', 'load', 'coordinate']);
+
+/** A printer that writes to `body`, as lets, what is shared with what was printed before or will be. */
+type Sharing = (body: string[]) => Printer;
+
+/** For expressions that share nodes; a let stands where its expression is used first, and holds for the rest of the segment. */
+function shareBetween(roots: readonly Expression[]): Sharing {
   const uses = new Map<Expression, number>();
   const count = (expression: Expression): void => {
     const before = uses.get(expression) ?? 0;
@@ -176,18 +185,20 @@ function withLets(roots: readonly Expression[], body: string[]): Printer {
   };
   roots.forEach(count);
   const names = new Map<Expression, string>();
-  const print: Printer = (expression, nested) => {
-    const known = names.get(expression);
-    if (known !== undefined) return known;
-    const shared = (uses.get(expression) ?? 0) > 1 && (expression.kind === 'apply' || expression.kind === 'load');
-    const text = printExpression(expression, print, nested && !shared);
-    if (!shared) return text;
-    const name = `$${names.size}`;
-    names.set(expression, name);
-    body.push(`let ${name} = ${text}`);
-    return name;
+  return (body) => {
+    const print: Printer = (expression, nested) => {
+      const known = names.get(expression);
+      if (known !== undefined) return known;
+      const shared = (uses.get(expression) ?? 0) > 1 && lasting.has(expression.kind);
+      const text = printExpression(expression, print, nested && !shared);
+      if (!shared) return text;
+      const name = `$${names.size}`;
+      names.set(expression, name);
+      body.push(`let ${name} = ${text}`);
+      return name;
+    };
+    return print;
   };
-  return print;
 }
 
 function printExpression(expression: Expression, print: Printer, nested: boolean): string {
