@@ -49,8 +49,9 @@ function verify(graph: Graph, where: string, problems: string[], ids: Set<number
     outputs.add(`${role} ${name}`);
     if (role !== 'update') continue;
     const input = inputs.get(name);
-    if (input === undefined || (input.role !== 'param' && input.role !== 'state'))
-      complain(`${name} is updated, but is no param or state`);
+    // First values are only written.
+    if (input === undefined) continue;
+    if (input.role !== 'param' && input.role !== 'state') complain(`${name} is updated, but is no param or state`);
     else if (!sameType(input.value.type, value.type))
       complain(`${name} is ${showType(input.value.type)} and would become ${showType(value.type)}`);
   }

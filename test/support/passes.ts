@@ -1,0 +1,48 @@
+/** Comparing what passes make of a graph, alone, left out and all together, with what it meant before. */
+import { expect } from 'vitest';
+import type { Graph } from '../../compiler/graph/graph.ts';
+import { interpretGraph } from '../../compiler/graph/interpret.ts';
+import type { Tensor } from '../../compiler/graph/op.ts';
+import { passes, type OptimizeOptions } from '../../compiler/optimize/index.ts';
+import { draw, numbers } from './samples.ts';
+
+type Results = ReadonlyMap<string, Tensor>;
+
+export function interpret(graph: Graph, seed: number): Results {
+  const next = numbers(seed);
+  const inputs = new Map(graph.inputs.map(({ name, value }) => [name, draw(value.type, next, { range: [-1, 1] })]));
+  return interpretGraph(graph, inputs, { precision: 'as-written' });
+}
+
+/** Differences add up along a graph; they are judged against the largest element. */
+export function expectSame(expected: Results, found: Results, tolerance: number, what: () => string): void {
+  for (const [name, { data, type }] of expected) {
+    const other = found.get(name);
+    expect(other?.type).toEqual(type);
+    const largest = data.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-2);
+    const off = data.findIndex((value, place) => {
+      const now = other?.data[place] ?? NaN;
+      const bothNaN = Number.isNaN(value) && Number.isNaN(now);
+      return !(value === now || bothNaN || Math.abs(value - now) <= tolerance * largest);
+    });
+    if (off >= 0) expect.fail(`${name}[${off}]: ${data[off]} became ${other?.data[off]}\n${what()}`);
+  }
+}
+
+export const ways: readonly { readonly name: string; readonly options: OptimizeOptions; readonly tolerance: number }[] =
+  [
+    { name: 'all', options: {}, tolerance: Math.max(...passes.filter(isAsked).map(({ tolerance }) => tolerance)) },
+    ...passes.map(({ name, tolerance }) => ({ name: `${name} alone`, options: { only: [name] }, tolerance })),
+    ...passes.map(({ name }) => ({
+      name: `without ${name}`,
+      options: { without: [name] },
+      tolerance: Math.max(
+        ...passes.filter((pass) => isAsked(pass) && pass.name !== name).map((pass) => pass.tolerance),
+      ),
+    })),
+  ];
+
+/** Without a precision insert-casts has nothing to do; what it rounds where it has is tested below. */
+function isAsked({ name }: { readonly name: string }): boolean {
+  return name !== 'insert-casts';
+}
