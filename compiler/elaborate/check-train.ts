@@ -6,6 +6,7 @@ import { diagnose, didYouMean, Problem, type Diagnostics } from '../base/diagnos
 import { createBuilder } from '../ops/builder.ts';
 import { evaluateBody, metricsOf, sumAndCount } from './bodies.ts';
 import { compactBlock, guessColumns } from './compact.ts';
+import { findCutOff } from './cut-off.ts';
 import { fieldsWithoutLooking } from './data.ts';
 import { createContext } from './evaluate.ts';
 import { buildPrune, maskingOf } from './masks.ts';
@@ -42,8 +43,9 @@ function checkLoss(block: TrainBlock, diagnostics: Diagnostics, data: BoundData 
   // What is unknown may hold the rest of the model.
   const looked = data !== undefined || fieldsWithoutLooking(block.data.plan).every(({ shape }) => shape !== undefined);
   if (!looked || !diagnostics.isEmpty) return;
+  const isCutOff = new Set(findCutOff(block, data).map(({ slot }) => slot));
   for (const { path, slot, optimizer } of block.parameters)
-    if (optimizer !== undefined && !context.slots.has(slot))
+    if (optimizer !== undefined && !context.slots.has(slot) && !isCutOff.has(slot))
       diagnostics.report(
         diagnose(
           'unreached-parameter',

@@ -42,6 +42,8 @@ export interface Context {
   readonly diagnostics: Diagnostics;
   /** Parameters and buffers that this graph reads: the next value of an assigned buffer replaces it. */
   readonly slots: Map<Slot, GraphValue>;
+  /** Parameters and buffers that a branch names which is not taken. */
+  readonly cut: Map<Slot, Span>;
   /** Buffers that were assigned while training. */
   readonly updates: Map<Slot, GraphValue>;
   /** u32[2] and u32[]: made as inputs of the graph when something random is first drawn. */
@@ -106,6 +108,7 @@ export function createContextWith(
     training: symbolic ? undefined : (options.training ?? false),
     diagnostics,
     slots: new Map(),
+    cut: new Map(),
     updates: new Map(),
     seed: options.seed,
     step: options.step,

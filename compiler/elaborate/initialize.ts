@@ -13,10 +13,12 @@ import { slotPath, unknown, type InstanceValue, type Slot, type Value } from './
 export function initialize(
   context: Context,
   root: InstanceValue,
+  isLeftOut: (slot: Slot) => boolean = () => false,
   /** What is smaller than it is written gets its values from elsewhere: it begins with zeros. */
   smaller: (slot: Slot) => TensorType | undefined = () => undefined,
 ): void {
   for (const slot of slotsOf(root)) {
+    if (isLeftOut(slot)) continue;
     attempt(context, () => {
       const type = smaller(slot);
       const value = type === undefined ? initialValue(context, slot) : context.root.constant(0, type.dtype, type.shape);

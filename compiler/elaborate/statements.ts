@@ -6,6 +6,7 @@ import { equal } from '../types/dim.ts';
 import { align, constantOf } from './align.ts';
 import { at, attempt, emit, fail, readSlot, standing, type Context } from './context.ts';
 import { defineByIndex } from './index-notation.ts';
+import { noteCut } from './note-cut.ts';
 import { bind, createScope, find, visibleNames, type Scope } from './scope.ts';
 import { bool, describe, float, isNumber, showType, unknown, type Slot, type Value } from './value.ts';
 
@@ -158,8 +159,10 @@ function assignSlot(context: Context, slot: Slot, value: Value, span: Span): voi
 export function evaluateConditional(context: Context, scope: Scope, node: Conditional): Value {
   const { evaluate } = context.evaluator;
   const condition = evaluate(context, scope, node.condition);
-  if (condition.kind === 'bool' && condition.value !== undefined)
+  if (condition.kind === 'bool' && condition.value !== undefined) {
+    noteCut(context, scope, condition.value ? node.else : node.then);
     return evaluate(context, scope, condition.value ? node.then : node.else);
+  }
   if (condition.kind === 'unknown' || condition.kind === 'bool') {
     const yes = attempt(context, () => evaluate(context, scope, node.then));
     return either(

@@ -37,8 +37,14 @@ const accumulatedCount = 'accumulated.count';
 export function buildInit(block: TrainBlock, diagnostics: Diagnostics): Graph {
   const build = createBuilder(`${block.name}.init`);
   const context = createContext(build, diagnostics);
+  const cutOff = new Set(block.cutOff.map(({ slot }) => slot));
   for (const root of block.roots.values())
-    initialize(context, root, (slot) => (block.kept.has(slotPath(slot)) ? typeOf(block, slot) : undefined));
+    initialize(
+      context,
+      root,
+      (slot) => cutOff.has(slot),
+      (slot) => (block.kept.has(slotPath(slot)) ? typeOf(block, slot) : undefined),
+    );
   for (const { path, optimizer, slot } of block.parameters) {
     if (optimizer === undefined) continue;
     for (const state of optimizerStates(context, optimizer, typeOf(block, slot)))

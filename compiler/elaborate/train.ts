@@ -20,6 +20,7 @@ import type { Code, Holes } from '../base/messages.ts';
 import { showPlace, type Span } from '../base/source.ts';
 import type { Precision } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
+import type { CutOff } from './cut-off.ts';
 import { planData, type Pipeline } from './data.ts';
 import { createContext, evaluate } from './evaluate.ts';
 import { instancesOf, slotsOf } from './instances.ts';
@@ -80,6 +81,8 @@ export interface TrainBlock {
   readonly recompute: readonly string[];
   readonly prunes: readonly PlannedPrune[];
   readonly quantizes: readonly PlannedQuantize[];
+  /** Parameters and buffers that are no part of the run. */
+  readonly cutOff: readonly CutOff[];
   /** What structured pruning left, by path; empty before it happened. */
   readonly kept: ReadonlyMap<string, Kept>;
   readonly saves: TrainPlan['saves'];
@@ -292,6 +295,7 @@ function resolve(
     recompute: outermost(recompute),
     prunes,
     quantizes,
+    cutOff: [],
     kept: new Map(),
     saves,
     loads,

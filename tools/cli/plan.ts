@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../driver/analysis.ts';
 import { asTrained } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
+import { describeCutOff } from '../driver/cut-off.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
 import { checkSettings, parseSettings } from './settings.ts';
@@ -44,7 +45,7 @@ const elements = (fields: readonly { readonly shape: readonly number[] }[]): num
 
 function asText(
   file: string,
-  { plan: train }: RunnableTrain,
+  { plan: train, block }: RunnableTrain,
   { batch, threads, programs, step, memory, machine, seconds, notice }: TrainAnalysis,
 ): string {
   const { analysis } = step;
@@ -80,6 +81,7 @@ function asText(
     ...rows.map(([what, bytes, more]) =>
       `  ${what.padEnd(widths[0])}  ${bytes.padStart(widths[1])}  ${more}`.trimEnd(),
     ),
+    ...[describeCutOff(block)].flatMap((line) => (line === undefined ? [] : ['', line])),
     '',
     'programs',
     ...names.map((line) => `  ${line}`),

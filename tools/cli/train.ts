@@ -7,6 +7,7 @@ import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
 import { train as runTraining } from '../../runtime/trainer.ts';
 import { createPrograms } from '../driver/programs.ts';
 import { asPlanned, compactTrain, prunesColumns, type Compacted } from '../driver/compact.ts';
+import { describeCutOff } from '../driver/cut-off.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { openTarget, targets, type Target, type TargetName } from '../driver/target.ts';
@@ -55,6 +56,8 @@ export async function train(
     settings,
   );
   if (notice !== undefined) progress.line(notice);
+  const leftOut = describeCutOff(fitted.block);
+  if (leftOut !== undefined) progress.line(leftOut);
   const { block, plan, data } = fitted;
   const target = await open();
   if (target.notice !== undefined) progress.line(target.notice);

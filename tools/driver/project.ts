@@ -9,6 +9,7 @@ import { Diagnostics, type Diagnostic } from '../../compiler/base/diagnostics.ts
 import { showPlace, type Source, type Span } from '../../compiler/base/source.ts';
 import { checkModule } from '../../compiler/elaborate/generic.ts';
 import { loadProgram, type Program } from '../../compiler/elaborate/modules.ts';
+import { findCutOff, leaveOut } from '../../compiler/elaborate/cut-off.ts';
 import { checkTrain } from '../../compiler/elaborate/check-train.ts';
 import { planTrain, type BoundData } from '../../compiler/elaborate/step.ts';
 import { elaborateTest, type TestCase } from '../../compiler/elaborate/tests.ts';
@@ -101,17 +102,18 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
       const declaration = choose(declarations, name, path);
       if (!program.diagnostics.isEmpty) throw new Diagnosed(program.diagnostics.sorted());
       const diagnostics = new Diagnostics();
-      const block = resolveTrain(declaration, program.entry.scope, diagnostics, options.overrides);
-      if (block === undefined) throw new Diagnosed(diagnostics.sorted());
+      const written = resolveTrain(declaration, program.entry.scope, diagnostics, options.overrides);
+      if (written === undefined) throw new Diagnosed(diagnostics.sorted());
       const line = declaration.entries.find((entry) => entry.kind === 'setting' && entry.name.name === 'data');
       const data = {
-        train: await describe(block.data.plan, line?.span),
+        train: await describe(written.data.plan, line?.span),
         evaluations: await Promise.all(
-          block.evaluations.map((evaluation) => describe(evaluation.data.plan, evaluation.declaration.span)),
+          written.evaluations.map((evaluation) => describe(evaluation.data.plan, evaluation.declaration.span)),
         ),
       };
-      const metrics = checkTrain(block, diagnostics, data);
+      const metrics = checkTrain(written, diagnostics, data);
       if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
+      const block = leaveOut(written, findCutOff(written, data));
       return { block, plan: planTrain(block, data, metrics, diagnostics), data };
     },
     tests: () => testsOf(program),

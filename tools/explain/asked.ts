@@ -6,13 +6,14 @@ import { codesType, scaleType } from '../../compiler/quantize/weights.ts';
 import { concrete } from '../../compiler/types/dim.ts';
 import { dtypeBytes } from '../../compiler/types/dtype.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
+import { describeCutOff } from '../driver/cut-off.ts';
 import type { RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount } from '../driver/numbers.ts';
 import { escapeHtml, table } from './html.ts';
 
 /** Empty where nothing was asked for. */
 export const renderAsked = (runnable: RunnableTrain): string =>
-  [renderPruned(runnable), renderQuantized(runnable), renderRecomputed(runnable)].join('');
+  [renderPruned(runnable), renderQuantized(runnable), renderRecomputed(runnable), renderCutOff(runnable)].join('');
 
 function renderPruned({ block }: RunnableTrain): string {
   const rows = block.prunes.flatMap(({ weights, pruner, structured, globally, every, rewind }) =>
@@ -55,6 +56,11 @@ function renderRecomputed({ block: { recompute } }: RunnableTrain): string {
   return recompute.length === 0
     ? ''
     : `<h3>Computed again</h3><p>For the backward pass, instead of being kept: the activations of ${showCount(recompute.length)} layer${recompute.length === 1 ? '' : 's'}, ${recompute.map((path) => code(path)).join(', ')}.</p>`;
+}
+
+function renderCutOff({ block }: RunnableTrain): string {
+  const text = describeCutOff(block);
+  return text === undefined ? '' : `<h3>Left out</h3><p>${escapeHtml(text)}.</p>`;
 }
 
 const code = (text: string): string => `<code>${escapeHtml(text)}</code>`;

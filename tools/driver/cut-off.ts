@@ -1,0 +1,13 @@
+/** What constants cut off, in words. */
+import { showPlace } from '../../compiler/base/source.ts';
+import type { TrainBlock } from '../../compiler/elaborate/train.ts';
+import { concrete } from '../../compiler/types/dim.ts';
+import { showCount } from './numbers.ts';
+
+/** What is no part of the run, and where it was decided. */
+export function describeCutOff({ cutOff }: TrainBlock): string | undefined {
+  if (cutOff.length === 0) return undefined;
+  const weights = cutOff.reduce((sum, { slot }) => sum + concrete(slot.type.shape).reduce((a, b) => a * b, 1), 0);
+  const names = cutOff.map(({ path }) => path).join(', ');
+  return `left out: ${names} (${showCount(weights)} numbers); the branch that reads ${cutOff.length === 1 ? 'it' : 'them'} is not taken (${showPlace(cutOff[0].branch)})`;
+}
