@@ -52,7 +52,7 @@ export function chooseTiles(problem: Problem, capabilities: Capabilities): Tiles
   const width = shape.vectors * lanes;
   const mTiles = Math.ceil(problem.m / shape.rows);
   const nTiles = Math.ceil(problem.n / width);
-  const total = problem.outer * mTiles * nTiles * problem.k * microCycles(shape.rows, shape.vectors);
+  const total = problem.outer * mTiles * nTiles * problem.k * microCycles(problem, shape.rows, shape.vectors);
   let best: Tiles | undefined;
   let bestScore = Infinity;
   for (const mPart of blockCounts(mTiles)) {
@@ -109,11 +109,13 @@ function blockCounts(tiles: number): { readonly parts: number; readonly tiles: n
 
 /**
  * Cycles of one step of the sum. One vector multiply-add a cycle (two on wider cores, which keep the proportions); small
- * tiles wait for their loads, or for the four cycles an addition takes. The operands come from the second-level cache,
- * 32 bytes a cycle, mostly beside the arithmetic: square tiles need fewer of them.
+ * tiles wait for their loads, or for the four cycles an addition takes. Every row and every vector is a load, mostly beside the
+ * arithmetic: square tiles need fewer of them. In a plain product that decides (6 × 4 instead of 14 × 2 takes a quarter off the
+ * job mlp-wide on Cascade Lake); windows of several axes share the loads of their rows, and have come out a tenth slower that way.
  */
-function microCycles(rows: number, vectors: number): number {
-  return Math.max(rows * vectors, vectors + 0.8 * rows + 1, 5) + 0.7 * vectors + 0.1 * rows;
+function microCycles({ cuttable }: Problem, rows: number, vectors: number): number {
+  const loads = cuttable ? 0.4 * vectors + 0.2 * rows : 0.7 * vectors + 0.1 * rows;
+  return Math.max(rows * vectors, vectors + 0.8 * rows + 1, 5) + loads;
 }
 
 /** Rows × vectors with the least work for this shape, edges included, that fits the registers. */
@@ -127,7 +129,8 @@ function chooseShape(problem: Problem, lanes: number, registers: number): { rows
     for (let rows = 1; rows <= Math.min(problem.m, 24) && rows * vectors + vectors + 1 <= registers; rows++) {
       const whole = Math.floor(problem.m / rows);
       const left = problem.m % rows;
-      const perColumn = whole * microCycles(rows, vectors) + (left > 0 ? microCycles(left, vectors) : 0);
+      const perColumn =
+        whole * microCycles(problem, rows, vectors) + (left > 0 ? microCycles(problem, left, vectors) : 0);
       // A remainder is a second micro-kernel to compile.
       const cost = Math.ceil(problem.n / (vectors * lanes)) * perColumn * (left > 0 ? 1.01 : 1);
       if (cost >= least) continue;
@@ -176,14 +179,15 @@ const fetch = { copied: 0.4, inPlace: 0.8, again: 0.05 } as const;
 
 /** Cycles of one item. */
 function itemCycles(
-  { k, left, right }: Problem,
+  problem: Problem,
   tiles: Omit<Tiles, 'cycles'>,
   mTiles: number,
   nTiles: number,
   lanes: number,
   cache: number,
 ): number {
-  const compute = mTiles * nTiles * k * microCycles(tiles.rows, tiles.vectors);
+  const { k, left, right } = problem;
+  const compute = mTiles * nTiles * k * microCycles(problem, tiles.rows, tiles.vectors);
   const operand = (of: Operand, packed: boolean, size: number, times: number): number => {
     const near = 4 * size <= cache / 2;
     if (!packed) return size * fetch.inPlace * (near ? 1 : times);
