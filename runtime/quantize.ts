@@ -2,7 +2,7 @@
 import type { Dataset } from './data/dataset.ts';
 import { placed, UserError } from './errors.ts';
 import type { InputFile } from './files.ts';
-import type { Field, Programs, TrainPlan, TypedArray } from './program.ts';
+import { elementBytes, type Field, type Programs, type TrainPlan, type TypedArray } from './program.ts';
 import { readTensor, type StoredTensor, type WeightsHeader } from './safetensors.ts';
 import { chooseInputs, guardDevice, scalarsOf } from './step.ts';
 
@@ -45,7 +45,7 @@ export function describeQuantized({ quantization, parameters, states }: TrainPla
     weights: weights.length,
     bytes: states
       .filter(({ name }) => kept.has(name))
-      .reduce((sum, state) => sum + elements(state) * (state.dtype === 'f32' ? 4 : 1), 0),
+      .reduce((sum, state) => sum + elements(state) * elementBytes[state.dtype], 0),
     was: parameters.filter(({ name }) => names.has(name)).reduce((sum, field) => sum + 4 * elements(field), 0),
   };
 }

@@ -153,6 +153,70 @@ describe('nacre plan', () => {
   });
 });
 
+describe('a plan for another machine', () => {
+  const device = {
+    version: 1,
+    processor: 'Another',
+    capabilities: {
+      vectorLanes: 4,
+      vectorRegisters: 16,
+      workgroupThreads: 1,
+      nearMemory: 32768,
+      cache: 262144,
+      units: 3,
+      dtypes: ['f32', 'i32', 'u32', 'bool'],
+      dotsBytes: false,
+    },
+    machine: {
+      threads: 3,
+      contraction: 2e9,
+      cycles: { contraction: 1e9, elementwise: 1e9 },
+      bandwidth: [{ within: 1e6, rate: 1e10 }],
+      launch: 1e-6,
+      meeting: 1e-6,
+      call: 1e-5,
+      between: 1e-5,
+    },
+  };
+
+  it('takes what it can do and reaches from a file', async () => {
+    const path = join(folder, 'another.json');
+    writeFileSync(path, JSON.stringify(device));
+    const { code, out } = await nacre('plan', example('rings'), '--device', path);
+    expect(code).toBe(0);
+    expect(out).toMatch(/predicted, on 3 threads that reach 2.00 GFLOP\/s and 10.0 GB\/s/);
+    const fast = { ...device, machine: { ...device.machine, cycles: { contraction: 1e12, elementwise: 1e12 } } };
+    writeFileSync(path, JSON.stringify(fast));
+    const seconds = async (file: string): Promise<number> =>
+      JSON.parse((await nacre('plan', example('rings'), '--device', file, '--json')).out).seconds;
+    const slow = join(folder, 'slow.json');
+    writeFileSync(slow, JSON.stringify(device));
+    expect(await seconds(slow)).toBeGreaterThan(2 * (await seconds(path)));
+  });
+
+  it.each([
+    ['is no description of a machine: it is not valid JSON', '{'],
+    ['its version is missing or wrong', JSON.stringify({ ...device, version: 2 })],
+    [
+      'its cache is missing or wrong',
+      JSON.stringify({ ...device, capabilities: { ...device.capabilities, cache: 'x' } }),
+    ],
+    ['its bandwidth is missing or wrong', JSON.stringify({ ...device, machine: { ...device.machine, bandwidth: [] } })],
+  ])('refuses a file: %s', async (problem, text) => {
+    const path = join(folder, 'wrong.json');
+    writeFileSync(path, text);
+    const { code, err } = await nacre('plan', example('rings'), '--device', path);
+    expect([code, err]).toEqual([1, expect.stringContaining(problem)]);
+    expect(err).toContain(`nacre doctor --save ${path}`);
+  });
+
+  it.runIf(native)('which doctor writes', async () => {
+    const path = join(folder, 'this.json');
+    expect((await nacre('doctor', '--save', path)).out).toContain(path);
+    expect((await nacre('plan', example('rings'), '--device', path)).code).toBe(0);
+  });
+});
+
 describe('nacre explain', () => {
   it('writes one page that needs nothing else', async () => {
     const path = join(folder, 'pages', 'rings.html');

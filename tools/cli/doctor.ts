@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus, platform, totalmem } from 'node:os';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
-import { exit, printJson, type Terminal } from './terminal.ts';
+import { showRate } from '../driver/numbers.ts';
+import { count, exit, printJson, type Terminal } from './terminal.ts';
 
 interface Finding {
   readonly name: string;
@@ -15,7 +16,21 @@ interface Finding {
   readonly get?: string;
 }
 
-export async function doctor(options: { readonly json: boolean }, terminal: Terminal): Promise<number> {
+export interface DoctorCommand {
+  readonly json: boolean;
+  /** Where a description of this machine goes, for plans made elsewhere. */
+  readonly save?: string;
+}
+
+export async function doctor(options: DoctorCommand, terminal: Terminal): Promise<number> {
+  if (options.save !== undefined) {
+    const { saveDevice } = await import('../driver/device-file.ts');
+    const { machine } = await saveDevice(options.save);
+    terminal.out(
+      `${options.save}: ${count(machine.threads, 'thread')} that reach ${showRate(machine.contraction, 'FLOP')}\n`,
+    );
+    return exit.ok;
+  }
   const findings = await examine();
   const isWell = findings.every((finding) => finding.found || !finding.isNeeded);
   if (options.json) {

@@ -188,6 +188,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('[name]', 'the train block, where there are several')
     .option('--batch <n>', "instead of the block's own", whole(1))
     .addOption(threads())
+    .option('--device <file>', 'for another machine, as `nacre doctor --save` described it there')
     .addOption(memory())
     .addOption(set())
     .addOption(data())
@@ -213,10 +214,11 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
   program
     .command('doctor')
     .description('Say what this machine has, and for what is missing the command that gives it.')
+    .option('--save <file>', 'measure it, and write what `nacre plan --device` reads elsewhere')
     .addOption(json())
-    .action(async (options: { json?: boolean }) => {
+    .action(async ({ json: isJson, save }: { json?: boolean; save?: string }) => {
       const { doctor } = await import('./doctor.ts');
-      finish(await doctor({ json: options.json === true }, terminal));
+      finish(await doctor({ json: isJson === true, ...(save !== undefined && { save }) }, terminal));
     });
   program
     .command('new')
@@ -265,6 +267,7 @@ interface IrFlags {
 
 interface PlanFlags {
   readonly batch?: number;
+  readonly device?: string;
   readonly threads?: number;
   readonly memory?: number;
   readonly set: readonly string[];

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../driver/analysis.ts';
 import { asTrained } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
+import { readDevice } from '../driver/device-file.ts';
 import { describeCutOff } from '../driver/cut-off.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
@@ -12,6 +13,8 @@ import { count, exit, printJson, type Terminal } from './terminal.ts';
 export interface PlanCommand {
   readonly batch?: number;
   readonly threads?: number;
+  /** A file that describes another machine. */
+  readonly device?: string;
   /** Bytes that the peak has to fit into. */
   readonly memory?: number;
   readonly set: readonly string[];
@@ -29,12 +32,14 @@ export async function plan(
   const project = await openProject(file, { data: options.data, overrides });
   const asked = asTrained(await project.train(name));
   checkSettings(overrides, project, asked.block.name);
-  const { threads = availableParallelism(), batch = asked.plan.batch, memory } = options;
+  const device = options.device === undefined ? undefined : readDevice(options.device);
+  const { batch = asked.plan.batch, memory } = options;
+  const threads = device?.machine.threads ?? options.threads ?? availableParallelism();
   const sized = { ...asked, plan: { ...asked.plan, batch } };
   const { train: runnable, notice }: Fitted =
     memory === undefined ? { train: sized } : await fitMemory(sized, memory, threads);
   if (notice !== undefined) terminal.err(`${notice}\n`);
-  const analysis = await analyzeTrain(runnable, { threads, batch });
+  const analysis = await analyzeTrain(runnable, { threads, batch, ...(device && { device }) });
   if (options.json) printJson(terminal, asJson(runnable, analysis));
   else terminal.out(asText(file, runnable, analysis));
   return exit.ok;

@@ -11,6 +11,7 @@ import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import { bytesOf } from '../../compiler/tile/plan-memory.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
+import type { DeviceDescription } from './device-file.ts';
 import { hostCapabilities, measureMachine } from './machine.ts';
 import type { ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
@@ -56,6 +57,8 @@ export interface TrainAnalysis {
 export interface AnalysisOptions {
   readonly batch?: number;
   readonly threads: number;
+  /** Another machine than this one. */
+  readonly device?: DeviceDescription;
   /** Measure the machine to predict times; true by default. */
   readonly predict?: boolean;
 }
@@ -64,9 +67,10 @@ export async function analyzeTrain(
   { block, plan, data }: RunnableTrain,
   options: AnalysisOptions,
 ): Promise<TrainAnalysis> {
-  const { threads, batch = plan.batch, predict = true } = options;
-  const capabilities = await hostCapabilities(threads);
-  const { machine, notice } = predict ? await knownMachine(threads) : {};
+  const { device, threads, batch = plan.batch, predict = true } = options;
+  const capabilities = device?.capabilities ?? (await hostCapabilities(threads));
+  const known: KnownMachine = device ?? (predict ? await knownMachine(threads) : {});
+  const { machine, notice } = known;
   const program = (
     kind: AnalyzedProgram['kind'],
     name: string,
@@ -109,7 +113,12 @@ export async function analyzeTrain(
   };
 }
 
-async function knownMachine(threads: number): Promise<{ machine?: Machine; notice?: string }> {
+interface KnownMachine {
+  readonly machine?: Machine;
+  readonly notice?: string;
+}
+
+async function knownMachine(threads: number): Promise<KnownMachine> {
   try {
     return { machine: await measureMachine(threads) };
   } catch (error) {
