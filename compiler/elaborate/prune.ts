@@ -7,8 +7,8 @@ import { createBuilder } from '../ops/builder.ts';
 import { apply } from './calls.ts';
 import type { Context } from './context.ts';
 import { createContext } from './evaluate.ts';
-import { select, showSelector } from './selectors.ts';
-import { describe, slotPath, tensor, type FunctionValue, type Slot, type Value } from './value.ts';
+import { claims } from './selectors.ts';
+import { describe, tensor, type FunctionValue, type Slot, type Value } from './value.ts';
 
 /** A line `prune`, resolved. */
 export interface PlannedPrune {
@@ -33,19 +33,14 @@ export function resolvePrunes(
   value: (expression: TrainPrune['pruner']) => Value,
   whole: (name: string, expression: TrainPrune['pruner'], least: 0 | 1) => number,
 ): PlannedPrune[] {
-  const first = new Map<Slot, Span>();
+  const claim = claims(
+    'prunes-nothing',
+    'pruned-twice',
+    ({ declaration }) => declaration.role === 'param',
+    'Buffers are not pruned: select parameters, as `*.weight`.',
+  );
   const prunes = entries.map((entry) => {
-    const chosen = [...new Set(entry.selectors.flatMap((selector) => select(selector, slots)))];
-    const weights = chosen.filter((slot) => slot.declaration.role === 'param');
-    if (weights.length === 0)
-      return refuse('prunes-nothing', { selector: entry.selectors.map(showSelector).join(', ') }, [entry.span], {
-        hint: 'Buffers are not pruned: select parameters, as `*.weight`.',
-      });
-    for (const slot of weights) {
-      const before = first.get(slot);
-      if (before !== undefined) return refuse('pruned-twice', { path: slotPath(slot) }, [entry.span, before]);
-      first.set(slot, entry.span);
-    }
+    const weights = claim(entry, slots);
     const pruner = value(entry.pruner);
     if (pruner.kind !== 'function')
       return refuse(

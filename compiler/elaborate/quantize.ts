@@ -14,7 +14,7 @@ import { evaluateBody, sumAndCount } from './bodies.ts';
 import { compactForward, forwardGraph, rebuilt, typeOf, type Forward } from './compact.ts';
 import type { DataDescription } from './describe.ts';
 import { createContext } from './evaluate.ts';
-import { select, showSelector } from './selectors.ts';
+import { claims } from './selectors.ts';
 import type { TrainBlock } from './train.ts';
 import { slotPath, type Slot } from './value.ts';
 
@@ -36,19 +36,14 @@ export function resolveQuantizes(
   slots: readonly Slot[],
   whole: (name: string, expression: NonNullable<TrainQuantize['calibrate']>) => number,
 ): PlannedQuantize[] {
-  const first = new Map<Slot, Span>();
+  const claim = claims(
+    'quantizes-nothing',
+    'quantized-twice',
+    ({ declaration, type }) => declaration.role === 'param' && type.shape.length > 1,
+    'Biases and scales stay as they are: select matrices, as `*.weight`.',
+  );
   return entries.map((entry) => {
-    const chosen = [...new Set(entry.selectors.flatMap((selector) => select(selector, slots)))];
-    const weights = chosen.filter(({ declaration, type }) => declaration.role === 'param' && type.shape.length > 1);
-    if (weights.length === 0)
-      return refuse('quantizes-nothing', { selector: entry.selectors.map(showSelector).join(', ') }, [entry.span], {
-        hint: 'Biases and scales stay as they are: select matrices, as `*.weight`.',
-      });
-    for (const slot of weights) {
-      const before = first.get(slot);
-      if (before !== undefined) return refuse('quantized-twice', { path: slotPath(slot) }, [entry.span, before]);
-      first.set(slot, entry.span);
-    }
+    const weights = claim(entry, slots);
     const bits = entry.dtype.name === 'int8' ? 8 : entry.dtype.name === 'int4' ? 4 : undefined;
     const alone = entry.weights !== undefined;
     if (bits === undefined || (bits === 4 && !alone))

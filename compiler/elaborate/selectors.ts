@@ -5,7 +5,8 @@
  */
 import type { Selector } from '../../grammar/ast.ts';
 import { nearest } from '../../common/nearest.ts';
-import { diagnose, Problem } from '../base/diagnostics.ts';
+import { diagnose, Problem, refuse } from '../base/diagnostics.ts';
+import type { Span } from '../base/source.ts';
 import { slotPath, type Slot } from './value.ts';
 
 /** The slots a selector means, in their order; a selector that means none is an error that names the nearest. */
@@ -25,6 +26,32 @@ export function select(selector: Selector, slots: readonly Slot[]): Slot[] {
       notes: [`The parameters are ${listed(slots.map(slotPath))}.`],
     }),
   );
+}
+
+/** A line with selectors that means each of its slots for itself. */
+interface Claim {
+  readonly selectors: readonly Selector[];
+  readonly span: Span;
+}
+
+/** Gives the slots that a line means, of those that count; a line that means none, or one of a line before, is refused. */
+export function claims(
+  nothing: 'prunes-nothing' | 'quantizes-nothing',
+  twice: 'pruned-twice' | 'quantized-twice',
+  counts: (slot: Slot) => boolean,
+  hint: string,
+): (line: Claim, slots: readonly Slot[]) => Slot[] {
+  const first = new Map<Slot, Span>();
+  return ({ selectors, span }, slots) => {
+    const meant = new Set(selectors.flatMap((selector) => select(selector, slots)).filter(counts));
+    if (meant.size === 0) refuse(nothing, { selector: selectors.map(showSelector).join(', ') }, [span], { hint });
+    for (const slot of meant) {
+      const before = first.get(slot);
+      if (before !== undefined) refuse(twice, { path: slotPath(slot) }, [span, before]);
+      first.set(slot, span);
+    }
+    return [...meant];
+  };
 }
 
 /** The instances a selector means, and all inside them, by path. One that means none is an error that names the nearest. */

@@ -8,8 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseModelTree } from '../../compiler/elaborate/model-text.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
-import { main } from '../../tools/cli/main.ts';
-import type { Terminal } from '../../tools/cli/terminal.ts';
+import { nacre } from '../support/nacre.ts';
 import { passes } from '../../compiler/optimize/index.ts';
 import { analyzeTrain } from '../../tools/driver/analysis.ts';
 import { openProject } from '../../tools/driver/project.ts';
@@ -26,18 +25,6 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'nacre-seeing-'));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-async function nacre(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
-  const written = { out: '', err: '' };
-  const terminal: Terminal = {
-    out: (text) => void (written.out += text),
-    err: (text) => void (written.err += text),
-    isInteractive: false,
-    color: false,
-    columns: 80,
-  };
-  return { code: await main(argv, terminal), ...written };
-}
 
 describe('nacre ir', () => {
   it('shows what a pass changed, with and without the others', async () => {

@@ -5,23 +5,10 @@ import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { grantFiles } from '../../runtime/files.ts';
 import { readTensor, readWeightsHeader } from '../../runtime/safetensors.ts';
-import { main } from '../../tools/cli/main.ts';
-import type { Terminal } from '../../tools/cli/terminal.ts';
+import { nacre } from '../support/nacre.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-slim-'));
 afterAll(() => rmSync(folder, { recursive: true }));
-
-async function nacre(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
-  const written = { out: '', err: '' };
-  const terminal: Terminal = {
-    out: (text) => void (written.out += text),
-    err: (text) => void (written.err += text),
-    isInteractive: false,
-    color: false,
-    columns: 80,
-  };
-  return { code: await main(argv, terminal), ...written };
-}
 
 const network = (hidden: number, lines: string): string => {
   const path = join(folder, `net${hidden}${lines.length}.model`);

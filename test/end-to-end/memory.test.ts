@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { train } from '../../runtime/trainer.ts';
-import { main } from '../../tools/cli/main.ts';
-import type { Terminal } from '../../tools/cli/terminal.ts';
+import { nacre } from '../support/nacre.ts';
 import { analyzeTrain, type TrainAnalysis } from '../../tools/driver/analysis.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
 import { openProject } from '../../tools/driver/project.ts';
@@ -110,18 +109,6 @@ describe.runIf(native)('a memory budget', () => {
     file = write('');
     peak = (await analyzeTrain(await (await openProject(file)).train(), { threads: 1, predict: false })).memory.peak;
   });
-
-  async function nacre(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
-    const written = { out: '', err: '' };
-    const terminal: Terminal = {
-      out: (text) => void (written.out += text),
-      err: (text) => void (written.err += text),
-      isInteractive: false,
-      color: false,
-      columns: 80,
-    };
-    return { code: await main(argv, terminal), ...written };
-  }
   const plan = async (budget: string): Promise<{ peak: number; err: string; code: number }> => {
     const { out, err, code } = await nacre('plan', file, '--threads', '1', '--json', '--memory', budget);
     return { peak: code === 0 ? JSON.parse(out).memory.peak : NaN, err, code };
