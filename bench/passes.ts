@@ -1,6 +1,7 @@
 /**
- * `node dist/bench/passes.js [JOB…] [--threads N]`: what each pass of the compiler is worth. The jobs' training steps with one pass
- * left out at a time: kernels, bytes read and written, the arena, and the time as a multiple of what it is with all of them.
+ * `node dist/bench/passes.js [JOB…] [--threads N] [--rounds N]`: what each pass of the compiler is worth. The jobs' training steps with one pass
+ * left out at a time: kernels, bytes read and written, the arena, and the time as a multiple of what it is with all of them
+ * (`--rounds 0`: not measured).
  */
 import { parseArgs } from 'node:util';
 import { analyze } from '../compiler/analyze/analyze.ts';
@@ -14,11 +15,15 @@ import { hostCapabilities } from '../tools/driver/machine.ts';
 import { measureJob, openJob } from './jobs.ts';
 
 const { values, positionals } = parseArgs({
-  options: { threads: { type: 'string', default: '2' } },
+  options: { threads: { type: 'string', default: '2' }, rounds: { type: 'string', default: '3' } },
   allowPositionals: true,
 });
 const threads = Number(values.threads);
+const rounds = Number(values.rounds);
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(bytes < 2 ** 20 ? 2 : 1);
+
+/** The graph without the numbers of its values, which every pass gives anew. */
+const outline = (graph: Graph): string => printGraph(graph, { origins: false }).replace(/%\d+/g, '%');
 
 /** Passes that change this graph where they stand. */
 function working(graph: Graph, without: readonly string[]): string[] {
@@ -26,7 +31,7 @@ function working(graph: Graph, without: readonly string[]): string[] {
   optimize(graph, {
     without,
     observe({ name }, before, after) {
-      if (printGraph(before, { origins: false }) !== printGraph(after, { origins: false })) names.push(name);
+      if (outline(before) !== outline(after)) names.push(name);
     },
   });
   return names;
@@ -43,14 +48,14 @@ for (const job of positionals.length > 0 ? positionals : ['mlp', 'gpt', 'resnet'
     const cells = [job, left, kernels.length, mebibytes(traffic), mebibytes(tile.arena), time];
     console.log(`| ${cells.join(' | ')} |`);
   };
-  row('–', [], '1');
+  row('–', [], rounds === 0 ? '' : '1');
   for (const name of working(graph, passesLeft(capabilities))) {
     // In turn, so that what else the machine does falls on both.
     const times = { with: Infinity, without: Infinity };
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < rounds; round++) {
       times.with = Math.min(times.with, (await measureJob(job, threads, [])).ms);
       times.without = Math.min(times.without, (await measureJob(job, threads, [name])).ms);
     }
-    row(name, [name], `${(times.without / times.with).toFixed(2)}×`);
+    row(name, [name], rounds === 0 ? '' : `${(times.without / times.with).toFixed(2)}×`);
   }
 }
