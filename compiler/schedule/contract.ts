@@ -142,7 +142,7 @@ const extent = (size: number, from: TileExpression, block: number, blocks: numbe
       : min(sub(index(size), from), block);
 
 /** The same as reduce and store stages. */
-function asRegion({ axes, reduce, left, right, bytes, result, stores }: Contraction): Region {
+export function asRegion({ axes, reduce, left, right, bytes, result, stores }: Contraction): Region {
   const dtype = accumulatorDtype(result.dtype);
   const value = bytes === true ? sumOfFour(left, right) : apply('mul', cast(left, dtype), cast(right, dtype));
   return {

@@ -267,7 +267,7 @@ function read(scope: Scope, of: Load): TileExpression {
   return load(memory, address.offset, lanes, { stride: address.stride, ...(mask && { mask: splat(mask, lanes) }) });
 }
 
-/** A scalar that may be outside reads element 0 instead: no branch. */
+/** A scalar that may be outside reads element 0 instead: no branch. Threads do not branch; another may be writing there. */
 function readScalar(
   scope: Scope,
   of: Load,
@@ -276,6 +276,7 @@ function readScalar(
 ): TileExpression {
   const memory = scope.kernel.memory(of.access.buffer);
   if (inside === undefined) return load(memory, offset);
+  if (scope.kernel.masksElements) return load(memory, offset, 1, { mask: inside });
   const at = where(inside, offset, index(0));
   return where(inside, load(memory, name(scope.kernel, scope.place, at)), number(0, memory.dtype));
 }

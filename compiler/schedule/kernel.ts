@@ -1,14 +1,18 @@
 /** One segment becomes one kernel: parameters in order of first use, scratch as it is asked for, a body, a grid. */
 import type { Axis, Buffer, Segment } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { parameter, register, scratch } from '../tile/build.ts';
-import type { Memory, Register, TileExpression, TileKernel } from '../tile/tile.ts';
+import { parameter, read, register, scratch } from '../tile/build.ts';
+import type { Memory, Register, TileKernel } from '../tile/tile.ts';
 import { sizeOf } from '../loop/build.ts';
 import { emitContraction } from './contract.ts';
 import { emitRegion } from './region.ts';
 import { rootsOf, storesOf, walk } from './rewrite.ts';
 import { emitScatter } from './scatter.ts';
 import { bind, type Kernel, newPlace, newScope, type Scope } from './scope.ts';
+import { emitTeamContraction } from './team-contract.ts';
+import { emitTeamRegion } from './team-region.ts';
+import { emitTeamScatter } from './team-scatter.ts';
+import type { Extent } from './team.ts';
 
 /** A kernel for a segment inside `repeats`; undefined where there is nothing to do. */
 export function makeKernel(
@@ -24,8 +28,13 @@ export function makeKernel(
   );
   const scratches: Memory[] = [];
   let numbers = 0;
+  const item = register('item', 'index');
+  const thread = register('thread', 'index');
   const kernel: Kernel = {
     root: newPlace(0),
+    masksElements: capabilities.workgroupThreads > 1,
+    item: read(item),
+    thread: read(thread),
     next: () => numbers++,
     memory(buffer) {
       const memory = memories.get(buffer);
@@ -39,14 +48,16 @@ export function makeKernel(
       memories.set(buffer, memory);
       return buffer;
     },
+    shared(dtype, size) {
+      const memory = scratch(`s${scratches.length}`, dtype, size, 'workgroup');
+      scratches.push(memory);
+      return memory;
+    },
     kept: new Map(),
   };
-  const item = register('item', 'index');
   let scope = newScope(kernel);
-  for (const { axis, index } of repeats)
-    scope = bind(scope, axis, { kind: 'register', type: index.type, register: index });
-  const at = { kind: 'register', type: item.type, register: item } as const;
-  const grid = emit(scope, at, segment, capabilities);
+  for (const { axis, index } of repeats) scope = bind(scope, axis, read(index));
+  const { grid, workgroup } = emit(scope, segment, capabilities);
   if (grid === 0) return undefined;
   return {
     name,
@@ -55,20 +66,33 @@ export function makeKernel(
     scratch: scratches,
     grid,
     item,
-    workgroup: 1,
-    thread: register('thread', 'index'),
+    workgroup,
+    thread,
     body: kernel.root.statements,
   };
 }
 
-function emit(scope: Scope, item: TileExpression, segment: Segment, capabilities: Capabilities): number {
+function emit(scope: Scope, segment: Segment, capabilities: Capabilities): Extent {
+  if (capabilities.workgroupThreads > 1) return emitTeam(scope, segment, capabilities);
+  const { item } = scope.kernel;
   switch (segment.kind) {
     case 'region':
-      return emitRegion(scope, item, segment, capabilities);
+      return { grid: emitRegion(scope, item, segment, capabilities), workgroup: 1 };
     case 'contraction':
-      return emitContraction(scope, item, segment, capabilities);
+      return { grid: emitContraction(scope, item, segment, capabilities), workgroup: 1 };
     case 'scatter':
-      return emitScatter(scope, item, segment, capabilities);
+      return { grid: emitScatter(scope, item, segment, capabilities), workgroup: 1 };
+  }
+}
+
+function emitTeam(scope: Scope, segment: Segment, capabilities: Capabilities): Extent {
+  switch (segment.kind) {
+    case 'region':
+      return emitTeamRegion(scope, segment, capabilities);
+    case 'contraction':
+      return emitTeamContraction(scope, segment, capabilities);
+    case 'scatter':
+      return emitTeamScatter(scope, segment);
   }
 }
 

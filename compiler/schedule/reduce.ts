@@ -14,7 +14,7 @@ import { loopTogether, type Scopes, vectorLoop } from './lanes.ts';
 import { assign, bindingOf, bindResult, loopAxes, name, type Scope, variable } from './scope.ts';
 
 export type ReduceStage = Extract<Stage, { kind: 'reduce' }>;
-type Reduction = ReduceStage['results'][number];
+export type Reduction = ReduceStage['results'][number];
 
 const ops: Record<Monoid, 'add' | 'mul' | 'max' | 'min'> = { sum: 'add', prod: 'mul', max: 'max', min: 'min' };
 
@@ -39,25 +39,25 @@ export function identityOf(monoid: Monoid, dtype: Dtype): number {
 /** Half precision is accumulated in f32. */
 export const accumulatorDtype = (dtype: Dtype): Dtype => (dtype === 'f16' || dtype === 'bf16' ? 'f32' : dtype);
 
-const monoidOf = ({ monoid }: Reduction): Monoid =>
+export const monoidOf = ({ monoid }: Reduction): Monoid =>
   monoid === 'argmax' ? 'max' : monoid === 'argmin' ? 'min' : monoid;
-const isPositional = ({ monoid }: Reduction): boolean => monoid === 'argmax' || monoid === 'argmin';
+export const isPositional = ({ monoid }: Reduction): boolean => monoid === 'argmax' || monoid === 'argmin';
 
-interface Accumulator {
+export interface Accumulator {
   readonly value: Register;
   /** Where the best value was found. */
   readonly position?: Register;
 }
 
-const valueOf = (register: Register): TileExpression => ({ kind: 'register', type: register.type, register });
+export const valueOf = (register: Register): TileExpression => ({ kind: 'register', type: register.type, register });
 
-function start(scope: Scope, of: Reduction, lanes: number): Accumulator {
+export function start(scope: Scope, of: Reduction, lanes: number): Accumulator {
   const dtype = accumulatorDtype(of.value.dtype);
   const value = variable(scope, number(identityOf(monoidOf(of), dtype), dtype, lanes));
   return isPositional(of) ? { value, position: variable(scope, number(0, 'i32', lanes)) } : { value };
 }
 
-function accumulate(
+export function accumulate(
   scope: Scope,
   of: Reduction,
   into: Accumulator,
@@ -112,7 +112,7 @@ function pairwise<T>(parts: readonly T[], join: (a: T, b: T) => T): T {
 }
 
 /** Row-major position along the stage's axes. */
-function positionAlong(axes: readonly Axis[]): Expression {
+export function positionAlong(axes: readonly Axis[]): Expression {
   const strides = rowMajorStrides(axes.map((axis) => axis.size));
   return {
     kind: 'coordinate',

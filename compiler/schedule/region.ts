@@ -28,8 +28,7 @@ interface Plan {
 
 /** Emits the body of a region's kernel; returns its grid. */
 export function emitRegion(scope: Scope, item: TileExpression, region: Region, capabilities: Capabilities): number {
-  if (region.stages.some((stage) => stage.kind === 'store' && pointsOf(stage.axes) === 0) && region.stages.length === 1)
-    return 0;
+  if (isEmpty(region)) return 0;
   const plan = choosePlan(region, capabilities.vectorLanes);
   if (plan.kept !== undefined) return emitKept(scope, item, region, plan, plan.kept, capabilities.vectorLanes);
   const keeping = findKept(region, scope.kernel.scratch);
@@ -41,6 +40,10 @@ export function emitRegion(scope: Scope, item: TileExpression, region: Region, c
   );
   return grid.items;
 }
+
+/** Is there nothing to store? */
+export const isEmpty = ({ stages: [stage, ...others] }: Region): boolean =>
+  others.length === 0 && stage?.kind === 'store' && pointsOf(stage.axes) === 0;
 
 /** The vectorization that costs least. */
 function choosePlan(region: Region, lanes: number): Plan {
@@ -124,6 +127,11 @@ function emitKept(scope: Scope, item: TileExpression, region: Region, plan: Plan
       when(point, equal(chunk, chunks - 1), (last) => rest(last, kept, lanes, blocks * block, stages));
   });
   return grid.items;
+}
+
+/** Nothing is vectorized: the stages of one point, by one thread. */
+export function emitPoint(scope: Scope, region: Region): void {
+  emitStages([scope], region, { along: new Map(), cycles: 0 }, { stores: new Map(), loads: new Map() }, 1, 1);
 }
 
 /** The stages of one point, or of some vectors of points side by side (`width` lanes each). */

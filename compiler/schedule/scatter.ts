@@ -69,7 +69,7 @@ interface Target {
   readonly sum: Expression;
 }
 
-function targetOf(scatter: Scatter): Target {
+export function targetOf(scatter: Scatter): Target {
   const row: Axis = { name: 'row', size: scatter.shape[scatter.batch.length] };
   const access: Access = {
     buffer: scatter.target,

@@ -47,6 +47,13 @@ export interface Kernel {
   memory(buffer: Buffer): Memory;
   /** A buffer private to one item, read and written through accesses like any other. */
   scratch(dtype: Dtype, shape: readonly number[]): Buffer;
+  /** Memory that the threads of a workgroup share. */
+  shared(dtype: Dtype, size: number): Memory;
+  /** A single element that must not be read is left out by a mask; otherwise element 0 is read in its place. */
+  readonly masksElements: boolean;
+  /** The work item, and the thread within its workgroup. */
+  readonly item: TileExpression;
+  readonly thread: TileExpression;
   /** Values stored to scratch where they are first computed, and loaded from there by later stages. */
   readonly kept: Map<Expression, Access>;
 }

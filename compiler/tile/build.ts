@@ -234,9 +234,14 @@ export const parameter = (name: string, dtype: Dtype, size: number, access: Memo
   size,
   access,
 });
-export const scratch = (name: string, dtype: Dtype, size: number): Memory => ({
+export const scratch = (
+  name: string,
+  dtype: Dtype,
+  size: number,
+  space: 'private' | 'workgroup' = 'private',
+): Memory => ({
   name,
-  space: 'private',
+  space,
   dtype,
   size,
   access: 'read-write',

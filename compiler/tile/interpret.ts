@@ -85,21 +85,45 @@ interface Bound {
   writers?: Int32Array;
 }
 
+/** Threads that touched an element since the last barrier; several readers are -2. */
+interface Touch {
+  reader: number;
+  writer: number;
+}
+
 interface Context {
   readonly kernel: TileKernel;
   readonly state: { flagged: boolean };
-  readonly registers: Map<Register, Value>;
   readonly memories: Map<Memory, Bound>;
+  /** Those of the thread whose turn it is. */
+  registers: Map<Register, Value>;
   item: number;
+  thread: number;
+  readonly threads: readonly {
+    readonly registers: Map<Register, Value>;
+    readonly scratch: Map<Memory, Float64Array>;
+  }[];
+  readonly touched: Map<Float64Array, Map<number, Touch>>;
 }
 
 function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner {
-  if (kernel.workgroup !== 1)
-    throw new Error(`kernel ${kernel.name}: the interpreter runs workgroups of one, not of ${kernel.workgroup}`);
-  const context: Context = { kernel, state, registers: new Map(), memories: new Map(), item: 0 };
+  const threads = Array.from({ length: kernel.workgroup }, () => ({
+    registers: new Map<Register, Value>(),
+    scratch: new Map<Memory, Float64Array>(),
+  }));
+  const context: Context = {
+    kernel,
+    state,
+    registers: new Map(),
+    memories: new Map(),
+    item: 0,
+    thread: 0,
+    threads,
+    touched: new Map(),
+  };
   for (const memory of [...kernel.parameters, ...kernel.scratch])
     context.memories.set(memory, { data: new Float64Array(0) });
-  const body = compileBody(context, kernel.body);
+  const body = compileTeam(context, kernel.body);
   return (places, values) => {
     const marks = new Map<Float64Array, { readers: Int32Array; writers: Int32Array }>();
     kernel.parameters.forEach((memory, place) => {
@@ -118,18 +142,83 @@ function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner 
       marks.set(data, mark);
       Object.assign(bound, mark);
     });
-    kernel.arguments.forEach((argument, place) => context.registers.set(argument, values[place] ?? 0));
-    context.registers.set(kernel.thread, 0);
     for (let item = 0; item < kernel.grid; item++) {
       context.item = item;
-      context.registers.set(kernel.item, item);
+      context.touched.clear();
       for (const memory of kernel.scratch) {
+        const fresh = (): Float64Array => new Float64Array(memory.size).fill(unwritten(memory.dtype));
         const bound = context.memories.get(memory);
-        if (bound !== undefined) bound.data = new Float64Array(memory.size).fill(unwritten(memory.dtype));
+        if (memory.space === 'private') threads.forEach(({ scratch }) => scratch.set(memory, fresh()));
+        else if (bound !== undefined) bound.data = fresh();
       }
+      threads.forEach(({ registers }, thread) => {
+        kernel.arguments.forEach((argument, place) => registers.set(argument, values[place] ?? 0));
+        registers.set(kernel.item, item);
+        registers.set(kernel.thread, thread);
+      });
       body();
     }
   };
+}
+
+const meets = (statement: Statement): boolean => {
+  if (statement.kind === 'for') return statement.body.some(meets);
+  if (statement.kind === 'if') return [...statement.then, ...statement.else].some(meets);
+  return statement.kind === 'barrier';
+};
+
+/** Threads take turns, each up to the next barrier; what surrounds a barrier must be the same for all of them. */
+function compileTeam(context: Context, body: readonly Statement[]): () => void {
+  const parts: (() => void)[] = [];
+  let apart: Statement[] = [];
+  const close = (): void => {
+    if (apart.length === 0) return;
+    const part = compileBody(context, apart);
+    parts.push(() => inTurn(context, part));
+    apart = [];
+  };
+  for (const statement of body) {
+    if (!meets(statement)) {
+      apart.push(statement);
+      continue;
+    }
+    close();
+    if (statement.kind === 'for') parts.push(compileShared(context, statement));
+    else if (statement.kind === 'barrier') parts.push(() => context.touched.clear());
+    else throw new Error(`kernel ${context.kernel.name}: a barrier inside an if, where not all threads arrive`);
+  }
+  close();
+  return () => parts.forEach((part) => part());
+}
+
+/** A loop with a barrier in it. */
+function compileShared(context: Context, statement: Extract<Statement, { kind: 'for' }>): () => void {
+  const from = compile(context, statement.from);
+  const to = compile(context, statement.to);
+  const body = compileTeam(context, statement.body);
+  return () => {
+    const bounds: (readonly [number, number])[] = [];
+    inTurn(context, () => void bounds.push([laneOf(from(), 0), laneOf(to(), 0)]));
+    const [[start, end]] = bounds;
+    if (bounds.some(([first, last]) => first !== start || last !== end))
+      throw new Error(`kernel ${context.kernel.name}: threads leave a loop with a barrier at different times`);
+    for (let index = start; index < end; index += statement.step) {
+      context.threads.forEach(({ registers }) => registers.set(statement.index, index));
+      body();
+    }
+  };
+}
+
+function inTurn(context: Context, act: () => void): void {
+  context.threads.forEach(({ registers, scratch }, thread) => {
+    context.thread = thread;
+    context.registers = registers;
+    for (const [memory, data] of scratch) {
+      const bound = context.memories.get(memory);
+      if (bound !== undefined) bound.data = data;
+    }
+    act();
+  });
 }
 
 function compileBody(context: Context, body: readonly Statement[]): () => void {
@@ -140,13 +229,13 @@ function compileBody(context: Context, body: readonly Statement[]): () => void {
 }
 
 function compileStatement(context: Context, statement: Statement): () => void {
-  const { registers, state } = context;
+  const { state } = context;
   switch (statement.kind) {
     case 'let':
     case 'var':
     case 'assign': {
       const value = compile(context, statement.value);
-      return () => void registers.set(statement.register, value());
+      return () => void context.registers.set(statement.register, value());
     }
     case 'store': {
       const value = compile(context, statement.value);
@@ -167,7 +256,7 @@ function compileStatement(context: Context, statement: Statement): () => void {
       return () => {
         const end = laneOf(to(), 0);
         for (let index = laneOf(from(), 0); index < end; index += statement.step) {
-          registers.set(statement.index, index);
+          context.registers.set(statement.index, index);
           body();
         }
       };
@@ -225,7 +314,9 @@ function compileAccess(
 }
 
 /** Notes who touched an element and objects where two work items meet at one that is written. */
-function mark(context: Context, { readers, writers }: Bound, memory: Memory, at: number, writes: boolean): void {
+function mark(context: Context, bound: Bound, memory: Memory, at: number, writes: boolean): void {
+  if (context.threads.length > 1 && memory.space !== 'private') touch(context, bound, memory, at, writes);
+  const { readers, writers } = bound;
   if (readers === undefined || writers === undefined) return;
   const { item } = context;
   const writer = writers[at] ?? -1;
@@ -238,6 +329,27 @@ function mark(context: Context, { readers, writers }: Bound, memory: Memory, at:
   if (writes) writers[at] = item;
   else if (reader === -1) readers[at] = item;
   else if (reader !== item) readers[at] = -2;
+}
+
+/** The same for the threads of a workgroup, between two barriers. */
+function touch(
+  { kernel, item, thread, touched }: Context,
+  { data }: Bound,
+  memory: Memory,
+  at: number,
+  writes: boolean,
+): void {
+  const elements = touched.get(data) ?? new Map<number, Touch>();
+  touched.set(data, elements);
+  const known = elements.get(at) ?? { reader: -1, writer: -1 };
+  elements.set(at, known);
+  const other = [known.writer, writes ? known.reader : -1].find((before) => before !== -1 && before !== thread);
+  if (other !== undefined)
+    throw new Error(
+      `kernel ${kernel.name}, item ${item}: threads ${other} and ${thread} meet at ${memory.name}[${at}], which one of them writes, without a barrier between`,
+    );
+  if (writes) known.writer = thread;
+  else known.reader = known.reader === -1 || known.reader === thread ? thread : -2;
 }
 
 /** Rounds to the register type; index arithmetic stays whole. */

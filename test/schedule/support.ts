@@ -11,7 +11,10 @@ import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
 
-export const machine = (vectorLanes: number): Capabilities => ({
+/** Vectors of so many lanes, or threads in workgroups. */
+export type Lanes = number | 'teams';
+
+const processor = (vectorLanes: number): Capabilities => ({
   vectorLanes,
   vectorRegisters: vectorLanes === 16 ? 32 : 16,
   workgroupThreads: 1,
@@ -21,6 +24,9 @@ export const machine = (vectorLanes: number): Capabilities => ({
   dtypes: ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'i8', 'u8', 'bool'],
   dotsBytes: vectorLanes > 1,
 });
+
+export const machine = (lanes: Lanes): Capabilities =>
+  lanes === 'teams' ? { ...processor(1), workgroupThreads: 256, nearMemory: 16 * 1024, cache: 0 } : processor(lanes);
 
 /** Deterministic contents for every buffer that is read from outside; integers below 4. */
 export function contentsOf(
@@ -47,14 +53,14 @@ export function contentsOf(
   );
 }
 
-export function scheduled(program: LoopProgram, lanes: number): TileProgram {
+export function scheduled(program: LoopProgram, lanes: Lanes): TileProgram {
   const tile = schedule(program, machine(lanes));
   expect(verifyTile(tile)).toEqual([]);
   return tile;
 }
 
 interface Options {
-  readonly lanes?: readonly number[];
+  readonly lanes?: readonly Lanes[];
   readonly tolerance?: number;
   /** How many values an integer buffer takes. */
   readonly integers?: Readonly<Record<string, number>>;
@@ -68,12 +74,12 @@ export function expectScheduledProgram(program: LoopProgram, options: Options = 
   const tolerance = options.tolerance ?? 1e-4;
   const wanted = contentsOf(program, options.integers);
   const { outOfRange } = interpretLoop(program, wanted);
-  for (const lanes of options.lanes ?? [16, 8, 4, 1]) {
+  for (const lanes of options.lanes ?? [16, 8, 4, 1, 'teams']) {
     const tile = planMemory(scheduled(program, lanes));
     expect(verifyTile(tile)).toEqual([]);
     const found = contentsOf(program, options.integers);
     const { flagged } = interpretTile(tile, found);
-    expect(flagged, `the flag with ${lanes} lanes`).toBe(outOfRange);
+    expect(flagged, `the flag with ${lanes}`).toBe(outOfRange);
     for (const { name, role } of program.buffers) {
       if (role === 'temporary') continue;
       const want = wanted.get(name) ?? new Float64Array(0);
