@@ -31,7 +31,7 @@ export async function measureKernel(what: string, threads: number): Promise<Meas
   const target = await openTarget('cpu', { threads });
   const executable = await target.load(graph);
   for (const { name } of target.session.fields.values()) {
-    const values = target.session.read(name).map((_, at) => ((at * 7919) % 1000) / 1000 - 0.5);
+    const values = (await target.session.read(name)).map((_, at) => ((at * 7919) % 1000) / 1000 - 0.5);
     target.session.write(name, values);
   }
   const ms = await timeRuns(() => executable.run(new Map()));

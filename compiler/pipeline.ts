@@ -41,7 +41,7 @@ export function compile(
 ): Stages {
   const optimized = optimize(graph, { verify, without: [...without, ...passesLeft(capabilities)] });
   const { program: loop, decisions } = fuse(optimized);
-  const tile = planMemory(schedule(loop, capabilities));
+  const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement);
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
   return { optimized, loop, decisions, tile };
 }

@@ -28,6 +28,14 @@ export interface Field {
   readonly shape: readonly number[];
 }
 
+/** A buffer of a compiled program. Temporaries share one allocation, the arena, each at its `offset` in bytes. */
+export interface ProgramBuffer extends Field {
+  readonly role: 'batch' | 'scalar' | 'param' | 'state' | 'constant' | 'result' | 'temporary';
+  /** The elements of a constant. */
+  readonly data?: readonly number[];
+  readonly offset?: number;
+}
+
 /**
  * One compiled program, loaded on a device. Params and states are shared by name with the other programs of the same
  * session; batch and scalar inputs are given to each run.
@@ -44,7 +52,7 @@ export interface Session {
   readonly target: string;
   /** Every param and state, by name. Contents are undefined until written or computed by an `init` program. */
   readonly fields: ReadonlyMap<string, Field>;
-  read(name: string): TypedArray;
+  read(name: string): Promise<TypedArray>;
   write(name: string, data: TypedArray): void;
   close(): void;
 }

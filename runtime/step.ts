@@ -107,7 +107,7 @@ export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch
       throw diverged(
         step,
         Number.isFinite(last) ? `the norm of its gradient is ${scalars.grad_norm}` : `its loss is ${last}`,
-        spoiledParameters(plan, programs),
+        await spoiledParameters(plan, programs),
       );
     return {
       progress: {
@@ -150,17 +150,18 @@ function otherScalars(
 }
 
 /** Refuses to go on, and above all to save, where a step has left weights that are no numbers. */
-export function refuseSpoiled(plan: TrainPlan, programs: Programs, step: number): void {
-  const spoiled = spoiledParameters(plan, programs);
+export async function refuseSpoiled(plan: TrainPlan, programs: Programs, step: number): Promise<void> {
+  const spoiled = await spoiledParameters(plan, programs);
   if (spoiled.length > 0) throw diverged(step, 'the weights it left cannot be used', spoiled);
 }
 
 /** Bits of the exponent of the two-byte types; all of them set means infinite or no number. */
 const exponentBits = { f16: 0x7c00, bf16: 0x7f80 } as const;
 
-function spoiledParameters(plan: TrainPlan, programs: Programs): string[] {
-  return plan.parameters.flatMap(({ name, dtype }) => {
-    const data = programs.session.read(name);
+async function spoiledParameters(plan: TrainPlan, programs: Programs): Promise<string[]> {
+  const spoiledOnes: string[] = [];
+  for (const { name, dtype } of plan.parameters) {
+    const data = await programs.session.read(name);
     let spoiled = false;
     if (dtype === 'f16' || dtype === 'bf16') {
       const bits = exponentBits[dtype];
@@ -168,8 +169,9 @@ function spoiledParameters(plan: TrainPlan, programs: Programs): string[] {
     } else {
       for (let i = 0; i < data.length && !spoiled; i++) spoiled = !Number.isFinite(data[i]);
     }
-    return spoiled ? [name] : [];
-  });
+    if (spoiled) spoiledOnes.push(name);
+  }
+  return spoiledOnes;
 }
 
 function diverged(step: number, what: string, spoiled: readonly string[]): UserError {

@@ -195,13 +195,13 @@ async function runLoop(
     if (saved === progress) return;
     await settle();
     // A loss is computed before the update, so a step may look sound and leave weights that are not.
-    refuseSpoiled(plan, programs, progress.step);
+    await refuseSpoiled(plan, programs, progress.step);
     run.flush();
     progress = { ...progress, seconds: seconds() };
     run.saveCheckpoint(
       progress,
-      readFields(programs, weightsOf(plan)),
-      readFields(
+      await readFields(programs, weightsOf(plan)),
+      await readFields(
         programs,
         plan.states.filter((state) => !state.buffer),
       ),
@@ -212,10 +212,10 @@ async function runLoop(
   };
   const saveWeights = async (name: string, about: readonly (readonly [string, string])[]): Promise<void> => {
     await settle();
-    refuseSpoiled(plan, programs, progress.step);
+    await refuseSpoiled(plan, programs, progress.step);
     run.saveWeights(
       name,
-      readFields(programs, learnedWeights(plan)),
+      await readFields(programs, learnedWeights(plan)),
       new Map([['nacre', 'weights'], ['step', String(progress.step)], ...quantizedMetadata(plan), ...about]),
     );
     await emit({ event: 'save', step: progress.step, file: `${name}.safetensors` });
@@ -358,8 +358,8 @@ async function runLoop(
   }
 }
 
-const readFields = (programs: Programs, fields: readonly Field[]): Tensor[] =>
-  fields.map((field) => ({ field, data: programs.session.read(field.name) }));
+const readFields = (programs: Programs, fields: readonly Field[]): Promise<Tensor[]> =>
+  Promise.all(fields.map(async (field) => ({ field, data: await programs.session.read(field.name) })));
 
 /** The first `save best` is best.safetensors, the file that `nacre eval` takes; further ones carry their metric's name. */
 function bestName(plan: TrainPlan, metric: string): string {

@@ -17,6 +17,8 @@ export interface Capabilities {
   readonly cache: number;
   /** CPU threads, or compute units. */
   readonly units: number;
+  /** Bytes that the smallest element takes in memory: 1, or a word where nothing less can be stored by itself. */
+  readonly smallestElement: number;
   readonly dtypes: readonly Dtype[];
   /** Four products of bytes are summed in one instruction. */
   readonly dotsBytes: boolean;

@@ -19,18 +19,20 @@ export interface Life {
   last: number;
 }
 
-export function planMemory(program: TileProgram): TileProgram {
+/** `smallest`: bytes that an element takes at least. */
+export function planMemory(program: TileProgram, smallest = 1): TileProgram {
   const lives = livesOf(program);
   const temporaries = program.buffers.filter((buffer) => buffer.role === 'temporary');
   const places = new Map<string, number>();
   const placed: { readonly start: number; readonly end: number; readonly life: Life }[] = [];
   let arena = 0;
   // The largest first: small ones fit into the gaps they leave.
+  const bytes = (buffer: TileBuffer): number => bytesOf(buffer, smallest);
   const bySize = [...temporaries].sort(
-    (a, b) => bytesOf(b) - bytesOf(a) || (lives.get(a.name)?.first ?? 0) - (lives.get(b.name)?.first ?? 0),
+    (a, b) => bytes(b) - bytes(a) || (lives.get(a.name)?.first ?? 0) - (lives.get(b.name)?.first ?? 0),
   );
   for (const buffer of bySize) {
-    const size = Math.max(alignment, Math.ceil(bytesOf(buffer) / alignment) * alignment);
+    const size = Math.max(alignment, Math.ceil(bytes(buffer) / alignment) * alignment);
     const life = lives.get(buffer.name) ?? { first: 0, last: 0 };
     const meeting = placed
       .filter((other) => other.life.first <= life.last && life.first <= other.life.last)
@@ -51,8 +53,8 @@ export function planMemory(program: TileProgram): TileProgram {
   return { ...program, buffers, arena };
 }
 
-export const bytesOf = (buffer: TileBuffer): number =>
-  buffer.shape.reduce((product, size) => product * size, dtypeBytes[buffer.dtype]);
+export const bytesOf = ({ shape, dtype }: TileBuffer, smallest = 1): number =>
+  shape.reduce((product, size) => product * size, Math.max(smallest, dtypeBytes[dtype]));
 
 /** When each buffer is in use. */
 export function livesOf(program: TileProgram): ReadonlyMap<string, Life> {

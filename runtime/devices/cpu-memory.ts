@@ -52,27 +52,3 @@ const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, lengt
 /** The memory as elements. */
 export const viewAs = (memory: NativeMemory, dtype: ElementType): TypedArray =>
   views[dtype](memory.bytes.buffer, memory.bytes.byteOffset, memory.bytes.byteLength / elementBytes[dtype]);
-
-const single = new DataView(new ArrayBuffer(4));
-
-/** The bits of the half-precision number nearest to a number, ties to even. */
-export function halfBits(dtype: 'f16' | 'bf16', value: number): number {
-  single.setFloat32(0, value);
-  const bits = single.getUint32(0);
-  const sign = (bits >>> 16) & 0x8000;
-  if (Number.isNaN(value)) return sign | (dtype === 'f16' ? 0x7e00 : 0x7fc0);
-  const nearest = (fraction: number, spare: number): number => {
-    const half = 2 ** (spare - 1);
-    const rest = fraction % 2 ** spare;
-    const whole = Math.floor(fraction / 2 ** spare);
-    return rest > half || (rest === half && whole % 2 === 1) ? whole + 1 : whole;
-  };
-  const size = bits & 0x7fffffff;
-  if (dtype === 'bf16') return sign | nearest(size, 16);
-  if (size >= 0x477ff000) return sign | 0x7c00;
-  if (size >= 0x38800000) return sign | nearest(size - 0x38000000, 13);
-  // Subnormal: a multiple of 2^-24.
-  const scaled = Math.abs(value) * 2 ** 24;
-  const whole = Math.floor(scaled);
-  return sign | (scaled - whole > 0.5 || (scaled - whole === 0.5 && whole % 2 === 1) ? whole + 1 : whole);
-}

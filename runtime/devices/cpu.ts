@@ -4,13 +4,15 @@
  */
 import { availableParallelism } from 'node:os';
 import { DeviceError, elementBytes } from '../program.ts';
-import type { Executable, Field, Session, TypedArray } from '../program.ts';
+import type { Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
+import { halfBits } from '../halves.ts';
+import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
 import { syncLayout } from './cpu-barrier.ts';
 import { dataCaches, findLlvm, findOpenMp, llvmHint, loadKoffi } from './cpu-library.ts';
 import type { Koffi } from './cpu-library.ts';
 import { openLlvm } from './cpu-llvm.ts';
 import type { CompiledModule, Llvm } from './cpu-llvm.ts';
-import { allocate, halfBits, viewAs } from './cpu-memory.ts';
+import { allocate, viewAs } from './cpu-memory.ts';
 import type { NativeMemory } from './cpu-memory.ts';
 import { openThreads, teamWords } from './cpu-threads.ts';
 import type { Threads } from './cpu-threads.ts';
@@ -23,17 +25,11 @@ export interface NativeProgram {
    * and declares @wait(ptr, i64); the flag word lies in `sync` (cpu-barrier.ts).
    */
   readonly llvm: readonly string[];
-  readonly buffers: readonly NativeBuffer[];
+  readonly buffers: readonly ProgramBuffer[];
   /** Bytes of the memory that holds all temporaries, at their offsets. */
   readonly arena: number;
   /** Bytes of scratch memory per thread. */
   readonly scratch: number;
-}
-
-export interface NativeBuffer extends Field {
-  readonly role: 'batch' | 'scalar' | 'param' | 'state' | 'constant' | 'result' | 'temporary';
-  readonly data?: readonly number[];
-  readonly offset?: number;
 }
 
 export interface CpuSession extends Session {
@@ -131,17 +127,13 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   let scratch = newMemory(0, 'scratch');
   let closed = false;
 
-  const memoryOf = (program: NativeProgram, buffer: NativeBuffer): NativeMemory => {
+  const memoryOf = (program: NativeProgram, buffer: ProgramBuffer): NativeMemory => {
     const size = buffer.shape.reduce((product, length) => product * length, elementBytes[buffer.dtype]);
     const purpose = `${buffer.name} of ${program.name}`;
     if (buffer.role !== 'param' && buffer.role !== 'state') return newMemory(size, purpose);
     const known = fields.get(buffer.name);
     const memory = shared.get(buffer.name) ?? newMemory(size, purpose);
-    if (known !== undefined && (known.dtype !== buffer.dtype || known.shape.join() !== buffer.shape.join())) {
-      throw new DeviceError(
-        `${buffer.name} is ${describe(known)} in one program and ${describe(buffer)} in ${program.name}.`,
-      );
-    }
+    assertSame(known, buffer, program.name);
     shared.set(buffer.name, memory);
     fields.set(buffer.name, { name: buffer.name, dtype: buffer.dtype, shape: buffer.shape });
     return memory;
@@ -172,7 +164,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     const team = newMemory(64, `the team of ${program.name}`);
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
     const results = program.buffers.filter(({ role }) => role === 'result');
-    const view = (buffer: NativeBuffer): TypedArray => {
+    const view = (buffer: ProgramBuffer): TypedArray => {
       const memory = memories.get(buffer.name);
       if (memory === undefined) throw new Error(`${buffer.name} has no memory`);
       return viewAs(memory, buffer.dtype);
@@ -205,9 +197,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
         }
         if (sync.bytes[syncLayout.flag] !== 0) {
           sync.bytes[syncLayout.flag] = 0;
-          throw new DeviceError(
-            `An index was out of range in ${program.name}: a label, token or gathered position is negative or not below the size of its axis.`,
-          );
+          throw outOfRange(program.name);
         }
         return new Map(results.map((result) => [result.name, view(result).slice()]));
       },
@@ -227,7 +217,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     fields,
     allocated: () => held,
     load,
-    read: (name) => field(name).slice(),
+    read: async (name) => field(name).slice(),
     write(name, data) {
       const target = field(name);
       assertFits(`${name}`, target, data);
@@ -247,31 +237,21 @@ const withThreads = (texts: readonly string[], threads: Threads): readonly strin
     place < texts.length - 1 ? text : text.replace('declare void @wait(ptr, i64)\n', '') + threads.text,
   );
 
-const describe = (field: Field): string => `${field.dtype}[${field.shape.join(', ')}]`;
-
-function placeOf(program: NativeProgram, buffer: NativeBuffer): number {
+function placeOf(program: NativeProgram, buffer: ProgramBuffer): number {
   if (buffer.offset === undefined)
     throw new Error(`temporary ${buffer.name} of ${program.name} has no place in the arena`);
   return buffer.offset;
 }
 
-function writeConstant(buffer: NativeBuffer, view: TypedArray): void {
+function writeConstant(buffer: ProgramBuffer, view: TypedArray): void {
   if (buffer.data === undefined || buffer.data.length !== view.length)
     throw new Error(`constant ${buffer.name} has ${buffer.data?.length ?? 0} elements, not ${view.length}`);
   const { dtype } = buffer;
   view.set(dtype === 'f16' || dtype === 'bf16' ? buffer.data.map((value) => halfBits(dtype, value)) : buffer.data);
 }
 
-function assertFits(name: string, target: TypedArray, data: TypedArray): void {
-  if (data.constructor !== target.constructor || data.length !== target.length) {
-    throw new DeviceError(
-      `${name} needs ${target.constructor.name} of ${target.length} elements, but was given ${data.constructor.name} of ${data.length}.`,
-    );
-  }
-}
-
-function fill(program: NativeProgram, input: NativeBuffer, target: TypedArray, data: TypedArray | undefined): void {
-  if (data === undefined) throw new DeviceError(`${program.name} needs the input ${input.name}, which was not given.`);
+function fill(program: NativeProgram, input: ProgramBuffer, target: TypedArray, data: TypedArray | undefined): void {
+  if (data === undefined) throw notGiven(program.name, input.name);
   assertFits(`The input ${input.name} of ${program.name}`, target, data);
   target.set(data);
 }

@@ -18,6 +18,7 @@ const capabilities: Capabilities = {
   nearMemory: 32768,
   cache: 1 << 20,
   units: 2,
+  smallestElement: 1,
   dtypes: ['f32', 'i32', 'u32', 'bool'],
   dotsBytes: false,
 };

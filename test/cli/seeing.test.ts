@@ -151,6 +151,7 @@ describe('a plan for another machine', () => {
       nearMemory: 32768,
       cache: 262144,
       units: 3,
+      smallestElement: 1,
       dtypes: ['f32', 'i32', 'u32', 'bool'],
       dotsBytes: false,
     },

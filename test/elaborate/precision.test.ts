@@ -156,14 +156,14 @@ it('scales the loss as GradScaler does: 4,200 steps with infinities and NaN amon
     wanted.scale = Math.max(1, wanted.scale);
     inARow = Number.isFinite(gradient) ? 0 : inARow + 1;
     expect(results.get('skipped_in_a_row')?.[0]).toBe(inARow);
-    expect([session.read('loss_scale.scale')[0], session.read('loss_scale.good_steps')[0]]).toEqual([
+    expect([(await session.read('loss_scale.scale'))[0], (await session.read('loss_scale.good_steps'))[0]]).toEqual([
       wanted.scale,
       wanted.goodSteps,
     ]);
-    expect(session.read('model.weight')[0]).toBeCloseTo(parameter.value, 4);
+    expect((await session.read('model.weight'))[0]).toBeCloseTo(parameter.value, 4);
   }
   expect([...scales]).toEqual([...Array.from({ length: 17 }, (_, at) => 2 ** (16 - at))]);
   expect(doubled).toBe(2_700);
   expect(parameter.updates).toBe(4_178);
-  expect(session.read('model.largest')[0]).toBe(2);
+  expect((await session.read('model.largest'))[0]).toBe(2);
 });

@@ -121,7 +121,7 @@ describe('training through the rounding', () => {
     });
     const continued = await open(aware);
     await train({ ...continued, out: folder, resume: path, steps: 30 });
-    expect(everythingIn(continued.programs)).toEqual(everythingIn(whole.programs));
+    expect(await everythingIn(continued.programs)).toEqual(await everythingIn(whole.programs));
   });
 
   it('takes up weights that are quantized, which training without the rounding does not', async () => {

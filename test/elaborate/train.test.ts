@@ -78,7 +78,9 @@ async function run(
         chooseInputs(program, new Map([['index', Int32Array.from(samples)]]), scalarsOf(0, step + 1, micro, 0)),
       );
     }
-  return new Map([...session.fields.keys()].map((name) => [name, Float32Array.from(session.read(name))]));
+  const fields = [...session.fields.keys()];
+  const read = fields.map(async (name) => [name, Float32Array.from(await session.read(name))] as const);
+  return new Map(await Promise.all(read));
 }
 
 const close = (a: ReadonlyMap<string, Float32Array>, b: ReadonlyMap<string, Float32Array>, within: number): void => {

@@ -62,7 +62,8 @@ async function weightsAfter(lines: string, target: TargetName, steps: number, de
   try {
     const programs = createPrograms(block, data, opened);
     await train({ plan, programs, files: project.files, out: folder, steps });
-    return new Map(plan.parameters.map(({ name }) => [name, [...opened.session.read(name)]]));
+    const weights = plan.parameters.map(async ({ name }) => [name, [...(await opened.session.read(name))]] as const);
+    return new Map(await Promise.all(weights));
   } finally {
     opened.session.close();
   }

@@ -77,7 +77,7 @@ async function trained(
       ...(change.resume !== undefined && { resume: change.resume }),
       onEvent: (event) => void events.push(event),
     });
-    return { loss: result.loss, run: result.run, events, weight: [...target.session.read('model.mix.weight')] };
+    return { loss: result.loss, run: result.run, events, weight: [...(await target.session.read('model.mix.weight'))] };
   } finally {
     target.session.close();
   }

@@ -105,7 +105,7 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
   const session: Session = {
     target: 'fake',
     fields: new Map(fields.map((field) => [field.name, field])),
-    read: (name) => at(name).slice(),
+    read: async (name) => at(name).slice(),
     write: (name, data) => at(name).set(data),
     close() {},
   };

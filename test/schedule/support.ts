@@ -21,6 +21,7 @@ const processor = (vectorLanes: number): Capabilities => ({
   nearMemory: 32 * 1024,
   cache: 1024 * 1024,
   units: 2,
+  smallestElement: 1,
   dtypes: ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'i8', 'u8', 'bool'],
   dotsBytes: vectorLanes > 1,
 });

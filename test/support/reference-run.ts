@@ -24,5 +24,8 @@ export async function openOnReference(path: string, text: string, data: readonly
 }
 
 /** Every param and state of a session. */
-export const everythingIn = ({ session }: Programs): Map<string, readonly number[]> =>
-  new Map([...session.fields.keys()].map((name) => [name, [...session.read(name)]]));
+export async function everythingIn({ session }: Programs): Promise<Map<string, readonly number[]>> {
+  const found = new Map<string, readonly number[]>();
+  for (const name of session.fields.keys()) found.set(name, [...(await session.read(name))]);
+  return found;
+}

@@ -9,7 +9,7 @@ import { add, block, less, load, mul, number, parameter, read, register } from '
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { Memory, Register, TileBuffer, TileExpression, TileProgram, TileStep } from '../../compiler/tile/tile.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
-import { halfBits } from '../../runtime/devices/cpu-memory.ts';
+import { halfBits } from '../../runtime/halves.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { fromBits } from '../tile/halves.ts';
 import { loadNative, nativeProblem, nativeProgram } from '../tile/native.ts';
@@ -245,11 +245,11 @@ describe.skipIf(nativeProblem !== undefined)(
       session.write('w', new Float32Array(size).fill(20));
       await bump.run(new Map());
       expect((await show.run(new Map())).get('y')).toEqual(new Float32Array(size).fill(42));
-      expect(session.read('v')[7]).toBe(21);
+      expect((await session.read('v'))[7]).toBe(21);
       expect((await last.run(new Map())).get('y')?.[3]).toBe(0);
       expect([...session.fields.keys()].sort()).toEqual(['v', 'w']);
       expect(() => session.write('w', new Float32Array(3))).toThrow('w needs Float32Array of 256 elements');
-      expect(() => session.read('nobody')).toThrow('nobody');
+      await expect(session.read('nobody')).rejects.toThrow('nobody');
       await expect(
         session.load(
           nativeProgram({

@@ -53,9 +53,9 @@ export function elementwise(
   };
 }
 
-/** Several programs as one, to be compiled once: the buffers of the second are named `1.x0`, `1.y` and so on. */
-export function together(programs: readonly TileProgram[]): TileProgram {
-  return planMemory({
+/** Several programs as one, to be compiled once: the buffers of the second are named `1.x0`, `1.y` and so on. `smallest`: bytes of an element at least. */
+export function together(programs: readonly TileProgram[], smallest = 1): TileProgram {
+  const joined: TileProgram = {
     name: 'together',
     arena: 0,
     buffers: programs.flatMap(({ buffers }, place) =>
@@ -65,7 +65,8 @@ export function together(programs: readonly TileProgram[]): TileProgram {
       const kernels = new Map<TileKernel, TileKernel>();
       return steps.map((step) => renamed(step, place, kernels));
     }),
-  });
+  };
+  return planMemory(joined, smallest);
 }
 
 function renamed(step: TileStep, place: number, kernels: Map<TileKernel, TileKernel>): TileStep {

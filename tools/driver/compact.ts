@@ -44,13 +44,12 @@ export async function compactTrain(train: RunnableTrain, files: Files, target: T
   const verdicts = await judge.run(chooseInputs(judge, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
   const columns = readColumns(verdicts);
   const small = withColumns(train, columns);
-  const weights = new Map(
-    weightsOf(plan).map(({ name, shape }): [string, TypedArray] => {
-      const all = target.session.read(name);
-      const kept = small.block.kept.get(name);
-      return [name, kept === undefined ? all : copied(all, slice(all, shape, kept))];
-    }),
-  );
+  const weights = new Map<string, TypedArray>();
+  for (const { name, shape } of weightsOf(plan)) {
+    const all = await target.session.read(name);
+    const kept = small.block.kept.get(name);
+    weights.set(name, kept === undefined ? all : copied(all, slice(all, shape, kept)));
+  }
   return { train: small, weights, notice: describe(plan, small.plan) };
 }
 

@@ -92,6 +92,7 @@ function capabilitiesIn(of: Fields): Capabilities {
     nearMemory: positive(of, 'nearMemory'),
     cache: positive(of, 'cache'),
     units: positive(of, 'units'),
+    smallestElement: positive(of, 'smallestElement'),
     dtypes: known,
     dotsBytes: of['dotsBytes'] === true,
   };

@@ -121,7 +121,7 @@ function chain(): Graph {
 async function seconds(target: Target, graph: Graph): Promise<number> {
   const executable = await target.load(graph);
   // Zeros would be as fast, but numbers that decay below the smallest normal one would not.
-  for (const { name } of graph.inputs) target.session.write(name, target.session.read(name).fill(0.5));
+  for (const { name } of graph.inputs) target.session.write(name, (await target.session.read(name)).fill(0.5));
   const run = (): Promise<unknown> => executable.run(new Map());
   for (let warm = 0; warm < 3; warm++) await run();
   const times: number[] = [];

@@ -28,7 +28,7 @@ export function openReferenceSession(): ReferenceSession {
   return {
     target: 'reference',
     fields,
-    read: (name) => toArray(held(name)),
+    read: async (name) => toArray(held(name)),
     write(name, data) {
       const field = fields.get(name);
       if (field === undefined) throw new DeviceError(`There is no \`${name}\` in this session.`);

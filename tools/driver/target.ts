@@ -8,7 +8,7 @@ import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';
 
-export const targets = ['auto', 'cpu', 'reference'] as const;
+export const targets = ['auto', 'cpu', 'webgpu', 'reference'] as const;
 export type TargetName = (typeof targets)[number];
 
 export interface Target {
@@ -30,6 +30,8 @@ export async function openTarget(name: TargetName, options: TargetOptions = {}):
   switch (name) {
     case 'cpu':
       return openCpuTarget(options);
+    case 'webgpu':
+      return openWebGpuTarget(options);
     case 'reference':
       return openReferenceTarget();
     case 'auto':
@@ -64,6 +66,25 @@ async function openCpuTarget({ threads = availableParallelism(), without = [] }:
       const { tile } = compile(graph, capabilities, { without });
       const { parts, scratch } = emitLlvm(tile, instructionsOf({ architecture, features }));
       return session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
+    },
+  };
+}
+
+async function openWebGpuTarget({ without = [] }: TargetOptions): Promise<Target> {
+  const [{ openWebGpuSession }, { compile }, { emitWgsl }, { capabilitiesOf }] = await Promise.all([
+    import('../../runtime/devices/webgpu.ts'),
+    import('../../compiler/pipeline.ts'),
+    import('../../compiler/targets/wgsl/step.ts'),
+    import('../../compiler/targets/wgsl/features.ts'),
+  ]);
+  const session = await openWebGpuSession();
+  const capabilities = capabilitiesOf(session.limits);
+  return {
+    session,
+    load(graph) {
+      refuseDtypes(graph, capabilities, session.target);
+      const { tile } = compile(graph, capabilities, { without });
+      return session.load({ name: tile.name, ...emitWgsl(tile), buffers: tile.buffers, arena: tile.arena });
     },
   };
 }

@@ -26,6 +26,7 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
     nearMemory: host.l1 ?? 32 * 1024,
     cache: host.l2 ?? 1024 * 1024,
     units: threads,
+    smallestElement: 1,
     dtypes: nativeDtypes,
     dotsBytes: instructionsOf(host).dotsBytes,
   };

@@ -1,0 +1,30 @@
+/** What a WebGPU adapter can do, from its limits. */
+import type { Dtype } from '../../types/dtype.ts';
+import type { Capabilities } from '../target.ts';
+
+/** Of the adapter's limits those that schedules look at; the defaults are what every adapter has. */
+export interface WebGpuLimits {
+  readonly maxComputeInvocationsPerWorkgroup: number;
+  readonly maxComputeWorkgroupStorageSize: number;
+}
+
+export const defaultLimits: WebGpuLimits = {
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupStorageSize: 16 * 1024,
+};
+
+/** Half precisions are kept in words and rounded as they should be; f64 there is none. */
+const dtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8', 'bool'];
+
+export const capabilitiesOf = (limits: WebGpuLimits = defaultLimits): Capabilities => ({
+  vectorLanes: 1,
+  vectorRegisters: 16,
+  workgroupThreads: Math.min(256, limits.maxComputeInvocationsPerWorkgroup),
+  nearMemory: limits.maxComputeWorkgroupStorageSize,
+  cache: 0,
+  // WebGPU does not say; enough for a small GPU to be full, and no more than a large one needs.
+  units: 32,
+  smallestElement: 4,
+  dtypes,
+  dotsBytes: false,
+});
