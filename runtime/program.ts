@@ -36,6 +36,23 @@ export interface ProgramBuffer extends Field {
   readonly offset?: number;
 }
 
+/** On a GPU: a launch on buffers, given the counters of the repeats around it, by name. */
+export type ProgramStep =
+  | {
+      readonly kind: 'launch';
+      /** Which of the kernels. */
+      readonly kernel: number;
+      readonly buffers: readonly string[];
+      readonly arguments: readonly string[];
+    }
+  | {
+      readonly kind: 'repeat';
+      readonly index: string;
+      readonly trips: number;
+      readonly reverse: boolean;
+      readonly body: readonly ProgramStep[];
+    };
+
 /**
  * One compiled program, loaded on a device. Params and states are shared by name with the other programs of the same
  * session; batch and scalar inputs are given to each run.

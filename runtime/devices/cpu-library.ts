@@ -11,14 +11,14 @@ export type Koffi = typeof import('koffi');
 let loaded: Koffi | undefined;
 
 /** The foreign-function package; throws DeviceError where it is not installed. */
-export async function loadKoffi(): Promise<Koffi> {
+export async function loadKoffi(target: 'cpu' | 'cuda'): Promise<Koffi> {
   if (loaded !== undefined) return loaded;
   try {
     const module = (await import('koffi')) as Koffi & { readonly default?: Koffi };
     loaded = module.default ?? module;
   } catch {
     throw new DeviceError(
-      'The cpu target needs the package koffi, which is not installed here: run `npm install koffi`, or use `--target reference`.',
+      `The ${target} target needs the package koffi, which is not installed here: run \`npm install koffi\`, or use \`--target reference\`.`,
     );
   }
   // Native calls run on stacks of koffi's making; LLVM recurses deeper than its defaults allow.

@@ -5,8 +5,8 @@
 import { availableParallelism } from 'node:os';
 import { DeviceError, elementBytes } from '../program.ts';
 import type { Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
-import { halfBits } from '../halves.ts';
-import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
+import { assertSame, notGiven, outOfRange } from './checks.ts';
+import { constantElements, fill } from './constants.ts';
 import { syncLayout } from './cpu-barrier.ts';
 import { dataCaches, findLlvm, findOpenMp, llvmHint, loadKoffi } from './cpu-library.ts';
 import type { Koffi } from './cpu-library.ts';
@@ -80,7 +80,7 @@ export async function openCpu(): Promise<{ readonly koffi: Koffi; readonly llvm:
     );
   }
   if (opened === undefined || opened.llvm.path !== found.path) {
-    const koffi = await loadKoffi();
+    const koffi = await loadKoffi('cpu');
     try {
       opened = { koffi, llvm: openLlvm(koffi, found) };
     } catch (error) {
@@ -153,7 +153,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
       if (buffer.role === 'temporary') continue;
       const memory = memoryOf(program, buffer);
       memories.set(buffer.name, memory);
-      if (buffer.data !== undefined) writeConstant(buffer, viewAs(memory, buffer.dtype));
+      if (buffer.data !== undefined) constantElements(buffer, viewAs(memory, buffer.dtype));
     }
     const addressesOf = (): BigUint64Array =>
       BigUint64Array.from(
@@ -190,7 +190,11 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
           bound = arena;
           boundScratch = scratch;
         }
-        for (const input of inputs) fill(program, input, view(input), given.get(input.name));
+        for (const input of inputs) {
+          const data = given.get(input.name);
+          if (data === undefined) throw notGiven(program.name, input.name);
+          fill(`The input ${input.name} of ${program.name}`, view(input), data);
+        }
         threads.run(enter, team.address);
         for (const { name, memory } of guards) {
           if (!memory.intact()) throw new DeviceError(`${program.name} wrote outside ${name}.`);
@@ -219,9 +223,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     load,
     read: async (name) => field(name).slice(),
     write(name, data) {
-      const target = field(name);
-      assertFits(`${name}`, target, data);
-      target.set(data);
+      fill(name, field(name), data);
     },
     close() {
       if (closed) return;
@@ -241,17 +243,4 @@ function placeOf(program: NativeProgram, buffer: ProgramBuffer): number {
   if (buffer.offset === undefined)
     throw new Error(`temporary ${buffer.name} of ${program.name} has no place in the arena`);
   return buffer.offset;
-}
-
-function writeConstant(buffer: ProgramBuffer, view: TypedArray): void {
-  if (buffer.data === undefined || buffer.data.length !== view.length)
-    throw new Error(`constant ${buffer.name} has ${buffer.data?.length ?? 0} elements, not ${view.length}`);
-  const { dtype } = buffer;
-  view.set(dtype === 'f16' || dtype === 'bf16' ? buffer.data.map((value) => halfBits(dtype, value)) : buffer.data);
-}
-
-function fill(program: NativeProgram, input: ProgramBuffer, target: TypedArray, data: TypedArray | undefined): void {
-  if (data === undefined) throw notGiven(program.name, input.name);
-  assertFits(`The input ${input.name} of ${program.name}`, target, data);
-  target.set(data);
 }

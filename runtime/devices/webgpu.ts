@@ -4,27 +4,11 @@
  * copy of its results to where they can be read.
  */
 import { DeviceError, elementBytes } from '../program.ts';
-import type { ElementType, Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
+import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
+import { unrolled } from './launches.ts';
 import { openAdapter, type WebGpuDescription } from './webgpu-adapter.ts';
 import { arrayOf, constantWords, fromWords, toWords } from './webgpu-words.ts';
-
-/** A launch on buffers, given the counters of the repeats around it, by name. */
-export type WebGpuStep =
-  | {
-      readonly kind: 'launch';
-      /** Which of the kernels. */
-      readonly kernel: number;
-      readonly buffers: readonly string[];
-      readonly arguments: readonly string[];
-    }
-  | {
-      readonly kind: 'repeat';
-      readonly index: string;
-      readonly trips: number;
-      readonly reverse: boolean;
-      readonly body: readonly WebGpuStep[];
-    };
 
 /**
  * A program for WebGPU as plain data. Each kernel is a WGSL module with the entry point `main` and at most three bindings: 0 the heap,
@@ -33,7 +17,7 @@ export type WebGpuStep =
 export interface WebGpuProgram {
   readonly name: string;
   readonly kernels: readonly { readonly name: string; readonly code: string; readonly grid: number }[];
-  readonly steps: readonly WebGpuStep[];
+  readonly steps: readonly ProgramStep[];
   readonly buffers: readonly ProgramBuffer[];
   /** Bytes of the arena, every element a word. */
   readonly arena: number;
@@ -66,22 +50,6 @@ const sizeOf = ({ shape }: Field): number => shape.reduce((product, length) => p
 function elementOf({ name, dtype }: Field): Element {
   if (dtype === 'f64') throw new DeviceError(`${name} is f64, which WebGPU does not have.`);
   return dtype;
-}
-
-/** A launch with the counters of its repeats known. */
-interface Launch {
-  readonly kernel: number;
-  readonly buffers: readonly string[];
-  readonly values: readonly number[];
-}
-
-export function unrolled(steps: readonly WebGpuStep[], counters: ReadonlyMap<string, number> = new Map()): Launch[] {
-  return steps.flatMap((step): Launch[] => {
-    if (step.kind === 'launch') return [{ ...step, values: step.arguments.map((name) => counters.get(name) ?? 0) }];
-    return Array.from({ length: step.trips }, (_, trip) =>
-      unrolled(step.body, new Map(counters).set(step.index, step.reverse ? step.trips - 1 - trip : trip)),
-    ).flat();
-  });
 }
 
 export async function openWebGpuSession(): Promise<WebGpuSession> {

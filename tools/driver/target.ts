@@ -8,7 +8,7 @@ import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';
 
-export const targets = ['auto', 'cpu', 'webgpu', 'reference'] as const;
+export const targets = ['auto', 'cpu', 'cuda', 'webgpu', 'reference'] as const;
 export type TargetName = (typeof targets)[number];
 
 export interface Target {
@@ -30,6 +30,8 @@ export async function openTarget(name: TargetName, options: TargetOptions = {}):
   switch (name) {
     case 'cpu':
       return openCpuTarget(options);
+    case 'cuda':
+      return openCudaTarget(options);
     case 'webgpu':
       return openWebGpuTarget(options);
     case 'reference':
@@ -66,6 +68,30 @@ async function openCpuTarget({ threads = availableParallelism(), without = [] }:
       const { tile } = compile(graph, capabilities, { without });
       const { parts, scratch } = emitLlvm(tile, instructionsOf({ architecture, features }));
       return session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
+    },
+  };
+}
+
+async function openCudaTarget({ without = [] }: TargetOptions): Promise<Target> {
+  const [{ openCudaSession }, { compile }, { emitCuda }, { capabilitiesOf }, { architectureOf, compileCuda }] =
+    await Promise.all([
+      import('../../runtime/devices/cuda.ts'),
+      import('../../compiler/pipeline.ts'),
+      import('../../compiler/targets/cuda/step.ts'),
+      import('../../compiler/targets/cuda/features.ts'),
+      import('./cuda-compile.ts'),
+    ]);
+  const session = await openCudaSession();
+  const { major, minor, multiprocessors } = session.description;
+  const capabilities = capabilitiesOf(multiprocessors);
+  return {
+    session,
+    async load(graph) {
+      refuseDtypes(graph, capabilities, session.target);
+      const { tile } = compile(graph, capabilities, { without });
+      const { source, kernels, steps } = emitCuda(tile);
+      const image = await compileCuda(source, architectureOf(major, minor), tile.name);
+      return session.load({ name: tile.name, image, kernels, steps, buffers: tile.buffers, arena: tile.arena });
     },
   };
 }

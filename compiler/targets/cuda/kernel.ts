@@ -1,0 +1,42 @@
+/** A kernel as one CUDA C++ function: its buffers, the counters of the loops around the launch, the flag word. */
+import type { TileKernel } from '../../tile/tile.ts';
+import { printBody } from '../structured.ts';
+import { emitCast } from './cast.ts';
+import { declaration, emitLoad, emitStore, parameter } from './memory.ts';
+import { emitOp } from './scalar.ts';
+import { cudaType, literal, type UnitWriter } from './writer.ts';
+
+/** `shared[i]`: parameter i may be the same buffer as another. */
+export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel, shared: readonly boolean[]): string {
+  const body = printBody(kernel.body, {
+    type: cudaType,
+    literal,
+    constant: (register, dtype, value) => `const ${cudaType(dtype)} ${register} = ${value};`,
+    variable: (register, dtype, value) => `${cudaType(dtype)} ${register} = ${value};`,
+    op: (op, dtype, operands) => emitOp(writer, op, dtype, operands),
+    cast: (from, to, value) => emitCast(writer, from, to, value),
+    load: (memory, offset, mask) => emitLoad(writer, memory, offset, mask),
+    store: (memory, offset, value) => emitStore(writer, memory, offset, value),
+    loop: (index, from, to, step) =>
+      `for (int ${index} = ${from}; ${index} < ${to}; ${step === 1 ? `${index}++` : `${index} += ${step}`})`,
+    barrier: '__syncthreads();',
+    raiseFlag: '*flag = 1u;',
+  });
+  const parameters = [
+    ...kernel.parameters.map((memory, place) => parameter(memory, shared[place] === true)),
+    ...kernel.arguments.map((argument) => `int ${argument.name}`),
+    'unsigned* flag',
+  ];
+  const lines = [
+    `// ${kernel.grid} blocks of ${kernel.workgroup}`,
+    `extern "C" __global__ void __launch_bounds__(${kernel.workgroup}) ${name}(`,
+    ...parameters.map((text, place) => `  ${text}${place === parameters.length - 1 ? '' : ','}`),
+    ') {',
+    ...kernel.scratch.map((memory) => `  ${declaration(memory)}`),
+    `  const int ${kernel.item.name} = blockIdx.x;`,
+    `  const int ${kernel.thread.name} = threadIdx.x;`,
+    ...body,
+    '}',
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,105 @@
+/**
+ * Helper functions of CUDA translation units. CUDA's own functions are as exact as the CPU's (2 units in the last place or better,
+ * without --use_fast_math); here is what they leave out or do otherwise. Nothing is included, so that NVRTC needs no headers.
+ */
+
+interface Helper {
+  readonly text: string;
+  readonly uses?: readonly HelperName[];
+}
+
+const helpers = {
+  /** NaN if either is. */
+  maximum: { text: '__device__ float maximum(float a, float b) { return a > b || a != a ? a : b; }' },
+  minimum: { text: '__device__ float minimum(float a, float b) { return a < b || a != a ? a : b; }' },
+  sign_of: { text: '__device__ float sign_of(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }' },
+  divide_int: {
+    text: '__device__ int divide_int(int a, int b) { return b == 0 ? 0 : b == -1 ? (int)(0u - (unsigned)a) : a / b; }',
+  },
+  remainder_int: { text: '__device__ int remainder_int(int a, int b) { return b == 0 || b == -1 ? 0 : a % b; }' },
+  divide_unsigned: {
+    text: '__device__ unsigned divide_unsigned(unsigned a, unsigned b) { return b == 0u ? 0u : a / b; }',
+  },
+  remainder_unsigned: {
+    text: '__device__ unsigned remainder_unsigned(unsigned a, unsigned b) { return b == 0u ? 0u : a % b; }',
+  },
+  /** Toward zero; what is beyond the range becomes its end, NaN becomes 0. */
+  whole_int: {
+    text: `__device__ int whole_int(float x) {
+  return x != x ? 0 : x >= 2147483648.0f ? 2147483647 : x <= -2147483648.0f ? -2147483647 - 1 : (int)x;
+}`,
+  },
+  whole_unsigned: {
+    text: `__device__ unsigned whole_unsigned(float x) {
+  return x != x || x <= 0.0f ? 0u : x >= 4294967296.0f ? 4294967295u : (unsigned)x;
+}`,
+  },
+  /** f16 by integer arithmetic: to nearest, ties to even; overflow to infinity, subnormal numbers kept. */
+  f16_bits: {
+    text: `__device__ unsigned short f16_bits(float x) {
+  unsigned bits = __float_as_uint(x), size = bits & 0x7fffffffu, sign = (bits >> 16) & 0x8000u;
+  if (size > 0x7f800000u) return sign | 0x7e00u;
+  if (size >= 0x47800000u) return sign | 0x7c00u;
+  if (size < 0x38800000u) return sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - 0x3f000000u);
+  return sign | ((size + ((size >> 13) & 1u) + 0xfffu - (112u << 23)) >> 13);
+}`,
+  },
+  from_f16: {
+    text: `__device__ float from_f16(unsigned short bits) {
+  unsigned size = bits & 0x7fffu, sign = (unsigned)(bits & 0x8000u) << 16;
+  if (size < 0x400u) return __uint_as_float(sign | __float_as_uint((float)size * 5.9604644775390625e-8f));
+  return __uint_as_float(sign | ((size << 13) + (size >= 0x7c00u ? 224u << 23 : 112u << 23)));
+}`,
+  },
+  bf16_bits: {
+    text: `__device__ unsigned short bf16_bits(float x) {
+  unsigned bits = __float_as_uint(x);
+  return (bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+}`,
+  },
+  from_bf16: {
+    text: '__device__ float from_bf16(unsigned short bits) { return __uint_as_float((unsigned)bits << 16); }',
+  },
+  round_f16: {
+    uses: ['f16_bits', 'from_f16'],
+    text: '__device__ float round_f16(float x) { return from_f16(f16_bits(x)); }',
+  },
+  round_bf16: {
+    uses: ['bf16_bits', 'from_bf16'],
+    text: '__device__ float round_bf16(float x) { return from_bf16(bf16_bits(x)); }',
+  },
+  /** Philox4x32-10 (Salmon et al., 2011): word 0 of the block for counter (index, stream, step, 0) and a two-word key. */
+  philox: {
+    text: `__device__ unsigned philox(unsigned x0, unsigned x1, unsigned x2, unsigned key0, unsigned key1) {
+  unsigned x3 = 0u;
+  for (int round = 0; round < 10; round++) {
+    unsigned low0 = x0 * 0xd2511f53u, high0 = __umulhi(x0, 0xd2511f53u);
+    unsigned low1 = x2 * 0xcd9e8d57u, high1 = __umulhi(x2, 0xcd9e8d57u);
+    x0 = high1 ^ x1 ^ key0;
+    x1 = low1;
+    x2 = high0 ^ x3 ^ key1;
+    x3 = low0;
+    key0 += 0x9e3779b9u;
+    key1 += 0xbb67ae85u;
+  }
+  return x0;
+}`,
+  },
+} as const satisfies Record<string, { readonly text: string; readonly uses?: readonly string[] }>;
+
+export type HelperName = keyof typeof helpers;
+
+/** The text of these helpers and of those they use, each once, used ones first. */
+export function helperText(names: Iterable<HelperName>): string[] {
+  const texts: string[] = [];
+  const seen = new Set<HelperName>();
+  const add = (name: HelperName): void => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    const { text, uses = [] }: Helper = helpers[name];
+    uses.forEach(add);
+    texts.push(text);
+  };
+  for (const name of names) add(name);
+  return texts;
+}

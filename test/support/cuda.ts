@@ -1,0 +1,48 @@
+/** The cuda target in tests: on an emulated driver (test/cuda/), which runs the same CUDA text on the processor. */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, renameSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { emitCuda } from '../../compiler/targets/cuda/step.ts';
+import type { TileProgram } from '../../compiler/tile/tile.ts';
+import type { CudaProgram } from '../../runtime/devices/cuda.ts';
+
+const sources = resolve(import.meta.dirname, '../cuda');
+const folder = mkdtempSync(join(tmpdir(), 'nacre-emulator-'));
+
+const compiled = (from: string, to: string): void => {
+  const partial = `${to}.partial`;
+  const options = ['-O1', '-fno-math-errno', '-ffp-contract=off', '-w', '-shared', '-fPIC', '-o', partial];
+  execFileSync('g++', [...options, ...from.split(' ')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  renameSync(partial, to);
+};
+
+/** Why emulated tests cannot run here; undefined where they can. */
+export const emulatorProblem: string | undefined = (() => {
+  try {
+    const library = join(folder, 'libcuda.so');
+    compiled(join(sources, 'emulator.cpp'), library);
+    process.env['NACRE_LIBCUDA'] = library;
+    return process.platform === 'linux' ? undefined : 'the emulated driver is for Linux';
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+})();
+
+/** The image the emulated driver takes: the path of a library, made of the text by the C++ compiler. */
+export function emulatedImage(source: string): Uint8Array {
+  const stem = join(folder, createHash('sha256').update(source).digest('hex'));
+  const [text, library] = [`${stem}.cpp`, `${stem}.so`];
+  if (!existsSync(library)) {
+    writeFileSync(text, `#include "${join(sources, 'device.h')}"\n${source}`);
+    // Its blockIdx, threadIdx and barrier are the emulator's.
+    compiled(`${text} ${join(folder, 'libcuda.so')}`, library);
+  }
+  return new TextEncoder().encode(`${library}\0`);
+}
+
+export function emulatedProgram(tile: TileProgram): CudaProgram {
+  const { source, kernels, steps } = emitCuda(tile);
+  return { name: tile.name, image: emulatedImage(source), kernels, steps, buffers: tile.buffers, arena: tile.arena };
+}

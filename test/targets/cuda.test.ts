@@ -1,0 +1,55 @@
+/**
+ * The cuda target. Every op, on every sample of its record, and random graphs with their gradients, against the reference: on an
+ * emulated driver. Where nvcc is, it compiles the kernels of every example, for sm_80 and sm_90a.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compile } from '../../compiler/pipeline.ts';
+import { capabilitiesOf } from '../../compiler/targets/cuda/features.ts';
+import { openCudaSession, type CudaSession } from '../../runtime/devices/cuda.ts';
+import type { TypedArray } from '../../runtime/program.ts';
+import { emulatedProgram, emulatorProblem } from '../support/cuda.ts';
+import { expectNear, inputsOf, type Proof, samplesByOp } from '../support/proof.ts';
+import { randomGraph } from '../support/random-graph.ts';
+import { opNames } from '../support/samples.ts';
+import { together } from '../tile/programs.ts';
+import { typed } from '../tile/values.ts';
+
+describe.skipIf(emulatorProblem !== undefined)(
+  `cuda against reference${emulatorProblem === undefined ? '' : ` (skipped: ${emulatorProblem})`}`,
+  () => {
+    let session: CudaSession;
+    beforeAll(async () => void (session = await openCudaSession()));
+    afterAll(() => session.close());
+
+    /** Compiles and runs the graphs as one program, and compares every result with the reference's. */
+    async function prove(proofs: readonly Proof[]): Promise<void> {
+      const inputs = proofs.map(inputsOf);
+      const tiles = proofs.map(({ graph }) => compile(graph, capabilitiesOf(4), { verify: true }).tile);
+      const given = tiles.flatMap(({ buffers }, place) =>
+        buffers.flatMap(({ name }): [string, TypedArray][] => {
+          const tensor = inputs[place].get(name);
+          return tensor === undefined ? [] : [[`${place}.${name}`, typed(tensor.type.dtype, tensor.data)]];
+        }),
+      );
+      const executable = await session.load(emulatedProgram(together(tiles)));
+      for (const [name, data] of given) if (session.fields.has(name)) session.write(name, data);
+      const got = await executable.run(new Map(given));
+      proofs.forEach((proof, place) => expectNear(proof, inputs[place], (name) => got.get(`${place}.${name}`), 'cuda'));
+    }
+
+    const proofs = samplesByOp();
+    test.each(opNames)('%s', async (op) => {
+      const possible = (proofs.get(op) ?? []).filter(({ graph }) =>
+        graph.nodes.every(({ outputs }) => outputs.every(({ type }) => type.dtype !== 'f64')),
+      );
+      expect(possible.length).toBeGreaterThan(0);
+      await prove(possible);
+    });
+
+    test('random graphs with their gradients', async () => {
+      await prove(
+        Array.from({ length: 20 }, (_, i) => ({ says: `random graph ${i + 1}`, graph: randomGraph(i + 1), ranges: {} })),
+      );
+    });
+  },
+);
