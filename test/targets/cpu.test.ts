@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { capabilitiesOf } from '../../compiler/targets/llvm/features.ts';
-import { waits } from '../../compiler/targets/llvm/waits.ts';
+import { waits } from '../../compiler/targets/waits.ts';
 import { add, block, less, load, mul, number, parameter, read, register } from '../../compiler/tile/build.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { Memory, Register, TileBuffer, TileExpression, TileProgram, TileStep } from '../../compiler/tile/tile.ts';

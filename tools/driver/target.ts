@@ -8,7 +8,7 @@ import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';
 
-export const targets = ['auto', 'cpu', 'cuda', 'webgpu', 'reference'] as const;
+export const targets = ['auto', 'cpu', 'cuda', 'webgpu', 'wasm', 'reference'] as const;
 export type TargetName = (typeof targets)[number];
 
 export interface Target {
@@ -25,7 +25,7 @@ export interface TargetOptions {
   readonly without?: readonly string[];
 }
 
-/** Opens a target; `auto` is the cpu where libLLVM is found, else the reference interpreter. Throws DeviceError. */
+/** Opens a target; `auto` is the cpu where libLLVM is found, else wasm, which is everywhere. Throws DeviceError. */
 export async function openTarget(name: TargetName, options: TargetOptions = {}): Promise<Target> {
   switch (name) {
     case 'cpu':
@@ -34,6 +34,8 @@ export async function openTarget(name: TargetName, options: TargetOptions = {}):
       return openCudaTarget(options);
     case 'webgpu':
       return openWebGpuTarget(options);
+    case 'wasm':
+      return openWasmTarget(options);
     case 'reference':
       return openReferenceTarget();
     case 'auto':
@@ -42,8 +44,8 @@ export async function openTarget(name: TargetName, options: TargetOptions = {}):
       } catch (error) {
         if (!(error instanceof DeviceError)) throw error;
         return {
-          ...(await openReferenceTarget()),
-          notice: `Training on the reference interpreter, which is slow. ${error.message}`,
+          ...(await openWasmTarget(options)),
+          notice: `Training in WebAssembly; machine code would be two to five times as fast. ${error.message}`,
         };
       }
   }
@@ -111,6 +113,35 @@ async function openWebGpuTarget({ without = [] }: TargetOptions): Promise<Target
       refuseDtypes(graph, capabilities, session.target);
       const { tile } = compile(graph, capabilities, { without });
       return session.load({ name: tile.name, ...emitWgsl(tile), buffers: tile.buffers, arena: tile.arena });
+    },
+  };
+}
+
+async function openWasmTarget({ threads = availableParallelism(), without = [] }: TargetOptions): Promise<Target> {
+  const [{ openWasmSession }, { compile }, { emitWasm }, { encodeModule }, { capabilitiesOf, relaxedProbe }] =
+    await Promise.all([
+      import('../../runtime/devices/wasm.ts'),
+      import('../../compiler/pipeline.ts'),
+      import('../../compiler/targets/wasm/step.ts'),
+      import('../../compiler/targets/wasm/encode.ts'),
+      import('../../compiler/targets/wasm/features.ts'),
+    ]);
+  const session = await openWasmSession({ threads });
+  const capabilities = capabilitiesOf(session.threads);
+  const options = { relaxed: WebAssembly.validate(relaxedProbe()), shared: session.threads > 1 };
+  return {
+    session,
+    load(graph) {
+      refuseDtypes(graph, capabilities, session.target);
+      const { tile } = compile(graph, capabilities, { without });
+      const { code, scratch } = emitWasm(tile, options);
+      return session.load({
+        name: tile.name,
+        code: encodeModule(code),
+        scratch,
+        buffers: tile.buffers,
+        arena: tile.arena,
+      });
     },
   };
 }

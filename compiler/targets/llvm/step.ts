@@ -8,7 +8,7 @@
 import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '../../tile/tile.ts';
 import { dtypeBytes } from '../../types/dtype.ts';
 import { emitKernel } from './kernel.ts';
-import { waits } from './waits.ts';
+import { waits } from '../waits.ts';
 import type { FunctionWriter, Instructions, ModuleWriter } from './writer.ts';
 import { common, functionWriter, moduleWriter } from './writer.ts';
 

@@ -2,8 +2,8 @@
  * Where the threads of a step must wait for each other: before a launch that touches memory which an earlier launch of
  * other threads wrote, or overwrites what they may still read.
  */
-import type { TileBuffer, TileProgram, TileStep } from '../../tile/tile.ts';
-import { bytesOf } from '../../tile/plan-memory.ts';
+import type { TileBuffer, TileProgram, TileStep } from '../tile/tile.ts';
+import { bytesOf } from '../tile/plan-memory.ts';
 
 /** A touch of memory since the last wait: by thread 0 alone, or by all. */
 interface Touch {

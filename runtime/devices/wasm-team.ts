@@ -1,0 +1,104 @@
+/** Threads that run a step together: this one and workers, or, where this one may not wait (a page's own), workers alone. */
+import { DeviceError } from '../program.ts';
+import { commands, control, instantiate, syncAddress, type Step, type WorkerStart } from './wasm-control.ts';
+
+export interface Team {
+  readonly threads: number;
+  /** Hands over a program; its number is what `run` takes. `place`: where there is room for the module meanwhile. */
+  load(module: WebAssembly.Module, code: Uint8Array, place: number): Promise<number>;
+  run(program: number, buffers: number, scratch: number, each: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+const inBrowser = 'document' in globalThis;
+
+/** One thread: the memory need not be shared, and nothing is waited for. */
+export function aloneTeam(memory: WebAssembly.Memory): Team {
+  const steps: Step[] = [];
+  return {
+    threads: 1,
+    load: async (module) => steps.push(instantiate(module, memory)) - 1,
+    async run(program, buffers, scratch) {
+      steps[program](0, 1, buffers, scratch, syncAddress);
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+interface Started {
+  terminate(): unknown;
+}
+
+/** The script as it lies beside this file, or in dist/ where this runs from the sources. */
+function workerScript(): URL {
+  const here = import.meta.url;
+  return here.endsWith('.ts')
+    ? new URL('../../dist/runtime/devices/wasm-worker.js', here)
+    : new URL('./wasm-worker.js', here);
+}
+
+async function startWorker(start: WorkerStart): Promise<Started> {
+  if (inBrowser) {
+    const worker = new globalThis.Worker(workerScript(), { type: 'module' });
+    worker.postMessage(start);
+    return worker;
+  }
+  const { Worker } = await import('node:worker_threads');
+  const worker = new Worker(workerScript(), { workerData: start });
+  worker.unref();
+  return worker;
+}
+
+/** `memory` must be shared. */
+export async function startTeam(memory: WebAssembly.Memory, threads: number): Promise<Team> {
+  const takesPart = !inBrowser;
+  const steps: Step[] = [];
+  const numbers = Array.from({ length: threads }, (_, thread) => thread).slice(takesPart ? 1 : 0);
+  const workers = await Promise.all(numbers.map((thread) => startWorker({ memory, thread })));
+  const words = (): Int32Array => new Int32Array(memory.buffer);
+  const tell = (command: number, ...operands: readonly number[]): void => {
+    const view = words();
+    view[control.command] = command;
+    view.set(operands, control.operands);
+    Atomics.store(view, control.done, 0);
+    Atomics.store(view, control.failed, 0);
+    Atomics.add(view, control.turn, 1);
+    Atomics.notify(view, control.turn);
+  };
+  const everyone = async (): Promise<void> => {
+    const view = words();
+    for (let done = Atomics.load(view, control.done); done < workers.length; done = Atomics.load(view, control.done)) {
+      if (takesPart) Atomics.wait(view, control.done, done);
+      else await Atomics.waitAsync(view, control.done, done).value;
+    }
+    if (Atomics.load(view, control.failed) > 0) throw new DeviceError('A thread of the wasm target failed.');
+  };
+  /** A worker that is still starting finds the first command waiting for it; until then this thread must not block it. */
+  let begun = false;
+  const patiently = async (): Promise<void> => {
+    while (!begun && Atomics.load(words(), control.done) < workers.length)
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    begun = true;
+    await everyone();
+  };
+  return {
+    threads,
+    async load(module, code, place) {
+      new Uint8Array(memory.buffer).set(code, place);
+      tell(commands.load, place, code.length);
+      if (takesPart) steps.push(instantiate(module, memory));
+      else steps.push(() => {});
+      await patiently();
+      return steps.length - 1;
+    },
+    async run(program, buffers, scratch, each) {
+      tell(commands.run, program, threads, buffers, scratch, each);
+      if (takesPart) steps[program](0, threads, buffers, scratch, syncAddress);
+      await everyone();
+    },
+    async close() {
+      tell(commands.quit);
+      await Promise.all(workers.map((worker) => worker.terminate()));
+    },
+  };
+}

@@ -1,0 +1,37 @@
+/** The worker's side of wasm-team.ts: does what the words of the shared memory say, until it is told to quit. */
+import { commands, control, instantiate, syncAddress, type Step, type WorkerStart } from './wasm-control.ts';
+
+function work({ memory, thread }: WorkerStart): void {
+  const steps: Step[] = [];
+  let turn = 0;
+  for (;;) {
+    // The memory may have grown since the last command: views of it are made anew.
+    let words = new Int32Array(memory.buffer);
+    while (Atomics.load(words, control.turn) === turn) Atomics.wait(words, control.turn, turn);
+    turn = Atomics.load(words, control.turn);
+    words = new Int32Array(memory.buffer);
+    const [first, second, buffers, scratch, each] = words.subarray(control.operands, control.operands + 5);
+    const command = words[control.command];
+    try {
+      // load: address and length of a module. run: which program, on how many threads, its list of buffers, where scratch
+      // begins and how much of it each thread has.
+      if (command === commands.load)
+        steps.push(instantiate(new WebAssembly.Module(new Uint8Array(memory.buffer, first, second).slice()), memory));
+      if (command === commands.run) steps[first](thread, second, buffers, scratch + thread * each, syncAddress);
+    } catch {
+      Atomics.add(words, control.failed, 1);
+    }
+    Atomics.add(words, control.done, 1);
+    Atomics.notify(words, control.done);
+    if (command === commands.quit) return;
+  }
+}
+
+if ('WorkerGlobalScope' in globalThis) {
+  addEventListener('message', ({ data }: { readonly data?: WorkerStart }) => data !== undefined && work(data), {
+    once: true,
+  });
+} else {
+  const { workerData } = await import('node:worker_threads');
+  work(workerData as WorkerStart);
+}
