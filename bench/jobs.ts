@@ -4,7 +4,7 @@ import type { Field } from '../runtime/program.ts';
 import { chooseInputs, scalarsOf } from '../runtime/step.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
 import { openProject, type RunnableTrain } from '../tools/driver/project.ts';
-import { openTarget } from '../tools/driver/target.ts';
+import { openTarget, type TargetName } from '../tools/driver/target.ts';
 import type { Measurement } from './measure.ts';
 import { timeRuns } from './time.ts';
 
@@ -39,6 +39,7 @@ export const jobs: Readonly<Record<string, Job>> = {
     ],
   },
   gpt: { train: 'gpt', fields: tokens(128, 65) },
+  'gpt-small': { train: 'gpt_small', fields: tokens(64, 256) },
   'gpt-checkpoint': {
     train: 'gpt',
     file: 'gpt',
@@ -75,9 +76,13 @@ export async function openJob(name: string): Promise<RunnableTrain> {
 }
 
 /** `without`: passes of the compiler that are left out. */
-export async function measureJob(name: string, threads: number, without: readonly string[] = []): Promise<Measurement> {
+export async function measureJob(
+  name: string,
+  threads: number,
+  { without = [], target: on = 'cpu' }: { readonly without?: readonly string[]; readonly target?: TargetName } = {},
+): Promise<Measurement> {
   const { block, plan, data } = await openJob(name);
-  const target = await openTarget('cpu', { threads, without });
+  const target = await openTarget(on, { threads, without });
   const programs = createPrograms(block, data, target);
   const init = await programs.init();
   await init.run(chooseInputs(init, new Map(), scalarsOf(0, 0, 0, 0)));

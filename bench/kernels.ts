@@ -7,7 +7,7 @@ import { int, tensor } from '../compiler/elaborate/value.ts';
 import type { Graph } from '../compiler/graph/graph.ts';
 import { createBuilder } from '../compiler/ops/builder.ts';
 import { openProject } from '../tools/driver/project.ts';
-import { openTarget } from '../tools/driver/target.ts';
+import { openTarget, type TargetName } from '../tools/driver/target.ts';
 import { jobFile } from './jobs.ts';
 import type { Measurement } from './measure.ts';
 import { timeRuns } from './time.ts';
@@ -15,7 +15,7 @@ import { timeRuns } from './time.ts';
 const rows = 4096;
 const columns = 1024;
 
-export async function measureKernel(what: string, threads: number): Promise<Measurement> {
+export async function measureKernel(what: string, threads: number, on: TargetName): Promise<Measurement> {
   const size = Number(what.split('-')[1]);
   const isProduct = what.startsWith('matmul');
   const graph = isProduct
@@ -28,7 +28,7 @@ export async function measureKernel(what: string, threads: number): Promise<Meas
         ],
       )
     : await graphOf(what === 'softmax' ? 'Softmax' : 'Norm', [], [[rows, columns]]);
-  const target = await openTarget('cpu', { threads });
+  const target = await openTarget(on, { threads });
   const executable = await target.load(graph);
   for (const { name } of target.session.fields.values()) {
     const values = (await target.session.read(name)).map((_, at) => ((at * 7919) % 1000) / 1000 - 0.5);

@@ -1,7 +1,9 @@
 /**
- * One measurement of Nacre in its own process: `node measure.js WHAT THREADS` prints a JSON line with the median
- * milliseconds. WHAT: peak, copy, matmul-N, softmax, layernorm, or a job of jobs.ts.
+ * One measurement of Nacre in its own process: `node measure.js WHAT THREADS [TARGET]` prints a JSON line with the median
+ * milliseconds. WHAT: peak, copy, matmul-N, softmax, layernorm, or a job of jobs.ts; TARGET: cpu, if not said.
  */
+import { targets } from '../tools/driver/target.ts';
+
 export interface Measurement {
   readonly ms: number;
   /** GFLOP/s or GB/s, where that says more. */
@@ -10,15 +12,16 @@ export interface Measurement {
   readonly kernels?: number;
 }
 
-const [what = '', threads = '1'] = process.argv.slice(2);
+const [what = '', threads = '1', target] = process.argv.slice(2);
+const on = targets.find((one) => one === target) ?? 'cpu';
 
 async function measure(): Promise<Measurement> {
   const count = Number(threads);
   if (what === 'peak') return (await import('./machine.ts')).measurePeak(count);
   if (what === 'copy') return (await import('./machine.ts')).measureCopy(count);
   if (what.startsWith('matmul-') || what === 'softmax' || what === 'layernorm')
-    return (await import('./kernels.ts')).measureKernel(what, count);
-  return (await import('./jobs.ts')).measureJob(what, count);
+    return (await import('./kernels.ts')).measureKernel(what, count, on);
+  return (await import('./jobs.ts')).measureJob(what, count, { target: on });
 }
 
 console.log(JSON.stringify(await measure()));

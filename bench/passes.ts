@@ -53,8 +53,8 @@ for (const job of positionals.length > 0 ? positionals : ['mlp', 'gpt', 'resnet'
     // In turn, so that what else the machine does falls on both.
     const times = { with: Infinity, without: Infinity };
     for (let round = 0; round < rounds; round++) {
-      times.with = Math.min(times.with, (await measureJob(job, threads, [])).ms);
-      times.without = Math.min(times.without, (await measureJob(job, threads, [name])).ms);
+      times.with = Math.min(times.with, (await measureJob(job, threads)).ms);
+      times.without = Math.min(times.without, (await measureJob(job, threads, { without: [name] })).ms);
     }
     row(name, [name], rounds === 0 ? '' : `${(times.without / times.with).toFixed(2)}×`);
   }

@@ -3,6 +3,7 @@
  * `Spelling`. Threads have no vectors of their own, so every value is a scalar.
  */
 import type { TileDtype } from '../tile/build.ts';
+import { inlineOnce } from '../tile/inline.ts';
 import type { Memory, Register, Statement, TileExpression, TileOp } from '../tile/tile.ts';
 
 export interface Spelling {
@@ -65,7 +66,7 @@ export function printBody(body: readonly Statement[], spelling: Spelling): reado
         return write(depth, `if (${expression(statement.condition)}) { ${spelling.raiseFlag} }`);
     }
   };
-  print(body, 1);
+  print(inlineOnce(body), 1);
   return lines;
 }
 

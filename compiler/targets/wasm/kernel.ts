@@ -2,6 +2,7 @@
  * A kernel as one function over a slice of its grid: (first, last, arguments…, parameters…, scratch…, flag). Registers are locals
  * of the same names; parameters and scratch are addresses.
  */
+import { inlineOnce } from '../../tile/inline.ts';
 import type { Register, Statement, TileExpression, TileKernel } from '../../tile/tile.ts';
 import { emitCast } from './cast.ts';
 import { type Code, type FunctionCode, get, i32, lane, memory, plain, set, v128 } from './code.ts';
@@ -26,7 +27,7 @@ export function emitKernel(module: ModuleWriter, name: string, kernel: TileKerne
   );
   const natural = new Set<Register>([kernel.item, kernel.thread, ...kernel.arguments]);
   const scope: Scope = { writer, addresses, natural, written: new Map() };
-  emitLoop(scope, kernel.item.name, get('first'), get('last'), 1, kernel.body);
+  emitLoop(scope, kernel.item.name, get('first'), get('last'), 1, inlineOnce(kernel.body));
   const words = ['first', 'last', ...kernel.arguments.map((argument) => argument.name), ...addresses.values(), 'flag'];
   return {
     name,
@@ -175,6 +176,9 @@ function emitNew(scope: Scope, expression: TileExpression): Code {
     case 'cast':
       return emitCast(writer, expression.operand.type.dtype, dtype, lanes, emit(scope, expression.operand));
     case 'splat': {
+      const { operand } = expression;
+      if (operand.kind === 'load' && operand.memory.dtype === 'f32' && operand.mask === undefined && lanes === 4)
+        return emitLoad(writer, { ...place(scope, operand, 4), stride: 0 });
       const value = emit(scope, expression.operand);
       if (lanes === 1) return value;
       const many = plain(isFloat(dtype) ? 'f32x4.splat' : 'i32x4.splat', value);

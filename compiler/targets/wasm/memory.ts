@@ -103,7 +103,8 @@ export function emitLoad(writer: FunctionWriter, place: Place): Code {
   }
   const offset = writer.define(place.gathered ? 'v128' : 'i32', place.offset);
   if (place.stride === 0 && !place.gathered && mask === undefined)
-    return splatOf(of.dtype, loadScalar(writer, place, addressOf(place, offset), place.constant));
+    if (of.dtype === 'f32') return memory('v128.load32_splat', 2, 4 * place.constant, addressOf(place, offset));
+    else return splatOf(of.dtype, loadScalar(writer, place, addressOf(place, offset), place.constant));
   const whole = (): Code => loadVector(writer, place, addressOf(place, offset));
   if (sideBySide(place) && mask === undefined) return whole();
   const result = writer.variable('v128');

@@ -1,0 +1,143 @@
+/**
+ * A kernel's body with what is named only once written where it is used, and what nobody uses left out: for targets whose text
+ * people read, and whose compilers see single expressions better than chains of names.
+ *
+ *   let r1 = p0[i]; let r2 = splat(r1, 4)   →   let r2 = splat(p0[i], 4)
+ */
+import type { Register, Statement, TileExpression } from './tile.ts';
+
+type Let = Extract<Statement, { kind: 'let' }>;
+
+export function inlineOnce(body: readonly Statement[]): readonly Statement[] {
+  const uses = new Map<Register, number>();
+  countUses(body, uses);
+  return inline(body, uses);
+}
+
+/** From the last statement to the first: what a statement that falls away uses is then used less. */
+function inline(body: readonly Statement[], uses: Map<Register, number>): readonly Statement[] {
+  const kept: Statement[] = [];
+  for (let at = body.length - 1; at >= 0; at--) {
+    const statement = nested(body[at], uses);
+    if (statement.kind === 'let') {
+      const count = uses.get(statement.register) ?? 0;
+      if (count === 0) {
+        visitExpression(statement.value, (register) => uses.set(register, (uses.get(register) ?? 0) - 1));
+        continue;
+      }
+      const next = kept[kept.length - 1];
+      const merged = count === 1 && next !== undefined ? replaced(next, statement) : undefined;
+      if (merged !== undefined) {
+        kept[kept.length - 1] = merged;
+        continue;
+      }
+    }
+    kept.push(statement);
+  }
+  return kept.reverse();
+}
+
+function nested(statement: Statement, uses: Map<Register, number>): Statement {
+  if (statement.kind === 'for') return { ...statement, body: inline(statement.body, uses) };
+  if (statement.kind === 'if')
+    return { ...statement, then: inline(statement.then, uses), else: inline(statement.else, uses) };
+  return statement;
+}
+
+/** The statement with the name's one use replaced; undefined where it is not in what the statement itself computes. */
+function replaced(statement: Statement, { register, value }: Let): Statement | undefined {
+  let found = false;
+  const replace = (of: TileExpression): TileExpression => {
+    if (of.kind === 'register') {
+      if (of.register !== register) return of;
+      found = true;
+      return value;
+    }
+    if (of.kind === 'apply') return { ...of, operands: of.operands.map(replace) };
+    if (of.kind === 'cast' || of.kind === 'splat' || of.kind === 'combine') return { ...of, operand: replace(of.operand) };
+    if (of.kind === 'shuffle') return { ...of, operands: [replace(of.operands[0]), replace(of.operands[1])] };
+    if (of.kind === 'load')
+      return { ...of, offset: replace(of.offset), ...(of.mask !== undefined && { mask: replace(of.mask) }) };
+    return of;
+  };
+  switch (statement.kind) {
+    case 'let':
+    case 'var':
+    case 'assign': {
+      const made = { ...statement, value: replace(statement.value) };
+      return found ? made : undefined;
+    }
+    case 'store': {
+      const made = {
+        ...statement,
+        offset: replace(statement.offset),
+        value: replace(statement.value),
+        ...(statement.mask !== undefined && { mask: replace(statement.mask) }),
+      };
+      return found ? made : undefined;
+    }
+    case 'if':
+    case 'flag': {
+      const made = { ...statement, condition: replace(statement.condition) };
+      return found ? made : undefined;
+    }
+    default:
+      // A loop's bounds are looked at in every round.
+      return undefined;
+  }
+}
+
+function countUses(body: readonly Statement[], uses: Map<Register, number>): void {
+  const count = (of: TileExpression | undefined): void => {
+    if (of !== undefined) visitExpression(of, (register) => uses.set(register, (uses.get(register) ?? 0) + 1));
+  };
+  for (const statement of body)
+    switch (statement.kind) {
+      case 'let':
+      case 'var':
+      case 'assign':
+        count(statement.value);
+        break;
+      case 'store':
+        [statement.offset, statement.value, statement.mask].forEach(count);
+        break;
+      case 'for':
+        [statement.from, statement.to].forEach(count);
+        countUses(statement.body, uses);
+        break;
+      case 'if':
+        count(statement.condition);
+        countUses(statement.then, uses);
+        countUses(statement.else, uses);
+        break;
+      case 'prefetch':
+        count(statement.offset);
+        break;
+      case 'flag':
+        count(statement.condition);
+        break;
+      case 'barrier':
+        break;
+    }
+}
+
+/** Every mention of a register, as often as it is mentioned. */
+function visitExpression(of: TileExpression, visit: (register: Register) => void): void {
+  switch (of.kind) {
+    case 'register':
+      return visit(of.register);
+    case 'apply':
+    case 'shuffle':
+      return of.operands.forEach((operand) => visitExpression(operand, visit));
+    case 'cast':
+    case 'splat':
+    case 'combine':
+      return visitExpression(of.operand, visit);
+    case 'load':
+      visitExpression(of.offset, visit);
+      if (of.mask !== undefined) visitExpression(of.mask, visit);
+      return;
+    default:
+      return;
+  }
+}
