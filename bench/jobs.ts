@@ -4,7 +4,8 @@ import type { Field } from '../runtime/program.ts';
 import { chooseInputs, scalarsOf } from '../runtime/step.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
 import { openProject, type RunnableTrain } from '../tools/driver/project.ts';
-import { openTarget, type TargetName } from '../tools/driver/target.ts';
+import { openTarget } from '../tools/driver/target.ts';
+import type { TargetName } from '../tools/driver/target-name.ts';
 import type { Measurement } from './measure.ts';
 import { timeRuns } from './time.ts';
 

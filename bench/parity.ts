@@ -11,7 +11,8 @@ import { chooseInputs, scalarsOf } from '../runtime/step.ts';
 import type { TypedArray } from '../runtime/program.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
 import { openProject } from '../tools/driver/project.ts';
-import { openTarget, type TargetName } from '../tools/driver/target.ts';
+import { openTarget } from '../tools/driver/target.ts';
+import type { TargetName } from '../tools/driver/target-name.ts';
 import { jobFile, jobs } from './jobs.ts';
 
 export interface Parity {

@@ -9,7 +9,8 @@ import { nacre } from '../support/nacre.ts';
 import { analyzeTrain, type TrainAnalysis } from '../../tools/driver/analysis.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
 import { openProject } from '../../tools/driver/project.ts';
-import { openTarget, type TargetName } from '../../tools/driver/target.ts';
+import { openTarget } from '../../tools/driver/target.ts';
+import type { TargetName } from '../../tools/driver/target-name.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-memory-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -8,7 +8,8 @@ import type { TrainEvent } from '../../runtime/train-options.ts';
 import { train } from '../../runtime/trainer.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
 import { openProject } from '../../tools/driver/project.ts';
-import { openTarget, type TargetName } from '../../tools/driver/target.ts';
+import { openTarget } from '../../tools/driver/target.ts';
+import type { TargetName } from '../../tools/driver/target-name.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-mixed-'));
 afterAll(() => rmSync(folder, { recursive: true }));

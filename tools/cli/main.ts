@@ -6,7 +6,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { DeviceError } from '../../runtime/program.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { programKinds, type ProgramKind } from '../driver/program-kind.ts';
-import { targets } from '../driver/target.ts';
+import { targets } from '../driver/target-name.ts';
 import { exit, printDiagnostics, printError, type Terminal } from './terminal.ts';
 
 export { systemTerminal } from './terminal.ts';

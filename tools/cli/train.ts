@@ -10,7 +10,8 @@ import { asPlanned, compactTrain, prunesColumns, type Compacted } from '../drive
 import { describeCutOff } from '../driver/cut-off.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
-import { openTarget, targets, type Target, type TargetName } from '../driver/target.ts';
+import { openTarget, type Target } from '../driver/target.ts';
+import { targets, type TargetName } from '../driver/target-name.ts';
 import { quote, startsNacre } from './command.ts';
 import { number, Progress } from './progress.ts';
 import { checkSettings, parseSettings, settingPath } from './settings.ts';

@@ -13,7 +13,8 @@ import { UserError } from '../../runtime/errors.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
 import { interpret } from './interpret.ts';
-import { openTarget, type TargetName } from './target.ts';
+import { openTarget } from './target.ts';
+import type { TargetName } from './target-name.ts';
 import { trainBriefly } from './train-briefly.ts';
 import type { Project } from './project.ts';
 

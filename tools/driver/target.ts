@@ -3,18 +3,17 @@
  * Native libraries load here, when a target is opened, and nowhere else.
  */
 import { availableParallelism } from 'node:os';
-import { showPlace } from '../../compiler/base/source.ts';
+import { type Compiler, compileFor, foreignDtype, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
+import { relaxedProbe } from '../../compiler/targets/wasm/features.ts';
 import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';
-
-export const targets = ['auto', 'cpu', 'cuda', 'webgpu', 'wasm', 'reference'] as const;
-export type TargetName = (typeof targets)[number];
+import type { TargetName } from './target-name.ts';
 
 export interface Target {
   readonly session: Session;
   load(graph: Graph): Promise<Executable>;
-  /** Why `auto` did not take something faster, and how to get it. */
+  /** What `auto` took, what would be faster here, and how to get it. */
   readonly notice?: string;
 }
 
@@ -25,141 +24,92 @@ export interface TargetOptions {
   readonly without?: readonly string[];
 }
 
-/** Opens a target; `auto` is the cpu where libLLVM is found, else wasm, which is everywhere. Throws DeviceError. */
-export async function openTarget(name: TargetName, options: TargetOptions = {}): Promise<Target> {
-  switch (name) {
-    case 'cpu':
-      return openCpuTarget(options);
-    case 'cuda':
-      return openCudaTarget(options);
-    case 'webgpu':
-      return openWebGpuTarget(options);
-    case 'wasm':
-      return openWasmTarget(options);
-    case 'reference':
-      return openReferenceTarget();
-    case 'auto':
-      try {
-        return await openCpuTarget(options);
-      } catch (error) {
-        if (!(error instanceof DeviceError)) throw error;
-        return {
-          ...(await openWasmTarget(options)),
-          notice: `Training in WebAssembly; machine code would be two to five times as fast. ${error.message}`,
-        };
-      }
-  }
+type Open = (options: Required<TargetOptions>) => Promise<Target>;
+
+/** Opens a target. Throws DeviceError. */
+export function openTarget(
+  name: TargetName,
+  { threads = availableParallelism(), without = [] }: TargetOptions = {},
+): Promise<Target> {
+  return opening[name]({ threads, without });
 }
 
-async function openCpuTarget({ threads = availableParallelism(), without = [] }: TargetOptions): Promise<Target> {
-  const [{ openCpuSession, describeCpu }, { compile }, { emitLlvm }, { capabilitiesOf, instructionsOf }] =
-    await Promise.all([
-      import('../../runtime/devices/cpu.ts'),
-      import('../../compiler/pipeline.ts'),
-      import('../../compiler/targets/llvm/step.ts'),
-      import('../../compiler/targets/llvm/features.ts'),
-    ]);
-  const session = await openCpuSession({ threads });
-  const { features = '', architecture = 'x86_64', l1, l2 } = await describeCpu();
-  const caches = { ...(l1 !== undefined && { l1 }), ...(l2 !== undefined && { l2 }) };
-  const capabilities = capabilitiesOf({ architecture, features, ...caches }, threads);
-  return {
-    session,
-    async load(graph) {
-      refuseDtypes(graph, capabilities, session.target);
-      const { tile } = compile(graph, capabilities, { without });
-      const { parts, scratch } = emitLlvm(tile, instructionsOf({ architecture, features }));
-      return session.load({ name: tile.name, llvm: parts, scratch, buffers: tile.buffers, arena: tile.arena });
-    },
-  };
-}
-
-async function openCudaTarget({ without = [] }: TargetOptions): Promise<Target> {
-  const [{ openCudaSession }, { compile }, { emitCuda }, { capabilitiesOf }, { architectureOf, compileCuda }] =
-    await Promise.all([
+const opening: Record<TargetName, Open> = {
+  /** Machine code where libLLVM is found; else WebAssembly, which is everywhere. A GPU is named, and taken when it is asked for. */
+  async auto(options) {
+    try {
+      return { ...(await opening.cpu(options)), notice: await onCpu(options.threads) };
+    } catch (error) {
+      if (!(error instanceof DeviceError)) throw error;
+      const notice = `Target wasm: WebAssembly. Machine code is several times as fast: ${error.message}`;
+      return { ...(await opening.wasm(options)), notice };
+    }
+  },
+  async cpu({ threads, without }) {
+    const { openCpuSession, describeCpu } = await import('../../runtime/devices/cpu.ts');
+    const session = await openCpuSession({ threads });
+    const { features = '', architecture = 'x86_64', l1, l2 } = await describeCpu();
+    return compiling(session, forCpu({ architecture, features, l1, l2 }, threads), without, (program) =>
+      session.load(program),
+    );
+  },
+  async cuda({ without }) {
+    const [{ openCudaSession }, { architectureOf, compileCuda }] = await Promise.all([
       import('../../runtime/devices/cuda.ts'),
-      import('../../compiler/pipeline.ts'),
-      import('../../compiler/targets/cuda/step.ts'),
-      import('../../compiler/targets/cuda/features.ts'),
       import('./cuda-compile.ts'),
     ]);
-  const session = await openCudaSession();
-  const { major, minor, multiprocessors } = session.description;
-  const capabilities = capabilitiesOf(multiprocessors);
-  return {
-    session,
-    async load(graph) {
-      refuseDtypes(graph, capabilities, session.target);
-      const { tile } = compile(graph, capabilities, { without });
-      const { source, kernels, steps } = emitCuda(tile);
-      const image = await compileCuda(source, architectureOf(major, minor), tile.name);
-      return session.load({ name: tile.name, image, kernels, steps, buffers: tile.buffers, arena: tile.arena });
-    },
-  };
-}
+    const session = await openCudaSession();
+    const { major, minor, multiprocessors } = session.description;
+    return compiling(session, forCuda(multiprocessors), without, async ({ source, ...program }) =>
+      session.load({ ...program, image: await compileCuda(source, architectureOf(major, minor), program.name) }),
+    );
+  },
+  async webgpu({ without }) {
+    const { openWebGpuSession } = await import('../../runtime/devices/webgpu.ts');
+    const session = await openWebGpuSession();
+    return compiling(session, forWebGpu(), without, (program) => session.load(program));
+  },
+  async wasm({ threads, without }) {
+    const { openWasmSession } = await import('../../runtime/devices/wasm.ts');
+    const session = await openWasmSession({ threads });
+    const engine = { threads: session.threads, relaxed: WebAssembly.validate(relaxedProbe()) };
+    return compiling(session, forWasm(engine), without, (program) => session.load(program));
+  },
+  async reference() {
+    const { openReferenceSession } = await import('./reference.ts');
+    const session = openReferenceSession();
+    return { session, load: (graph) => Promise.resolve(session.load(graph)) };
+  },
+};
 
-async function openWebGpuTarget({ without = [] }: TargetOptions): Promise<Target> {
-  const [{ openWebGpuSession }, { compile }, { emitWgsl }, { capabilitiesOf }] = await Promise.all([
-    import('../../runtime/devices/webgpu.ts'),
-    import('../../compiler/pipeline.ts'),
-    import('../../compiler/targets/wgsl/step.ts'),
-    import('../../compiler/targets/wgsl/features.ts'),
-  ]);
-  const session = await openWebGpuSession();
-  const capabilities = capabilitiesOf(session.limits);
-  return {
-    session,
-    load(graph) {
-      refuseDtypes(graph, capabilities, session.target);
-      const { tile } = compile(graph, capabilities, { without });
-      return session.load({ name: tile.name, ...emitWgsl(tile), buffers: tile.buffers, arena: tile.arena });
-    },
-  };
-}
+const compiling = <Program>(
+  session: Session,
+  compiler: Compiler<Program>,
+  without: readonly string[],
+  load: (program: Program) => Promise<Executable>,
+): Target => ({
+  session,
+  async load(graph) {
+    refuseDtypes(graph, compiler.capabilities, session.target);
+    return load(compileFor(compiler, graph, without));
+  },
+});
 
-async function openWasmTarget({ threads = availableParallelism(), without = [] }: TargetOptions): Promise<Target> {
-  const [{ openWasmSession }, { compile }, { emitWasm }, { encodeModule }, { capabilitiesOf, relaxedProbe }] =
-    await Promise.all([
-      import('../../runtime/devices/wasm.ts'),
-      import('../../compiler/pipeline.ts'),
-      import('../../compiler/targets/wasm/step.ts'),
-      import('../../compiler/targets/wasm/encode.ts'),
-      import('../../compiler/targets/wasm/features.ts'),
-    ]);
-  const session = await openWasmSession({ threads });
-  const capabilities = capabilitiesOf(session.threads);
-  const options = { relaxed: WebAssembly.validate(relaxedProbe()), shared: session.threads > 1 };
-  return {
-    session,
-    load(graph) {
-      refuseDtypes(graph, capabilities, session.target);
-      const { tile } = compile(graph, capabilities, { without });
-      const { code, scratch } = emitWasm(tile, options);
-      return session.load({
-        name: tile.name,
-        code: encodeModule(code),
-        scratch,
-        buffers: tile.buffers,
-        arena: tile.arena,
-      });
-    },
-  };
+/** What `auto` says where it takes the processor. */
+async function onCpu(threads: number): Promise<string> {
+  const took = `Target cpu: machine code, ${threads === 1 ? 'one thread' : `${threads} threads`}.`;
+  const { describeCuda } = await import('../../runtime/devices/cuda.ts');
+  return describeCuda().then(
+    ({ name }) => `${took} The ${name} here is usually faster: --target cuda.`,
+    () => took,
+  );
 }
 
 /** An element type that the target has no code for is the user's to change, so it is said where it comes from. */
-export function refuseDtypes(graph: Graph, { dtypes }: Capabilities, target: string): void {
-  for (const { outputs, origin } of graph.nodes)
-    for (const { type } of outputs) {
-      if (dtypes.includes(type.dtype)) continue;
-      const where = origin.span === undefined ? graph.name : showPlace(origin.span);
-      throw new DeviceError(
-        `${where} computes in ${type.dtype}, which the ${target} target does not: use \`--target reference\`, or f32.`,
-      );
-    }
-}
-
-async function openReferenceTarget(): Promise<Target> {
-  const { openReferenceSession } = await import('./reference.ts');
-  const session = openReferenceSession();
-  return { session, load: (graph) => Promise.resolve(session.load(graph)) };
+export function refuseDtypes(graph: Graph, capabilities: Capabilities, target: string): void {
+  const found = foreignDtype(graph, capabilities);
+  if (found !== undefined)
+    throw new DeviceError(
+      `${found.where} computes in ${found.dtype}, which the ${target} target does not: use \`--target reference\`, or f32.`,
+    );
 }

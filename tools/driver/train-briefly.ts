@@ -10,7 +10,8 @@ import type { TypedArray } from '../../runtime/program.ts';
 import { loadWeights } from '../../runtime/weights.ts';
 import { createPrograms } from './programs.ts';
 import type { Project } from './project.ts';
-import { openTarget, type TargetName } from './target.ts';
+import { openTarget } from './target.ts';
+import type { TargetName } from './target-name.ts';
 
 export async function trainBriefly(
   project: Project,
