@@ -16,9 +16,18 @@ import { nearestName, UserError } from '../../runtime/errors.ts';
 import { writeBitcode } from '../driver/bitcode.ts';
 import { asTrained } from '../driver/compact.ts';
 import { drawSvg } from '../driver/draw.ts';
-import { graphOfTrain, lower, readProgram, type Found, type Level, type LowerOptions } from '../driver/ir.ts';
+import {
+  compilerFor,
+  graphOfTrain,
+  isLanguage,
+  lower,
+  readProgram,
+  type Found,
+  type Level,
+  type LowerOptions,
+} from '../driver/ir.ts';
 import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
-import { hostCapabilities, hostInstructions } from '../driver/machine.ts';
+import { hostCapabilities } from '../driver/machine.ts';
 import type { ProgramKind } from '../driver/program-kind.ts';
 import { openProject } from '../driver/project.ts';
 import { checkSettings, parseSettings } from './settings.ts';
@@ -100,7 +109,8 @@ async function show(found: Found, options: IrCommand): Promise<string> {
   const { stage, format, after, without, only, diff } = options;
   const level = stage === 'model' ? found.level : stage;
   const lowering: LowerOptions = {
-    capabilities: hostCapabilities,
+    capabilities: async () =>
+      isLanguage(level) ? (await compilerFor(level)).capabilities : hostCapabilities(),
     without,
     ...(only !== undefined && { only }),
     ...(after === 'none' ? { raw: true } : after !== undefined && { after }),
@@ -131,15 +141,15 @@ function saveBitcode(program: Found, path: string): string {
 async function textOf(program: Found, level: Level): Promise<string> {
   if (program.level === 'tensor') return printGraph(program.graph);
   if (program.level === 'loop') return printLoop(program.loop);
-  return level === 'llvm' ? emitLlvm(program.tile, await hostInstructions()).text : printTile(program.tile);
+  return isLanguage(level) ? (await compilerFor(level)).text(program.tile) : printTile(program.tile);
 }
 
 async function jsonOf(program: Found, level: Level): Promise<unknown> {
-  if (level === 'llvm')
+  if (isLanguage(level))
     throw new UserError(
       'ir-format',
-      'LLVM has a text of its own, not json.',
-      'Without --format, --stage llvm prints it.',
+      `${level} has a text of its own, not json.`,
+      `Without --format, --stage ${level} prints it.`,
     );
   if (program.level === 'tensor') return graphAsJson(program.graph);
   if (program.level === 'tile') return tileAsJson(program.tile);

@@ -160,7 +160,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('[name]', 'the train block, where there are several')
     .addOption(
       new Option('--stage <stage>', 'which level')
-        .choices(['model', 'tensor', 'loop', 'tile', 'llvm'])
+        .choices(['model', 'tensor', 'loop', 'tile', 'llvm', 'wgsl', 'cuda', 'wasm'])
         .default('tensor'),
     )
     .option('--after <pass>', 'stop after this pass over Tensor IR; `--after none` before all of them')

@@ -1,4 +1,5 @@
 /** A program somewhere on its way down: read from text or taken from a train block, and lowered to the level asked for. */
+import { availableParallelism } from 'node:os';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildPrune, maskingOf } from '../../compiler/elaborate/masks.ts';
 import { buildCalibration, buildQuantize } from '../../compiler/elaborate/quantize.ts';
@@ -13,20 +14,43 @@ import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { optimize, type OptimizeOptions } from '../../compiler/optimize/index.ts';
 import { passesLeft } from '../../compiler/pipeline.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
+import { type Compiler, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
+import { relaxedProbe } from '../../compiler/targets/wasm/features.ts';
 import { parseTile, TileSyntaxError } from '../../compiler/tile/parse.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { Diagnosed } from './diagnosed.ts';
+import { hostProcessor } from './machine.ts';
 import type { ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
 import { refuseDtypes } from './target.ts';
 
+/** The languages that Tile IR is printed in. */
+export const languages = ['llvm', 'wgsl', 'cuda', 'wasm'] as const;
+export type Language = (typeof languages)[number];
+
 /** Levels that hold a program, from the top. */
-export const levels = ['tensor', 'loop', 'tile', 'llvm'] as const;
-export type Level = (typeof levels)[number];
+export type Level = 'tensor' | 'loop' | 'tile' | Language;
+const depths: Record<Level, number> = { tensor: 0, loop: 1, tile: 2, llvm: 3, wgsl: 3, cuda: 3, wasm: 3 };
+
+export const isLanguage = (level: Level): level is Language => languages.some((language) => language === level);
+
+/** For the machine this runs on, where the language is not one for many. */
+export async function compilerFor(language: Language): Promise<Compiler<unknown>> {
+  switch (language) {
+    case 'llvm':
+      return forCpu(await hostProcessor(), availableParallelism());
+    case 'wgsl':
+      return forWebGpu();
+    case 'cuda':
+      return forCuda();
+    case 'wasm':
+      return forWasm({ threads: availableParallelism(), relaxed: WebAssembly.validate(relaxedProbe()) });
+  }
+}
 
 /** A program at the level where it was found. */
 export type Found =
@@ -105,9 +129,9 @@ export interface LowerOptions extends OptimizeOptions {
 const usesBytes = ({ inputs, outputs }: Node): boolean =>
   [...inputs, ...outputs].some(({ type }) => type.dtype === 'i8');
 
-/** The program at a level at or below the one it was found at; of `llvm`, the tile program that is printed. */
+/** The program at a level at or below the one it was found at; of a language, the tile program that is printed. */
 export async function lower(found: Found, to: Level, options: LowerOptions): Promise<Found> {
-  if (levels.indexOf(to) < levels.indexOf(found.level))
+  if (depths[to] < depths[found.level])
     throw new UserError('ir-stage', `This is text of the ${found.level} level; there is no way back up to ${to}.`);
   const timed = <Made>(name: string, make: () => Made): Made => {
     const started = performance.now();
@@ -123,7 +147,7 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     const graph = options.raw === true ? at.graph : optimize(at.graph, { ...options, without });
     at = { level: 'tensor', graph };
     if (to === 'tensor') return at;
-    if (to === 'llvm') refuseDtypes(graph, await options.capabilities(), 'cpu');
+    if (isLanguage(to)) refuseDtypes(graph, await options.capabilities(), to === 'llvm' ? 'cpu' : to);
     at = { level: 'loop', loop: timed('fuse', () => fuse(graph).program) };
   }
   if (at.level === 'loop') {
@@ -131,7 +155,7 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     if (to === 'loop') return at;
     const capabilities = await options.capabilities();
     const scheduled = timed('schedule', () => schedule(loop, capabilities));
-    at = { level: 'tile', tile: timed('plan-memory', () => planMemory(scheduled)) };
+    at = { level: 'tile', tile: timed('plan-memory', () => planMemory(scheduled, capabilities.smallestElement)) };
   }
   return at;
 }

@@ -11,16 +11,21 @@ import type { Graph, Value } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
-import { capabilitiesOf, instructionsOf } from '../../compiler/targets/llvm/features.ts';
+import { capabilitiesOf, type CpuHost, instructionsOf } from '../../compiler/targets/llvm/features.ts';
 import type { Instructions } from '../../compiler/targets/llvm/writer.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { openTarget, type Target } from './target.ts';
 
-/** Of this machine; of a common one with AVX2 where there is no libLLVM to tell. */
+/** Of this machine's processor. */
 export async function hostCapabilities(threads = availableParallelism()): Promise<Capabilities> {
+  return capabilitiesOf(await hostProcessor(), threads);
+}
+
+/** Of a common one where there is no libLLVM to tell. */
+export async function hostProcessor(): Promise<CpuHost> {
   const { features = '+avx2,+fma', architecture = 'x86_64', l1, l2 } = await describeCpu();
-  return capabilitiesOf({ architecture, features, l1, l2 }, threads);
+  return { architecture, features, l1, l2 };
 }
 
 /** The instructions this machine has. */

@@ -209,7 +209,7 @@ const power: Body = (writer, values) =>
     );
     const e = plain('f64.convert_i64_s', plain('i64.shr_s', offset, i64(52n)));
     const s = keep(double('div', double('sub', m, f64(1)), double('add', m, f64(1))));
-    const series = polynomial(double('mul', s, s), [
+    const series = polynomial(keep(double('mul', s, s)), [
       2.8853900817778504, 0.9617966941127059, 0.5770779424976084, 0.41220924514271967, 0.31990576686050654,
       0.28290201102102963,
     ]);
