@@ -68,20 +68,14 @@ export const forWebGpu = (): Compiler<WebGpuProgram> => ({
       .join('\n'),
 });
 
-export interface WasmEngine {
-  readonly threads: number;
-  /** It has relaxed SIMD: ask it with `relaxedProbe`. */
-  readonly relaxed: boolean;
-}
-
-/** WebAssembly; with several threads, for memory they share. */
-export function forWasm({ threads, relaxed }: WasmEngine): Compiler<WasmProgram> {
-  const options = { relaxed, shared: threads > 1 };
+/** WebAssembly; `relaxed` for engines that have relaxed SIMD. */
+export function forWasm(threads: number, relaxed: boolean): Compiler<WasmProgram> {
+  const options = { relaxed };
   return {
     capabilities: capabilitiesOfWasm(threads),
     program(tile) {
       const { code, scratch } = emitWasm(tile, options);
-      return { ...parts(tile), code: encodeModule(code), scratch };
+      return { ...parts(tile), ...encodeModule(code), scratch };
     },
     text: (tile) => printModule(emitWasm(tile, options).code),
   };

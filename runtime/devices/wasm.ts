@@ -12,7 +12,9 @@ import { aloneTeam, startTeam, type Team } from './wasm-team.ts';
 /** A program for WebAssembly as plain data: a module that imports `nacre.memory` and exports `step`. */
 export interface WasmProgram {
   readonly name: string;
+  /** Made for memory that threads share; the byte at `sharing` is 3, and 1 for memory that they do not. */
   readonly code: Uint8Array<ArrayBuffer>;
+  readonly sharing: number;
   /** Bytes of scratch memory per thread. */
   readonly scratch: number;
   readonly buffers: readonly ProgramBuffer[];
@@ -21,7 +23,7 @@ export interface WasmProgram {
 }
 
 export interface WasmSession extends Session {
-  /** Threads it has; modules must be made for memory that is shared where there are several. */
+  /** Threads it has. */
   readonly threads: number;
   load(program: WasmProgram): Promise<Executable>;
 }
@@ -102,10 +104,12 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
     ready();
     team ??= threads > 1 ? await startTeam(memory, threads) : aloneTeam(memory);
     const running = team;
-    const module = await WebAssembly.compile(program.code);
+    const code = program.code.slice();
+    if (threads === 1) code[program.sharing] = 1;
+    const module = await WebAssembly.compile(code);
     const number = await running.load(
       module,
-      program.code,
+      code,
       threads > 1 ? allocate(program.code.length, `the code of ${program.name}`) : 0,
     );
     if (arena.bytes < program.arena)

@@ -7,7 +7,7 @@ import type { TypedArray } from '../../runtime/program.ts';
 import { expectNear, inputsOf, type Proof, samplesByOp } from '../support/proof.ts';
 import { randomGraph } from '../support/random-graph.ts';
 import { opNames } from '../support/samples.ts';
-import { relaxedHere, wasmProgram } from '../support/wasm.ts';
+import { wasmProgram } from '../support/wasm.ts';
 import { together } from '../tile/programs.ts';
 import { typed } from '../tile/values.ts';
 
@@ -26,8 +26,7 @@ describe.each([1, 2])('wasm against reference, threads: %i', (threads) => {
         return tensor === undefined ? [] : [[`${place}.${name}`, typed(tensor.type.dtype, tensor.data)]];
       }),
     );
-    const options = { relaxed: relaxedHere, shared: threads > 1 };
-    const executable = await session.load(wasmProgram(together(tiles), options));
+    const executable = await session.load(wasmProgram(together(tiles)));
     for (const [name, data] of given) if (session.fields.has(name)) session.write(name, data);
     const got = await executable.run(new Map(given));
     proofs.forEach((proof, place) => expectNear(proof, inputs[place], (name) => got.get(`${place}.${name}`), 'wasm'));

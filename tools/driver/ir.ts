@@ -16,11 +16,11 @@ import { passesLeft } from '../../compiler/pipeline.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
 import { type Compiler, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
-import { relaxedProbe } from '../../compiler/targets/wasm/features.ts';
 import { parseTile, TileSyntaxError } from '../../compiler/tile/parse.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
+import { hasRelaxedSimd } from '../../runtime/devices/wasm-features.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { Diagnosed } from './diagnosed.ts';
 import { hostProcessor } from './machine.ts';
@@ -48,7 +48,7 @@ export async function compilerFor(language: Language): Promise<Compiler<unknown>
     case 'cuda':
       return forCuda();
     case 'wasm':
-      return forWasm({ threads: availableParallelism(), relaxed: WebAssembly.validate(relaxedProbe()) });
+      return forWasm(availableParallelism(), hasRelaxedSimd());
   }
 }
 

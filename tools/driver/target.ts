@@ -6,7 +6,6 @@ import { availableParallelism } from 'node:os';
 import { type Compiler, compileFor, foreignDtype, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
-import { relaxedProbe } from '../../compiler/targets/wasm/features.ts';
 import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';
 import type { TargetName } from './target-name.ts';
 
@@ -70,10 +69,12 @@ const opening: Record<TargetName, Open> = {
     return compiling(session, forWebGpu(), without, (program) => session.load(program));
   },
   async wasm({ threads, without }) {
-    const { openWasmSession } = await import('../../runtime/devices/wasm.ts');
+    const [{ openWasmSession }, { hasRelaxedSimd }] = await Promise.all([
+      import('../../runtime/devices/wasm.ts'),
+      import('../../runtime/devices/wasm-features.ts'),
+    ]);
     const session = await openWasmSession({ threads });
-    const engine = { threads: session.threads, relaxed: WebAssembly.validate(relaxedProbe()) };
-    return compiling(session, forWasm(engine), without, (program) => session.load(program));
+    return compiling(session, forWasm(session.threads, hasRelaxedSimd()), without, (program) => session.load(program));
   },
   async reference() {
     const { openReferenceSession } = await import('./reference.ts');

@@ -48,9 +48,8 @@ export interface FunctionCode {
   readonly exported?: boolean;
 }
 
+/** Its memory is imported as `nacre.memory`. */
 export interface ModuleCode {
-  /** Its memory is imported as `nacre.memory`; shared between threads where `shared`. */
-  readonly shared: boolean;
   readonly functions: readonly FunctionCode[];
 }
 

@@ -63,7 +63,11 @@ class Bytes {
 
 const scratch = new DataView(new ArrayBuffer(8));
 
-export function encodeModule({ shared, functions }: ModuleCode): Uint8Array<ArrayBuffer> {
+/** The bytes, and the place of the one that says whether the memory is shared (3) or not (1): as they are, it is. */
+export function encodeModule({ functions }: ModuleCode): {
+  readonly code: Uint8Array<ArrayBuffer>;
+  readonly sharing: number;
+} {
   const bytes = new Bytes();
   bytes.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   const section = (number: number, write: (into: Bytes) => void): void => {
@@ -82,14 +86,21 @@ export function encodeModule({ shared, functions }: ModuleCode): Uint8Array<Arra
       into.push(...(result === undefined ? [0] : [1, types[result]]));
     }
   });
+  // What follows that byte in the section: the memory's two limits.
+  let within = 0;
+  let importSize = 0;
   section(sections.import, (into) => {
     into.unsigned(1);
     into.text('nacre');
     into.text('memory');
-    into.push(2, shared ? 3 : 1);
+    into.push(2);
+    within = into.length;
+    into.push(3);
     into.unsigned(1);
     into.unsigned(mostPages);
+    importSize = into.length;
   });
+  const sharing = bytes.length - (importSize - within);
   section(sections.function, (into) => {
     into.unsigned(functions.length);
     functions.forEach((_, at) => into.unsigned(at));
@@ -112,7 +123,7 @@ export function encodeModule({ shared, functions }: ModuleCode): Uint8Array<Arra
       into.append(body);
     }
   });
-  return bytes.done().slice();
+  return { code: bytes.done().slice(), sharing };
 }
 
 function encodeFunction(

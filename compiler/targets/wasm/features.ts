@@ -1,8 +1,6 @@
 /** What a WebAssembly engine can do: SIMD of 128 bits everywhere, relaxed multiply-add in newer ones. */
 import type { Dtype } from '../../types/dtype.ts';
 import type { Capabilities } from '../target.ts';
-import { type Code, get, plain } from './code.ts';
-import { encodeModule } from './encode.ts';
 
 const dtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8', 'bool'];
 
@@ -18,13 +16,3 @@ export const capabilitiesOf = (threads: number): Capabilities => ({
   dtypes,
   dotsBytes: false,
 });
-
-/** A module with one multiply-add, to be asked whether an engine takes it. */
-export function relaxedProbe(): Uint8Array<ArrayBuffer> {
-  const x: Code = get('x');
-  const body = [plain('f32x4.relaxed_madd', x, x, x)];
-  return encodeModule({
-    shared: false,
-    functions: [{ name: 'probe', parameters: [['x', 'v128']], result: 'v128', locals: [], body }],
-  });
-}

@@ -20,8 +20,6 @@ export interface WasmModule {
 export interface WasmOptions {
   /** f32x4.relaxed_madd may be used. */
   readonly relaxed: boolean;
-  /** Several threads share the memory. */
-  readonly shared: boolean;
 }
 
 /** Byte offsets from `sync`; each word has a cache line of its own. */
@@ -33,7 +31,7 @@ const rounded = (bytes: number): number => Math.ceil(bytes / alignment) * alignm
 const scratchOf = (kernel: TileKernel): number =>
   kernel.scratch.reduce((bytes, { size, dtype }) => bytes + rounded(size * dtypeBytes[dtype]), 0);
 
-export function emitWasm(program: TileProgram, { relaxed, shared }: WasmOptions): WasmModule {
+export function emitWasm(program: TileProgram, { relaxed }: WasmOptions): WasmModule {
   const module = moduleWriter(relaxed);
   const kernels: FunctionCode[] = [];
   const names = new Map<TileKernel, string>();
@@ -47,23 +45,21 @@ export function emitWasm(program: TileProgram, { relaxed, shared }: WasmOptions)
     scratch = Math.max(scratch, scratchOf(kernel));
     return name;
   };
-  const step = emitStep(program, shared, functionFor);
-  const functions = [...module.functions, ...kernels, ...(shared ? [wait] : []), step];
-  return { code: { shared, functions }, scratch };
+  const step = emitStep(program, functionFor);
+  const functions = [...module.functions, ...kernels, wait, step];
+  return { code: { functions }, scratch };
 }
 
-function emitStep(program: TileProgram, shared: boolean, functionFor: (kernel: TileKernel) => string): FunctionCode {
+function emitStep(program: TileProgram, functionFor: (kernel: TileKernel) => string): FunctionCode {
   const writer = functionWriter(moduleWriter(false));
   const places = new Map(program.buffers.map((buffer, place) => [buffer.name, { buffer, place }]));
   const plan = waits(program);
-  const meet = (): void => {
-    if (shared) writer.push(call('wait', get('sync'), get('threads')));
-  };
+  const meet = (): void => writer.push(call('wait', get('sync'), get('threads')));
   const emitSteps = (steps: readonly TileStep[]): void => {
     for (const step of steps) {
       if (plan.before.has(step)) meet();
       if (step.kind === 'launch') {
-        emitLaunch(writer, step, functionFor(step.kernel), places, shared);
+        emitLaunch(writer, step, functionFor(step.kernel), places);
         continue;
       }
       if (step.trips === 0) continue;
@@ -94,7 +90,6 @@ function emitLaunch(
   { kernel, buffers, arguments: given }: Extract<TileStep, { kind: 'launch' }>,
   name: string,
   places: ReadonlyMap<string, { readonly buffer: TileBuffer; readonly place: number }>,
-  shared: boolean,
 ): void {
   if (kernel.grid === 0) return;
   let offset = 0;
@@ -114,7 +109,6 @@ function emitLaunch(
     plain('i32.add', get('sync'), i32(layout.flag)),
   ];
   const run = (first: Code, last: Code): Code => call(name, first, last, ...rest);
-  if (!shared) return writer.push(run(i32(0), i32(kernel.grid)));
   if (kernel.grid === 1)
     return writer.push({
       kind: 'if',

@@ -5,8 +5,8 @@ import { mostPages } from './encode.ts';
 /** Characters of a line before operands get lines of their own. */
 const width = 110;
 
-export function printModule({ shared, functions }: ModuleCode): string {
-  const memory = `  (import "nacre" "memory" (memory 1 ${mostPages}${shared ? ' shared' : ''}))`;
+export function printModule({ functions }: ModuleCode): string {
+  const memory = `  (import "nacre" "memory" (memory 1 ${mostPages} shared))`;
   return ['(module', memory, ...functions.map(printFunction), ')'].join('\n') + '\n';
 }
 
