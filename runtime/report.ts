@@ -129,7 +129,8 @@ function duration(seconds: number): string {
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-const style = `
+/** Of pages about a run. */
+export const style = `
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --faint: #888; --grid: #e4e4e4; --main: #1b5e9e; --raw: #1b5e9e44; --other: #c2571a; }
 @media (prefers-color-scheme: dark) { :root { --ink: #ddd; --paper: #161616; --faint: #999; --grid: #333; --main: #6fb1ec; --raw: #6fb1ec55; --other: #f0965a; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 800px; margin: 2rem auto; padding: 0 1rem; }

@@ -40,7 +40,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     };
     if (options.weights !== undefined) for (const [name, data] of options.weights) programs.session.write(name, data);
     else if (options.resume === undefined) loadWeights(plan, files, programs.session);
-    const run = options.resume === undefined ? createRun(options.out, plan.name, config) : reopenRun(options.resume);
+    const create = options.keep ?? ((name, given) => createRun(options.out, name, given));
+    const run = options.resume === undefined ? create(plan.name, config) : reopenRun(options.resume);
     try {
       const start = options.resume === undefined ? undefined : restore(run, plan, programs);
       if (start !== undefined) run.writeConfig(config);
@@ -179,7 +180,7 @@ async function runLoop(
   /** Lets the event loop have its turn; says whether there is a wish to stop. */
   const rest = async (): Promise<boolean> => {
     if (performance.now() - rested > breath) {
-      await new Promise((resume) => setImmediate(resume));
+      await new Promise((resume) => setTimeout(resume));
       rested = performance.now();
     }
     return stopping();

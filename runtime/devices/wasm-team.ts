@@ -27,6 +27,8 @@ export function aloneTeam(memory: WebAssembly.Memory): Team {
 
 interface Started {
   terminate(): unknown;
+  /** Never kept, broken where the worker does not start. */
+  readonly broken: Promise<never>;
 }
 
 /** The script as it lies beside this file, or in dist/ where this runs from the sources. */
@@ -40,13 +42,21 @@ function workerScript(): URL {
 async function startWorker(start: WorkerStart): Promise<Started> {
   if (inBrowser) {
     const worker = new globalThis.Worker(workerScript(), { type: 'module' });
+    const broken = new Promise<never>((_, reject) => {
+      worker.onerror = () => reject(new DeviceError('A thread of the wasm target could not be started.'));
+    });
+    broken.catch(() => {});
     worker.postMessage(start);
-    return worker;
+    return { terminate: () => worker.terminate(), broken };
   }
   const { Worker } = await import('node:worker_threads');
   const worker = new Worker(workerScript(), { workerData: start });
   worker.unref();
-  return worker;
+  const broken = new Promise<never>((_, reject) => {
+    worker.on('error', ({ message }) => reject(new DeviceError(`A thread of the wasm target stopped: ${message}.`)));
+  });
+  broken.catch(() => {});
+  return { terminate: () => worker.terminate(), broken };
 }
 
 /** `memory` must be shared. */
@@ -55,6 +65,7 @@ export async function startTeam(memory: WebAssembly.Memory, threads: number): Pr
   const steps: Step[] = [];
   const numbers = Array.from({ length: threads }, (_, thread) => thread).slice(takesPart ? 1 : 0);
   const workers = await Promise.all(numbers.map((thread) => startWorker({ memory, thread })));
+  const broken = workers.map((worker) => worker.broken);
   const words = (): Int32Array => new Int32Array(memory.buffer);
   const tell = (command: number, ...operands: readonly number[]): void => {
     const view = words();
@@ -69,7 +80,7 @@ export async function startTeam(memory: WebAssembly.Memory, threads: number): Pr
     const view = words();
     for (let done = Atomics.load(view, control.done); done < workers.length; done = Atomics.load(view, control.done)) {
       if (takesPart) Atomics.wait(view, control.done, done);
-      else await Atomics.waitAsync(view, control.done, done).value;
+      else await Promise.race([Atomics.waitAsync(view, control.done, done).value, ...broken]);
     }
     if (Atomics.load(view, control.failed) > 0) throw new DeviceError('A thread of the wasm target failed.');
   };
@@ -77,7 +88,7 @@ export async function startTeam(memory: WebAssembly.Memory, threads: number): Pr
   let begun = false;
   const patiently = async (): Promise<void> => {
     while (!begun && Atomics.load(words(), control.done) < workers.length)
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await Promise.race([new Promise((resolve) => setTimeout(resolve, 1)), ...broken]);
     begun = true;
     await everyone();
   };

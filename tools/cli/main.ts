@@ -6,6 +6,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { DeviceError } from '../../runtime/program.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { programKinds, type ProgramKind } from '../driver/program-kind.ts';
+import type { BuiltTarget } from '../../runtime/artefact.ts';
 import { targets } from '../driver/target-name.ts';
 import { exit, printDiagnostics, printError, type Terminal } from './terminal.ts';
 
@@ -141,6 +142,26 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       finish(await train(file, name, { ...options, json: options.json === true }, terminal));
     });
   program
+    .command('build')
+    .description('Compile a train block into a folder that trains without the compiler, in Node or in a page.')
+    .argument('<file>')
+    .argument('[name]', 'the train block, where there are several')
+    .requiredOption('-o, --output <folder>', 'the folder to write')
+    .addOption(
+      new Option('-t, --target <target>', 'what it will run on').choices(['wasm', 'webgpu', 'cuda', 'cpu']).default('wasm'),
+    )
+    .option('--web', 'also a page, index.html, that trains in the browser')
+    .addOption(threads())
+    .addOption(set())
+    .addOption(data())
+    .addOption(json())
+    .action(async (file: string, name: string | undefined, options: BuildFlags) => {
+      const { build } = await import('./build.ts');
+      finish(
+        await build(file, name, { ...options, web: options.web === true, json: options.json === true }, terminal),
+      );
+    });
+  program
     .command('eval')
     .description('Measure a run again with the eval lines of its train block.')
     .argument('<file>')
@@ -270,6 +291,16 @@ interface PlanFlags {
   readonly device?: string;
   readonly threads?: number;
   readonly memory?: number;
+  readonly set: readonly string[];
+  readonly data: readonly string[];
+  readonly json?: boolean;
+}
+
+interface BuildFlags {
+  readonly output: string;
+  readonly target: BuiltTarget;
+  readonly web?: boolean;
+  readonly threads?: number;
   readonly set: readonly string[];
   readonly data: readonly string[];
   readonly json?: boolean;

@@ -21,15 +21,21 @@ const cacheFolder = (): string => join(process.env['XDG_CACHE_HOME'] ?? join(hom
 export const architectureOf = (major: number, minor: number): string =>
   `${major}${minor}${major === 9 && minor === 0 ? 'a' : ''}`;
 
-const flags = (architecture: string): string[] => [
-  '-cubin',
-  `-gencode=arch=compute_${architecture},code=sm_${architecture}`,
+const flags = (form: readonly string[]): string[] => [
+  ...form,
   // A product and a sum are rounded one by one, as everywhere else; where they are not, the kernel says fmaf.
   '-fmad=false',
 ];
 
-/** Throws DeviceError where there is no nvcc, or it refuses the text. */
-export async function compileCuda(source: string, architecture: string, program: string): Promise<Uint8Array> {
+/** Machine code for one architecture. Throws DeviceError where there is no nvcc, or it refuses the text. */
+export const compileCuda = (source: string, architecture: string, program: string): Promise<Uint8Array> =>
+  compile(source, ['-cubin', `-gencode=arch=compute_${architecture},code=sm_${architecture}`], program);
+
+/** Text that the driver of any GPU from compute capability 8.0 on makes machine code of. */
+export const compilePtx = (source: string, program: string): Promise<Uint8Array> =>
+  compile(source, ['-ptx', '-arch=compute_80'], program);
+
+async function compile(source: string, form: readonly string[], program: string): Promise<Uint8Array> {
   const nvcc = findNvcc();
   if (nvcc === undefined)
     throw new DeviceError(
@@ -37,7 +43,7 @@ export async function compileCuda(source: string, architecture: string, program:
     );
   const { size, mtimeMs } = statSync(nvcc);
   const hash = createHash('sha256')
-    .update(JSON.stringify([source, flags(architecture), nvcc, size, mtimeMs]))
+    .update(JSON.stringify([source, flags(form), nvcc, size, mtimeMs]))
     .digest('hex');
   const kept = join(cacheFolder(), `${hash}.cubin`);
   if (existsSync(kept)) return readFileSync(kept);
@@ -45,7 +51,7 @@ export async function compileCuda(source: string, architecture: string, program:
   try {
     const [text, image] = [join(folder, 'step.cu'), join(folder, 'step.cubin')];
     writeFileSync(text, source);
-    await promisify(execFile)(nvcc, [...flags(architecture), '-o', image, text]).catch((error: unknown) => {
+    await promisify(execFile)(nvcc, [...flags(form), '-o', image, text]).catch((error: unknown) => {
       const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error);
       throw new DeviceError(`nvcc does not take the kernels of ${program}: ${said.split('\n')[0]}`);
     });

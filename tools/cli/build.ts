@@ -1,0 +1,66 @@
+/** `nacre build`: a folder that trains a block without the compiler, in Node or in a page. */
+import type { BuiltTarget } from '../../runtime/artefact.ts';
+import { UserError } from '../../runtime/errors.ts';
+import { buildTrainer, writeFolder } from '../driver/build.ts';
+import { bundleTrainer } from '../driver/bundle.ts';
+import { openProject } from '../driver/project.ts';
+import { trainerPage } from '../trainer/page.ts';
+import { checkSettings, parseSettings } from './settings.ts';
+import { exit, printJson, type Terminal } from './terminal.ts';
+
+export interface BuildCommand {
+  readonly output: string;
+  readonly target: BuiltTarget;
+  readonly web: boolean;
+  readonly threads?: number;
+  readonly set: readonly string[];
+  readonly data: readonly string[];
+  readonly json: boolean;
+}
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+export async function build(
+  file: string,
+  name: string | undefined,
+  { output, target, web, threads, set, data, json }: BuildCommand,
+  terminal: Terminal,
+): Promise<number> {
+  if (web && target !== 'wasm' && target !== 'webgpu')
+    throw new UserError('build-web', `A page cannot train on ${target}.`, 'Say --target webgpu, or wasm for any browser.');
+  const overrides = parseSettings(set);
+  const project = await openProject(file, { data, overrides });
+  const runnable = await project.train(name);
+  checkSettings(overrides, project, runnable.block.name);
+  const { trainer, files } = await buildTrainer(runnable, { target, ...(threads !== undefined && { threads }) });
+  const [node, page] = await Promise.all([
+    bundleTrainer('node', trainer),
+    web ? bundleTrainer('web', trainer) : [],
+  ]);
+  const runtime = [...node, ...page];
+  const all = [
+    { name: 'trainer.json', bytes: encode(`${JSON.stringify(trainer)}\n`) },
+    ...files,
+    ...runtime,
+    { name: 'train.js', bytes: encode("import './runtime/node.js';\n") },
+    { name: 'package.json', bytes: encode('{ "type": "module", "private": true }\n') },
+    ...(web ? [{ name: 'index.html', bytes: encode(trainerPage(trainer.plan, target)) }] : []),
+  ];
+  writeFolder(output, all);
+  const size = (of: readonly { readonly bytes: Uint8Array }[]): number =>
+    of.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  // What is loaded to train: in a page another entry than in Node.
+  const used = web ? page : node;
+  const sizes = { runtime: size(used), total: size(all) - size(runtime) + size(used) };
+  if (json) {
+    printJson(terminal, { event: 'build', output, target, files: all.map((one) => one.name), ...sizes });
+    return exit.ok;
+  }
+  const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(0)} KB`;
+  terminal.out(
+    `${output}: ${runnable.plan.name} for ${target}, ${Object.keys(trainer.programs).length} programs\n` +
+      `runtime ${kilobytes(sizes.runtime)}, in all ${kilobytes(sizes.total)}\n` +
+      `train it: node ${output}/train.js${web ? `, or open ${output}/index.html from any static server` : ''}\n`,
+  );
+  return exit.ok;
+}

@@ -1,0 +1,173 @@
+/** `nacre build`: a train block compiled into a folder that trains without the compiler. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { compileFor, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
+import type { Graph } from '../../compiler/graph/graph.ts';
+import { programKey, type BuiltPrograms, type BuiltTarget, type Piece, type Trainer } from '../../runtime/artefact.ts';
+import { UserError } from '../../runtime/errors.ts';
+import { programVersion, type StepPhase } from '../../runtime/program.ts';
+import { compilePtx } from './cuda-compile.ts';
+import { hostProcessor } from './machine.ts';
+import { createPrograms } from './programs.ts';
+import type { RunnableTrain } from './project.ts';
+import { refuseDtypes, type Target } from './target.ts';
+
+/** A file of the folder. */
+interface File {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** A compiled program: what the trainer's list says of it, and its files. */
+type Make<Name extends BuiltTarget> = (
+  graph: Graph,
+  key: string,
+) => Promise<{ readonly program: BuiltPrograms[Name]; readonly files: readonly File[] }>;
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** Texts one after the other, and where each lies. */
+function joined(texts: readonly string[]): { readonly bytes: Uint8Array; readonly pieces: readonly Piece[] } {
+  const pieces: Piece[] = [];
+  let at = 0;
+  const parts = texts.map((text) => {
+    const bytes = encode(text);
+    pieces.push([at, (at += bytes.length)]);
+    return bytes;
+  });
+  return { bytes: Buffer.concat(parts), pieces };
+}
+
+const making: { readonly [Name in BuiltTarget]: (threads: number) => Promise<Make<Name>> } = {
+  async wasm(threads) {
+    const [plain, relaxed] = [forWasm(threads, false), forWasm(threads, true)];
+    return async (graph, key) => {
+      refuseDtypes(graph, plain.capabilities, 'wasm');
+      const { code, ...program } = compileFor(plain, graph);
+      const faster = compileFor(relaxed, graph).code;
+      const [file, fasterFile] = [`${key}.wasm`, `${key}.relaxed.wasm`];
+      if (Buffer.compare(code, faster) === 0) return { program: { ...program, file }, files: [{ name: file, bytes: code }] };
+      return {
+        program: { ...program, file, relaxed: fasterFile },
+        files: [
+          { name: file, bytes: code },
+          { name: fasterFile, bytes: faster },
+        ],
+      };
+    };
+  },
+  async webgpu() {
+    const compiler = forWebGpu();
+    return async (graph, key) => {
+      refuseDtypes(graph, compiler.capabilities, 'webgpu');
+      const { kernels, ...program } = compileFor(compiler, graph);
+      const { bytes, pieces } = joined(kernels.map(({ code }) => code));
+      const file = `${key}.wgsl`;
+      const placed = kernels.map(({ name, grid }, at) => ({ name, grid, piece: pieces[at] }));
+      return { program: { ...program, file, kernels: placed }, files: [{ name: file, bytes }] };
+    };
+  },
+  async cuda() {
+    const compiler = forCuda();
+    return async (graph, key) => {
+      refuseDtypes(graph, compiler.capabilities, 'cuda');
+      const { source, ...program } = compileFor(compiler, graph);
+      const file = `${key}.ptx`;
+      return { program: { ...program, file }, files: [{ name: file, bytes: await compilePtx(source, program.name) }] };
+    };
+  },
+  async cpu(threads) {
+    const compiler = forCpu(await hostProcessor(), threads);
+    return async (graph, key) => {
+      refuseDtypes(graph, compiler.capabilities, 'cpu');
+      const { llvm, ...program } = compileFor(compiler, graph);
+      const { bytes, pieces } = joined(llvm);
+      const file = `${key}.ll`;
+      return { program: { ...program, file, pieces }, files: [{ name: file, bytes }] };
+    };
+  },
+};
+
+export interface BuildOptions {
+  readonly target: BuiltTarget;
+  readonly threads?: number;
+}
+
+export interface BuiltFolder {
+  readonly trainer: Trainer;
+  readonly files: readonly File[];
+}
+
+/** Every program that a run of the block may ask for, compiled. */
+export async function buildTrainer(
+  { block, plan, data }: RunnableTrain,
+  { target, threads = availableParallelism() }: BuildOptions,
+): Promise<BuiltFolder> {
+  const make = await making[target](threads);
+  const programs: Record<string, BuiltPrograms[BuiltTarget]> = {};
+  const files: File[] = [];
+  let key = '';
+  // The programs of a run, asked for one by one, with a target that keeps what it is given.
+  const keeper: Target = {
+    session: nowhere(target),
+    async load(graph) {
+      const made = await make(graph, key);
+      programs[key] = made.program;
+      files.push(...made.files);
+      return { inputs: [], results: [], run: () => Promise.reject(new Error('a program that is only built')) };
+    },
+  };
+  const asked = createPrograms(block, data, keeper);
+  const build = async (name: string, ask: () => Promise<unknown>): Promise<void> => {
+    key = name.replace(/[^A-Za-z0-9_-]+/g, '_');
+    await ask();
+  };
+  await build(programKey.init(), () => asked.init());
+  const phases: readonly StepPhase[] = plan.accumulate > 1 ? ['only', 'accumulate', 'last'] : ['only'];
+  for (const batch of batchesOf(data.train.count, plan.batch, plan.data))
+    for (const phase of phases) await build(programKey.step(batch, phase), () => asked.step(batch, phase));
+  for (const [at, { name, batch, data: of }] of plan.evaluations.entries())
+    for (const size of batchesOf(data.evaluations[at].count, batch, of))
+      await build(programKey.evaluate(name, size), () => asked.evaluate(name, size));
+  for (const [index, { rewind }] of (plan.prunes ?? []).entries()) {
+    await build(programKey.prune(index), () => asked.prune(index));
+    if (rewind !== undefined) await build(programKey.snapshot(), () => asked.snapshot());
+  }
+  if (plan.quantization !== undefined) {
+    if (plan.quantization.calibrate > 0)
+      for (const batch of batchesOf(data.train.count, plan.batch, plan.data))
+        await build(programKey.calibrate(batch), () => asked.calibrate(batch));
+    await build(programKey.quantize(), () => asked.quantize());
+  }
+  return { trainer: { version: programVersion, target, samples: data.train.count, plan, programs }, files };
+}
+
+/** The sizes of the batches of an epoch: all alike but perhaps the last. */
+function batchesOf(count: number, batch: number, plan: RunnableTrain['plan']['data']): readonly number[] {
+  const size = Math.min(batch, count);
+  const rest = count % size;
+  return rest === 0 || (plan.kind === 'batch' && plan.last === 'drop') ? [size] : [size, rest];
+}
+
+const nowhere = (target: string): Target['session'] => ({
+  target,
+  fields: new Map(),
+  read: () => Promise.reject(new Error('nothing is held by a trainer that is only built')),
+  write: () => {},
+  close: () => {},
+});
+
+/** Writes the folder; one that holds something else is left alone. */
+export function writeFolder(folder: string, files: readonly File[]): void {
+  if (existsSync(folder) && !existsSync(join(folder, 'trainer.json')))
+    throw new UserError(
+      'build-folder',
+      `${folder} is there already and no trainer that Nacre built.`,
+      'Name another folder after -o.',
+    );
+  for (const { name, bytes } of files) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), bytes);
+  }
+}

@@ -1,0 +1,102 @@
+/** The entry of a built trainer in Node: `node DIR/train.js --data …`. Bundled with the runtime; the compiler is not there. */
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { builtPrograms, checkTrainer, type Trainer } from '../../runtime/artefact.ts';
+import { openBuiltSession } from '../../runtime/built-sessions.ts';
+import { UserError } from '../../runtime/errors.ts';
+import { grantFiles } from '../../runtime/files.ts';
+import { DeviceError } from '../../runtime/program.ts';
+import { train } from '../../runtime/trainer.ts';
+import { number, Progress } from '../cli/progress.ts';
+import { listenForStop } from '../cli/stop.ts';
+import { exit, printError, printJson, systemTerminal, type Terminal } from '../cli/terminal.ts';
+
+interface Flags {
+  readonly data: readonly string[];
+  readonly epochs?: number;
+  readonly steps?: number;
+  readonly seed?: number;
+  readonly threads?: number;
+  readonly out: string;
+  readonly resume?: string;
+  readonly json?: boolean;
+}
+
+const whole =
+  (least: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new InvalidArgumentError(`a whole number, at least ${least}.`);
+    return value;
+  };
+
+function parse(trainer: Trainer, terminal: Terminal): Flags {
+  const command = new Command('train.js')
+    .description(`Trains ${trainer.plan.name}, built for the target ${trainer.target}.`)
+    .exitOverride()
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+    .option('--data <folder>', 'a folder that may be read, besides this one; may be repeated', (one, all: string[]) => [...all, one], [])
+    .option('--epochs <n>', "instead of the block's own", whole(1))
+    .option('--steps <n>', "instead of the block's own", whole(1))
+    .option('--seed <n>', 'of everything random', whole(0))
+    .option('--threads <n>', 'CPU threads (all there are)', whole(1))
+    .option('--out <folder>', 'where runs are kept', 'runs')
+    .option('--resume <run>', 'continue this run folder')
+    .option('--json', 'results as JSON lines on stdout');
+  command.parse();
+  return command.opts<Flags>();
+}
+
+async function run(folder: string, terminal: Terminal): Promise<number> {
+  const trainer: Trainer = JSON.parse(await readFile(`${folder}/trainer.json`, 'utf8'));
+  checkTrainer(trainer);
+  const flags = parse(trainer, terminal);
+  const plan = flags.seed === undefined ? trainer.plan : { ...trainer.plan, seed: flags.seed };
+  const progress = new Progress(terminal);
+  const opened = await openBuiltSession(trainer, flags.threads ?? availableParallelism());
+  const stop = listenForStop(terminal, (text) => progress.line(text));
+  try {
+    const result = await train({
+      plan,
+      programs: builtPrograms(trainer, opened, async (name) => new Uint8Array(await readFile(`${folder}/${name}`))),
+      files: grantFiles({ modelFolder: folder, data: flags.data }),
+      out: flags.out,
+      ...(flags.resume !== undefined && { resume: flags.resume }),
+      ...(flags.epochs !== undefined && { epochs: flags.epochs }),
+      ...(flags.steps !== undefined && { steps: flags.steps }),
+      settings: { ...flags, target: trainer.target },
+      signal: stop.signal,
+      onEvent: (event) => {
+        if (flags.json === true) printJson(terminal, event);
+        progress.show(event);
+      },
+    });
+    const metrics = [...result.metrics].map(([metric, value]) => `  ${metric} ${number(value)}`).join('');
+    const summary = `step ${result.steps}  loss ${number(result.loss)}${metrics}\n`;
+    if (result.status === 'interrupted') {
+      progress.line(`stopped at ${summary.trimEnd()}; go on with --resume ${result.run}`);
+      return stop.code();
+    }
+    if (flags.json !== true) terminal.out(`done: ${summary}run: ${result.run}\n`);
+    return exit.ok;
+  } finally {
+    progress.clear();
+    stop.release();
+    opened.session.close();
+  }
+}
+
+const terminal = systemTerminal();
+try {
+  process.exitCode = await run(dirname(dirname(fileURLToPath(import.meta.url))), terminal);
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.ok : exit.misuse;
+  else if (error instanceof UserError || error instanceof DeviceError) {
+    printError(terminal, error.message, error instanceof UserError ? error.hint : undefined);
+    process.exitCode = exit.failed;
+  } else throw error;
+}

@@ -1,0 +1,46 @@
+/** The files of a data plan in a page: fetched from beside it before training, inflated where they are .gz. */
+import { UserError } from '../../runtime/errors.ts';
+import type { Files, InputFile } from '../../runtime/files.ts';
+import type { DataPlan, TrainPlan } from '../../runtime/program.ts';
+
+function pathsOf(plan: DataPlan): readonly string[] {
+  if ('of' in plan) return pathsOf(plan.of);
+  if (plan.kind === 'generate') return [];
+  return 'fields' in plan ? plan.fields.map(({ path }) => path) : [plan.path];
+}
+
+async function fetched(path: string): Promise<Uint8Array> {
+  const answer = await fetch(path);
+  if (!answer.ok || answer.body === null)
+    throw new UserError('no-file', `There is no file ${path} beside this page.`, 'Copy it there.');
+  const bytes = new Uint8Array(await answer.arrayBuffer());
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
+  return new Uint8Array(await new Response(inflated).arrayBuffer());
+}
+
+/** Every file that the plan reads. */
+export async function openWebFiles({ data, evaluations, loads }: TrainPlan): Promise<Files> {
+  const paths = new Set([...pathsOf(data), ...evaluations.flatMap((one) => pathsOf(one.data)), ...loads.map(({ path }) => path)]);
+  const contents = new Map(await Promise.all([...paths].map(async (path) => [path, await fetched(path)] as const)));
+  const open = (path: string): InputFile => {
+    const bytes = contents.get(path);
+    if (bytes === undefined) throw new UserError('no-file', `There is no file ${path} beside this page.`);
+    return {
+      shown: path,
+      size: bytes.length,
+      read(position, length) {
+        if (position + length > bytes.length) throw new UserError('data-size', `${path} ends too early.`);
+        return bytes.subarray(position, position + length);
+      },
+      close() {},
+    };
+  };
+  return {
+    open,
+    read(path) {
+      const file = open(path);
+      return file.read(0, file.size);
+    },
+  };
+}
