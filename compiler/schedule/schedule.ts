@@ -9,6 +9,7 @@ import { register } from '../tile/build.ts';
 import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '../tile/tile.ts';
 import { type Numbers, segmentKey } from './fingerprint.ts';
 import { buffersOf, makeKernel } from './kernel.ts';
+import { type Launch, launchTogether, type Merged } from './launch-together.ts';
 import { simplify } from './simplify.ts';
 import { splitPhases } from './split-phases.ts';
 import { splitReductions } from './split-reduction.ts';
@@ -32,6 +33,7 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
   };
   const numbers: Numbers = new Map();
   const made = new Map<string, TileKernel | undefined>();
+  const merged: Merged = new Map();
   const kernelNames = new Set<string>();
   const named = (name: string): string => {
     let unique = name;
@@ -39,32 +41,34 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
     kernelNames.add(unique);
     return unique;
   };
-  const stepsOf = (step: Step, repeats: readonly Repeated[]): TileStep[] => {
+  const stepsOf = (step: Step, repeats: readonly Repeated[]): readonly TileStep[] => {
     if (step.kind === 'repeat') {
       const index = register(`t${repeats.length}`, 'index');
       const body = step.body.flatMap((inner) => stepsOf(inner, [...repeats, { axis: step.axis, index }]));
       return [{ kind: 'repeat', index, trips: step.axis.size, reverse: step.reverse, body }];
     }
-    return step.segments
+    const launches = step.segments
       .flatMap((segment) => splitPhases(segment))
-      .flatMap((segment) => splitReductions(simplify(segment), capabilities.vectorLanes, temporary))
-      .flatMap((segment): TileStep[] => {
-        const simple = simplify(segment);
-        const key = segmentKey(
-          simple,
-          repeats.map(({ axis }) => axis),
-          numbers,
-        );
-        if (!made.has(key)) {
-          const inside = repeats.map(({ axis, index }): Repeated => ({ axis, index: register(index.name, 'index') }));
-          made.set(key, makeKernel(named(step.name), simple, inside, capabilities));
-        }
-        const kernel = made.get(key);
-        const names = [...buffersOf(simple).keys()].map((buffer) => buffer.name);
-        return kernel === undefined
-          ? []
-          : [{ kind: 'launch', kernel, buffers: names, arguments: repeats.map(({ index }) => index) }];
-      });
+      .map((segment) =>
+        splitReductions(simplify(segment), capabilities.vectorLanes, temporary).flatMap((part): Launch[] => {
+          const simple = simplify(part);
+          const key = segmentKey(
+            simple,
+            repeats.map(({ axis }) => axis),
+            numbers,
+          );
+          if (!made.has(key)) {
+            const inside = repeats.map(({ axis, index }): Repeated => ({ axis, index: register(index.name, 'index') }));
+            made.set(key, makeKernel(named(step.name), simple, inside, capabilities));
+          }
+          const kernel = made.get(key);
+          const names = [...buffersOf(simple).keys()].map((buffer) => buffer.name);
+          return kernel === undefined
+            ? []
+            : [{ kind: 'launch', kernel, buffers: names, arguments: repeats.map(({ index }) => index) }];
+        }),
+      );
+    return capabilities.workgroupThreads > 1 ? launchTogether(launches, merged, capabilities) : launches.flat();
   };
   const steps = program.steps.flatMap((step) => stepsOf(step, []));
   return { name: program.name, buffers: buffers.map(placed), arena: 0, steps };

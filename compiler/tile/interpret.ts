@@ -184,8 +184,8 @@ function compileTeam(context: Context, body: readonly Statement[]): () => void {
     }
     close();
     if (statement.kind === 'for') parts.push(compileShared(context, statement));
-    else if (statement.kind === 'barrier') parts.push(() => context.touched.clear());
-    else throw new Error(`kernel ${context.kernel.name}: a barrier inside an if, where not all threads arrive`);
+    else if (statement.kind === 'if') parts.push(compileSharedIf(context, statement));
+    else parts.push(() => context.touched.clear());
   }
   close();
   return () => parts.forEach((part) => part());
@@ -206,6 +206,21 @@ function compileShared(context: Context, statement: Extract<Statement, { kind: '
       context.threads.forEach(({ registers }) => registers.set(statement.index, index));
       body();
     }
+  };
+}
+
+/** An if with a barrier in it: all threads go the same way. */
+function compileSharedIf(context: Context, statement: Extract<Statement, { kind: 'if' }>): () => void {
+  const condition = compile(context, statement.condition);
+  const then = compileTeam(context, statement.then);
+  const otherwise = compileTeam(context, statement.else);
+  return () => {
+    const chosen: boolean[] = [];
+    inTurn(context, () => void chosen.push(laneOf(condition(), 0) !== 0));
+    if (chosen.some((one) => one !== chosen[0]))
+      throw new Error(`kernel ${context.kernel.name}: a barrier inside an if, where not all threads arrive`);
+    if (chosen[0]) then();
+    else otherwise();
   };
 }
 
