@@ -1,9 +1,9 @@
 /** The training jobs of bench/jobs: one optimizer step on random data of the job's shape. */
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Field } from '../runtime/program.ts';
 import { chooseInputs, scalarsOf } from '../runtime/step.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
-import { openProject, type RunnableTrain } from '../tools/driver/project.ts';
+import { openProject, packageRoot, type RunnableTrain } from '../tools/driver/project.ts';
 import { openTarget } from '../tools/driver/target.ts';
 import type { TargetName } from '../tools/driver/target-name.ts';
 import type { Measurement } from './measure.ts';
@@ -63,8 +63,7 @@ export const jobs: Readonly<Record<string, Job>> = {
   },
 };
 
-export const jobFile = (name: string): string =>
-  fileURLToPath(new URL(`../../bench/jobs/${name}.model`, import.meta.url));
+export const jobFile = (name: string): string => join(packageRoot, 'bench', 'jobs', `${name}.model`);
 
 /** The job as `nacre train` would open it, on data that is not looked at. */
 export async function openJob(name: string): Promise<RunnableTrain> {

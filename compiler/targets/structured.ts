@@ -70,6 +70,10 @@ export function printBody(body: readonly Statement[], spelling: Spelling): reado
   return lines;
 }
 
+/** Is the register used in these lines? */
+export const mentions = (lines: readonly string[], { name }: Register): boolean =>
+  lines.some((line) => new RegExp(`\\b${name}\\b`).test(line));
+
 const named = ({ name, type }: Register): [string, TileDtype] => [name, type.dtype];
 
 /** Without the parentheses around all of it. */

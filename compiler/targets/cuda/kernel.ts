@@ -1,6 +1,6 @@
 /** A kernel as one CUDA C++ function: its buffers, the counters of the loops around the launch, the flag word. */
 import type { TileKernel } from '../../tile/tile.ts';
-import { printBody } from '../structured.ts';
+import { mentions, printBody } from '../structured.ts';
 import { emitCast } from './cast.ts';
 import { declaration, emitLoad, emitStore, parameter } from './memory.ts';
 import { emitOp } from './scalar.ts';
@@ -33,8 +33,8 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
     ...parameters.map((text, place) => `  ${text}${place === parameters.length - 1 ? '' : ','}`),
     ') {',
     ...kernel.scratch.map((memory) => `  ${declaration(memory)}`),
-    `  const int ${kernel.item.name} = blockIdx.x;`,
-    `  const int ${kernel.thread.name} = threadIdx.x;`,
+    ...(mentions(body, kernel.item) ? [`  const int ${kernel.item.name} = blockIdx.x;`] : []),
+    ...(mentions(body, kernel.thread) ? [`  const int ${kernel.thread.name} = threadIdx.x;`] : []),
     ...body,
     '}',
   ];

@@ -1,0 +1,49 @@
+/** nvcc takes the kernels of every example and of the benchmark's jobs, for the A100 (sm_80) and the H100 (sm_90a). */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { jobs, openJob } from '../../bench/jobs.ts';
+import { compileFor, forCuda } from '../../compiler/devices.ts';
+import { findNvcc } from '../../tools/driver/cuda-compile.ts';
+import { graphOfTrain } from '../../tools/driver/ir.ts';
+import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
+
+const nvcc = findNvcc() ?? '';
+const root = resolve(import.meta.dirname, '../..');
+const shared = join(root, '../shared/data');
+const folders = existsSync(shared)
+  ? readdirSync(shared).flatMap((name) => (statSync(join(shared, name)).isDirectory() ? [join(shared, name)] : []))
+  : [];
+const folder = mkdtempSync(join(tmpdir(), 'nacre-nvcc-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function compiles(train: RunnableTrain): void {
+  for (const kind of ['init', 'step'] as const) {
+    const { source, kernels, name } = compileFor(forCuda(), graphOfTrain(train, kind));
+    expect(kernels.length).toBeGreaterThan(0);
+    const text = join(folder, `${name}.cu`);
+    writeFileSync(text, source);
+    const architectures = ['80', '90a'].map((version) => `-gencode=arch=compute_${version},code=sm_${version}`);
+    const options = ['-fatbin', ...architectures, '-fmad=false', '-Werror', 'all-warnings', '-o', join(folder, 'out')];
+    execFileSync(nvcc, [...options, text], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+}
+
+describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : ''}`, () => {
+  const examples = readdirSync(join(root, 'examples')).filter((name) => name.endsWith('.model'));
+  it.each(examples)('takes %s', async (name) => {
+    const project = await openProject(join(root, 'examples', name), { data: folders });
+    for (const block of project.trains) {
+      const train = await project.train(block).catch((error: unknown) => {
+        // Data, or the weights of a run before, that are not on this machine.
+        if (error instanceof Error && /There is no file|not in/.test(error.message)) return undefined;
+        throw error;
+      });
+      if (train !== undefined) compiles(train);
+    }
+  });
+
+  it.each(Object.keys(jobs))('takes the job %s', async (name) => compiles(await openJob(name)));
+});
