@@ -67,4 +67,5 @@ const opening: Record<BuiltTarget, Open> = {
 };
 
 /** Throws DeviceError where the device is not there. */
-export const openBuiltSession = ({ target }: Trainer, threads: number): Promise<BuiltSession> => opening[target](threads);
+export const openBuiltSession = ({ target }: Trainer, threads: number): Promise<BuiltSession> =>
+  opening[target](threads);

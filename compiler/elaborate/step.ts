@@ -68,7 +68,7 @@ const inPrecision = (graph: Graph, { precision }: TrainBlock): Graph =>
   precision === undefined ? graph : { ...graph, precision };
 
 /** The forward pass as it runs: without what was pruned away, with quantized weights. */
-const lowered = (block: TrainBlock, name: string, forward: Forward, mode: Mode): Forward =>
+export const lowered = (block: TrainBlock, name: string, forward: Forward, mode: Mode): Forward =>
   quantizeForward(block, name, compactForward(block, name, forward), mode);
 
 /** One training step on a batch of this size. */

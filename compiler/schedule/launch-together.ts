@@ -32,7 +32,10 @@ export function launchTogether(
 
 /** Bytes of workgroup memory. */
 const sharedBytes = ({ scratch }: TileKernel): number =>
-  scratch.reduce((bytes, { space, size, dtype }) => bytes + (space === 'workgroup' ? size * Math.max(4, dtypeBytes[dtype]) : 0), 0);
+  scratch.reduce(
+    (bytes, { space, size, dtype }) => bytes + (space === 'workgroup' ? size * Math.max(4, dtypeBytes[dtype]) : 0),
+    0,
+  );
 
 function groups(launches: readonly Launch[], nearMemory: number): readonly (readonly Launch[])[] {
   const found: { readonly launches: Launch[]; bytes: number; parameters: number }[] = [];

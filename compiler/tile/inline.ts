@@ -54,7 +54,8 @@ function replaced(statement: Statement, { register, value }: Let): Statement | u
       return value;
     }
     if (of.kind === 'apply') return { ...of, operands: of.operands.map(replace) };
-    if (of.kind === 'cast' || of.kind === 'splat' || of.kind === 'combine') return { ...of, operand: replace(of.operand) };
+    if (of.kind === 'cast' || of.kind === 'splat' || of.kind === 'combine')
+      return { ...of, operand: replace(of.operand) };
     if (of.kind === 'shuffle') return { ...of, operands: [replace(of.operands[0]), replace(of.operands[1])] };
     if (of.kind === 'load')
       return { ...of, offset: replace(of.offset), ...(of.mask !== undefined && { mask: replace(of.mask) }) };

@@ -85,12 +85,19 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
     if (guard) {
       bytes().fill(guardByte, place - alignment, place);
       bytes().fill(guardByte, place + size, end);
-      guards.push({ name: purpose, from: place - alignment, to: place }, { name: purpose, from: place + size, to: end });
+      guards.push(
+        { name: purpose, from: place - alignment, to: place },
+        { name: purpose, from: place + size, to: end },
+      );
     }
     return place;
   };
   const viewOf = ({ dtype, shape }: Field, place: number): TypedArray =>
-    views[dtype](memory.buffer, place, shape.reduce((product, length) => product * length, 1));
+    views[dtype](
+      memory.buffer,
+      place,
+      shape.reduce((product, length) => product * length, 1),
+    );
 
   const fields = new Map<string, Field>();
   const shared = new Map<string, number>();

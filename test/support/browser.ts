@@ -85,7 +85,9 @@ export async function openPage(url: string): Promise<Page> {
     for (const part of parts) {
       const { id, result, error, method, params } = JSON.parse(part);
       if (method === 'Runtime.consoleAPICalled')
-        messages.push(params.args.map((one: { value?: unknown; description?: string }) => one.value ?? one.description).join(' '));
+        messages.push(
+          params.args.map((one: { value?: unknown; description?: string }) => one.value ?? one.description).join(' '),
+        );
       if (method === 'Runtime.exceptionThrown')
         messages.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
       const waiter = waiting.get(id);
@@ -96,7 +98,7 @@ export async function openPage(url: string): Promise<Page> {
   });
   let count = 0;
   let sessionId: string | undefined;
-  const send = <Result>(method: string, params: object = {}): Promise<Result> =>
+  const send = <Result = unknown>(method: string, params: object = {}): Promise<Result> =>
     new Promise<Result>((resolve, reject) => {
       waiting.set(++count, { resolve, reject });
       input.write(`${JSON.stringify({ id: count, method, params, ...(sessionId !== undefined && { sessionId }) })}\0`);
@@ -125,9 +127,9 @@ export async function openPage(url: string): Promise<Page> {
     },
     async close() {
       const ended = new Promise((resolve) => browser.once('exit', resolve));
-      browser.kill();
+      await send('Browser.close').catch(() => browser.kill());
       await ended;
-      rmSync(profile, { recursive: true, force: true });
+      rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
     },
   };
 }

@@ -48,7 +48,11 @@ describe.skipIf(emulatorProblem !== undefined)(
 
     test('random graphs with their gradients', async () => {
       await prove(
-        Array.from({ length: 20 }, (_, i) => ({ says: `random graph ${i + 1}`, graph: randomGraph(i + 1), ranges: {} })),
+        Array.from({ length: 20 }, (_, i) => ({
+          says: `random graph ${i + 1}`,
+          graph: randomGraph(i + 1),
+          ranges: {},
+        })),
       );
     });
   },

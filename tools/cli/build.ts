@@ -27,16 +27,17 @@ export async function build(
   terminal: Terminal,
 ): Promise<number> {
   if (web && target !== 'wasm' && target !== 'webgpu')
-    throw new UserError('build-web', `A page cannot train on ${target}.`, 'Say --target webgpu, or wasm for any browser.');
+    throw new UserError(
+      'build-web',
+      `A page cannot train on ${target}.`,
+      'Say --target webgpu, or wasm for any browser.',
+    );
   const overrides = parseSettings(set);
   const project = await openProject(file, { data, overrides });
   const runnable = await project.train(name);
   checkSettings(overrides, project, runnable.block.name);
   const { trainer, files } = await buildTrainer(runnable, { target, ...(threads !== undefined && { threads }) });
-  const [node, page] = await Promise.all([
-    bundleTrainer('node', trainer),
-    web ? bundleTrainer('web', trainer) : [],
-  ]);
+  const [node, page] = await Promise.all([bundleTrainer('node', trainer), web ? bundleTrainer('web', trainer) : []]);
   const runtime = [...node, ...page];
   const all = [
     { name: 'trainer.json', bytes: encode(`${JSON.stringify(trainer)}\n`) },

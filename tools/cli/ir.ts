@@ -109,8 +109,7 @@ async function show(found: Found, options: IrCommand): Promise<string> {
   const { stage, format, after, without, only, diff } = options;
   const level = stage === 'model' ? found.level : stage;
   const lowering: LowerOptions = {
-    capabilities: async () =>
-      isLanguage(level) ? (await compilerFor(level)).capabilities : hostCapabilities(),
+    capabilities: async () => (isLanguage(level) ? (await compilerFor(level)).capabilities : hostCapabilities()),
     without,
     ...(only !== undefined && { only }),
     ...(after === 'none' ? { raw: true } : after !== undefined && { after }),

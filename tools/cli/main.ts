@@ -148,7 +148,9 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('[name]', 'the train block, where there are several')
     .requiredOption('-o, --output <folder>', 'the folder to write')
     .addOption(
-      new Option('-t, --target <target>', 'what it will run on').choices(['wasm', 'webgpu', 'cuda', 'cpu']).default('wasm'),
+      new Option('-t, --target <target>', 'what it will run on')
+        .choices(['wasm', 'webgpu', 'cuda', 'cpu'])
+        .default('wasm'),
     )
     .option('--web', 'also a page, index.html, that trains in the browser')
     .addOption(threads())
@@ -157,9 +159,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .addOption(json())
     .action(async (file: string, name: string | undefined, options: BuildFlags) => {
       const { build } = await import('./build.ts');
-      finish(
-        await build(file, name, { ...options, web: options.web === true, json: options.json === true }, terminal),
-      );
+      finish(await build(file, name, { ...options, web: options.web === true, json: options.json === true }, terminal));
     });
   program
     .command('eval')

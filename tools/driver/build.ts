@@ -47,7 +47,8 @@ const making: { readonly [Name in BuiltTarget]: (threads: number) => Promise<Mak
       const { code, ...program } = compileFor(plain, graph);
       const faster = compileFor(relaxed, graph).code;
       const [file, fasterFile] = [`${key}.wasm`, `${key}.relaxed.wasm`];
-      if (Buffer.compare(code, faster) === 0) return { program: { ...program, file }, files: [{ name: file, bytes: code }] };
+      if (Buffer.compare(code, faster) === 0)
+        return { program: { ...program, file }, files: [{ name: file, bytes: code }] };
       return {
         program: { ...program, file, relaxed: fasterFile },
         files: [

@@ -49,7 +49,11 @@ export async function bundleTrainer(platform: Platform, trainer: Trainer): Promi
   try {
     esbuild = await import('esbuild');
   } catch {
-    throw new UserError('no-esbuild', '`nacre build` needs the package esbuild, which is not installed.', 'npm install esbuild');
+    throw new UserError(
+      'no-esbuild',
+      '`nacre build` needs the package esbuild, which is not installed.',
+      'npm install esbuild',
+    );
   }
   const built = (path: string): string => join(packageRoot, 'dist', path);
   const workers = [
@@ -76,7 +80,9 @@ export async function bundleTrainer(platform: Platform, trainer: Trainer): Promi
           platform: 'node',
           external: ['koffi', 'webgpu'],
           // Packages written for require ask for it by that name.
-          banner: { js: "import{createRequire as nacreRequire}from'node:module';const require=nacreRequire(import.meta.url);" },
+          banner: {
+            js: "import{createRequire as nacreRequire}from'node:module';const require=nacreRequire(import.meta.url);",
+          },
         }
       : { platform: 'browser' }),
   });

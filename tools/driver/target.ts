@@ -3,7 +3,15 @@
  * Native libraries load here, when a target is opened, and nowhere else.
  */
 import { availableParallelism } from 'node:os';
-import { type Compiler, compileFor, foreignDtype, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
+import {
+  type Compiler,
+  compileFor,
+  foreignDtype,
+  forCpu,
+  forCuda,
+  forWasm,
+  forWebGpu,
+} from '../../compiler/devices.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';

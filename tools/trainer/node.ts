@@ -39,7 +39,12 @@ function parse(trainer: Trainer, terminal: Terminal): Flags {
     .description(`Trains ${trainer.plan.name}, built for the target ${trainer.target}.`)
     .exitOverride()
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
-    .option('--data <folder>', 'a folder that may be read, besides this one; may be repeated', (one, all: string[]) => [...all, one], [])
+    .option(
+      '--data <folder>',
+      'a folder that may be read, besides this one; may be repeated',
+      (one, all: string[]) => [...all, one],
+      [],
+    )
     .option('--epochs <n>', "instead of the block's own", whole(1))
     .option('--steps <n>', "instead of the block's own", whole(1))
     .option('--seed <n>', 'of everything random', whole(0))

@@ -21,7 +21,11 @@ async function fetched(path: string): Promise<Uint8Array> {
 
 /** Every file that the plan reads. */
 export async function openWebFiles({ data, evaluations, loads }: TrainPlan): Promise<Files> {
-  const paths = new Set([...pathsOf(data), ...evaluations.flatMap((one) => pathsOf(one.data)), ...loads.map(({ path }) => path)]);
+  const paths = new Set([
+    ...pathsOf(data),
+    ...evaluations.flatMap((one) => pathsOf(one.data)),
+    ...loads.map(({ path }) => path),
+  ]);
   const contents = new Map(await Promise.all([...paths].map(async (path) => [path, await fetched(path)] as const)));
   const open = (path: string): InputFile => {
     const bytes = contents.get(path);

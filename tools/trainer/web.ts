@@ -99,7 +99,9 @@ async function run(): Promise<void> {
     show(losses, measured);
     const values = [...result.metrics].map(([metric, value]) => ` · ${metric} ${shortNumber(value)}`).join('');
     const seconds = ((performance.now() - begun) / 1000).toFixed(1);
-    say(`${result.status === 'done' ? 'done' : 'stopped'}: step ${result.steps} · loss ${shortNumber(result.loss)}${values} · ${seconds} s on ${trainer.target}`);
+    say(
+      `${result.status === 'done' ? 'done' : 'stopped'}: step ${result.steps} · loss ${shortNumber(result.loss)}${values} · ${seconds} s on ${trainer.target}`,
+    );
     const links = [...(kept?.saved ?? [])].map(([name, pieces]) => {
       const url = URL.createObjectURL(new Blob(pieces.map((piece) => piece.slice())));
       return `<a href="${url}" download="${escapeHtml(name)}">${escapeHtml(name)}</a>`;

@@ -31,7 +31,9 @@ const infix =
 const wrapping =
   (operator: string): Binary =>
   ({ type, dtype }, a, b) =>
-    type === 'int' && dtype !== 'index' ? `((int)((unsigned)${a} ${operator} (unsigned)${b}))` : `(${a} ${operator} ${b})`;
+    type === 'int' && dtype !== 'index'
+      ? `((int)((unsigned)${a} ${operator} (unsigned)${b}))`
+      : `(${a} ${operator} ${b})`;
 const wholeNumber =
   (name: string): Unary =>
   (site, a) =>
@@ -54,11 +56,14 @@ const shift =
   (operator: '<<' | '>>'): Binary =>
   ({ type, dtype }, a, b) => {
     const amount = `(${b} & ${dtype === 'u8' || dtype === 'i8' ? 7 : 31})`;
-    return operator === '<<' && type === 'int' ? `((int)((unsigned)${a} << ${amount}))` : `(${a} ${operator} ${amount})`;
+    return operator === '<<' && type === 'int'
+      ? `((int)((unsigned)${a} << ${amount}))`
+      : `(${a} ${operator} ${amount})`;
   };
 
 const unary: Record<UnaryOp, Unary> = {
-  neg: ({ type }, a) => (type === 'float' ? `(-${a})` : type === 'int' ? `((int)(0u - (unsigned)${a}))` : `(0u - ${a})`),
+  neg: ({ type }, a) =>
+    type === 'float' ? `(-${a})` : type === 'int' ? `((int)(0u - (unsigned)${a}))` : `(0u - ${a})`,
   abs: ({ type }, a) =>
     type === 'float' ? `fabsf(${a})` : type === 'int' ? `((int)(${a} < 0 ? 0u - (unsigned)${a} : (unsigned)${a}))` : a,
   sign: (site, a) => (site.type === 'float' ? call(site, 'sign_of', a) : `((${a} > 0) - (${a} < 0))`),
@@ -84,7 +89,9 @@ const binary: Record<BinaryOp, Binary> = {
   div: (site, a, b) =>
     site.type === 'float' ? `(${a} / ${b})` : integerDivision('/', 'divide_int', 'divide_unsigned')(site, a, b),
   rem: (site, a, b) =>
-    site.type === 'float' ? `fmodf(${a}, ${b})` : integerDivision('%', 'remainder_int', 'remainder_unsigned')(site, a, b),
+    site.type === 'float'
+      ? `fmodf(${a}, ${b})`
+      : integerDivision('%', 'remainder_int', 'remainder_unsigned')(site, a, b),
   pow: (site, a, b) => {
     if (site.type !== 'float') throw new Error(`pow of ${site.dtype} has no CUDA: only floats have`);
     return `powf(${a}, ${b})`;

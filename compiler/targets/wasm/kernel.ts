@@ -20,7 +20,8 @@ interface Scope {
 }
 
 export function emitKernel(module: ModuleWriter, name: string, kernel: TileKernel): FunctionCode {
-  if (kernel.workgroup !== 1) throw new Error(`kernel ${kernel.name} has workgroups of ${kernel.workgroup}, not of one`);
+  if (kernel.workgroup !== 1)
+    throw new Error(`kernel ${kernel.name} has workgroups of ${kernel.workgroup}, not of one`);
   const writer = functionWriter(module);
   const addresses = new Map<object, string>(
     [...kernel.parameters, ...kernel.scratch].map((memory) => [memory, memory.name]),
@@ -38,14 +39,7 @@ export function emitKernel(module: ModuleWriter, name: string, kernel: TileKerne
 }
 
 /** for index = from; index < to; index += step — tested once before, then at the end of each round. */
-function emitLoop(
-  scope: Scope,
-  index: string,
-  from: Code,
-  to: Code,
-  step: number,
-  body: readonly Statement[],
-): void {
+function emitLoop(scope: Scope, index: string, from: Code, to: Code, step: number, body: readonly Statement[]): void {
   const { writer } = scope;
   const counter = writer.local(index, 'i32');
   const start = writer.define('i32', from);
@@ -116,7 +110,9 @@ function isNatural(scope: Scope, of: TileExpression): boolean {
   if (of.kind === 'number') return of.value >= 0;
   if (of.kind === 'register') return scope.natural.has(of.register);
   if (of.kind !== 'apply') return false;
-  return ['add', 'mul', 'div', 'rem', 'min', 'max'].includes(of.op) && of.operands.every((part) => isNatural(scope, part));
+  return (
+    ['add', 'mul', 'div', 'rem', 'min', 'max'].includes(of.op) && of.operands.every((part) => isNatural(scope, part))
+  );
 }
 
 type Access = Pick<Extract<TileExpression, { kind: 'load' }>, 'memory' | 'offset' | 'stride' | 'mask'>;

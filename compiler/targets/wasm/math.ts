@@ -176,15 +176,21 @@ const sine =
       const sin = double(
         'mul',
         rest,
-        polynomial(square, [
-          1, -0.16666666666666666, 0.008333333333333333, -0.0001984126984126984, 2.7557319223985893e-6,
-          -2.505210838544172e-8,
-        ]),
+        polynomial(
+          square,
+          [
+            1, -0.16666666666666666, 0.008333333333333333, -0.0001984126984126984, 2.7557319223985893e-6,
+            -2.505210838544172e-8,
+          ],
+        ),
       );
-      const cos = polynomial(square, [
-        1, -0.5, 0.041666666666666664, -0.001388888888888889, 0.0000248015873015873, -2.755731922398589e-7,
-        2.08767569878681e-9,
-      ]);
+      const cos = polynomial(
+        square,
+        [
+          1, -0.5, 0.041666666666666664, -0.001388888888888889, 0.0000248015873015873, -2.755731922398589e-7,
+          2.08767569878681e-9,
+        ],
+      );
       // n modulo 4, which is a whole number that double precision holds.
       const quotient = double('floor', double('mul', n, f64(0.25)));
       const quadrant = double('add', double('sub', n, double('mul', quotient, f64(4))), f64(quarter));
@@ -209,10 +215,13 @@ const power: Body = (writer, values) =>
     );
     const e = plain('f64.convert_i64_s', plain('i64.shr_s', offset, i64(52n)));
     const s = keep(double('div', double('sub', m, f64(1)), double('add', m, f64(1))));
-    const series = polynomial(keep(double('mul', s, s)), [
-      2.8853900817778504, 0.9617966941127059, 0.5770779424976084, 0.41220924514271967, 0.31990576686050654,
-      0.28290201102102963,
-    ]);
+    const series = polynomial(
+      keep(double('mul', s, s)),
+      [
+        2.8853900817778504, 0.9617966941127059, 0.5770779424976084, 0.41220924514271967, 0.31990576686050654,
+        0.28290201102102963,
+      ],
+    );
     const finite = double('add', double('mul', series, s), e);
     const zero = keep(select(double('eq', size, f64(0)), f64(-Infinity), finite));
     const log = select(double('lt', size, f64(Infinity)), zero, size);
@@ -220,10 +229,13 @@ const power: Body = (writer, values) =>
     const held = keep(double('min', double('max', product, f64(-200)), f64(200)));
     const whole = keep(double('nearest', held));
     const rest = keep(double('sub', held, whole));
-    const root = polynomial(rest, [
-      1.0000000000000273, 0.6931471805459333, 0.24022650695463674, 0.055504109412075765, 0.009618129229355996,
-      0.0013333450564108004, 0.00015403511094002225, 0.00001531008077174448, 0.0000013264170705810318,
-    ]);
+    const root = polynomial(
+      rest,
+      [
+        1.0000000000000273, 0.6931471805459333, 0.24022650695463674, 0.055504109412075765, 0.009618129229355996,
+        0.0013333450564108004, 0.00015403511094002225, 0.00001531008077174448, 0.0000013264170705810318,
+      ],
+    );
     const count = plain('i64.extend_i32_s', plain('i32.trunc_sat_f32_s', plain('f32.demote_f64', whole)));
     const scale = plain('f64.reinterpret_i64', plain('i64.shl', plain('i64.add', count, i64(1023n)), i64(52n)));
     const result = keep(select(double('eq', product, product), double('mul', root, scale), product));

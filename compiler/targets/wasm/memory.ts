@@ -29,7 +29,8 @@ const alignOf = (dtype: Dtype): number => Math.log2(dtypeBytes[dtype]);
 
 /** The address of an element, less its constant part. */
 function addressOf({ base, memory: { dtype } }: Place, offset: Code): Code {
-  if (offset.kind === 'const') return offset.value === 0 ? base : plain('i32.add', base, i32(offset.value * dtypeBytes[dtype]));
+  if (offset.kind === 'const')
+    return offset.value === 0 ? base : plain('i32.add', base, i32(offset.value * dtypeBytes[dtype]));
   const align = alignOf(dtype);
   return plain('i32.add', base, align === 0 ? offset : plain('i32.shl', offset, i32(align)));
 }
@@ -112,7 +113,8 @@ export function emitLoad(writer: FunctionWriter, place: Place): Code {
     writer.push(set(result, literal(of.dtype, 4, 0)));
     for (let at = 0; at < 4; at++) {
       const { address, constant } = laneAddress(place, offset, at);
-      const put = (): void => writer.push(set(result, replaced(of.dtype, at, get(result), loadScalar(writer, place, address, constant))));
+      const put = (): void =>
+        writer.push(set(result, replaced(of.dtype, at, get(result), loadScalar(writer, place, address, constant))));
       if (mask === undefined) put();
       else writer.push({ kind: 'if', condition: extractWord(mask, at), then: writer.inside(put), else: [] });
     }
@@ -200,15 +202,19 @@ function storeScalar(writer: FunctionWriter, place: Place, address: Code, value:
   const bytes = dtypeBytes[dtype];
   const op = dtype === 'f32' ? 'f32.store' : bytes === 4 ? 'i32.store' : `i32.store${8 * bytes}`;
   const bits = isHalf(dtype)
-    ? extractWord(
-        halfBits(writer, dtype, writer.define('v128', plain('f32x4.splat', value))),
-        0,
-      )
+    ? extractWord(halfBits(writer, dtype, writer.define('v128', plain('f32x4.splat', value))), 0)
     : value;
   writer.push(memory(op, alignOf(dtype), place.constant * bytes, address, bits));
 }
 
-function storeLane(writer: FunctionWriter, place: Place, address: Code, constant: number, value: Code, at: number): void {
+function storeLane(
+  writer: FunctionWriter,
+  place: Place,
+  address: Code,
+  constant: number,
+  value: Code,
+  at: number,
+): void {
   const dtype = elementOf(place);
   const bytes = dtypeBytes[dtype];
   if (dtype === 'f32')

@@ -35,7 +35,8 @@ const select = (site: Site, condition: Code, yes: Code, no: Code): Code =>
   plain(site.lanes === 4 ? 'v128.bitselect' : 'select', yes, no, condition);
 const compare = (name: string): Binary => {
   const ofFloats = name;
-  return (site, a, b) => plain(`${site.shape}.${site.float || name === 'eq' || name === 'ne' ? ofFloats : `${name}_${site.sign}`}`, a, b);
+  return (site, a, b) =>
+    plain(`${site.shape}.${site.float || name === 'eq' || name === 'ne' ? ofFloats : `${name}_${site.sign}`}`, a, b);
 };
 const ofFloats =
   (name: string): Unary =>
@@ -56,7 +57,9 @@ const math2 = (site: Site, name: MathFunction, a: Code, b: Code): Code =>
   });
 
 const isOrdinary = (value: Code): boolean =>
-  value.kind === 'const' ? !Number.isNaN(value.value) : value.kind === 'const128' && (value.words[0] & 0x7fffffff) <= 0x7f800000;
+  value.kind === 'const'
+    ? !Number.isNaN(value.value)
+    : value.kind === 'const128' && (value.words[0] & 0x7fffffff) <= 0x7f800000;
 
 /** NaN if either is; pmax and pmin, one instruction of the machine, give the first operand then. */
 const extreme =
@@ -85,14 +88,18 @@ const integerDivision =
       return [0, 1, 2, 3].reduce<Code>((made, at) => {
         const of = (value: Code): Code => lane('i32x4.extract_lane', at, value);
         const divisor = known === undefined ? of(y) : i32(known);
-        return lane('i32x4.replace_lane', at, made, integerDivision(name)({ ...site, lanes: 1, shape: 'i32' }, of(x), divisor));
+        return lane(
+          'i32x4.replace_lane',
+          at,
+          made,
+          integerDivision(name)({ ...site, lanes: 1, shape: 'i32' }, of(x), divisor),
+        );
       }, x);
     }
     if (isPositive(b)) return plain(`i32.${name}_${site.sign}`, a, b);
     const [x, y] = [keep(site, a), keep(site, b)];
     // 0 and, of signed ones, -1.
-    const near =
-      site.sign === 'u' ? plain('i32.eqz', y) : plain('i32.lt_u', plain('i32.add', y, i32(1)), i32(2));
+    const near = site.sign === 'u' ? plain('i32.eqz', y) : plain('i32.lt_u', plain('i32.add', y, i32(1)), i32(2));
     const special = name === 'div' && site.sign === 's' ? plain('i32.mul', x, y) : i32(0);
     const divided = plain(`i32.${name}_${site.sign}`, x, plain('select', i32(1), y, near));
     return plain('select', special, divided, near);
@@ -158,7 +165,8 @@ const binary: Record<BinaryOp, Binary> = {
   min: extreme('min'),
   eq: compare('eq'),
   ne: compare('ne'),
-  lt: (site, a, b) => (site.dtype === 'bool' && site.lanes === 4 ? plain('v128.andnot', b, a) : compare('lt')(site, a, b)),
+  lt: (site, a, b) =>
+    site.dtype === 'bool' && site.lanes === 4 ? plain('v128.andnot', b, a) : compare('lt')(site, a, b),
   le: (site, a, b) =>
     site.dtype === 'bool' && site.lanes === 4 ? plain('v128.or', b, plain('v128.not', a)) : compare('le')(site, a, b),
   and: bits('and'),

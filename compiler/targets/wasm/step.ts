@@ -116,8 +116,7 @@ function emitLaunch(
       then: [run(i32(0), i32(1))],
       else: [],
     });
-  const bound = (thread: Code): Code =>
-    plain('i32.div_u', plain('i32.mul', thread, i32(kernel.grid)), get('threads'));
+  const bound = (thread: Code): Code => plain('i32.div_u', plain('i32.mul', thread, i32(kernel.grid)), get('threads'));
   writer.push(run(bound(get('thread')), bound(plain('i32.add', get('thread'), i32(1)))));
 }
 

@@ -19,7 +19,10 @@ export interface WgslProgram {
 
 export function emitWgsl(program: TileProgram): WgslProgram {
   const { kernels, steps } = launchesOf(program);
-  return { kernels: kernels.map((kernel) => ({ name: kernel.name, code: emitKernel(kernel), grid: kernel.grid })), steps };
+  return {
+    kernels: kernels.map((kernel) => ({ name: kernel.name, code: emitKernel(kernel), grid: kernel.grid })),
+    steps,
+  };
 }
 
 /** For people: every module of the program. */

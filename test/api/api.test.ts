@@ -1,0 +1,135 @@
+/** The programming interface: what docs/api.md shows, in Node, in a page, and from a built folder. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'vite';
+import { afterAll, describe, expect, it } from 'vitest';
+import { compile, DeviceError, load, ModelError } from '../../tools/api/index.ts';
+import { chromium, openPage, serve } from '../support/browser.ts';
+import { nacre } from '../support/nacre.ts';
+
+const root = join(import.meta.dirname, '../..');
+const folder = mkdtempSync(join(tmpdir(), 'nacre-api-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const source = `
+use std.layers { Linear }
+use std.optim { Adam }
+
+data points = npy(x: "x.npy", y: "y.npy")
+
+model Net{hidden: int = 16} {
+  up = Linear{2, hidden}
+  down = Linear{hidden, 2}
+  (x: f32[B, 2]) -> f32[B, 2] = x |> up |> tanh |> down
+}
+
+train inside {
+  model = Net{}
+  data = points() |> batch(64)
+  loss(x, y) = cross_entropy(model(x), y)
+  optimizer = Adam{lr: 0.05}
+  epochs = 1
+  eval(x, y) over points() = { accuracy: accuracy(model(x), y) }
+}
+`;
+
+const data = { x: { dtype: 'f32', shape: [2] }, y: { dtype: 'i32', shape: [] } } as const;
+
+/** Is a point inside the circle of radius 0.7? */
+function points(count: number, seed: number): { x: Float32Array; y: Int32Array } {
+  let state = seed;
+  const next = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state / 2 ** 32) * 2 - 1;
+  };
+  const x = Float32Array.from({ length: 2 * count }, next);
+  const y = Int32Array.from({ length: count }, (_, at) => Number(Math.hypot(x[2 * at], x[2 * at + 1]) < 0.7));
+  return { x, y };
+}
+
+describe.each(['wasm', 'reference'] as const)('on %s', (target) => {
+  it('learns step by step, gives its weights and takes others, and answers', async () => {
+    const model = await compile(source, { data, target, threads: 2, seed: 3 });
+    const first = await model.step(points(64, 1));
+    for (let step = 2; step <= 150; step++) await model.step(points(64, step));
+    const last = await model.step(points(64, 151));
+    expect(last.loss).toBeLessThan(first.loss / 2);
+    expect(model.steps).toBe(151);
+    expect((await model.evaluate(points(1000, 7))).accuracy).toBeGreaterThan(0.9);
+    const x = Float32Array.of(0, 0, 0.95, 0.95, -0.9, 0.8);
+    const [logits] = await model.infer({ dtype: 'f32', shape: [3, 2], data: x });
+    expect(logits).toMatchObject({ dtype: 'f32', shape: [3, 2] });
+    expect([0, 1, 2].map((at) => Number(logits.data[2 * at + 1] > logits.data[2 * at]))).toEqual([1, 0, 0]);
+    const bias = await model.read('model.down.bias');
+    model.write('model.down.bias', Float32Array.of(bias[0], bias[1] + 100));
+    const [moved] = await model.infer({ dtype: 'f32', shape: [3, 2], data: x });
+    expect(moved.data[1]).toBeCloseTo(logits.data[1] + 100, 3);
+    expect((await model.save()).length).toBeGreaterThan(4 * (2 * 16 + 16 + 16 * 2 + 2));
+    model.close();
+  });
+});
+
+it('says what is wrong', async () => {
+  await expect(compile(source.replace('Linear{2, hidden}', 'Linear{3, hidden}'), { data })).rejects.toThrow(ModelError);
+  await expect(compile(source.replace('Linear{2, hidden}', 'Linear{3, hidden}'), { data })).rejects.toThrow('model:');
+  const model = await compile(source, { data, target: 'wasm', threads: 1 });
+  await expect(model.step({ x: new Float32Array(8) })).rejects.toThrow('The batch has no `y`; it needs x, y.');
+  await expect(model.step({ x: new Float32Array(7), y: new Int32Array(4) })).rejects.toThrow(DeviceError);
+  await expect(model.step({ x: new Float32Array(8), y: new Int32Array(3) })).rejects.toThrow(
+    '`y` has 3 elements, which are not 4 samples of 1.',
+  );
+  await expect(model.infer({ dtype: 'f32', shape: [1, 2], data: new Float32Array(2) }, 'teacher')).rejects.toThrow(
+    'no model `teacher`',
+  );
+  await expect(model.infer({ dtype: 'f32', shape: [1, 5], data: new Float32Array(5) })).rejects.toThrow(ModelError);
+  model.close();
+});
+
+it('opens what nacre build wrote', async () => {
+  const output = join(folder, 'digits');
+  expect((await nacre('build', join(root, 'examples/digits.model'), '-o', output)).code).toBe(0);
+  const model = await load(output, { threads: 1 });
+  const index = Int32Array.from({ length: 64 }, (_, at) => at);
+  const first = await model.step({ index });
+  for (let step = 0; step < 20; step++) await model.step({ index });
+  expect((await model.step({ index })).loss).toBeLessThan(first.loss / 2);
+  await expect(model.step({ index: index.slice(0, 63) })).rejects.toThrow('has no program step-63-only');
+  model.close();
+  await expect(load(join(folder, 'nowhere'))).rejects.toThrow('is that a folder that nacre build wrote?');
+});
+
+it.skipIf(chromium === undefined)('works in a page that Vite made', { timeout: 120_000 }, async () => {
+  const page = join(folder, 'page');
+  const script = `
+    import { compile } from ${JSON.stringify(join(root, 'dist/tools/api/index.js'))};
+    const points = ${points.toString()};
+    window.result = (async () => {
+      const model = await compile(${JSON.stringify(source)}, { data: ${JSON.stringify(data)}, seed: 3 });
+      const losses = [];
+      for (let step = 1; step <= 100; step++) losses.push((await model.step(points(64, step))).loss);
+      const [logits] = await model.infer({ dtype: 'f32', shape: [1, 2], data: Float32Array.of(0, 0) });
+      return { target: model.target, first: losses[0], last: losses.at(-1), inside: logits.data[1] > logits.data[0] };
+    })();`;
+  const { mkdirSync } = await import('node:fs');
+  mkdirSync(page);
+  writeFileSync(join(page, 'main.js'), script);
+  writeFileSync(
+    join(page, 'index.html'),
+    '<!doctype html><body><script type="module" src="./main.js"></script></body>',
+  );
+  await build({ root: page, base: './', logLevel: 'silent', build: { outDir: 'out', target: 'es2022' } });
+  const server = await serve(join(page, 'out'));
+  const opened = await openPage(server.url);
+  try {
+    const result = (await opened.evaluate('window.result')) as Record<string, unknown>;
+    expect(result, opened.messages.join('\n')).toMatchObject({ target: 'wasm', inside: true });
+    expect(Number(result['last'])).toBeLessThan(Number(result['first']));
+    const here = await compile(source, { data, target: 'wasm', threads: 1, seed: 3 });
+    expect((await here.step(points(64, 1))).loss).toBeCloseTo(Number(result['first']), 5);
+    here.close();
+  } finally {
+    await opened.close();
+    server.close();
+  }
+});

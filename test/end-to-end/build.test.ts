@@ -1,0 +1,185 @@
+/** What `nacre build` leaves: it trains with the bits of `nacre train`, without the compiler, in Node and in a browser. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { describeCpu } from '../../runtime/devices/cpu.ts';
+import { chromium, openPage, serve } from '../support/browser.ts';
+import { nacre } from '../support/nacre.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const digits = join(root, 'examples/digits.model');
+const native = (await describeCpu()).problem === undefined;
+const folder = mkdtempSync(join(tmpdir(), 'nacre-build-'));
+// Where the packages of native code are found.
+mkdirSync(join(root, '.cache'), { recursive: true });
+const inside = mkdtempSync(join(root, '.cache', 'built-'));
+afterAll(() => [folder, inside].forEach((path) => rmSync(path, { recursive: true, force: true })));
+
+interface Trained {
+  readonly losses: readonly number[];
+  /** Of the weights that were saved. */
+  readonly hash: string;
+}
+
+/** Runs a command that trains with --json. */
+function trained(script: string, ...words: readonly string[]): Trained {
+  const text = execFileSync(process.execPath, [script, ...words, '--steps', '20', '--json'], {
+    cwd: folder,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const events = text
+    .trim()
+    .split('\n')
+    .map((line): Record<string, unknown> => JSON.parse(line));
+  const run = join(folder, String(events.at(-1)?.['run']));
+  const losses = events.filter(({ event }) => event === 'step').map(({ loss }) => Number(loss));
+  const hash = createHash('sha256')
+    .update(readFileSync(join(run, 'best.safetensors')))
+    .digest('hex');
+  return { losses, hash };
+}
+
+interface Built {
+  readonly output: string;
+  readonly runtime: number;
+  readonly total: number;
+}
+
+async function built(output: string, ...words: readonly string[]): Promise<Built> {
+  const { code, out, err } = await nacre('build', digits, '-o', output, '--json', ...words);
+  expect([code, err]).toEqual([0, '']);
+  return JSON.parse(out);
+}
+
+describe('a built trainer', () => {
+  it.each([
+    ['wasm', folder, true],
+    ['cpu', inside, native],
+  ])('for %s trains with the same bits, without the compiler', async (target, where, possible) => {
+    if (!possible) return;
+    const { output } = await built(join(where, target), '--target', target);
+    const here = trained(join(output, 'train.js'), '--out', 'built');
+    const there = trained(join(root, 'bin/nacre.mjs'), 'train', digits, '--target', target, '--out', 'trained');
+    expect(here.losses).toHaveLength(20);
+    expect(here).toEqual(there);
+  });
+
+  it('is small', async () => {
+    for (const words of [
+      ['--target', 'wasm', '--web'],
+      ['--target', 'webgpu', '--web'],
+    ]) {
+      const { runtime, total } = await built(join(folder, 'small'), ...words);
+      expect(runtime).toBeLessThan(150_000);
+      expect(total).toBeLessThan(300_000);
+    }
+  });
+
+  it('says what is wrong with it', async () => {
+    const { output } = await built(join(folder, 'wrong'));
+    const run = (...words: readonly string[]) =>
+      spawnSync(process.execPath, [join(output, 'train.js'), ...words], { cwd: folder, encoding: 'utf8' });
+    expect(run('--stesp', '3')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("unknown option '--stesp'"),
+    });
+    const path = join(output, 'trainer.json');
+    const trainer = JSON.parse(readFileSync(path, 'utf8'));
+    writeFileSync(path, JSON.stringify({ ...trainer, version: 99 }));
+    expect(run()).toMatchObject({
+      status: 1,
+      stderr: 'error: This trainer was built by another version of Nacre (99; this runtime runs 1): build it again.\n',
+    });
+    writeFileSync(path, JSON.stringify({ ...trainer, programs: { init: trainer.programs.init } }));
+    expect(run().stderr).toContain('was built for 20000 samples in batches of 64, and has no program step-64-only');
+  });
+
+  it('is not put where something else is, nor on a page where it cannot run', async () => {
+    const path = join(folder, 'mine');
+    mkdirSync(path);
+    const refused = await nacre('build', digits, '-o', path);
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('no trainer that Nacre built')]);
+    const page = await nacre('build', digits, '-o', join(folder, 'page'), '--web', '--target', 'cuda');
+    expect(page.err).toContain('A page cannot train on cuda.');
+  });
+});
+
+describe.skipIf(chromium === undefined)('in a browser', () => {
+  it.each(['wasm', 'webgpu', 'wasm on threads'])('digits learns to read on %s', { timeout: 240_000 }, async (name) => {
+    const [target] = name.split(' ');
+    const { output } = await built(
+      join(folder, `page-${name.length}`),
+      '--web',
+      '--target',
+      target,
+      '--set',
+      'epochs=1',
+    );
+    const server = await serve(output, name.endsWith('threads'));
+    const page = await openPage(server.url);
+    try {
+      await page.evaluate("document.getElementById('start').click()");
+      const ended = Date.now() + 200_000;
+      const status = (): Promise<unknown> => page.evaluate('document.body.dataset.status ?? null');
+      while ((await status()) === null && Date.now() < ended) await new Promise((rest) => setTimeout(rest, 300));
+      const said = await page.evaluate("document.getElementById('state').textContent");
+      expect(await status(), `${said} ${page.messages.join()}`).toBe('done');
+      expect(Number(await page.evaluate('document.body.dataset.accuracy'))).toBeGreaterThan(0.95);
+      expect(await page.evaluate("document.querySelectorAll('#charts svg').length")).toBe(2);
+      expect(
+        await page.evaluate("document.querySelector('polyline.main').getBoundingClientRect().width"),
+      ).toBeGreaterThan(300);
+      expect(await page.evaluate("document.querySelector('#weights a').download")).toBe('best.safetensors');
+      const picture = join(folder, `${target}.png`);
+      await page.screenshot(picture);
+      expect(statSync(picture).size).toBeGreaterThan(10_000);
+    } finally {
+      await page.close();
+      server.close();
+    }
+  });
+});
+
+/** Packages by name with all they depend on, as links. */
+function linkPackages(names: readonly string[], into: string): void {
+  for (const name of names) {
+    const to = join(into, 'node_modules', name);
+    if (existsSync(to)) continue;
+    const from = join(root, 'node_modules', name);
+    mkdirSync(resolve(to, '..'), { recursive: true });
+    symlinkSync(from, to);
+    const { dependencies = {} } = JSON.parse(readFileSync(join(from, 'package.json'), 'utf8'));
+    linkPackages(Object.keys(dependencies), into);
+  }
+}
+
+it('a machine with nothing but Node trains digits in WebAssembly', () => {
+  // The package as npm installs it without its optional parts.
+  const bare = join(folder, 'bare');
+  const { files, dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const name of [...files, 'package.json']) cpSync(join(root, name), join(bare, name), { recursive: true });
+  linkPackages(Object.keys(dependencies), bare);
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(bare, 'bin/nacre.mjs'), 'train', join(bare, 'examples/digits.model'), '--epochs', '1', '--json'],
+    { cwd: folder, encoding: 'utf8', env: { ...process.env, NACRE_LIBLLVM: '/nowhere' } },
+  );
+  expect(stderr).toContain('Target wasm: WebAssembly.');
+  expect(status).toBe(0);
+  const done = JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
+  expect(done.accuracy).toBeGreaterThan(0.97);
+});

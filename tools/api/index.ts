@@ -1,0 +1,287 @@
+/**
+ * Nacre from TypeScript, in Node and in a browser's bundle: a model from a string, trained step by step on arrays that the program
+ * has at hand. `nacre train` does more — data from files, checkpoints, reports — and is built from the same parts.
+ *
+ *   import { compile } from 'nacre';
+ *   const model = await compile(source, { data: { x: { dtype: 'f32', shape: [2] }, y: { dtype: 'i32', shape: [] } } });
+ *   const { loss } = await model.step({ x, y });
+ *   const [logits] = await model.infer({ dtype: 'f32', shape: [1, 2], data: point });
+ */
+import { Diagnostics, renderDiagnostic } from '../../compiler/base/diagnostics.ts';
+import { loadProgram } from '../../compiler/elaborate/modules.ts';
+import { buildInference } from '../../compiler/elaborate/infer.ts';
+import type { Graph } from '../../compiler/graph/graph.ts';
+import type { TensorType } from '../../compiler/types/tensor.ts';
+import { builtPrograms, checkTrainer, type Trainer } from '../../runtime/artefact.ts';
+import { openBuiltSession } from '../../runtime/built-sessions.ts';
+import type {
+  ElementType,
+  Executable,
+  Field,
+  Programs,
+  Session,
+  TrainPlan,
+  TypedArray,
+} from '../../runtime/program.ts';
+import { DeviceError } from '../../runtime/program.ts';
+import { encodeWeights } from '../../runtime/safetensors.ts';
+import { addMeans, chooseInputs, ratio, scalarsOf, type Mean } from '../../runtime/step.ts';
+import { learnedWeights } from '../../runtime/weights.ts';
+import { Diagnosed, diagnosed } from '../driver/diagnosed.ts';
+import { createPrograms } from '../driver/programs.ts';
+import type { Target } from '../driver/target.ts';
+import type { TargetName } from '../driver/target-name.ts';
+import { type RunnableTrain, trainBlocks } from '../driver/train-blocks.ts';
+import { standardLibrary } from './standard-library.ts';
+
+export { DeviceError } from '../../runtime/program.ts';
+export { UserError } from '../../runtime/errors.ts';
+export type { ElementType, Field, TypedArray } from '../../runtime/program.ts';
+
+/** What is wrong with a model's text, as `nacre check` would say it. */
+export class ModelError extends Error {}
+
+/** One sample of a field of the data: its element type, and its shape without the batch. */
+export interface SampleType {
+  readonly dtype: ElementType;
+  readonly shape: readonly number[];
+}
+
+/** Elements with their type and shape, the batch included. f16 and bf16 are Uint16Array, bool is Uint8Array. */
+export interface Tensor {
+  readonly dtype: ElementType;
+  readonly shape: readonly number[];
+  readonly data: TypedArray;
+}
+
+/** Arrays by the names of the data's fields: samples one after the other. */
+export type Batch = Readonly<Record<string, TypedArray>>;
+
+export interface CompileOptions {
+  /** The train block, where the text has several. */
+  readonly train?: string;
+  /** The fields that its data have before `map`; those of generated data are known. */
+  readonly data?: Readonly<Record<string, SampleType>>;
+  /** `auto`: in Node machine code where libLLVM is found, else WebAssembly; in a page WebAssembly. */
+  readonly target?: TargetName;
+  /** Threads of the processor; all there are where nothing is said. */
+  readonly threads?: number;
+  /** Of everything random, instead of the block's own. */
+  readonly seed?: number;
+}
+
+export type StepResult = { readonly loss: number } & Readonly<Record<string, number>>;
+
+/** A train block on a device, with its weights as they are now. */
+export interface Model {
+  readonly target: string;
+  readonly plan: TrainPlan;
+  /** Optimizer steps done. */
+  readonly steps: number;
+  /** One optimizer step on a batch. Resolves to the loss before it and what else the step reports (`lr`, `grad_norm`). */
+  step(batch: Batch): Promise<StepResult>;
+  /** The metrics of an `eval` line (the only one, where there is one) on a batch. */
+  evaluate(batch: Batch, name?: string): Promise<Readonly<Record<string, number>>>;
+  /** A parameter, a buffer or a state of the optimizer, by its path: `model.fc1.weight`. */
+  read(name: string): Promise<TypedArray>;
+  write(name: string, data: TypedArray): void;
+  /** The weights as a safetensors file. */
+  save(): Promise<Uint8Array>;
+  close(): void;
+}
+
+export interface CompiledModel extends Model {
+  /** The block's model (its only one, else `of`) applied to inputs, as after training; one tensor for each that it gives. */
+  infer(input: Tensor | readonly Tensor[], of?: string): Promise<readonly Tensor[]>;
+}
+
+/** Compiles the train block of a model's text and fills its weights. Throws ModelError, DeviceError or UserError. */
+export async function compile(source: string, options: CompileOptions = {}): Promise<CompiledModel> {
+  const { target: on = 'auto', threads, seed } = options;
+  const runnable = await read(source, options);
+  const { block, data } = runnable;
+  const plan = seed === undefined ? runnable.plan : { ...runnable.plan, seed };
+  const target = await openTarget(on, threads);
+  const samples = new Map(data.train.fields.map((field) => [field.name, elements(field)]));
+  const model = await onDevice(plan, createPrograms(block, data, target), samples);
+  const inferences = new Map<string, Promise<Executable>>();
+  return {
+    ...model,
+    get steps() {
+      return model.steps;
+    },
+    async infer(input, of) {
+      const inputs: readonly Tensor[] = 'dtype' in input ? [input] : input;
+      const root = of ?? [...block.roots.keys()][0];
+      if (!block.roots.has(root))
+        throw new DeviceError(
+          `The train block has no model \`${root}\`; it has ${[...block.roots.keys()].join(', ')}.`,
+        );
+      const types = inputs.map(({ dtype, shape }) => ({ dtype, shape }));
+      const key = JSON.stringify([root, types]);
+      const known = inferences.get(key) ?? explained(async () => target.load(inference(runnable, root, types)));
+      inferences.set(key, known);
+      const program = await known;
+      const results = await program.run(new Map(inputs.map((tensor, at) => [`x${at}`, tensor.data])));
+      return program.results.map(({ name, dtype, shape }) => ({
+        dtype,
+        shape,
+        data: results.get(name) ?? new Float32Array(),
+      }));
+    },
+  };
+}
+
+/** Opens a folder that `nacre build` wrote: by its address in a page, by its path in Node. */
+export async function load(
+  folder: string | URL,
+  { threads, seed }: { threads?: number; seed?: number } = {},
+): Promise<Model> {
+  const file = inPage ? fetched(folder) : await (await import('./node.ts')).readerOf(folder);
+  const trainer: Trainer = JSON.parse(new TextDecoder().decode(await file('trainer.json')));
+  checkTrainer(trainer);
+  const opened = await openBuiltSession(trainer, threads ?? navigatorThreads());
+  const plan = seed === undefined ? trainer.plan : { ...trainer.plan, seed };
+  // A step of any size says what a sample of each field is.
+  const step = Object.entries(trainer.programs).find(([key]) => key.startsWith('step-'))?.[1];
+  const batch = (step?.buffers ?? []).filter(({ role }) => role === 'batch');
+  const samples = new Map(batch.map(({ name, shape }) => [name, elements({ shape: shape.slice(1) })]));
+  return onDevice(plan, builtPrograms(trainer, opened, file), samples);
+}
+
+const inPage = 'document' in globalThis || 'WorkerGlobalScope' in globalThis;
+
+const navigatorThreads = (): number => globalThis.navigator?.hardwareConcurrency ?? 1;
+
+const fetched =
+  (folder: string | URL) =>
+  async (name: string): Promise<Uint8Array<ArrayBuffer>> => {
+    const answer = await fetch(new URL(name, new URL(`${String(folder).replace(/\/?$/, '/')}`, location.href)));
+    if (!answer.ok) throw new DeviceError(`There is no ${name} in ${folder}: is that a folder that nacre build wrote?`);
+    return new Uint8Array(await answer.arrayBuffer());
+  };
+
+/** In a page only what needs no native code can be opened, and nothing else is bundled. */
+async function openTarget(name: TargetName, threads: number | undefined): Promise<Target> {
+  if (inPage) return (await import('./page.ts')).openPageTarget(name, threads ?? navigatorThreads());
+  const driver = await import('../driver/target.ts');
+  return driver.openTarget(name, threads === undefined ? {} : { threads });
+}
+
+async function read(text: string, { train, data = {} }: CompileOptions): Promise<RunnableTrain> {
+  const fields = Object.entries(data).map(([name, type]): Field => ({ name, ...type }));
+  const readModule = (name: string) => {
+    const library = standardLibrary[name];
+    return library === undefined ? undefined : { name: `stdlib/${name.replace('std.', '')}.model`, text: library };
+  };
+  return explained(async () => {
+    const program = loadProgram({ name: 'model', text }, readModule, Object.keys(standardLibrary));
+    // As many samples as a whole batch has: what comes is given step by step.
+    const blocks = trainBlocks(program, 'The text', async (plan) => ({
+      count: plan.kind === 'batch' ? plan.size : 1,
+      fields: 'of' in plan && fields.length === 0 ? generated(plan) : fields,
+    }));
+    return blocks.train(train);
+  });
+}
+
+/** Generated data have the number of the sample. */
+function generated(plan: TrainPlan['data']): readonly Field[] {
+  if ('of' in plan) return generated(plan.of);
+  return plan.kind === 'generate' ? [{ name: plan.index, dtype: 'i32', shape: [] }] : [];
+}
+
+function inference({ block }: RunnableTrain, root: string, types: readonly TensorType[]): Graph {
+  const diagnostics = new Diagnostics();
+  return diagnosed(diagnostics, () => buildInference(block, root, types, diagnostics));
+}
+
+async function explained<Result>(act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof Diagnosed)) throw error;
+    throw new ModelError(error.diagnostics.map((one) => renderDiagnostic(one, { color: false })).join('\n\n'));
+  }
+}
+
+/** The model with the first values of its weights. `samples`: elements of one, by field. */
+async function onDevice(plan: TrainPlan, programs: Programs, samples: ReadonlyMap<string, number>): Promise<Model> {
+  const { session }: { session: Session } = programs;
+  const init = await programs.init();
+  await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
+  let steps = 0;
+  const fieldsOf = (batch: Batch): ReadonlyMap<string, TypedArray> => new Map(Object.entries(batch));
+  return {
+    target: session.target,
+    plan,
+    get steps() {
+      return steps;
+    },
+    async step(batch) {
+      const program = await explained(() => programs.step(sizeOf(batch, samples), 'only'));
+      const inputs = chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, ++steps, 0, 0));
+      const results = await program.run(inputs);
+      const means = new Map<string, Mean>();
+      addMeans(means, results);
+      const others = [...results].filter(([name, value]) => value.length === 1 && !/\.(sum|count)$/.test(name));
+      return {
+        ...Object.fromEntries(others.map(([name, value]) => [name, value[0]])),
+        loss: ratio(means.get('loss') ?? { sum: NaN, count: 1 }),
+      };
+    },
+    async evaluate(batch, name = plan.evaluations[0]?.name) {
+      if (name === undefined) throw new DeviceError(`The train block ${plan.name} has no eval line.`);
+      const program = await explained(() => programs.evaluate(name, sizeOf(batch, samples)));
+      const means = new Map<string, Mean>();
+      addMeans(means, await program.run(chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, steps, 0, 0))));
+      return Object.fromEntries([...means].map(([metric, mean]) => [metric, ratio(mean)]));
+    },
+    read: (name) => session.read(name),
+    write: (name, data) => session.write(name, data),
+    async save() {
+      const tensors: { field: Field; data: TypedArray }[] = [];
+      for (const field of learnedWeights(plan)) tensors.push({ field, data: await session.read(field.name) });
+      return joined(
+        encodeWeights(
+          tensors,
+          new Map([
+            ['nacre', 'weights'],
+            ['step', String(steps)],
+          ]),
+        ),
+      );
+    },
+    close: () => session.close(),
+  };
+}
+
+/** How many samples the arrays of a batch hold; `samples` are the elements of one, by field. */
+function sizeOf(batch: Batch, samples: ReadonlyMap<string, number>): number {
+  let size: number | undefined;
+  for (const [name, elements] of samples) {
+    const data = batch[name];
+    if (data === undefined)
+      throw new DeviceError(`The batch has no \`${name}\`; it needs ${[...samples.keys()].join(', ')}.`);
+    const count = data.length / elements;
+    if (!Number.isInteger(count) || count === 0 || (size !== undefined && count !== size))
+      throw new DeviceError(
+        `\`${name}\` has ${data.length} elements, which are not ${size ?? 'a whole number of'} samples of ${elements}.`,
+      );
+    size = count;
+  }
+  return size ?? 1;
+}
+
+const elements = ({ shape }: { readonly shape: readonly number[] }): number =>
+  shape.reduce((product, length) => product * length, 1);
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
