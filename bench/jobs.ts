@@ -41,6 +41,7 @@ export const jobs: Readonly<Record<string, Job>> = {
   },
   gpt: { train: 'gpt', fields: tokens(128, 65) },
   'gpt-small': { train: 'gpt_small', fields: tokens(64, 256) },
+  gpt2: { train: 'gpt2', file: 'gpt', fields: tokens(1024, 50304) },
   'gpt-checkpoint': {
     train: 'gpt',
     file: 'gpt',

@@ -1,4 +1,5 @@
 /** Drawing tensors and building one-op graphs from the records' samples. */
+import { differentiate } from '../../compiler/differentiate/differentiate.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { ops } from '../../compiler/ops/index.ts';
 import { elements, roundAll } from '../../compiler/ops/numeric.ts';
@@ -39,6 +40,34 @@ export function graphOf<Name extends OpName>(op: Name, sample: Sample<Name>): Gr
   const build = createBuilder(op);
   const inputs = sample.inputs.map((type, place) => build.input(`a${place}`, 'batch', type));
   build.node(op, inputs, sample.attributes).forEach((value, place) => build.output(`y${place}`, 'result', value));
+  return build.finish();
+}
+
+/** loss = Σ results · weights, so that every element of the result matters in its own way; and its gradients d0, d1, … */
+export function lossGraphOf<Name extends OpName>(op: Name, sample: Sample<Name>): Graph {
+  const build = createBuilder(op);
+  const inputs = sample.inputs.map((type, place) => build.input(`a${place}`, 'batch', type));
+  const next = numbers(99);
+  let loss = build.constant(0, 'f32');
+  for (const result of build.node(op, inputs, sample.attributes)) {
+    if (!isFloat(result.type.dtype)) continue;
+    const weights = build.constant(
+      [...draw({ dtype: 'f64', shape: result.type.shape }, next).data],
+      result.type.dtype,
+      result.type.shape,
+    );
+    const total = build.reduce(
+      'sum',
+      build.binary('mul', result, weights),
+      result.type.shape.map((_, axis) => axis),
+    );
+    loss = build.binary('add', loss, build.cast(total, 'f32'));
+  }
+  build.output('loss', 'result', loss);
+  const float = inputs.filter(({ type }) => isFloat(type.dtype));
+  differentiate(build, loss, float).forEach((value, place) =>
+    build.output(`d${inputs.indexOf(float[place])}`, 'result', value),
+  );
   return build.finish();
 }
 

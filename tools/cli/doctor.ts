@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus, platform, totalmem } from 'node:os';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
+import { hasRelaxedSimd } from '../../runtime/devices/wasm-features.ts';
+import { findNvcc } from '../driver/cuda-compile.ts';
 import { showRate } from '../driver/numbers.ts';
 import { count, exit, printJson, type Terminal } from './terminal.ts';
 
@@ -45,7 +47,7 @@ export async function doctor(options: DoctorCommand, terminal: Terminal): Promis
   terminal.out(
     isWell
       ? 'Training runs natively here.\n'
-      : 'Training runs here on the reference interpreter only, which is slow.\n',
+      : 'Training runs here in WebAssembly; machine code is several times as fast.\n',
   );
   return isWell ? exit.ok : exit.failed;
 }
@@ -57,6 +59,8 @@ async function examine(): Promise<Finding[]> {
   const koffi = versionOf('koffi');
   const prettier = versionOf('prettier');
   const bindings = versionOf('llvm-bindings');
+  const esbuild = versionOf('esbuild');
+  const nvcc = findNvcc();
   const vectors = /\+avx512f\b/.test(cpu.features ?? '')
     ? 'AVX-512'
     : /\+avx2\b/.test(cpu.features ?? '')
@@ -112,6 +116,28 @@ async function examine(): Promise<Finding[]> {
       get: installCommand('openmp'),
     },
     {
+      name: 'WebAssembly',
+      found: true,
+      isNeeded: false,
+      text: `SIMD${hasRelaxedSimd() ? ' and relaxed SIMD' : ''}, ${count(cpu.threads, 'thread')}: the target wasm`,
+    },
+    await examineWebGpu(),
+    await examineCuda(),
+    {
+      name: 'nvcc',
+      found: nvcc !== undefined,
+      isNeeded: false,
+      text: nvcc ?? 'compiles kernels for NVIDIA GPUs',
+      get: 'the CUDA toolkit from NVIDIA, or NACRE_NVCC=/path/to/nvcc',
+    },
+    {
+      name: 'esbuild',
+      found: esbuild !== undefined,
+      isNeeded: false,
+      text: esbuild ?? 'nacre build',
+      get: 'npm install esbuild',
+    },
+    {
       name: 'prettier',
       found: prettier !== undefined,
       isNeeded: false,
@@ -126,6 +152,31 @@ async function examine(): Promise<Finding[]> {
       get: 'npm install --no-save --save-optional llvm-bindings@0.4.2',
     },
   ];
+}
+
+async function examineWebGpu(): Promise<Finding> {
+  const finding = { name: 'WebGPU', isNeeded: false };
+  if (versionOf('webgpu') === undefined)
+    return { ...finding, found: false, text: 'any GPU, through the package webgpu', get: 'npm install webgpu' };
+  try {
+    const { openAdapter } = await import('../../runtime/devices/webgpu-adapter.ts');
+    const { description } = await openAdapter();
+    return { ...finding, found: true, text: `${description.name}${description.software ? ', in software: slow' : ''}` };
+  } catch (error) {
+    return { ...finding, found: false, text: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function examineCuda(): Promise<Finding> {
+  const finding = { name: 'CUDA', isNeeded: false };
+  try {
+    const { describeCuda } = await import('../../runtime/devices/cuda.ts');
+    const { name, major, minor, multiprocessors } = await describeCuda();
+    const text = `${name}, compute capability ${major}.${minor}, ${multiprocessors} multiprocessors`;
+    return { ...finding, found: true, text };
+  } catch (error) {
+    return { ...finding, found: false, text: error instanceof Error ? error.message : String(error) };
+  }
 }
 
 /** The version of an installed package, without loading it. */

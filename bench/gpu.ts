@@ -1,0 +1,134 @@
+/**
+ * `npm run bench:gpu`: everything that only an NVIDIA GPU can show, with one command on a machine that has one (its driver, nvcc, and
+ * for the peers PyTorch): the losses of twenty steps beside the processor's, the kernels under compute-sanitizer, a product of
+ * 4096³ beside cuBLAS, the job gpt2 beside torch.compile, WebGPU through Vulkan. Prints one JSON line for each.
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { describeCuda } from '../runtime/devices/cuda.ts';
+import { train } from '../runtime/trainer.ts';
+import { createPrograms } from '../tools/driver/programs.ts';
+import { openProject, packageRoot } from '../tools/driver/project.ts';
+import type { TargetName } from '../tools/driver/target-name.ts';
+import { openTarget } from '../tools/driver/target.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    data: { type: 'string', default: '../shared/data' },
+    peers: { type: 'string', default: '../shared/peers' },
+    out: { type: 'string', default: 'runs' },
+    /** One part alone: what compute-sanitizer is run on. */
+    only: { type: 'string' },
+  },
+});
+
+const say = (part: string, result: object): void => console.log(JSON.stringify({ part, ...result }));
+const here = fileURLToPath(import.meta.url);
+
+const examples = [
+  ['digits', []],
+  ['convnet', ['mnist']],
+  ['chars', ['shakespeare']],
+  ['sequence', []],
+] as const;
+
+async function losses(name: string, folders: readonly string[], on: TargetName): Promise<number[]> {
+  const project = await openProject(`${packageRoot}/examples/${name}.model`, {
+    data: folders.map((folder) => `${flags.data}/${folder}`),
+  });
+  const { block, plan, data } = await project.train();
+  const target = await openTarget(on);
+  const found: number[] = [];
+  try {
+    await train({
+      plan: { ...plan, evaluations: [], saves: [] },
+      programs: createPrograms(block, data, target),
+      files: project.files,
+      out: flags.out,
+      steps: 20,
+      onEvent: (event) => void (event.event === 'step' && found.push(event.loss)),
+    });
+  } finally {
+    target.session.close();
+  }
+  return found;
+}
+
+const farthest = (found: readonly number[], wanted: readonly number[]): number =>
+  Math.max(...found.map((loss, step) => Math.abs(loss / wanted[step] - 1)));
+
+async function compareLosses(on: TargetName): Promise<void> {
+  for (const [name, folders] of examples) {
+    try {
+      const wanted = await losses(name, folders, 'auto');
+      const found = await losses(name, folders, on);
+      say(`losses on ${on}`, { example: name, steps: found.length, largest_difference: farthest(found, wanted) });
+    } catch (error) {
+      say(`losses on ${on}`, { example: name, problem: error instanceof Error ? error.message : String(error) });
+    }
+  }
+}
+
+/** Another program's last line of output, which is JSON. */
+function peer(part: string, command: string, words: readonly string[]): void {
+  const { status, stdout, stderr, error } = spawnSync(command, words, { encoding: 'utf8', maxBuffer: 2 ** 28 });
+  const line = stdout?.trim().split('\n').at(-1) ?? '';
+  if (status === 0 && line.startsWith('{')) say(part, JSON.parse(line));
+  else say(part, { problem: error?.message ?? stderr.trim().split('\n').at(-1) });
+}
+
+const measure = (part: string, ...words: readonly string[]): void =>
+  peer(part, process.execPath, [fileURLToPath(new URL('./measure.js', import.meta.url)), ...words]);
+
+const torchProduct = `
+import json, torch
+for kind in (torch.float32, torch.bfloat16):
+    a = torch.randn(4096, 4096, device="cuda", dtype=kind)
+    for _ in range(3): a @ a
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    for _ in range(20): a @ a
+    end.record(); torch.cuda.synchronize()
+    ms = start.elapsed_time(end) / 20
+    print(json.dumps({"dtype": str(kind), "ms": ms, "tflops": 2 * 4096**3 / ms / 1e9}))
+`;
+
+async function all(): Promise<void> {
+  say('device', await describeCuda());
+  await compareLosses('cuda');
+  const checked = spawnSync(
+    'compute-sanitizer',
+    ['--error-exitcode', '9', process.execPath, here, '--only', 'losses'],
+    {
+      encoding: 'utf8',
+      maxBuffer: 2 ** 28,
+    },
+  );
+  say('compute-sanitizer', {
+    clean: checked.status === 0,
+    ...(checked.status !== 0 && { problem: checked.error?.message ?? checked.stdout.trim().split('\n').at(-1) }),
+  });
+  measure('matmul-4096', 'matmul-4096', '1', 'cuda');
+  peer('matmul-4096 in PyTorch', 'python3', ['-c', torchProduct]);
+  measure('gpt2', 'gpt2', '1', 'cuda');
+  const torchJob = [
+    `${flags.peers}/torch_jobs.py`,
+    'gpt2',
+    '--device',
+    'cuda',
+    '--precision',
+    'bf16',
+    '--mode',
+    'compile',
+  ];
+  peer('gpt2 in PyTorch', 'python3', torchJob);
+  await compareLosses('webgpu');
+}
+
+if (flags.only === 'losses') await compareLosses('cuda');
+else
+  await all().catch((error: unknown) => {
+    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  });

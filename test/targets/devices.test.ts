@@ -1,0 +1,167 @@
+/** What every device says in the same words, and what is wrong with a machine that has none: each a sentence with what to do. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type Compiler, compileFor, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
+import type { Graph } from '../../compiler/graph/graph.ts';
+import { createBuilder } from '../../compiler/ops/builder.ts';
+import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
+import { openCudaSession } from '../../runtime/devices/cuda.ts';
+import { openWasmSession } from '../../runtime/devices/wasm.ts';
+import { openWebGpuSession } from '../../runtime/devices/webgpu.ts';
+import { DeviceError, type Executable, type Session } from '../../runtime/program.ts';
+import { openTarget } from '../../tools/driver/target.ts';
+import { emulatedImage, emulatorProblem } from '../support/cuda.ts';
+import { webgpuProblem } from '../support/webgpu.ts';
+
+const cpu = await describeCpu();
+const root = join(import.meta.dirname, '../..');
+
+interface Opened {
+  readonly session: Session;
+  load(graph: Graph): Promise<Executable>;
+}
+
+const compiling = <Program>(
+  session: Session,
+  compiler: Compiler<Program>,
+  load: (program: Program) => Promise<Executable>,
+): Opened => ({ session, load: (graph) => load(compileFor(compiler, graph)) });
+
+const devices: Readonly<Record<string, { readonly problem: string | undefined; open(): Promise<Opened> }>> = {
+  cpu: {
+    problem: cpu.problem,
+    async open() {
+      const session = await openCpuSession({ threads: 2, guard: true });
+      const { architecture = 'x86_64', features = '' } = cpu;
+      return compiling(session, forCpu({ architecture, features }, 2), (program) => session.load(program));
+    },
+  },
+  wasm: {
+    problem: undefined,
+    async open() {
+      const session = await openWasmSession({ threads: 2, guard: true });
+      return compiling(session, forWasm(2, false), (program) => session.load(program));
+    },
+  },
+  webgpu: {
+    problem: webgpuProblem,
+    async open() {
+      const session = await openWebGpuSession();
+      return compiling(session, forWebGpu(), (program) => session.load(program));
+    },
+  },
+  cuda: {
+    problem: emulatorProblem,
+    async open() {
+      const session = await openCudaSession();
+      return compiling(session, forCuda(4), ({ source, ...program }) =>
+        session.load({ ...program, image: emulatedImage(source) }),
+      );
+    },
+  },
+};
+
+/** Rows of a table by their numbers. */
+function lookup(): Graph {
+  const build = createBuilder('lookup');
+  const table = build.input('table', 'param', { dtype: 'f32', shape: [4, 3] });
+  const ids = build.input('ids', 'batch', { dtype: 'i32', shape: [2] });
+  build.output('rows', 'result', build.gather(table, ids, 0));
+  build.output('table', 'update', build.binary('add', table, build.constant(1, 'f32', [4, 3])));
+  return build.finish();
+}
+
+describe.each(Object.entries(devices))('on %s', (_, { problem, open }) => {
+  it.skipIf(problem !== undefined)(
+    'weights are kept, inputs are checked, and an index out of range is an error',
+    async () => {
+      const { session, load } = await open();
+      const program = await load(lookup());
+      session.write(
+        'table',
+        Float32Array.from({ length: 12 }, (_, at) => at),
+      );
+      const run = async (...ids: readonly number[]) => program.run(new Map([['ids', Int32Array.from(ids)]]));
+      expect((await run(2, 0)).get('rows')).toEqual(Float32Array.of(6, 7, 8, 0, 1, 2));
+      expect((await run(3, 3)).get('rows')?.[0]).toBe(10);
+      expect((await session.read('table'))[11]).toBe(13);
+      for (const wrong of [4, -1, 2 ** 30]) {
+        await expect(run(0, wrong)).rejects.toThrow('An index was out of range in lookup');
+        // It is raised once, not for ever.
+        expect((await run(1, 1)).get('rows')).toHaveLength(6);
+      }
+      await expect(run(1)).rejects.toThrow(
+        'The input ids of lookup needs Int32Array of 2 elements, but was given Int32Array of 1.',
+      );
+      await expect(program.run(new Map())).rejects.toThrow('lookup needs the input ids, which was not given.');
+      expect(() => session.write('table', new Float32Array(3))).toThrow('table needs Float32Array of 12 elements');
+      await expect(session.read('chair')).rejects.toThrow('No loaded program has a param or state chair.');
+      session.close();
+      await expect(run(1, 1)).rejects.toThrow('The session is closed.');
+    },
+  );
+});
+
+describe('a machine without', () => {
+  const nacre = (env: Readonly<Record<string, string>>, ...words: readonly string[]) =>
+    spawnSync(process.execPath, [join(root, 'bin/nacre.mjs'), ...words], {
+      encoding: 'utf8',
+      env: { ...process.env, ...env },
+    });
+  const digits = join(root, 'examples/digits.model');
+
+  it('a GPU that WebGPU reaches', () => {
+    const { status, stderr } = nacre({ VK_ICD_FILENAMES: '/nowhere.json' }, 'train', digits, '--target', 'webgpu');
+    expect(status).toBe(1);
+    expect(stderr).toContain('error: The webgpu target found no GPU: Dawn needs a Vulkan driver');
+    expect(stderr).toContain('Use `--target cpu`');
+  });
+
+  it("NVIDIA's driver", () => {
+    const { status, stderr } = nacre({ NACRE_LIBCUDA: '/nowhere.so' }, 'train', digits, '--target', 'cuda');
+    expect([status, stderr]).toEqual([
+      1,
+      "error: The cuda target needs NVIDIA's driver, but NACRE_LIBCUDA names /nowhere.so, which cannot be loaded: install the driver of your GPU, or use `--target cpu`.\nhint: `nacre doctor` says what this machine has and what is missing.\n",
+    ]);
+  });
+
+  it.skipIf(emulatorProblem !== undefined)('nvcc', () => {
+    const { status, stderr } = nacre({ NACRE_NVCC: '/nowhere/nvcc' }, 'train', digits, '--target', 'cuda');
+    expect([status, stderr]).toEqual([1, expect.stringContaining('The cuda target needs nvcc of the CUDA toolkit')]);
+  });
+});
+
+it.skipIf(emulatorProblem !== undefined)('kernels that were made for another GPU', async () => {
+  const { session } = await devices.cuda.open();
+  const program = compileFor(forCuda(4), lookup());
+  const image = new TextEncoder().encode('/nowhere.so\0');
+  await expect((session as Awaited<ReturnType<typeof openCudaSession>>).load({ ...program, image })).rejects.toThrow(
+    /^lookup was built for another GPU than this one \(emulator, compute capability 9\.0\)/,
+  );
+  session.close();
+});
+
+it.skipIf(webgpuProblem !== undefined)('a batch that is too large says which would fit', async () => {
+  const build = createBuilder('huge');
+  const x = build.input('pictures', 'batch', { dtype: 'f32', shape: [2 ** 16, 3, 64, 64] });
+  build.output('brighter', 'result', build.binary('mul', x, build.constant(2, 'f32', x.type.shape)));
+  const { session, load } = await devices.webgpu.open();
+  const failing = load(build.finish());
+  await expect(failing).rejects.toThrow(DeviceError);
+  await expect(failing).rejects.toThrow(
+    /^huge needs 6144 MiB, and the GPU \(.+\) lets a program use \d+ MiB at once\. Its largest buffer is pictures: f32\[65536, 3, 64, 64\], 3072 MiB\. A batch of \d+ fits\.$/,
+  );
+  session.close();
+});
+
+it('an element type that a target has no code for', async () => {
+  const build = createBuilder('wide');
+  const x = build.input('x', 'batch', { dtype: 'f32', shape: [2] });
+  build.output('y', 'result', build.cast(build.cast(x, 'f64'), 'f32'));
+  const { session, load } = await openTarget('wasm', { threads: 1 });
+  await expect(load(build.finish())).rejects.toThrow(
+    'computes in f64, which the wasm target does not: use `--target reference`',
+  );
+  session.close();
+});
