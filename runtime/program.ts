@@ -115,6 +115,9 @@ export interface Programs {
 /** A run went wrong on the device: an index out of range, memory, a lost device. A sentence for the user. */
 export class DeviceError extends Error {}
 
+/** The device went away, and with it what it held; another session may be opened. */
+export class DeviceLost extends DeviceError {}
+
 /** Where samples come from and in which order: resolved from a `data` declaration, before `map`. */
 export type DataPlan =
   | { readonly kind: 'idx'; readonly fields: readonly { readonly name: string; readonly path: string }[] }

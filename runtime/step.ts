@@ -4,6 +4,7 @@ import { UserError } from './errors.ts';
 import { seedWords } from './philox.ts';
 import {
   DeviceError,
+  DeviceLost,
   type Executable,
   type Programs,
   type StepPhase,
@@ -61,7 +62,7 @@ export async function guardDevice<Result>(step: number, act: () => Promise<Resul
   try {
     return await act();
   } catch (error) {
-    if (error instanceof DeviceError)
+    if (error instanceof DeviceError && !(error instanceof DeviceLost))
       throw new UserError('device', `${step === 0 ? 'At the start' : `In step ${step}`}: ${error.message}`);
     throw error;
   }

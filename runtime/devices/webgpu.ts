@@ -3,7 +3,7 @@
  * own, and at its end the arena of temporaries that all programs share. A run is one submit: its launches in one pass, then the
  * copy of its results to where they can be read.
  */
-import { DeviceError, elementBytes } from '../program.ts';
+import { DeviceError, DeviceLost, elementBytes } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
 import { unrolled } from './launches.ts';
@@ -59,8 +59,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
   let broken: DeviceError | undefined;
   let closed = false;
   void device.lost.then(({ message }) => {
-    if (!closed)
-      broken = new DeviceError(`The GPU was lost (${message.trim()}). Go on from the last checkpoint with --resume.`);
+    if (!closed) broken = new DeviceLost(`The GPU was lost: ${firstLine(message)}`);
   });
   device.addEventListener('uncapturederror', ({ error }) => {
     broken ??= new DeviceError(`The GPU refused what it was given: ${firstLine(error.message)}`);
@@ -147,7 +146,9 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
 
   /** The words of a buffer that is mapped for this, in pieces; the buffer is gone afterwards. */
   const mapped = async (staging: GPUBuffer, sizes: readonly number[]): Promise<Uint32Array[]> => {
-    await staging.mapAsync(GPUMapMode.READ).catch((error: unknown) => {
+    await staging.mapAsync(GPUMapMode.READ).catch(async (error: unknown) => {
+      // A loss may be told of only after what failed by it.
+      await new Promise((resolve) => setTimeout(resolve));
       throw broken ?? new DeviceError(`The GPU gave nothing back: ${firstLine(String(error))}`);
     });
     const words = new Uint32Array(staging.getMappedRange().slice(0));

@@ -1,7 +1,12 @@
 /** Every op, on every sample of its record, and random graphs with their gradients: WebGPU against the reference. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { createBuilder } from '../../compiler/ops/builder.ts';
 import { openWebGpuSession, type WebGpuSession } from '../../runtime/devices/webgpu.ts';
 import type { TypedArray } from '../../runtime/program.ts';
+import { nacre } from '../support/nacre.ts';
 import { expectNear, inputsOf, type Proof, samplesByOp } from '../support/proof.ts';
 import { randomGraph } from '../support/random-graph.ts';
 import { opNames } from '../support/samples.ts';
@@ -33,6 +38,63 @@ describe.skipIf(webgpuProblem !== undefined)(
         expectNear(proof, inputs[place], (name) => got.get(`${place}.${name}`), 'webgpu', { pow: 1e-4 }),
       );
     }
+
+    test('a run is one submit, whatever it launches', async () => {
+      const build = createBuilder('chain');
+      let x = build.input('x', 'batch', { dtype: 'f32', shape: [64, 64] });
+      for (let link = 0; link < 3; link++) x = build.matmul(x, x);
+      build.output('y', 'result', x);
+      const executable = await session.load(webgpuProgram(compileFor(session, build.finish())));
+      expect(executable.dispatches).toBe(3);
+      const submit = vi.spyOn(GPUQueue.prototype, 'submit');
+      await executable.run(new Map([['x', new Float32Array(64 * 64)]]));
+      expect(submit).toHaveBeenCalledTimes(1);
+      submit.mockRestore();
+    });
+
+    test('a run whose GPU is lost goes on from its last checkpoint', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'nacre-lost-'));
+      const request = GPUAdapter.prototype.requestDevice;
+      const devices: GPUDevice[] = [];
+      GPUAdapter.prototype.requestDevice = async function (...words) {
+        const device = await request.apply(this, words);
+        devices.push(device);
+        return device;
+      };
+      try {
+        const rings = join(import.meta.dirname, '../../examples/rings.model');
+        const text = readFileSync(rings, 'utf8').replace('save best accuracy', 'save every 20');
+        const file = join(folder, 'rings.model');
+        writeFileSync(file, text);
+        const words = ['train', file, '--steps', '80', '--out', folder, '--json'];
+        const training = nacre(...words, '--target', 'webgpu');
+        while (!existsSync(join(folder, 'rings-1/checkpoints/000000020.json')))
+          await new Promise((rest) => setTimeout(rest, 20));
+        devices[0].destroy();
+        const { code, out, err } = await training;
+        expect([code, err]).toEqual([
+          0,
+          expect.stringMatching(/The GPU was lost.* going on from the last checkpoint of .*rings-1/),
+        ]);
+        expect(devices).toHaveLength(2);
+        const events = out
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line));
+        const last = events.findLast(({ event }) => event === 'step');
+        const whole = await nacre(...words, '--target', 'wasm');
+        const wanted = whole.out
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line))
+          .findLast(({ event }) => event === 'step');
+        expect(last.step).toBe(80);
+        expect(last.loss).toBeCloseTo(wanted.loss, 4);
+      } finally {
+        GPUAdapter.prototype.requestDevice = request;
+        rmSync(folder, { recursive: true });
+      }
+    });
 
     const proofs = samplesByOp();
     test.each(opNames)('%s', async (op) => {

@@ -4,6 +4,8 @@ import { resolve } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
 import type { Files } from '../../runtime/files.ts';
 import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
+import { DeviceLost } from '../../runtime/program.ts';
+import type { TrainResult } from '../../runtime/train-options.ts';
 import { train as runTraining } from '../../runtime/trainer.ts';
 import { createPrograms } from '../driver/programs.ts';
 import { asPlanned, compactTrain, prunesColumns, type Compacted } from '../driver/compact.ts';
@@ -60,29 +62,47 @@ export async function train(
   const leftOut = describeCutOff(fitted.block);
   if (leftOut !== undefined) progress.line(leftOut);
   const { block, plan, data } = fitted;
-  const target = await open();
+  let target = await open();
   if (target.notice !== undefined) progress.line(target.notice);
   if (config?.source !== undefined && config.source.text !== project.source.text)
     progress.line(`${file} has changed since this run was last trained; it goes on with the file as it is now.`);
   const stop = listenForStop(terminal, (text) => progress.line(text));
   try {
-    const result = await runTraining({
-      plan,
-      programs: createPrograms(block, data, target),
-      files: project.files,
-      ...(compacted !== undefined && { weights: compacted.weights }),
-      out: options.out,
-      ...(options.resume !== undefined && { resume: options.resume }),
-      ...(settings.epochs !== undefined && { epochs: settings.epochs }),
-      ...(settings.steps !== undefined && { steps: settings.steps }),
-      settings: { file, name: block.name, ...settings, target: target.session.target },
-      source: { path: file, text: project.source.text },
-      signal: stop.signal,
-      onEvent: (event) => {
-        if (options.json) printJson(terminal, event);
-        progress.show(event);
-      },
-    });
+    let { resume } = options;
+    const trainOn = (on: Target): Promise<TrainResult> =>
+      runTraining({
+        plan,
+        programs: createPrograms(block, data, on),
+        files: project.files,
+        ...(compacted !== undefined && { weights: compacted.weights }),
+        out: options.out,
+        ...(resume !== undefined && { resume }),
+        ...(settings.epochs !== undefined && { epochs: settings.epochs }),
+        ...(settings.steps !== undefined && { steps: settings.steps }),
+        settings: { file, name: block.name, ...settings, target: on.session.target },
+        source: { path: file, text: project.source.text },
+        signal: stop.signal,
+        onEvent: (event) => {
+          // Where a run goes on if its device is lost: from its last checkpoint.
+          if (event.event === 'save' && event.file.startsWith('checkpoints/')) resume = run;
+          if (event.event === 'start') run = event.run;
+          if (options.json) printJson(terminal, event);
+          progress.show(event);
+        },
+      });
+    let run = resume;
+    let result: TrainResult | undefined;
+    for (let losses = 1; result === undefined; losses++) {
+      try {
+        result = await trainOn(target);
+      } catch (error) {
+        if (!(error instanceof DeviceLost) || losses > mostLosses) throw error;
+        const from = resume === undefined ? 'beginning again' : `going on from the last checkpoint of ${resume}`;
+        progress.line(`${error.message} — ${from}`);
+        target.session.close();
+        target = await open();
+      }
+    }
     const metrics = [...result.metrics].map(([metric, value]) => `  ${metric} ${number(value)}`).join('');
     const loss = Number.isNaN(result.loss) ? '' : `  loss ${number(result.loss)}`;
     const summary = `step ${result.steps}${loss}${metrics}\n`;
@@ -99,6 +119,9 @@ export async function train(
     target.session.close();
   }
 }
+
+/** A device that is lost so often will be lost again. */
+const mostLosses = 5;
 
 /** The whole model is in memory only for as long as its weights are looked at. */
 async function compact(asked: RunnableTrain, files: Files, target: Target): Promise<Compacted> {
