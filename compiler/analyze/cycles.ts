@@ -57,6 +57,8 @@ function statementCycles(statement: Statement, known: Known): number {
     }
     case 'prefetch':
       return 0.5;
+    case 'multiply':
+      return (statement.rows * statement.columns * statement.depth) / 4096;
     case 'barrier':
     case 'flag':
       return 1;

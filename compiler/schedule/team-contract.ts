@@ -4,24 +4,17 @@
  */
 import type { Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, and, cast, div, expression, fma, less, load, min, mul, number, rem, where } from '../tile/build.ts';
-import type { Memory, Register, TileExpression } from '../tile/tile.ts';
+import { add, cast, div, expression, fma, load, min, mul, number, read, rem, where } from '../tile/build.ts';
+import type { Memory, TileExpression } from '../tile/tile.ts';
 import { asRegion } from './contract.ts';
 import { pointsOf, strideAlong } from './cost.ts';
 import { dependsOn, evaluate, write } from './expression.ts';
 import { bindPosition } from './grid.ts';
 import { accumulatorDtype } from './reduce.ts';
 import { assign, bindResult, loop, name, type Scope, variable, when } from './scope.ts';
+import { emitMatrixContraction, matrixDtype } from './team-matrix.ts';
 import { emitTeamRegion } from './team-region.ts';
-import { type Extent, meet } from './team.ts';
-
-/** For each point of `outer`: rows × sum times sum × columns. */
-interface Matrices {
-  readonly outer: readonly Axis[];
-  readonly rows: readonly Axis[];
-  readonly columns: readonly Axis[];
-  readonly sum: readonly Axis[];
-}
+import { both, type Extent, type Matrices, meet, within } from './team.ts';
 
 /** A tile of the result, and what of it one thread computes. */
 interface TeamTile {
@@ -53,6 +46,8 @@ const threadsOf = (tile: TeamTile): number => (tile.rows / tile.threadRows) * (t
 export function emitTeamContraction(scope: Scope, contraction: Contraction, capabilities: Capabilities): Extent {
   const matrices = asMatrices(contraction);
   if (matrices === undefined) return emitTeamRegion(scope, asRegion(contraction), capabilities);
+  const halves = matrixDtype(contraction, capabilities);
+  if (halves !== undefined) return emitMatrixContraction(scope, contraction, matrices, halves, capabilities);
   const { outer, rows, columns, sum } = matrices;
   const tile = chooseTile(matrices, capabilities);
   const threads = threadsOf(tile);
@@ -80,13 +75,13 @@ export function emitTeamContraction(scope: Scope, contraction: Contraction, capa
     right.copy(inner, from);
     meet(inner);
     loop(inner, 0, strip, 1, (deeper, at) => {
-      const read = (of: Strip, first: TileExpression, apart: number, count: number): TileExpression[] =>
+      const several = (of: Strip, first: TileExpression, apart: number, count: number): TileExpression[] =>
         Array.from({ length: count }, (_, which) =>
           name(kernel, deeper.place, load(of.memory, add(mul(at, of.pitch), add(first, which * apart)))),
         );
-      const a = read(left, threadRow, deep, tile.threadRows);
-      const b = read(right, threadColumn, abreast, tile.threadColumns);
-      sums.forEach((row, i) => row.forEach((of, j) => assign(deeper, of, fma(a[i], b[j], valueOf(of)))));
+      const a = several(left, threadRow, deep, tile.threadRows);
+      const b = several(right, threadColumn, abreast, tile.threadColumns);
+      sums.forEach((row, i) => row.forEach((of, j) => assign(deeper, of, fma(a[i], b[j], read(of)))));
     });
     meet(inner);
   });
@@ -97,7 +92,7 @@ export function emitTeamContraction(scope: Scope, contraction: Contraction, capa
       const inside = both(within(row, height, tile.rows), within(column, width, tile.columns));
       const store = (inner: Scope): void => {
         const bound = bindPosition(bindPosition(inner, rows, row), columns, column);
-        const value = name(kernel, inner.place, cast(valueOf(of), contraction.result.dtype));
+        const value = name(kernel, inner.place, cast(read(of), contraction.result.dtype));
         write(bindResult(bound, contraction.result, value), contraction.stores);
       };
       if (inside === undefined) store(point);
@@ -106,15 +101,6 @@ export function emitTeamContraction(scope: Scope, contraction: Contraction, capa
   );
   return { grid: pointsOf(outer) * downward * across, workgroup: threads };
 }
-
-const valueOf = (register: Register): TileExpression => ({ kind: 'register', type: register.type, register });
-
-/** at < size, where blocks of `block` may end beyond it. */
-const within = (at: TileExpression, size: number, block: number): TileExpression | undefined =>
-  size % block === 0 ? undefined : less(at, size);
-
-const both = (a: TileExpression | undefined, b: TileExpression | undefined): TileExpression | undefined =>
-  a === undefined ? b : b === undefined ? a : and(a, b);
 
 /** Too few of anything for a tile: a region sums as well. */
 const worthTiling = 8;

@@ -75,3 +75,18 @@ export function whenActive(scope: Scope, team: Team, first: boolean, body: (inne
 
 /** All threads of the workgroup arrive. */
 export const meet = (scope: Scope): void => void scope.place.statements.push({ kind: 'barrier' });
+
+/** For each point of `outer`: rows × sum times sum × columns. */
+export interface Matrices {
+  readonly outer: readonly Axis[];
+  readonly rows: readonly Axis[];
+  readonly columns: readonly Axis[];
+  readonly sum: readonly Axis[];
+}
+
+/** at < size, where blocks of `block` may end beyond it. */
+export const within = (at: TileExpression, size: number, block: number): TileExpression | undefined =>
+  size % block === 0 ? undefined : less(at, size);
+
+export const both = (a: TileExpression | undefined, b: TileExpression | undefined): TileExpression | undefined =>
+  a === undefined ? b : b === undefined ? a : and(a, b);

@@ -20,6 +20,8 @@ export interface Spelling {
   store(memory: Memory, offset: string, value: string): string;
   /** Up to the opening brace. */
   loop(index: string, from: string, to: string, step: number): string;
+  /** A matrix instruction, one line or several; `print` spells its offsets. */
+  multiply(of: Extract<Statement, { kind: 'multiply' }>, print: (of: TileExpression) => string): readonly string[];
   readonly barrier: string;
   readonly raiseFlag: string;
 }
@@ -60,6 +62,8 @@ export function printBody(body: readonly Statement[], spelling: Spelling): reado
         return write(depth, '}');
       case 'prefetch':
         return;
+      case 'multiply':
+        return spelling.multiply(statement, expression).forEach((line) => write(depth, line));
       case 'barrier':
         return write(depth, spelling.barrier);
       case 'flag':

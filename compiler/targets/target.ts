@@ -20,6 +20,8 @@ export interface Capabilities {
   /** Bytes that the smallest element takes in memory: 1, or a word where nothing less can be stored by itself. */
   readonly smallestElement: number;
   readonly dtypes: readonly Dtype[];
+  /** Element types whose products a matrix instruction sums in f32 (16 × 8 by 16, 32 threads together). */
+  readonly matrices: readonly Dtype[];
   /** Four products of bytes are summed in one instruction. */
   readonly dotsBytes: boolean;
 }

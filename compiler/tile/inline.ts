@@ -117,6 +117,9 @@ function countUses(body: readonly Statement[], uses: Map<Register, number>): voi
       case 'flag':
         count(statement.condition);
         break;
+      case 'multiply':
+        [statement.left.offset, statement.right.offset].forEach(count);
+        break;
       case 'barrier':
         break;
     }

@@ -12,7 +12,17 @@ import type { BinaryOp, Monoid } from '../graph/graph.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
 import type { TileDtype } from './build.ts';
-import type { Memory, Register, Statement, TileExpression, TileKernel, TileOp, TileProgram, TileStep } from './tile.ts';
+import type {
+  MatrixOperand,
+  Memory,
+  Register,
+  Statement,
+  TileExpression,
+  TileKernel,
+  TileOp,
+  TileProgram,
+  TileStep,
+} from './tile.ts';
 
 /** The contents of every buffer by name; missing ones are made (constants with their data, others zero) and kept. */
 export type TileMemories = Map<string, Float64Array>;
@@ -285,6 +295,8 @@ function compileStatement(context: Context, statement: Statement): () => void {
     case 'prefetch':
     case 'barrier':
       return () => {};
+    case 'multiply':
+      return compileMultiply(context, statement);
     case 'flag': {
       const condition = compile(context, statement.condition);
       return () => {
@@ -293,6 +305,35 @@ function compileStatement(context: Context, statement: Statement): () => void {
       };
     }
   }
+}
+
+/** What one thread of the subgroup does: all products of its own sums. */
+function compileMultiply(context: Context, statement: Extract<Statement, { kind: 'multiply' }>): () => void {
+  const { columns, depth, left, right, sums } = statement;
+  const operand = ({ memory, offset, pitch }: MatrixOperand): ((line: number, k: number) => number) => {
+    const start = compile(context, offset);
+    return (line, k) => {
+      const at = laneOf(start(), 0) + line * pitch + k;
+      const bound = context.memories.get(memory);
+      const value = bound?.data[at];
+      if (bound === undefined || value === undefined)
+        throw new Error(`kernel ${context.kernel.name}: ${memory.name}[${at}] is outside its ${memory.size} elements`);
+      mark(context, bound, memory, at, false);
+      return value;
+    };
+  };
+  const [a, b] = [operand(left), operand(right)];
+  return () => {
+    const lane = context.thread % 32;
+    sums.forEach((sum, at) => {
+      const [block, own] = [Math.floor(at / 4), at % 4];
+      const row = 16 * Math.floor(block / (columns / 8)) + Math.floor(lane / 4) + 8 * (own >> 1);
+      const column = 8 * (block % (columns / 8)) + 2 * (lane % 4) + (own & 1);
+      let total = laneOf(context.registers.get(sum) ?? NaN, 0);
+      for (let k = 0; k < depth; k++) total += a(row, k) * b(column, k);
+      context.registers.set(sum, Math.fround(total));
+    });
+  };
 }
 
 const laneOf = (value: Value, lane: number): number => (typeof value === 'number' ? value : (value[lane] ?? NaN));

@@ -5,7 +5,7 @@
  *   kernel a grid 5, kernel b grid 3   →   kernel ab grid 8: if whole < 5 { a, item = whole } else { b, item = whole - 5 }
  */
 import { less, read, register, sub } from './build.ts';
-import type { Memory, Register, Statement, TileExpression, TileKernel } from './tile.ts';
+import type { MatrixOperand, Memory, Register, Statement, TileExpression, TileKernel } from './tile.ts';
 
 /** All must have workgroups of one size, and the same arguments. */
 export function mergeKernels(name: string, kernels: readonly TileKernel[]): TileKernel {
@@ -108,6 +108,14 @@ function renamed(
         };
       case 'prefetch':
         return { ...of, memory: memoryOf(of.memory), offset: expression(of.offset) };
+      case 'multiply': {
+        const operand = (matrix: MatrixOperand): MatrixOperand => ({
+          ...matrix,
+          memory: memoryOf(matrix.memory),
+          offset: expression(matrix.offset),
+        });
+        return { ...of, left: operand(of.left), right: operand(of.right) };
+      }
       case 'flag':
         return { ...of, condition: expression(of.condition) };
       case 'barrier':

@@ -7,6 +7,7 @@ import type { TileDtype } from './build.ts';
 import { resultType, shuffle } from './build.ts';
 import { precedence } from './text.ts';
 import type {
+  MatrixOperand,
   Memory,
   Register,
   Statement,
@@ -159,6 +160,7 @@ class Parser {
     if (this.accept('let')) return this.definition('let');
     if (this.accept('var')) return this.definition('var');
     if (this.accept('barrier')) return { kind: 'barrier' };
+    if (this.accept('multiply')) return this.multiply();
     if (this.accept('flag')) return { kind: 'flag', condition: this.expression() };
     if (this.accept('for')) {
       const name = this.name();
@@ -195,6 +197,26 @@ class Parser {
     const register = this.register();
     this.expect('=');
     return { kind: 'assign', register, value: this.expression() };
+  }
+
+  private multiply(): Statement {
+    const next = (): number => {
+      this.expect(',');
+      return this.number();
+    };
+    const [rows, columns, depth] = [this.number(), next(), next()];
+    this.expect('of');
+    const left = this.matrix();
+    this.expect(',');
+    const right = this.matrix();
+    this.expect('into');
+    const sums = this.list('(', ')', () => this.register());
+    return { kind: 'multiply', rows, columns, depth, left, right, sums };
+  }
+
+  private matrix(): MatrixOperand {
+    const { memory, offset, stride } = this.place();
+    return { memory, offset, pitch: stride };
   }
 
   private definition(kind: 'let' | 'var'): Statement {

@@ -24,6 +24,7 @@
 import { printNumber } from '../graph/text.ts';
 import { infix } from '../loop/text.ts';
 import type {
+  MatrixOperand,
   Memory,
   Register,
   Statement,
@@ -69,6 +70,7 @@ export const keywords: ReadonlySet<string> = new Set([
   'prefetch',
   'barrier',
   'flag',
+  'multiply',
   'scratch',
   'by',
   'to',
@@ -208,6 +210,14 @@ function printStatement(statement: Statement, naming: Naming): string[] {
       return [`prefetch ${naming(statement.memory)}[${show(statement.offset)}]`];
     case 'barrier':
       return ['barrier'];
+    case 'multiply': {
+      const { rows, columns, depth, left, right, sums } = statement;
+      const operand = ({ memory, offset, pitch }: MatrixOperand): string =>
+        `${naming(memory)}[${show(offset)} by ${pitch}]`;
+      return [
+        `multiply ${rows}, ${columns}, ${depth} of ${operand(left)}, ${operand(right)} into (${sums.map(naming).join(', ')})`,
+      ];
+    }
     case 'flag':
       return [`flag ${show(statement.condition)}`];
   }

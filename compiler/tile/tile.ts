@@ -68,6 +68,13 @@ export type TileExpression =
       readonly mask?: TileExpression;
     };
 
+/** Workgroup memory of a half precision. */
+export interface MatrixOperand {
+  readonly memory: Memory;
+  readonly offset: TileExpression;
+  readonly pitch: number;
+}
+
 export type Statement =
   | { readonly kind: 'let'; readonly register: Register; readonly value: TileExpression }
   | { readonly kind: 'var'; readonly register: Register; readonly value: TileExpression }
@@ -99,6 +106,20 @@ export type Statement =
   | { readonly kind: 'prefetch'; readonly memory: Memory; readonly offset: TileExpression }
   /** All threads of a workgroup arrive before one goes on. */
   | { readonly kind: 'barrier' }
+  /**
+   * Matrix instructions of a subgroup of 32 threads together: sums[rows × columns] += Σ over depth of left[row, k]·right[column, k].
+   * An operand lies by its lines: element (line, k) at offset + line·pitch + k. Of each 16 × 8 of the sums thread l holds four: rows
+   * l/4 and l/4 + 8, columns 2·(l mod 4) and the next; blocks row by row, in a block row by row. Offsets are the same for the 32.
+   */
+  | {
+      readonly kind: 'multiply';
+      readonly rows: number;
+      readonly columns: number;
+      readonly depth: number;
+      readonly left: MatrixOperand;
+      readonly right: MatrixOperand;
+      readonly sums: readonly Register[];
+    }
   /** Raises the program's flag where the (scalar or vector) condition holds: an index was out of range. */
   | { readonly kind: 'flag'; readonly condition: TileExpression };
 

@@ -179,10 +179,33 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
         verifyExpression(statement.condition, scope);
         if (statement.condition.type.dtype !== 'bool') report(`a flag asks ${showType(statement.condition.type)}`);
         break;
+      case 'multiply':
+        verifyMultiply(statement, scope, scalarIndex);
+        break;
       case 'barrier':
         break;
     }
   }
+}
+
+function verifyMultiply(
+  { rows, columns, depth, left, right, sums }: Extract<Statement, { kind: 'multiply' }>,
+  scope: Scope,
+  scalarIndex: (of: TileExpression, what: string) => void,
+): void {
+  const { report, registers } = scope;
+  if (rows % 16 !== 0 || columns % 8 !== 0 || depth % 16 !== 0)
+    report(`a multiply of ${rows} × ${columns} by ${depth}, which are no blocks of 16 × 8 by 16`);
+  if (sums.length !== (rows * columns) / 32) report(`${sums.length} sums of a thread for ${rows} × ${columns}`);
+  for (const { memory, offset } of [left, right]) {
+    verifyExpression(offset, scope);
+    scalarIndex(offset, 'the place of a matrix');
+    if (!scope.memories.has(memory)) report(`memory ${memory.name} is not this kernel's`);
+    if (memory.space !== 'workgroup' || memory.dtype !== left.memory.dtype)
+      report(`a matrix in ${memory.name}, which is ${memory.space} memory of ${memory.dtype}`);
+  }
+  for (const sum of sums)
+    if (registers.get(sum) !== true || sum.type.dtype !== 'f32') report(`${sum.name} is no variable of f32 in reach`);
 }
 
 const showType = ({ dtype, lanes }: TileType): string => (lanes === 1 ? dtype : `${dtype}x${lanes}`);

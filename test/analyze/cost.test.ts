@@ -20,6 +20,7 @@ const capabilities: Capabilities = {
   units: 2,
   smallestElement: 1,
   dtypes: ['f32', 'i32', 'u32', 'bool'],
+  matrices: [],
   dotsBytes: false,
 };
 

@@ -18,3 +18,33 @@ static inline float __uint_as_float(unsigned bits) { float x; std::memcpy(&x, &b
 static inline float __int_as_float(int bits) { return __uint_as_float((unsigned)bits); }
 static inline unsigned __float_as_uint(float x) { unsigned bits; std::memcpy(&bits, &x, 4); return bits; }
 static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((uint64_t)a * b) >> 32); }
+
+#define __align__(bytes) __attribute__((aligned(bytes)))
+
+// mma.m16n8k16 as the PTX ISA says which thread holds what: 32 threads lay their operands down, meet, and each sums what is its own.
+template <class Convert>
+static inline void emulator_mma(Convert value, float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
+  static unsigned left[32][32][4], right[32][32][2];
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+  std::memcpy(left[warp][lane], a, sizeof a);
+  std::memcpy(right[warp][lane], b, sizeof b);
+  emulator_meet();
+  float* sums[4] = {&c0, &c1, &c2, &c3};
+  for (int own = 0; own < 4; own++) {
+    const int row = lane / 4 + 8 * (own >> 1), column = 2 * (lane % 4) + (own & 1);
+    float total = *sums[own];
+    for (int k = 0; k < 16; k++) {
+      const unsigned x = left[warp][row % 8 * 4 + k % 8 / 2][row / 8 + 2 * (k / 8)];
+      const unsigned y = right[warp][column * 4 + k % 8 / 2][k / 8];
+      total += value((unsigned short)(x >> 16 * (k & 1))) * value((unsigned short)(y >> 16 * (k & 1)));
+    }
+    *sums[own] = total;
+  }
+  emulator_meet();
+}
+static inline float emulator_bf16(unsigned short bits) { return __uint_as_float((unsigned)bits << 16); }
+static inline float emulator_f16(unsigned short bits) {
+  const int exponent = (bits >> 10) & 31, fraction = bits & 0x3ff;
+  const float size = exponent == 31 ? (fraction ? NAN : INFINITY) : exponent ? std::ldexp(1024.0f + fraction, exponent - 25) : std::ldexp((float)fraction, -24);
+  return bits & 0x8000 ? -size : size;
+}

@@ -1,6 +1,7 @@
 /** Contractions in every layout, at sizes that do not fit tiles, on machines of 16, 8, 4 and 1 lanes. */
 import { describe, expect, test } from 'vitest';
 import { parseLoop } from '../../compiler/loop/parse.ts';
+import { parseTile } from '../../compiler/tile/parse.ts';
 import { printTile } from '../../compiler/tile/text.ts';
 import { expectScheduled, scheduled } from './support.ts';
 
@@ -233,4 +234,27 @@ describe('convolutions', () => {
       { lanes: [16, 4, 1] },
     );
   });
+});
+
+test.each(['bf16', 'f16'])('products of %s by matrix instructions', (dtype) => {
+  for (const [outer, rows, sum, columns] of [
+    [1, 16, 16, 16],
+    [2, 40, 50, 36],
+    [3, 130, 70, 70],
+  ]) {
+    const text = `program p {
+      buffer %x: ${dtype}[${outer}, ${rows}, ${sum}] batch
+      buffer %w: ${dtype}[${outer}, ${sum}, ${columns}] param
+      buffer %b: f32[${columns}] param
+      buffer %y: f32[${outer}, ${rows}, ${columns}] result
+      kernel k0 { contraction for o in ${outer}, i in ${rows}, j in ${columns} sum k in ${sum} {
+        s: f32 = %x[o, i, k] . %w[o, k, j]
+        %y[o, i, j] = max(s + %b[j], 0)
+      } }
+    }`;
+    expectScheduled(text, { lanes: ['matrices'] });
+    const tile = scheduled(parseLoop(text), 'matrices');
+    expect(printTile(tile)).toContain('multiply ');
+    expect(printTile(parseTile(printTile(tile)))).toBe(printTile(tile));
+  }
 });

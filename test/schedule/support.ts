@@ -3,6 +3,7 @@ import { expect } from 'vitest';
 import { interpretLoop } from '../../compiler/loop/interpret.ts';
 import type { LoopProgram } from '../../compiler/loop/loop.ts';
 import { parseLoop } from '../../compiler/loop/parse.ts';
+import { roundTo } from '../../compiler/ops/numeric.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { interpretTile } from '../../compiler/tile/interpret.ts';
@@ -11,8 +12,8 @@ import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
 
-/** Vectors of so many lanes, or threads in workgroups. */
-export type Lanes = number | 'teams';
+/** Vectors of so many lanes, or threads in workgroups, without and with matrix instructions. */
+export type Lanes = number | 'teams' | 'matrices';
 
 const processor = (vectorLanes: number): Capabilities => ({
   vectorLanes,
@@ -23,11 +24,16 @@ const processor = (vectorLanes: number): Capabilities => ({
   units: 2,
   smallestElement: 1,
   dtypes: ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'i8', 'u8', 'bool'],
+  matrices: [],
   dotsBytes: vectorLanes > 1,
 });
 
-export const machine = (lanes: Lanes): Capabilities =>
-  lanes === 'teams' ? { ...processor(1), workgroupThreads: 256, nearMemory: 16 * 1024, cache: 0 } : processor(lanes);
+const gpu: Capabilities = { ...processor(1), workgroupThreads: 256, nearMemory: 16 * 1024, cache: 0 };
+
+export const machine = (lanes: Lanes): Capabilities => {
+  if (lanes === 'teams') return gpu;
+  return lanes === 'matrices' ? { ...gpu, nearMemory: 48 * 1024, matrices: ['bf16', 'f16'] } : processor(lanes);
+};
 
 /** Deterministic contents for every buffer that is read from outside; integers below 4. */
 export function contentsOf(
@@ -46,7 +52,7 @@ export function contentsOf(
         const size = shape.reduce((product, length) => product * length, 1);
         const contents = Float64Array.from({ length: size }, () =>
           isFloat(dtype)
-            ? Math.fround(next() * 2 - 1)
+            ? roundTo(dtype === 'f64' ? 'f32' : dtype, next() * 2 - 1)
             : Math.floor(next() * (dtype === 'bool' ? 2 : (integers[name] ?? 4))),
         );
         return [name, data === undefined ? contents : Float64Array.from(data)];

@@ -3,8 +3,10 @@
  * emulated driver. Where nvcc is, it compiles the kernels of every example, for sm_80 and sm_90a.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createBuilder } from '../../compiler/ops/builder.ts';
 import { compile } from '../../compiler/pipeline.ts';
 import { capabilitiesOf } from '../../compiler/targets/cuda/features.ts';
+import { emitCuda } from '../../compiler/targets/cuda/step.ts';
 import { openCudaSession, type CudaSession } from '../../runtime/devices/cuda.ts';
 import type { TypedArray } from '../../runtime/program.ts';
 import { emulatedProgram, emulatorProblem } from '../support/cuda.ts';
@@ -44,6 +46,16 @@ describe.skipIf(emulatorProblem !== undefined)(
       );
       expect(possible.length).toBeGreaterThan(0);
       await prove(possible);
+    });
+
+    test.each(['bf16', 'f16'] as const)('products of %s by tensor cores', async (dtype) => {
+      const build = createBuilder('product');
+      const x = build.input('x', 'batch', { dtype, shape: [2, 70, 50] });
+      const w = build.input('w', 'batch', { dtype, shape: [2, 50, 90] });
+      build.output('y', 'result', build.matmul(x, w));
+      const graph = build.finish();
+      expect(emitCuda(compile(graph, capabilitiesOf(4)).tile).source).toContain(`m16n8k16.row.col.f32.${dtype}`);
+      await prove([{ says: dtype, graph, ranges: {} }]);
     });
 
     test('random graphs with their gradients', async () => {

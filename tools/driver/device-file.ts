@@ -94,6 +94,7 @@ function capabilitiesIn(of: Fields): Capabilities {
     units: positive(of, 'units'),
     smallestElement: positive(of, 'smallestElement'),
     dtypes: known,
+    matrices: dtypes.filter((dtype) => list(of['matrices']).includes(dtype)),
     dotsBytes: of['dotsBytes'] === true,
   };
 }

@@ -15,5 +15,6 @@ export const capabilitiesOf = (multiprocessors = 108): Capabilities => ({
   units: multiprocessors,
   smallestElement: 1,
   dtypes,
+  matrices: ['bf16', 'f16'],
   dotsBytes: false,
 });

@@ -2,6 +2,7 @@
 import type { TileKernel } from '../../tile/tile.ts';
 import { mentions, printBody } from '../structured.ts';
 import { emitCast } from './cast.ts';
+import { emitMultiply } from './matrix.ts';
 import { declaration, emitLoad, emitStore, parameter } from './memory.ts';
 import { emitOp } from './scalar.ts';
 import { cudaType, literal, type UnitWriter } from './writer.ts';
@@ -19,6 +20,7 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
     store: (memory, offset, value) => emitStore(writer, memory, offset, value),
     loop: (index, from, to, step) =>
       `for (int ${index} = ${from}; ${index} < ${to}; ${step === 1 ? `${index}++` : `${index} += ${step}`})`,
+    multiply: (of, print) => emitMultiply(writer, of, print),
     barrier: '__syncthreads();',
     raiseFlag: '*flag = 1u;',
   });

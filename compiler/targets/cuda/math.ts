@@ -8,6 +8,14 @@ interface Helper {
   readonly uses?: readonly HelperName[];
 }
 
+/** The 16 × 8 sums of 32 threads and the products of 16 × 16 and 16 × 8, by a tensor core. */
+const multiply = (dtype: 'bf16' | 'f16'): string =>
+  `__device__ void multiply_${dtype}(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.${dtype}.${dtype}.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+    : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}`;
+
 const helpers = {
   /** NaN if either is. */
   maximum: { text: '__device__ float maximum(float a, float b) { return a > b || a != a ? a : b; }' },
@@ -68,6 +76,30 @@ const helpers = {
     uses: ['bf16_bits', 'from_bf16'],
     text: '__device__ float round_bf16(float x) { return from_bf16(bf16_bits(x)); }',
   },
+  /**
+   * The operands of a matrix instruction, as its threads hold them (PTX ISA, mma.m16n8k16): thread l has of the left lines l/4 and
+   * l/4 + 8, of the right line l/4, and of each the elements 2·(l mod 4), the next, and those 8 further on, two in a word.
+   */
+  left_matrix: {
+    text: `__device__ void left_matrix(unsigned (&a)[4], const unsigned short* at, int pitch) {
+  const int lane = threadIdx.x & 31;
+  const unsigned short* line = at + (lane >> 2) * pitch + (lane & 3) * 2;
+  a[0] = *(const unsigned*)line;
+  a[1] = *(const unsigned*)(line + 8 * pitch);
+  a[2] = *(const unsigned*)(line + 8);
+  a[3] = *(const unsigned*)(line + 8 * pitch + 8);
+}`,
+  },
+  right_matrix: {
+    text: `__device__ void right_matrix(unsigned (&b)[2], const unsigned short* at, int pitch) {
+  const int lane = threadIdx.x & 31;
+  const unsigned short* line = at + (lane >> 2) * pitch + (lane & 3) * 2;
+  b[0] = *(const unsigned*)line;
+  b[1] = *(const unsigned*)(line + 8);
+}`,
+  },
+  multiply_bf16: { text: multiply('bf16') },
+  multiply_f16: { text: multiply('f16') },
   /** Philox4x32-10 (Salmon et al., 2011): word 0 of the block for counter (index, stream, step, 0) and a two-word key. */
   philox: {
     text: `__device__ unsigned philox(unsigned x0, unsigned x1, unsigned x2, unsigned key0, unsigned key1) {

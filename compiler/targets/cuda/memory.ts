@@ -23,13 +23,19 @@ function elementOf({ dtype, name }: Memory): string {
 export const parameter = (memory: Memory, shared: boolean): string =>
   `${memory.access === 'read' ? 'const ' : ''}${elementOf(memory)}* ${shared ? '' : '__restrict__ '}${memory.name}`;
 
-/** Scratch: of the workgroup, or of each thread. In it, values are as registers hold them. */
-export const declaration = ({ name, space, dtype, size }: Memory): string =>
-  `${space === 'workgroup' ? '__shared__ ' : ''}${cudaType(dtype)} ${name}[${size}];`;
+/** Scratch: of the workgroup, or of each thread. */
+export const declaration = (memory: Memory): string =>
+  memory.space === 'workgroup'
+    ? `__shared__ ${isPacked(memory) ? `__align__(16) ${elementOf(memory)}` : cudaType(memory.dtype)} ${memory.name}[${memory.size}];`
+    : `${cudaType(memory.dtype)} ${memory.name}[${memory.size}];`;
+
+/** Are its elements as memory has them? Buffers, and what matrix instructions read; other scratch is as registers hold values. */
+const isPacked = ({ space, dtype }: Memory): boolean =>
+  space === 'global' || (space === 'workgroup' && (dtype === 'f16' || dtype === 'bf16'));
 
 export function emitLoad(writer: UnitWriter, memory: Memory, offset: string, mask: string | undefined): string {
   const element = `${memory.name}[${offset}]`;
-  const value = memory.space === 'global' ? fromElement(writer, memory.dtype, element) : element;
+  const value = isPacked(memory) ? fromElement(writer, memory.dtype, element) : element;
   return mask === undefined ? value : `(${mask} ? ${value} : 0)`;
 }
 
@@ -39,10 +45,14 @@ function fromElement(writer: UnitWriter, dtype: Dtype, element: string): string 
   return dtype === 'bool' ? `(${element} != 0)` : element;
 }
 
-export function emitStore(writer: UnitWriter, { space, name, dtype }: Memory, offset: string, value: string): string {
-  const bits =
-    space !== 'global' || (dtype !== 'f16' && dtype !== 'bf16')
-      ? value
-      : `${writer.use(dtype === 'f16' ? 'f16_bits' : 'bf16_bits')}(${value})`;
+export function emitStore(writer: UnitWriter, memory: Memory, offset: string, value: string): string {
+  const { name, dtype } = memory;
+  const bits = isPacked(memory) && (dtype === 'f16' || dtype === 'bf16') ? packed(writer, dtype, value) : value;
   return `${name}[${offset}] = ${bits};`;
+}
+
+/** The bits of a half precision; what was only just made a float of its bits is not made bits again. */
+function packed(writer: UnitWriter, dtype: 'f16' | 'bf16', value: string): string {
+  const element = new RegExp(`^from_${dtype}\\((\\w+\\[[^\\]]*\\])\\)$`).exec(value)?.[1];
+  return element ?? `${writer.use(`${dtype}_bits`)}(${value})`;
 }

@@ -28,6 +28,7 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
     units: threads,
     smallestElement: 1,
     dtypes: nativeDtypes,
+    matrices: [],
     dotsBytes: instructionsOf(host).dotsBytes,
   };
 }

@@ -131,6 +131,8 @@ function emitStatement(scope: Scope, statement: Statement): void {
       return emitIf(scope, emit(scope, statement.condition), statement.then, statement.else);
     case 'prefetch':
       return emitPrefetch(writer, place(scope, { ...statement, stride: 1 }, 1));
+    case 'multiply':
+      throw new Error('a matrix instruction on a machine without');
     case 'barrier':
       return; // One thread per workgroup.
     case 'flag': {

@@ -14,5 +14,6 @@ export const capabilitiesOf = (threads: number): Capabilities => ({
   units: threads,
   smallestElement: 1,
   dtypes,
+  matrices: [],
   dotsBytes: false,
 });

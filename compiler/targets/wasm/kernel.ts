@@ -88,6 +88,8 @@ function emitStatement(scope: Scope, statement: Statement): void {
         writer.inside(() => body.forEach((inner) => emitStatement(scope, inner)));
       return writer.push({ kind: 'if', condition, then: part(statement.then), else: part(statement.else) });
     }
+    case 'multiply':
+      throw new Error('a matrix instruction on a machine without');
     case 'prefetch':
     case 'barrier':
       return; // WebAssembly fetches nothing ahead, and there is one thread per workgroup.

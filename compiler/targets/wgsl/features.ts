@@ -26,5 +26,6 @@ export const capabilitiesOf = (limits: WebGpuLimits = defaultLimits): Capabiliti
   units: 32,
   smallestElement: 4,
   dtypes,
+  matrices: [],
   dotsBytes: false,
 });

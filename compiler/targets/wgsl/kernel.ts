@@ -23,6 +23,9 @@ export function emitKernel(kernel: TileKernel): string {
     store: emitStore,
     loop: (index, from, to, step) =>
       `for (var ${index}: i32 = ${from}; ${index} < ${to}; ${step === 1 ? `${index}++` : `${index} += ${step}`})`,
+    multiply() {
+      throw new Error('a matrix instruction on a machine without');
+    },
     barrier: 'workgroupBarrier(); storageBarrier();',
     raiseFlag: 'atomicStore(&flag, 1u);',
   });
