@@ -110,6 +110,7 @@ async function all(): Promise<void> {
     ...(checked.status !== 0 && { problem: checked.error?.message ?? checked.stdout.trim().split('\n').at(-1) }),
   });
   measure('matmul-4096', 'matmul-4096', '1', 'cuda');
+  measure('matmul-4096 of bf16', 'matmul-4096-bf16', '1', 'cuda');
   peer('matmul-4096 in PyTorch', 'python3', ['-c', torchProduct]);
   measure('gpt2', 'gpt2', '1', 'cuda');
   const torchJob = [

@@ -4,7 +4,7 @@ import { applyValue, createContext } from '../compiler/elaborate/evaluate.ts';
 import { instantiate } from '../compiler/elaborate/instances.ts';
 import { find } from '../compiler/elaborate/scope.ts';
 import { int, tensor } from '../compiler/elaborate/value.ts';
-import type { Graph } from '../compiler/graph/graph.ts';
+import type { Graph, Value } from '../compiler/graph/graph.ts';
 import { createBuilder } from '../compiler/ops/builder.ts';
 import { openProject } from '../tools/driver/project.ts';
 import { openTarget } from '../tools/driver/target.ts';
@@ -19,16 +19,18 @@ const columns = 1024;
 export async function measureKernel(what: string, threads: number, on: TargetName): Promise<Measurement> {
   const size = Number(what.split('-')[1]);
   const isProduct = what.startsWith('matmul');
-  const graph = isProduct
-    ? await graphOf(
-        'Product',
-        [size],
-        [
-          [size, size],
-          [size, size],
-        ],
-      )
-    : await graphOf(what === 'softmax' ? 'Softmax' : 'Norm', [], [[rows, columns]]);
+  const graph = what.endsWith('-bf16')
+    ? productOfHalves(size)
+    : isProduct
+      ? await graphOf(
+          'Product',
+          [size],
+          [
+            [size, size],
+            [size, size],
+          ],
+        )
+      : await graphOf(what === 'softmax' ? 'Softmax' : 'Norm', [], [[rows, columns]]);
   const target = await openTarget(on, { threads });
   const executable = await target.load(graph);
   for (const { name } of target.session.fields.values()) {
@@ -38,6 +40,14 @@ export async function measureKernel(what: string, threads: number, on: TargetNam
   const ms = await timeRuns(() => executable.run(new Map()));
   target.session.close();
   return { ms, rate: isProduct ? (2 * size ** 3) / ms / 1e6 : (2 * 4 * rows * columns) / ms / 1e6 };
+}
+
+/** Operands and result of two bytes, summed in f32. */
+function productOfHalves(size: number): Graph {
+  const build = createBuilder('halves');
+  const operand = (name: string): Value => build.input(name, 'param', { dtype: 'bf16', shape: [size, size] });
+  build.output('result', 'update', build.matmul(operand('operand0'), operand('operand1')));
+  return build.finish();
 }
 
 /** A layer of rows.model applied once. Operands and result live on the device, so that only the operation is timed. */
