@@ -220,8 +220,9 @@ async function onDevice(plan: TrainPlan, programs: Programs, samples: ReadonlyMa
     },
     async step(batch) {
       const program = await explained(() => programs.step(sizeOf(batch, samples), 'only'));
-      const inputs = chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, ++steps, 0, 0));
+      const inputs = chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, steps + 1, 0, 0));
       const results = await program.run(inputs);
+      steps++;
       const means = new Map<string, Mean>();
       addMeans(means, results);
       const others = [...results].filter(([name, value]) => value.length === 1 && !/\.(sum|count)$/.test(name));

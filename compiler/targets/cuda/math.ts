@@ -21,6 +21,14 @@ const helpers = {
   maximum: { text: '__device__ float maximum(float a, float b) { return a > b || a != a ? a : b; }' },
   minimum: { text: '__device__ float minimum(float a, float b) { return a < b || a != a ? a : b; }' },
   sign_of: { text: '__device__ float sign_of(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }' },
+  /** As Math.pow: NaN where C has 1. */
+  power: {
+    text: `__device__ float power(float x, float y) {
+  if (y == 0.0f) return 1.0f;
+  if (x != x || y != y || (fabsf(x) == 1.0f && fabsf(y) > 3.4028234e38f)) return __int_as_float(0x7fc00000);
+  return powf(x, y);
+}`,
+  },
   divide_int: {
     text: '__device__ int divide_int(int a, int b) { return b == 0 ? 0 : b == -1 ? (int)(0u - (unsigned)a) : a / b; }',
   },

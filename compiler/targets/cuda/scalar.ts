@@ -94,7 +94,7 @@ const binary: Record<BinaryOp, Binary> = {
       : integerDivision('%', 'remainder_int', 'remainder_unsigned')(site, a, b),
   pow: (site, a, b) => {
     if (site.type !== 'float') throw new Error(`pow of ${site.dtype} has no CUDA: only floats have`);
-    return `powf(${a}, ${b})`;
+    return call(site, 'power', a, b);
   },
   max: extreme('maximum', '>'),
   min: extreme('minimum', '<'),
