@@ -7,13 +7,11 @@ import { inlineOnce } from '../tile/inline.ts';
 import type { Memory, Register, Statement, TileExpression, TileOp } from '../tile/tile.ts';
 
 export interface Spelling {
-  /** The type of a register. */
-  type(dtype: TileDtype): string;
   literal(dtype: TileDtype, value: number): string;
   /** A value under a name: for good, or to be assigned again. */
   constant(name: string, dtype: TileDtype, value: string): string;
   variable(name: string, dtype: TileDtype, value: string): string;
-  /** `dtype` is that of the first operand (of the second for `where`). Operands may be written twice: they are names or numbers. */
+  /** `dtype` is that of the first operand (of the second for `where`). Operands may be written twice: nothing has effects. */
   op(op: TileOp, dtype: TileDtype, operands: readonly string[]): string;
   cast(from: TileDtype, to: TileDtype, value: string): string;
   load(memory: Memory, offset: string, mask: string | undefined): string;

@@ -123,25 +123,16 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     before.destroy();
   };
 
-  const readWords = async (
-    from: readonly { buffer: GPUBuffer; offset: number; size: number }[],
-  ): Promise<Uint32Array[]> => {
-    const size = from.reduce((sum, part) => sum + part.size, 0);
+  const readWords = async (offset: number, size: number): Promise<Uint32Array> => {
     const staging = device.createBuffer({
       size: Math.max(4, size),
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
     });
     const encoder = device.createCommandEncoder();
-    let at = 0;
-    for (const part of from) {
-      if (part.size > 0) encoder.copyBufferToBuffer(part.buffer, part.offset, staging, at, part.size);
-      at += part.size;
-    }
+    if (size > 0) encoder.copyBufferToBuffer(heap, offset, staging, 0, size);
     device.queue.submit([encoder.finish()]);
-    return mapped(
-      staging,
-      from.map((part) => part.size),
-    );
+    const [words] = await mapped(staging, [size]);
+    return words;
   };
 
   /** The words of a buffer that is mapped for this, in pieces; the buffer is gone afterwards. */
@@ -284,8 +275,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     async read(name) {
       ready();
       const { field, place } = fieldAt(name);
-      const [words] = await readWords([{ buffer: heap, offset: 4 * place, size: 4 * sizeOf(field) }]);
-      return fromWords[elementOf(field)](words);
+      return fromWords[elementOf(field)](await readWords(4 * place, 4 * sizeOf(field)));
     },
     write(name, data) {
       ready();

@@ -10,7 +10,6 @@ import { cudaType, literal, type UnitWriter } from './writer.ts';
 /** `shared[i]`: parameter i may be the same buffer as another. */
 export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel, shared: readonly boolean[]): string {
   const body = printBody(kernel.body, {
-    type: cudaType,
     literal,
     constant: (register, dtype, value) => `const ${cudaType(dtype)} ${register} = ${value};`,
     variable: (register, dtype, value) => `${cudaType(dtype)} ${register} = ${value};`,

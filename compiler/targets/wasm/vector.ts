@@ -45,6 +45,3 @@ export function vector(writer: FunctionWriter): Vector {
         ),
   };
 }
-
-/** Fused where it may be: of scalars, never. */
-export const fmaScalar = (a: Code, b: Code, c: Code): Code => plain('f32.add', plain('f32.mul', a, b), c);

@@ -13,7 +13,6 @@ export const widestGrid = 65_535;
 export function emitKernel(kernel: TileKernel): string {
   const writer = moduleWriter();
   const body = printBody(kernel.body, {
-    type: wgslType,
     literal: (dtype, value) => literal(writer, dtype, value),
     constant: (name, dtype, value) => `let ${name}: ${wgslType(dtype)} = ${value};`,
     variable: (name, dtype, value) => `var ${name}: ${wgslType(dtype)} = ${value};`,

@@ -24,9 +24,3 @@ export function emitWgsl(program: TileProgram): WgslProgram {
     steps,
   };
 }
-
-/** For people: every module of the program. */
-export const wgslText = (program: TileProgram): string =>
-  emitWgsl(program)
-    .kernels.map(({ code }) => code)
-    .join('\n');
