@@ -21,6 +21,7 @@ import { nacre } from '../support/nacre.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const digits = join(root, 'examples/digits.model');
+const mnist = join(root, '../shared/data/mnist');
 const native = (await describeCpu()).problem === undefined;
 const folder = mkdtempSync(join(tmpdir(), 'nacre-build-'));
 // Where the packages of native code are found.
@@ -106,6 +107,19 @@ describe('a built trainer', () => {
     });
     writeFileSync(path, JSON.stringify({ ...trainer, programs: { init: trainer.programs.init } }));
     expect(run().stderr).toContain('was built for 20000 samples in batches of 64, and has no program step-64-only');
+  });
+
+  it('is not made of a block whose weights decide what is left of it', async () => {
+    const refused = await nacre(
+      'build',
+      join(root, 'examples/slim.model'),
+      '-o',
+      join(folder, 'slim'),
+      '--data',
+      mnist,
+    );
+    expect([refused.code, refused.err]).toEqual([1, expect.stringMatching(/removes columns|There is no file/)]);
+    expect(existsSync(join(folder, 'slim'))).toBe(false);
   });
 
   it('is not put where something else is, nor on a page where it cannot run', async () => {

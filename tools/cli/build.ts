@@ -2,6 +2,7 @@
 import type { BuiltTarget } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { buildTrainer, writeFolder } from '../driver/build.ts';
+import { prunesColumns } from '../driver/compact.ts';
 import { bundleTrainer } from '../driver/bundle.ts';
 import { openProject } from '../driver/project.ts';
 import { trainerPage } from '../trainer/page.ts';
@@ -36,6 +37,12 @@ export async function build(
   const project = await openProject(file, { data, overrides });
   const runnable = await project.train(name);
   checkSettings(overrides, project, runnable.block.name);
+  if (prunesColumns(runnable))
+    throw new UserError(
+      'build-columns',
+      `${runnable.plan.name} removes columns, which is decided by the weights that a run begins with: there is nothing to build before.`,
+      'Train it with `nacre train`.',
+    );
   const { trainer, files } = await buildTrainer(runnable, { target, ...(threads !== undefined && { threads }) });
   const [node, page] = await Promise.all([bundleTrainer('node', trainer), web ? bundleTrainer('web', trainer) : []]);
   const runtime = [...node, ...page];

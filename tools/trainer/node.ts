@@ -81,7 +81,8 @@ async function run(folder: string, terminal: Terminal): Promise<number> {
       },
     });
     const metrics = [...result.metrics].map(([metric, value]) => `  ${metric} ${number(value)}`).join('');
-    const summary = `step ${result.steps}  loss ${number(result.loss)}${metrics}\n`;
+    const loss = Number.isNaN(result.loss) ? '' : `  loss ${number(result.loss)}`;
+    const summary = `step ${result.steps}${loss}${metrics}\n`;
     if (result.status === 'interrupted') {
       progress.line(`stopped at ${summary.trimEnd()}; go on with --resume ${result.run}`);
       return stop.code();
