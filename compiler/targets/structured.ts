@@ -51,13 +51,7 @@ export function printBody(body: readonly Statement[], spelling: Spelling): reado
         print(statement.body, depth + 1);
         return write(depth, '}');
       case 'if':
-        write(depth, `if (${expression(statement.condition)}) {`);
-        print(statement.then, depth + 1);
-        if (statement.else.length > 0) {
-          write(depth, '} else {');
-          print(statement.else, depth + 1);
-        }
-        return write(depth, '}');
+        return printIf(statement, 'if', depth);
       case 'prefetch':
         return;
       case 'multiply':
@@ -67,6 +61,17 @@ export function printBody(body: readonly Statement[], spelling: Spelling): reado
       case 'flag':
         return write(depth, `if (${expression(statement.condition)}) { ${spelling.raiseFlag} }`);
     }
+  };
+  const printIf = (statement: Extract<Statement, { kind: 'if' }>, head: string, depth: number): void => {
+    write(depth, `${head} (${expression(statement.condition)}) {`);
+    print(statement.then, depth + 1);
+    const [only, ...more] = statement.else;
+    if (only?.kind === 'if' && more.length === 0) return printIf(only, '} else if', depth);
+    if (only !== undefined) {
+      write(depth, '} else {');
+      print(statement.else, depth + 1);
+    }
+    write(depth, '}');
   };
   print(inlineOnce(body), 1);
   return lines;
@@ -99,6 +104,10 @@ function printExpression(of: TileExpression, spelling: Spelling): string {
     case 'register':
       return of.register.name;
     case 'apply': {
+      const [a, b] = of.operands;
+      // Index arithmetic is built of additions.
+      if (of.op === 'add' && of.type.dtype === 'index' && b?.kind === 'number' && b.value < 0)
+        return spelling.op('sub', 'index', [print(a), spelling.literal('index', -b.value)]);
       const typed = of.operands[of.op === 'where' ? 1 : 0] ?? of;
       return spelling.op(of.op, typed.type.dtype, of.operands.map(print));
     }

@@ -18,7 +18,7 @@ export async function loadKoffi(target: 'cpu' | 'cuda'): Promise<Koffi> {
     loaded = module.default ?? module;
   } catch {
     throw new DeviceError(
-      `The ${target} target needs the package koffi, which is not installed here: run \`npm install koffi\`, or use \`--target reference\`.`,
+      `The ${target} target needs the package koffi, which is not installed here: run \`npm install koffi\`, or use \`--target wasm\`.`,
     );
   }
   // Native calls run on stacks of koffi's making; LLVM recurses deeper than its defaults allow.

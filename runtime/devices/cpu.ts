@@ -75,9 +75,7 @@ export async function openCpu(): Promise<{ readonly koffi: Koffi; readonly llvm:
     const why = named
       ? `NACRE_LIBLLVM names ${named}, which is not a libLLVM 14 to 19`
       : 'no libLLVM was found on this machine';
-    throw new DeviceError(
-      `The cpu target needs LLVM's library, but ${why}: ${llvmHint}, or use \`--target reference\`.`,
-    );
+    throw new DeviceError(`The cpu target needs LLVM's library, but ${why}: ${llvmHint}, or use \`--target wasm\`.`);
   }
   if (opened === undefined || opened.llvm.path !== found.path) {
     const koffi = await loadKoffi('cpu');
