@@ -82,12 +82,19 @@ export interface BuiltSession {
 /** A file of the built folder. */
 export type ReadFile = (name: string) => Promise<Uint8Array<ArrayBuffer>>;
 
-/** Throws DeviceError where this runtime cannot run it. */
-export function checkTrainer(trainer: Trainer): void {
+/** The content of `trainer.json`. Throws DeviceError where this runtime cannot run it. */
+export function readTrainer(file: Uint8Array): Trainer {
+  let trainer: Trainer;
+  try {
+    trainer = JSON.parse(new TextDecoder().decode(file));
+  } catch {
+    throw new DeviceError('trainer.json is not whole: build the trainer again.');
+  }
   if (trainer.version !== programVersion)
     throw new DeviceError(
       `This trainer was built by another version of Nacre (${trainer.version}; this runtime runs ${programVersion}): build it again.`,
     );
+  return trainer;
 }
 
 /** The programs of a built trainer on a session of its target. */

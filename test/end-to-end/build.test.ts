@@ -107,6 +107,14 @@ describe('a built trainer', () => {
     });
     writeFileSync(path, JSON.stringify({ ...trainer, programs: { init: trainer.programs.init } }));
     expect(run().stderr).toContain('was built for 20000 samples in batches of 64, and has no program step-64-only');
+    writeFileSync(path, '{"version": 1,');
+    expect(run().stderr).toBe('error: trainer.json is not whole: build the trainer again.\n');
+    writeFileSync(path, JSON.stringify(trainer));
+    rmSync(join(output, 'step-64-only.wasm'));
+    expect(run('--steps', '1')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('There is no step-64-only.wasm in'),
+    });
   });
 
   it('is not made of a block whose weights decide what is left of it', async () => {

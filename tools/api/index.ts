@@ -12,7 +12,7 @@ import { loadProgram } from '../../compiler/elaborate/modules.ts';
 import { buildInference } from '../../compiler/elaborate/infer.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
-import { builtPrograms, checkTrainer, type Trainer } from '../../runtime/artefact.ts';
+import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
 import { openBuiltSession } from '../../runtime/built-sessions.ts';
 import type {
   ElementType,
@@ -138,8 +138,7 @@ export async function load(
   { threads, seed }: { threads?: number; seed?: number } = {},
 ): Promise<Model> {
   const file = inPage ? fetched(folder) : await (await import('./node.ts')).readerOf(folder);
-  const trainer: Trainer = JSON.parse(new TextDecoder().decode(await file('trainer.json')));
-  checkTrainer(trainer);
+  const trainer = readTrainer(await file('trainer.json'));
   const opened = await openBuiltSession(trainer, threads ?? navigatorThreads());
   const plan = seed === undefined ? trainer.plan : { ...trainer.plan, seed };
   // A step of any size says what a sample of each field is.

@@ -8,7 +8,7 @@ import { UserError } from '../../runtime/errors.ts';
 import { programKinds, type ProgramKind } from '../driver/program-kind.ts';
 import type { BuiltTarget } from '../../runtime/artefact.ts';
 import { targets } from '../driver/target-name.ts';
-import { exit, printDiagnostics, printError, type Terminal } from './terminal.ts';
+import { exit, printDiagnostics, printError, printMistake, type Terminal } from './terminal.ts';
 
 export { systemTerminal } from './terminal.ts';
 
@@ -48,13 +48,7 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
       printError(terminal, error.message, '`nacre doctor` says what this machine has and what is missing.');
       return exit.failed;
     }
-    const message = error instanceof Error ? error.message : String(error);
-    printError(
-      terminal,
-      `Nacre made a mistake of its own: ${message}`,
-      'Please report it. NACRE_DEBUG=1 shows where it happened.',
-    );
-    if ((process.env['NACRE_DEBUG'] ?? '') !== '' && error instanceof Error) terminal.err(`${error.stack ?? ''}\n`);
+    printMistake(terminal, error);
     return exit.failed;
   }
 }

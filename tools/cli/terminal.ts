@@ -50,6 +50,14 @@ export function printError(terminal: Terminal, message: string, hint?: string): 
   if (hint !== undefined) terminal.err(`${paint('32', 'hint')}: ${hint}\n`);
 }
 
+/** What nobody thought of; where it happened is shown only when asked for. */
+export function printMistake(terminal: Terminal, error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  const hint = 'Please report it. NACRE_DEBUG=1 shows where it happened.';
+  printError(terminal, `Nacre made a mistake of its own: ${message}`, hint);
+  if ((process.env['NACRE_DEBUG'] ?? '') !== '' && error instanceof Error) terminal.err(`${error.stack ?? ''}\n`);
+}
+
 /** Diagnostics for a reader on stderr, or for a program on stdout. */
 export function printDiagnostics(terminal: Terminal, diagnostics: readonly Diagnostic[], json: boolean): void {
   for (const diagnostic of diagnostics) {

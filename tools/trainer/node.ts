@@ -1,18 +1,18 @@
 /** The entry of a built trainer in Node: `node DIR/train.js --data …`. Bundled with the runtime; the compiler is not there. */
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { builtPrograms, checkTrainer, type Trainer } from '../../runtime/artefact.ts';
+import { builtPrograms, readTrainer, type Trainer } from '../../runtime/artefact.ts';
 import { openBuiltSession } from '../../runtime/built-sessions.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { grantFiles } from '../../runtime/files.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { train } from '../../runtime/trainer.ts';
+import { readerOf } from '../api/node.ts';
 import { number, Progress } from '../cli/progress.ts';
 import { listenForStop } from '../cli/stop.ts';
-import { exit, printError, printJson, systemTerminal, type Terminal } from '../cli/terminal.ts';
+import { exit, printError, printJson, printMistake, systemTerminal, type Terminal } from '../cli/terminal.ts';
 
 interface Flags {
   readonly data: readonly string[];
@@ -57,8 +57,8 @@ function parse(trainer: Trainer, terminal: Terminal): Flags {
 }
 
 async function run(folder: string, terminal: Terminal): Promise<number> {
-  const trainer: Trainer = JSON.parse(await readFile(`${folder}/trainer.json`, 'utf8'));
-  checkTrainer(trainer);
+  const read = await readerOf(folder);
+  const trainer = readTrainer(await read('trainer.json'));
   const flags = parse(trainer, terminal);
   const plan = flags.seed === undefined ? trainer.plan : { ...trainer.plan, seed: flags.seed };
   const progress = new Progress(terminal);
@@ -67,7 +67,7 @@ async function run(folder: string, terminal: Terminal): Promise<number> {
   try {
     const result = await train({
       plan,
-      programs: builtPrograms(trainer, opened, async (name) => new Uint8Array(await readFile(`${folder}/${name}`))),
+      programs: builtPrograms(trainer, opened, read),
       files: grantFiles({ modelFolder: folder, data: flags.data }),
       out: flags.out,
       ...(flags.resume !== undefined && { resume: flags.resume }),
@@ -101,8 +101,10 @@ try {
   process.exitCode = await run(dirname(dirname(fileURLToPath(import.meta.url))), terminal);
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.ok : exit.misuse;
-  else if (error instanceof UserError || error instanceof DeviceError) {
-    printError(terminal, error.message, error instanceof UserError ? error.hint : undefined);
+  else {
+    if (error instanceof UserError) printError(terminal, error.message, error.hint);
+    else if (error instanceof DeviceError) printError(terminal, error.message);
+    else printMistake(terminal, error);
     process.exitCode = exit.failed;
-  } else throw error;
+  }
 }

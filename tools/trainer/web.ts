@@ -1,5 +1,5 @@
 /** The entry of a built trainer in a page: trains as the program says, and shows the loss as it falls. */
-import { builtPrograms, checkTrainer, type Trainer } from '../../runtime/artefact.ts';
+import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
 import { openBuiltSession } from '../../runtime/built-sessions.ts';
 import { drawChart, escapeHtml, shortNumber, type Point } from '../../runtime/chart.ts';
 import { UserError } from '../../runtime/errors.ts';
@@ -55,8 +55,7 @@ async function read(name: string): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 async function run(): Promise<void> {
-  const trainer: Trainer = JSON.parse(new TextDecoder().decode(await read('trainer.json')));
-  checkTrainer(trainer);
+  const trainer = readTrainer(await read('trainer.json'));
   const files = await openWebFiles(trainer.plan);
   const opened = await openBuiltSession(trainer, navigator.hardwareConcurrency);
   const losses: Point[] = [];
