@@ -40,7 +40,7 @@ export async function loadCsv(files: Files, plan: CsvPlan): Promise<Source> {
   let width = 0;
   let count = 0;
   try {
-    parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), {
+    parse(inputOf(bytes), {
       bom: true,
       skip_empty_lines: true,
       relax_column_count: true,
@@ -160,3 +160,9 @@ function assemble(cells: readonly Cells[], count: number): Source {
   };
   return { description, columns };
 }
+
+/** What the parser takes: in Node the bytes as they are, in a page, which has no Buffer, their text. */
+const inputOf = (bytes: Uint8Array): Buffer | string =>
+  'Buffer' in globalThis
+    ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    : new TextDecoder().decode(bytes);
