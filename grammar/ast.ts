@@ -274,7 +274,8 @@ export interface TestDeclaration extends Documented {
 
 // ---------------------------------------------------------------------------------------------------------- types
 
-export type TypeExpression = TensorTypeExpression | NamedTypeExpression | ChoiceTypeExpression | TupleTypeExpression | RecordTypeExpression;
+export type TypeExpression =
+  TensorTypeExpression | NamedTypeExpression | ChoiceTypeExpression | TupleTypeExpression | RecordTypeExpression;
 
 /** `f32[B, T, D]`, `i32[...]`, `f32[..., in]`, `f32[B, _, 4*H]`. `f32` alone is a scalar tensor. */
 export interface TensorTypeExpression extends Base {
@@ -284,7 +285,10 @@ export interface TensorTypeExpression extends Base {
   readonly dims?: readonly DimExpression[];
 }
 
-export type DimExpression = (Base & { readonly kind: 'rest' }) | (Base & { readonly kind: 'any' }) | (Base & { readonly kind: 'dim'; readonly value: Expression });
+export type DimExpression =
+  | (Base & { readonly kind: 'rest' })
+  | (Base & { readonly kind: 'any' })
+  | (Base & { readonly kind: 'dim'; readonly value: Expression });
 
 /** `int`, `float`, `bool`, `str`, `schedule`, `layer`, or anything the checker will not know. */
 export interface NamedTypeExpression extends Base {
@@ -359,10 +363,7 @@ export interface Unary extends Base {
 }
 
 export type BinaryOperator =
-  | '+' | '-' | '*' | '/' | '%' | '^' | '@'
-  | '==' | '!=' | '<' | '<=' | '>' | '>='
-  | 'and' | 'or'
-  | 'per';
+  '+' | '-' | '*' | '/' | '%' | '^' | '@' | '==' | '!=' | '<' | '<=' | '>' | '>=' | 'and' | 'or' | 'per';
 
 /** `a per b` is a loss: a sum and a count; it binds loosest of all. `^` is power and binds tightest (right-associative, above unary minus); `@` is matrix product, with `*`. */
 export interface Binary extends Base {

@@ -11,7 +11,18 @@ import { isBeforeName } from './mark-declarations.ts';
 import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';
 import {
-  BraceClose, BraceOpen, Else, If, MakeOpen, ParenClose, ParenOpen, SquareClose, SquareOpen, TextHead, TextTail, declarationWords,
+  BraceClose,
+  BraceOpen,
+  Else,
+  If,
+  MakeOpen,
+  ParenClose,
+  ParenOpen,
+  SquareClose,
+  SquareOpen,
+  TextHead,
+  TextTail,
+  declarationWords,
 } from './tokens.ts';
 
 /** What a person could write, and far below what the parser's stack could take. */
@@ -24,7 +35,8 @@ const closers = new Map<TokenType, TokenType>([
   [MakeOpen, BraceClose],
 ]);
 const closingTypes = new Set(closers.values());
-const closingImage = (type: TokenType | undefined): string => (type === ParenClose ? ')' : type === SquareClose ? ']' : '}');
+const closingImage = (type: TokenType | undefined): string =>
+  type === ParenClose ? ')' : type === SquareClose ? ']' : '}';
 
 interface Balanced {
   /** Each token's `payload` is the number of brackets it stands in (its own not counted). */
@@ -41,7 +53,11 @@ export function balanceBrackets(source: Source, tokens: readonly IToken[]): Bala
     const message = `Brackets nest more than ${deepest} deep here; I read at most ${deepest}.`;
     const hint = 'Give a part a name with `let`, or move it into a function.';
     const end = tooDeep.startOffset + tooDeep.image.length;
-    return { tokens: [], errors: [syntaxError('nesting-too-deep', message, source, tooDeep.startOffset, end, hint)], swallowed: [] };
+    return {
+      tokens: [],
+      errors: [syntaxError('nesting-too-deep', message, source, tooDeep.startOffset, end, hint)],
+      swallowed: [],
+    };
   }
   const depths = new Balancer(source, tokens, false).run();
   return depths.errors.length === 0 ? depths : new Balancer(source, tokens, true).run();
@@ -100,7 +116,8 @@ class Balancer {
       if (startsLine) this.indent = token.startColumn ?? 1;
       line = token.endLine ?? line;
       const next = this.input[at + 1];
-      const startsDeclaration = startsLine && token.startColumn === 1 && isBeforeName(token, next) && token.image in declarationWords;
+      const startsDeclaration =
+        startsLine && token.startColumn === 1 && isBeforeName(token, next) && token.image in declarationWords;
       if (startsDeclaration && this.usesLayout && this.open.length > 0) this.closeAll(token);
       if (this.open.length === 0 && isBeforeName(token, next)) this.declaration = describeDeclaration(token);
       if (closingTypes.has(token.tokenType)) this.close(token, startsLine);
@@ -126,13 +143,17 @@ class Balancer {
     let index = this.open.length - 1;
     while (index >= 0 && this.open[index]?.closer !== token.tokenType) index--;
     if (this.usesLayout && startsLine && index >= 0 && this.open[index]?.indent !== token.startColumn) {
-      const aligned = this.open.findLastIndex((one) => one.closer === token.tokenType && one.indent === token.startColumn);
+      const aligned = this.open.findLastIndex(
+        (one) => one.closer === token.tokenType && one.indent === token.startColumn,
+      );
       if (aligned >= 0) index = aligned;
     }
     if (index < 0) {
       const message = `There is no open bracket for this \`${token.image}\`.`;
       const end = token.startOffset + token.image.length;
-      this.errors.push(syntaxError('stray-bracket', message, this.source, token.startOffset, end, 'Remove it, or open one before.'));
+      this.errors.push(
+        syntaxError('stray-bracket', message, this.source, token.startOffset, end, 'Remove it, or open one before.'),
+      );
       return;
     }
     if (index < this.open.length - 1) this.reportUnclosed(this.open[index + 1], token);
@@ -155,7 +176,16 @@ class Balancer {
     const message = `I expected a closing \`${closer}\` for ${opening.what}, ${where}.`;
     const end = start + (found?.image.length ?? 0);
     if (closer !== '}') this.swallowed.push({ start: opening.token.startOffset, end });
-    this.errors.push(syntaxError('unclosed-bracket', message, this.source, start, end, found === undefined ? `Add a \`${closer}\`.` : `Add a \`${closer}\` before it.`));
+    this.errors.push(
+      syntaxError(
+        'unclosed-bracket',
+        message,
+        this.source,
+        start,
+        end,
+        found === undefined ? `Add a \`${closer}\`.` : `Add a \`${closer}\` before it.`,
+      ),
+    );
   }
 
   private insertCloser(): void {

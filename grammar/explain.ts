@@ -55,7 +55,8 @@ const things: Record<string, string> = {
 
 /** What a rule hopes for when none of its alternatives begins with the token found. */
 const hopes: Record<string, string> = {
-  declaration: 'a declaration (`use`, `let`, `fn`, `layer`, `model`, `loss`, `metric`, `optimizer`, `schedule`, `init`, `data`, `train` or `test`)',
+  declaration:
+    'a declaration (`use`, `let`, `fn`, `layer`, `model`, `loss`, `metric`, `optimizer`, `schedule`, `init`, `data`, `train` or `test`)',
   member: 'a member (`param name: …`, `name = …`) or how the layer is applied (`(x: …) -> … = …`)',
   trainEntry: 'an entry such as `model = …`, `loss(…) = …`, `save best …` or `freeze …`',
   loadRule: 'a rule: `"from" -> to`, `skip "from"` or `fresh to`',
@@ -75,7 +76,19 @@ const hopes: Record<string, string> = {
 /** Words with a meaning where items of this kind stand, for "did you mean". */
 const wordsIn: Record<string, readonly string[]> = {
   member: ['param', 'buffer'],
-  trainEntry: ['save', 'load', 'freeze', 'clip', 'accumulate', 'checkpoint', 'prune', 'quantize', 'precision', 'eval', 'loss'],
+  trainEntry: [
+    'save',
+    'load',
+    'freeze',
+    'clip',
+    'accumulate',
+    'checkpoint',
+    'prune',
+    'quantize',
+    'precision',
+    'eval',
+    'loss',
+  ],
   loadRule: ['skip', 'fresh'],
   statement: ['let', 'yield', 'expect', 'gradcheck', 'train'],
   save: ['best', 'every', 'last'],
@@ -107,7 +120,14 @@ export function explainException(exception: IRecognitionException, source: Sourc
   const reading = rules.findLast((name) => things[name] !== undefined);
   const where = reading === undefined ? '' : `While reading ${things[reading]}, `;
   const message = `${where}I expected ${exception.message}, but found ${describe(token, isEnd)}.`;
-  return syntaxError('unexpected-token', message, source, start, end, hint(token, previousToken, rules, exception.message));
+  return syntaxError(
+    'unexpected-token',
+    message,
+    source,
+    start,
+    end,
+    hint(token, previousToken, rules, exception.message),
+  );
 }
 
 function describe(token: IToken, isEnd: boolean): string {
@@ -121,18 +141,27 @@ function describe(token: IToken, isEnd: boolean): string {
   return `\`${shown}\``;
 }
 
-function hint(token: IToken, previous: IToken | undefined, rules: readonly string[], expected: string): string | undefined {
+function hint(
+  token: IToken,
+  previous: IToken | undefined,
+  rules: readonly string[],
+  expected: string,
+): string | undefined {
   if (previous?.tokenType === Dot && token.tokenType === NumberToken) {
     return 'The parts of a tuple are taken by name: `let (a, b) = …`.';
   }
-  if (token.tokenType === Semicolon) return 'Items need no `;` between them, and inside brackets they are divided by `,`.';
+  if (token.tokenType === Semicolon)
+    return 'Items need no `;` between them, and inside brackets they are divided by `,`.';
   const isReserved = token.tokenType.name.startsWith('Reserved_');
-  if (expected === label(Name) && isReserved) return `\`${token.image}\` is a word of the language and cannot be a name.`;
+  if (expected === label(Name) && isReserved)
+    return `\`${token.image}\` is a word of the language and cannot be a name.`;
   const isName = tokenMatcher(token, Name);
   const words = rules.findLast((name) => wordsIn[name] !== undefined);
   const candidates = words === undefined ? [] : (wordsIn[words] ?? []);
   // `parm weight: …` is read as a name with another name behind it: the first is the misspelled word.
-  for (const suspect of isName && previous !== undefined && tokenMatcher(previous, Name) ? [previous, token] : [token]) {
+  for (const suspect of isName && previous !== undefined && tokenMatcher(previous, Name)
+    ? [previous, token]
+    : [token]) {
     const wanted = expected.match(/`([a-z]+)`/g)?.map((word) => word.slice(1, -1)) ?? [];
     const meant = tokenMatcher(suspect, Name) ? nearest(suspect.image, [...wanted, ...candidates]) : undefined;
     if (meant !== undefined && meant !== suspect.image) return `Did you mean \`${meant}\`?`;

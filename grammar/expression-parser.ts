@@ -1,19 +1,95 @@
 /** The grammar of expressions. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
-import type { Argument, Comprehension, Expression, Identifier, IndexItem, IndexVariable, RecordExpression, Scan } from './ast.ts';
+import type {
+  Argument,
+  Comprehension,
+  Expression,
+  Identifier,
+  IndexItem,
+  IndexVariable,
+  RecordExpression,
+  Scan,
+} from './ast.ts';
 import { decodeText } from './lex.ts';
 import { buildExpression } from './operators.ts';
 import type { InfixOperator, RowItem } from './operators.ts';
 import type { Rule } from './parser-base.ts';
 import {
-  And, AtSign, BraceClose, BraceOpen, Caret, Colon, Comma, Dot, DotDot, Else, Equal, EqualEqual, False, For, Greater, GreaterEqual, If, In,
-  Into, Less, LessEqual, MakeOpen, Max, Mean, Min, Minus, Name, Not, NotEqual, NumberToken, Or, Over, ParenClose, ParenOpen, Per, Percent,
-  PipeSign, Plus, Prod, Rest, Reverse, Scan as ScanToken, Slash, SquareClose, SquareOpen, Star, Sum, Text, TextHead, TextMiddle, TextTail,
-  Then, True, With,
+  And,
+  AtSign,
+  BraceClose,
+  BraceOpen,
+  Caret,
+  Colon,
+  Comma,
+  Dot,
+  DotDot,
+  Else,
+  Equal,
+  EqualEqual,
+  False,
+  For,
+  Greater,
+  GreaterEqual,
+  If,
+  In,
+  Into,
+  Less,
+  LessEqual,
+  MakeOpen,
+  Max,
+  Mean,
+  Min,
+  Minus,
+  Name,
+  Not,
+  NotEqual,
+  NumberToken,
+  Or,
+  Over,
+  ParenClose,
+  ParenOpen,
+  Per,
+  Percent,
+  PipeSign,
+  Plus,
+  Prod,
+  Rest,
+  Reverse,
+  Scan as ScanToken,
+  Slash,
+  SquareClose,
+  SquareOpen,
+  Star,
+  Sum,
+  Text,
+  TextHead,
+  TextMiddle,
+  TextTail,
+  Then,
+  True,
+  With,
 } from './tokens.ts';
 import { TypeParser } from './type-parser.ts';
 
 const infixTokens = [
-  PipeSign, Per, Or, And, EqualEqual, NotEqual, LessEqual, GreaterEqual, Less, Greater, DotDot, Plus, Minus, Star, Slash, Percent, AtSign, Caret,
+  PipeSign,
+  Per,
+  Or,
+  And,
+  EqualEqual,
+  NotEqual,
+  LessEqual,
+  GreaterEqual,
+  Less,
+  Greater,
+  DotDot,
+  Plus,
+  Minus,
+  Star,
+  Slash,
+  Percent,
+  AtSign,
+  Caret,
 ];
 
 export abstract class ExpressionParser extends TypeParser {
@@ -33,7 +109,9 @@ export abstract class ExpressionParser extends TypeParser {
       GATE: () => !(this.isNext(1, Star) && this.isNext(2, Dot)),
       DEF: () => {
         const token = this.choose(0, this.infixes);
-        row.push(this.ACTION(() => ({ kind: 'infix', operator: token.image as InfixOperator, span: this.tokenSpan(token) })));
+        row.push(
+          this.ACTION(() => ({ kind: 'infix', operator: token.image as InfixOperator, span: this.tokenSpan(token) })),
+        );
         this.many(2, { GATE: () => this.isPrefix(), DEF: () => row.push(this.subrule(1, this.prefix)) });
         row.push({ kind: 'operand', expression: this.subrule(1, this.operand) });
       },
@@ -44,17 +122,26 @@ export abstract class ExpressionParser extends TypeParser {
   /** `prefix = "-" | "not" | ( "sum" | "max" | "min" | "mean" | "prod" ) indices ;` (a reduction only where an operand follows) */
   private readonly prefix: Rule<RowItem> = this.rule('prefix', () => {
     const start = this.start();
-    const sign = (at: number, operator: '-' | 'not') => ({ ALT: (): RowItem => {
-      this.consume(at, operator === '-' ? Minus : Not);
-      return { kind: 'prefix', operator, span: this.spanFrom(start) };
-    } });
-    const reduce = (at: number, type: typeof Sum, monoid: 'sum' | 'max' | 'min' | 'mean' | 'prod') => ({ ALT: (): RowItem => {
-      this.consume(at, type);
-      return { kind: 'reduce', monoid, indices: this.subrule(at, this.indices), span: this.spanFrom(start) };
-    } });
+    const sign = (at: number, operator: '-' | 'not') => ({
+      ALT: (): RowItem => {
+        this.consume(at, operator === '-' ? Minus : Not);
+        return { kind: 'prefix', operator, span: this.spanFrom(start) };
+      },
+    });
+    const reduce = (at: number, type: typeof Sum, monoid: 'sum' | 'max' | 'min' | 'mean' | 'prod') => ({
+      ALT: (): RowItem => {
+        this.consume(at, type);
+        return { kind: 'reduce', monoid, indices: this.subrule(at, this.indices), span: this.spanFrom(start) };
+      },
+    });
     return this.choose(0, [
-      sign(0, '-'), sign(1, 'not'),
-      reduce(2, Sum, 'sum'), reduce(3, Max, 'max'), reduce(4, Min, 'min'), reduce(5, Mean, 'mean'), reduce(6, Prod, 'prod'),
+      sign(0, '-'),
+      sign(1, 'not'),
+      reduce(2, Sum, 'sum'),
+      reduce(3, Max, 'max'),
+      reduce(4, Min, 'min'),
+      reduce(5, Mean, 'mean'),
+      reduce(6, Prod, 'prod'),
     ]);
   });
 
@@ -64,14 +151,22 @@ export abstract class ExpressionParser extends TypeParser {
 
   /** `sum[u, v in 0..k]` with an operand behind the bracket; else `sum` is a name. */
   private isReduction(): boolean {
-    if (!this.isNext(2, SquareOpen) || this.LA(2).startOffset !== this.LA(1).startOffset + this.LA(1).image.length) return false;
+    if (!this.isNext(2, SquareOpen) || this.LA(2).startOffset !== this.LA(1).startOffset + this.LA(1).image.length)
+      return false;
     let at = 3;
     const inside = this.LA(3).payload;
     for (let isStart = true; ; at++) {
       const token = this.LA(at);
       if (Number.isNaN(token.startOffset)) return false;
       if (this.isNext(at, SquareClose) && token.payload !== inside) break;
-      if (isStart && !(this.isNext(at, Name, Rest) && (this.isNext(at + 1, Comma, In) || (this.isNext(at + 1, SquareClose) && this.LA(at + 1).payload !== inside)))) return false;
+      if (
+        isStart &&
+        !(
+          this.isNext(at, Name, Rest) &&
+          (this.isNext(at + 1, Comma, In) || (this.isNext(at + 1, SquareClose) && this.LA(at + 1).payload !== inside))
+        )
+      )
+        return false;
       isStart = this.isNext(at, Comma) && token.payload === inside;
     }
     if (at === 3) return false;
@@ -83,34 +178,48 @@ export abstract class ExpressionParser extends TypeParser {
   private readonly operand: Rule<Expression> = this.rule('operand', () => {
     const start = this.start();
     return this.choose(0, [
-      { ALT: (): Expression => {
-        const token = this.consume(0, NumberToken);
-        return this.ACTION((): Expression => ({
-          kind: 'number',
-          value: Number(token.image.replaceAll('_', '')),
-          isInteger: /^[\d_]+$/.test(token.image),
-          text: token.image,
-          span: this.tokenSpan(token),
-        }));
-      } },
+      {
+        ALT: (): Expression => {
+          const token = this.consume(0, NumberToken);
+          return this.ACTION((): Expression => ({
+            kind: 'number',
+            value: Number(token.image.replaceAll('_', '')),
+            isInteger: /^[\d_]+$/.test(token.image),
+            text: token.image,
+            span: this.tokenSpan(token),
+          }));
+        },
+      },
       { ALT: (): Expression => this.subrule(0, this.string) },
-      { ALT: (): Expression => { this.consume(0, True); return { kind: 'bool', value: true, span: this.spanFrom(start) }; } },
-      { ALT: (): Expression => { this.consume(0, False); return { kind: 'bool', value: false, span: this.spanFrom(start) }; } },
+      {
+        ALT: (): Expression => {
+          this.consume(0, True);
+          return { kind: 'bool', value: true, span: this.spanFrom(start) };
+        },
+      },
+      {
+        ALT: (): Expression => {
+          this.consume(0, False);
+          return { kind: 'bool', value: false, span: this.spanFrom(start) };
+        },
+      },
       { ALT: (): Expression => this.subrule(0, this.conditional) },
       { ALT: (): Expression => this.subrule(0, this.scan) },
       { GATE: () => this.isRecord(), IGNORE_AMBIGUITIES: true, ALT: (): Expression => this.subrule(0, this.record) },
       { ALT: (): Expression => this.subrule(0, this.block) },
-      { ALT: (): Expression => {
-        let target = this.subrule(0, this.atom);
-        this.many(0, {
-          GATE: () => !this.isNext(1, ParenOpen, SquareOpen) || this.isSameLine(),
-          DEF: () => {
-            const postfix = this.subrule(0, this.postfix);
-            target = this.ACTION((): Expression => ({ ...postfix(target), span: this.spanFrom(start) }));
-          },
-        });
-        return target;
-      } },
+      {
+        ALT: (): Expression => {
+          let target = this.subrule(0, this.atom);
+          this.many(0, {
+            GATE: () => !this.isNext(1, ParenOpen, SquareOpen) || this.isSameLine(),
+            DEF: () => {
+              const postfix = this.subrule(0, this.postfix);
+              target = this.ACTION((): Expression => ({ ...postfix(target), span: this.spanFrom(start) }));
+            },
+          });
+          return target;
+        },
+      },
     ]);
   });
 
@@ -126,23 +235,31 @@ export abstract class ExpressionParser extends TypeParser {
   /** `postfix = arguments | make | index | "." name ;` (`(` and `[` on the same line, `{` touching the name before it) */
   private readonly postfix: Rule<(target: Expression) => Expression> = this.rule('postfix', () =>
     this.choose(0, [
-      { ALT: () => {
-        const args = this.subrule(0, this.arguments);
-        return (callee: Expression): Expression => ({ kind: 'call', callee, arguments: args, span: callee.span });
-      } },
-      { ALT: () => {
-        const args = this.subrule(0, this.make);
-        return (callee: Expression): Expression => ({ kind: 'make', callee, arguments: args, span: callee.span });
-      } },
-      { ALT: () => {
-        const items = this.subrule(0, this.index);
-        return (target: Expression): Expression => ({ kind: 'index', target, items, span: target.span });
-      } },
-      { ALT: () => {
-        this.consume(0, Dot);
-        const name = this.identifier(this.consume(0, Name));
-        return (target: Expression): Expression => ({ kind: 'member', target, name, span: target.span });
-      } },
+      {
+        ALT: () => {
+          const args = this.subrule(0, this.arguments);
+          return (callee: Expression): Expression => ({ kind: 'call', callee, arguments: args, span: callee.span });
+        },
+      },
+      {
+        ALT: () => {
+          const args = this.subrule(0, this.make);
+          return (callee: Expression): Expression => ({ kind: 'make', callee, arguments: args, span: callee.span });
+        },
+      },
+      {
+        ALT: () => {
+          const items = this.subrule(0, this.index);
+          return (target: Expression): Expression => ({ kind: 'index', target, items, span: target.span });
+        },
+      },
+      {
+        ALT: () => {
+          this.consume(0, Dot);
+          const name = this.identifier(this.consume(0, Name));
+          return (target: Expression): Expression => ({ kind: 'member', target, name, span: target.span });
+        },
+      },
     ]),
   );
 
@@ -165,11 +282,14 @@ export abstract class ExpressionParser extends TypeParser {
   /** `argument = [ name ":" ] expression ;` */
   private readonly argument: Rule<Argument> = this.rule('argument', () => {
     const start = this.start();
-    const name = this.option(0, { GATE: () => this.isNext(2, Colon), DEF: () => {
-      const name = this.identifier(this.consume(0, Name));
-      this.consume(0, Colon);
-      return name;
-    } });
+    const name = this.option(0, {
+      GATE: () => this.isNext(2, Colon),
+      DEF: () => {
+        const name = this.identifier(this.consume(0, Name));
+        this.consume(0, Colon);
+        return name;
+      },
+    });
     const value = this.subrule(0, this.expression);
     return { ...(name && { name }), value, span: this.spanFrom(start) };
   });
@@ -186,12 +306,24 @@ export abstract class ExpressionParser extends TypeParser {
   private readonly indexItem: Rule<IndexItem> = this.rule('indexItem', () => {
     const start = this.start();
     return this.choose(0, [
-      { ALT: (): IndexItem => { this.consume(0, Rest); return { kind: 'rest', span: this.spanFrom(start) }; } },
-      { ALT: (): IndexItem => { this.consume(0, Colon); return { kind: 'all', span: this.spanFrom(start) }; } },
-      { ALT: (): IndexItem => {
-        const value = this.subrule(0, this.expression);
-        return { kind: 'at', value, span: this.spanFrom(start) };
-      } },
+      {
+        ALT: (): IndexItem => {
+          this.consume(0, Rest);
+          return { kind: 'rest', span: this.spanFrom(start) };
+        },
+      },
+      {
+        ALT: (): IndexItem => {
+          this.consume(0, Colon);
+          return { kind: 'all', span: this.spanFrom(start) };
+        },
+      },
+      {
+        ALT: (): IndexItem => {
+          const value = this.subrule(0, this.expression);
+          return { kind: 'at', value, span: this.spanFrom(start) };
+        },
+      },
     ]);
   });
 
@@ -208,14 +340,16 @@ export abstract class ExpressionParser extends TypeParser {
     const start = this.start();
     return this.choose(0, [
       { ALT: (): IndexVariable => ({ name: this.identifier(this.consume(0, Rest)), span: this.spanFrom(start) }) },
-      { ALT: (): IndexVariable => {
-        const name = this.identifier(this.consume(0, Name));
-        const range = this.option(0, () => {
-          this.consume(0, In);
-          return this.subrule(0, this.expression);
-        });
-        return { name, ...(range && { range }), span: this.spanFrom(start) };
-      } },
+      {
+        ALT: (): IndexVariable => {
+          const name = this.identifier(this.consume(0, Name));
+          const range = this.option(0, () => {
+            this.consume(0, In);
+            return this.subrule(0, this.expression);
+          });
+          return { name, ...(range && { range }), span: this.spanFrom(start) };
+        },
+      },
     ]);
   });
 
@@ -244,14 +378,19 @@ export abstract class ExpressionParser extends TypeParser {
       elements.push(this.subrule(0, this.expression));
       return this.choose(0, [
         { ALT: () => this.subrule(0, this.comprehension) },
-        { ALT: () => {
-          this.many(0, { GATE: () => this.hasMoreItems(), DEF: () => {
-            this.consume(0, Comma);
-            elements.push(this.subrule(1, this.expression));
-          } });
-          this.option(1, () => this.consume(1, Comma));
-          return undefined;
-        } },
+        {
+          ALT: () => {
+            this.many(0, {
+              GATE: () => this.hasMoreItems(),
+              DEF: () => {
+                this.consume(0, Comma);
+                elements.push(this.subrule(1, this.expression));
+              },
+            });
+            this.option(1, () => this.consume(1, Comma));
+            return undefined;
+          },
+        },
       ]);
     });
     this.consume(0, SquareClose);
@@ -265,17 +404,20 @@ export abstract class ExpressionParser extends TypeParser {
   });
 
   /** `comprehension = "for" name "in" expression [ "if" expression ] ;` */
-  private readonly comprehension: Rule<Pick<Comprehension, 'name' | 'over' | 'condition'>> = this.rule('comprehension', () => {
-    this.consume(0, For);
-    const name = this.identifier(this.consume(0, Name));
-    this.consume(0, In);
-    const over = this.subrule(0, this.expression);
-    const condition = this.option(0, () => {
-      this.consume(0, If);
-      return this.subrule(1, this.expression);
-    });
-    return { name, over, ...(condition && { condition }) };
-  });
+  private readonly comprehension: Rule<Pick<Comprehension, 'name' | 'over' | 'condition'>> = this.rule(
+    'comprehension',
+    () => {
+      this.consume(0, For);
+      const name = this.identifier(this.consume(0, Name));
+      this.consume(0, In);
+      const over = this.subrule(0, this.expression);
+      const condition = this.option(0, () => {
+        this.consume(0, If);
+        return this.subrule(1, this.expression);
+      });
+      return { name, over, ...(condition && { condition }) };
+    },
+  );
 
   /** `{ name: …`, `{ name, …`, `{ name }` and `{}` are records; all other braces are blocks. */
   private isRecord(): boolean {
@@ -311,20 +453,31 @@ export abstract class ExpressionParser extends TypeParser {
     this.consume(0, Then);
     arms.push({ start, condition, then: this.subrule(1, this.expression) });
     // A loop, not recursion: a long ladder costs no stack.
-    this.many(0, { GATE: () => this.isNext(2, If), DEF: () => {
-      this.consume(0, Else);
-      const start = this.start();
-      this.consume(1, If);
-      const condition = this.subrule(2, this.expression);
-      this.consume(1, Then);
-      arms.push({ start, condition, then: this.subrule(3, this.expression) });
-    } });
+    this.many(0, {
+      GATE: () => this.isNext(2, If),
+      DEF: () => {
+        this.consume(0, Else);
+        const start = this.start();
+        this.consume(1, If);
+        const condition = this.subrule(2, this.expression);
+        this.consume(1, Then);
+        arms.push({ start, condition, then: this.subrule(3, this.expression) });
+      },
+    });
     this.consume(1, Else);
     const last = this.subrule(4, this.expression);
-    return this.ACTION(() => arms.reduceRight(
-      (otherwise, { start, condition, then }): Expression => ({ kind: 'if', condition, then, else: otherwise, span: this.spanFrom(start) }),
-      last,
-    ));
+    return this.ACTION(() =>
+      arms.reduceRight(
+        (otherwise, { start, condition, then }): Expression => ({
+          kind: 'if',
+          condition,
+          then,
+          else: otherwise,
+          span: this.spanFrom(start),
+        }),
+        last,
+      ),
+    );
   });
 
   /** `string = text | textHead expression { textMiddle expression } textTail ;` */
@@ -337,15 +490,17 @@ export abstract class ExpressionParser extends TypeParser {
     };
     this.choose(0, [
       { ALT: () => add(this.consume(0, Text).image) },
-      { ALT: () => {
-        add(this.consume(0, TextHead).image);
-        parts.push(this.subrule(0, this.expression));
-        this.many(0, () => {
-          add(this.consume(0, TextMiddle).image);
-          parts.push(this.subrule(1, this.expression));
-        });
-        add(this.consume(0, TextTail).image);
-      } },
+      {
+        ALT: () => {
+          add(this.consume(0, TextHead).image);
+          parts.push(this.subrule(0, this.expression));
+          this.many(0, () => {
+            add(this.consume(0, TextMiddle).image);
+            parts.push(this.subrule(1, this.expression));
+          });
+          add(this.consume(0, TextTail).image);
+        },
+      },
     ]);
     return { kind: 'string', parts, span: this.spanFrom(start) };
   });
@@ -362,7 +517,8 @@ export abstract class ExpressionParser extends TypeParser {
     const start = this.start();
     const carried: Scan['carried'][number][] = [];
     this.consume(0, ScanToken);
-    const reverse = this.option(0, { GATE: () => !this.isNext(2, Over), DEF: () => this.consume(0, Reverse) }) !== undefined;
+    const reverse =
+      this.option(0, { GATE: () => !this.isNext(2, Over), DEF: () => this.consume(0, Reverse) }) !== undefined;
     const sequences = this.subrule(0, this.sequences);
     this.consume(0, Over);
     const over = this.subrule(0, this.expression);
@@ -390,10 +546,13 @@ export abstract class ExpressionParser extends TypeParser {
   protected readonly names: Rule<Identifier[]> = this.rule('names', () => {
     this.consume(0, ParenOpen);
     const names = [this.identifier(this.consume(0, Name))];
-    this.many(0, { GATE: () => this.hasMoreItems(), DEF: () => {
-      this.consume(0, Comma);
-      names.push(this.identifier(this.consume(1, Name)));
-    } });
+    this.many(0, {
+      GATE: () => this.hasMoreItems(),
+      DEF: () => {
+        this.consume(0, Comma);
+        names.push(this.identifier(this.consume(1, Name)));
+      },
+    });
     this.option(0, () => this.consume(1, Comma));
     this.consume(0, ParenClose);
     return names;

@@ -31,7 +31,9 @@ export function parse(source: Source): { module: Module; errors: SyntaxError[] }
     const module: Module = { kind: 'module', uses: [], declarations: [], comments: lexed.comments, span };
     read = { module, errors: [nestsTooDeep(source)] };
   }
-  const news = read.errors.filter(({ span }) => !lexed.swallowed.some(({ start, end }) => start <= span.start && span.start <= end));
+  const news = read.errors.filter(
+    ({ span }) => !lexed.swallowed.some(({ start, end }) => start <= span.start && span.start <= end),
+  );
   const errors = [...lexed.errors, ...news].sort((a, b) => a.span.start - b.span.start);
   return { module: read.module, errors };
 }

@@ -7,7 +7,18 @@ import { balanceBrackets } from './brackets.ts';
 import { markDeclarations } from './mark-declarations.ts';
 import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';
-import { BraceOpen, lexedTokens, MakeOpen, Name, NumberToken, retype, Text, TextHead, TextMiddle, TextTail } from './tokens.ts';
+import {
+  BraceOpen,
+  lexedTokens,
+  MakeOpen,
+  Name,
+  NumberToken,
+  retype,
+  Text,
+  TextHead,
+  TextMiddle,
+  TextTail,
+} from './tokens.ts';
 
 export interface Lexed {
   readonly tokens: IToken[];
@@ -33,14 +44,21 @@ export function lex(source: Source): Lexed {
   const result = lexer.tokenize(text);
   for (const error of result.errors) {
     const shown = text.slice(error.offset, error.offset + Math.min(error.length, 20));
-    if (/[\0\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069\uD800-\uDBFF\uDC00-\uDFFF]/.test(shown) && errors.length > 0) continue;
+    if (/[\0\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069\uD800-\uDBFF\uDC00-\uDFFF]/.test(shown) && errors.length > 0)
+      continue;
     errors.push(unknownCharacter(source, error.offset, error.length, shown));
   }
   const comments = (result.groups['comments'] ?? []).map((token): Comment => {
     const span = { source, start: token.startOffset, end: token.startOffset + token.image.length };
     if (token.image.startsWith('/*') && (token.image.length < 4 || !token.image.endsWith('*/'))) {
       errors.push(
-        syntaxError('unterminated-comment', 'This comment never ends: I expected a closing `*/`.', source, span.start, span.start + 2),
+        syntaxError(
+          'unterminated-comment',
+          'This comment never ends: I expected a closing `*/`.',
+          source,
+          span.start,
+          span.start + 2,
+        ),
       );
     }
     return { text: token.image, span };
@@ -65,7 +83,12 @@ function forbiddenCharacters(source: Source): SyntaxError[] {
   const pattern = /[\0\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]|[\uD800-\uDFFF]/gu;
   for (const found of source.text.matchAll(pattern)) {
     const code = found[0].codePointAt(0) ?? 0;
-    const name = code === 0 ? 'a NUL character' : code >= 0xd800 && code <= 0xdfff ? 'half of a surrogate pair' : 'an invisible character that changes the direction of the text';
+    const name =
+      code === 0
+        ? 'a NUL character'
+        : code >= 0xd800 && code <= 0xdfff
+          ? 'half of a surrogate pair'
+          : 'an invisible character that changes the direction of the text';
     const message = `There is ${name} here (U+${code.toString(16).toUpperCase().padStart(4, '0')}), which is not allowed anywhere in a file.`;
     errors.push(syntaxError('forbidden-character', message, source, found.index, found.index + 1, 'Remove it.'));
     if (errors.length >= 20) break;
@@ -128,9 +151,15 @@ const holeEnd = (image: string, from: number): number => {
 function cutStrings(source: Source, tokens: readonly IToken[], errors: SyntaxError[]): IToken[] {
   const result: IToken[] = [];
   for (const token of tokens) {
-    if (token.tokenType === NumberToken && !token.image.match(/[.eE]/) && !Number.isSafeInteger(Number(token.image.replaceAll('_', '')))) {
+    if (
+      token.tokenType === NumberToken &&
+      !token.image.match(/[.eE]/) &&
+      !Number.isSafeInteger(Number(token.image.replaceAll('_', '')))
+    ) {
       const message = `The whole number ${token.image} is too large to be exact (the largest is ${Number.MAX_SAFE_INTEGER}).`;
-      errors.push(syntaxError('number-too-large', message, source, token.startOffset, token.startOffset + token.image.length));
+      errors.push(
+        syntaxError('number-too-large', message, source, token.startOffset, token.startOffset + token.image.length),
+      );
     }
     if (token.tokenType === Text) cutString(source, token, result, errors);
     else result.push(token);
@@ -159,7 +188,8 @@ function cutString(source: Source, token: IToken, result: IToken[], errors: Synt
   let hasHole = false;
   for (let at = 1; at < image.length - 1; at++) {
     if (image[at] === '\\') {
-      if (image[at + 1] === 'u' && image[at + 2] === '{') at = image.indexOf('}', at) < 0 ? at + 1 : image.indexOf('}', at);
+      if (image[at + 1] === 'u' && image[at + 2] === '{')
+        at = image.indexOf('}', at) < 0 ? at + 1 : image.indexOf('}', at);
       else at += 1;
       continue;
     }
@@ -191,7 +221,14 @@ function endsInEscape(image: string): boolean {
 function lexHole(source: Source, token: IToken, text: string, offset: number, errors: SyntaxError[]): IToken[] {
   const result = lexer.tokenize(text);
   for (const error of result.errors) {
-    errors.push(unknownCharacter(source, offset + error.offset, error.length, text.slice(error.offset, error.offset + error.length)));
+    errors.push(
+      unknownCharacter(
+        source,
+        offset + error.offset,
+        error.length,
+        text.slice(error.offset, error.offset + error.length),
+      ),
+    );
   }
   return result.tokens.map((inner) => piece(token, inner.tokenType, inner.image, offset + inner.startOffset));
 }
@@ -200,13 +237,16 @@ function lexHole(source: Source, token: IToken, text: string, offset: number, er
 export function decodeText(inner: string): string | undefined {
   const simple: Record<string, string> = { '"': '"', '\\': '\\', '{': '{', '}': '}', n: '\n', t: '\t' };
   let isRight = true;
-  const text = inner.replace(/\\(?:u\{([0-9a-fA-F]{1,6})\}|([^]))/g, (_, code: string | undefined, letter: string | undefined) => {
-    if (code !== undefined) {
-      const value = Number.parseInt(code, 16);
-      if (value <= 0x10ffff && (value < 0xd800 || value > 0xdfff)) return String.fromCodePoint(value);
-    } else if (letter !== undefined && simple[letter] !== undefined) return simple[letter];
-    isRight = false;
-    return '';
-  });
+  const text = inner.replace(
+    /\\(?:u\{([0-9a-fA-F]{1,6})\}|([^]))/g,
+    (_, code: string | undefined, letter: string | undefined) => {
+      if (code !== undefined) {
+        const value = Number.parseInt(code, 16);
+        if (value <= 0x10ffff && (value < 0xd800 || value > 0xdfff)) return String.fromCodePoint(value);
+      } else if (letter !== undefined && simple[letter] !== undefined) return simple[letter];
+      isRight = false;
+      return '';
+    },
+  );
   return isRight ? text : undefined;
 }

@@ -11,7 +11,18 @@ import type { Source } from '../compiler/base/source.ts';
 import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';
 import {
-  BraceClose, declarationWords, False, Name, NumberToken, ParenClose, retype, SquareClose, Text, TextHead, TextTail, True,
+  BraceClose,
+  declarationWords,
+  False,
+  Name,
+  NumberToken,
+  ParenClose,
+  retype,
+  SquareClose,
+  Text,
+  TextHead,
+  TextTail,
+  True,
 } from './tokens.ts';
 
 const words = new Map(Object.entries(declarationWords));
@@ -25,7 +36,8 @@ export function isBeforeName(token: IToken, next: IToken | undefined): boolean {
     next !== undefined &&
     tokenMatcher(token, Name) &&
     (tokenMatcher(next, Name) ||
-      (next.tokenType.name.startsWith('Reserved_') && token.image in declarationWords) || ((next.tokenType === Text || next.tokenType === TextHead) && /^(use|test)$/.test(token.image)))
+      (next.tokenType.name.startsWith('Reserved_') && token.image in declarationWords) ||
+      ((next.tokenType === Text || next.tokenType === TextHead) && /^(use|test)$/.test(token.image)))
   );
 }
 
@@ -35,7 +47,8 @@ export function markDeclarations(source: Source, tokens: readonly IToken[]): Syn
   tokens.forEach((token, at) => {
     if (token.payload !== 0) return;
     const previous = tokens[at - 1];
-    const isAtStart = previous === undefined || token.startColumn === 1 || endsDeclaration.some((type) => tokenMatcher(previous, type));
+    const isAtStart =
+      previous === undefined || token.startColumn === 1 || endsDeclaration.some((type) => tokenMatcher(previous, type));
     if (!isAtStart || !isBeforeName(token, tokens[at + 1])) return;
     const word = words.get(token.image);
     if (word !== undefined) return retype(token, word);
@@ -45,7 +58,9 @@ export function markDeclarations(source: Source, tokens: readonly IToken[]): Syn
     if (type === undefined) return;
     const end = token.startOffset + token.image.length;
     const message = `I don't know the declaration \`${token.image}\`.`;
-    errors.push(syntaxError('unknown-declaration', message, source, token.startOffset, end, `Did you mean \`${meant}\`?`));
+    errors.push(
+      syntaxError('unknown-declaration', message, source, token.startOffset, end, `Did you mean \`${meant}\`?`),
+    );
     retype(token, type);
   });
   return errors;

@@ -16,12 +16,21 @@ export const precedence = {
   or: 3,
   and: 4,
   not: 5,
-  '==': 6, '!=': 6, '<': 6, '<=': 6, '>': 6, '>=': 6,
+  '==': 6,
+  '!=': 6,
+  '<': 6,
+  '<=': 6,
+  '>': 6,
+  '>=': 6,
   '..': 7,
-  '+': 8, '-': 8,
+  '+': 8,
+  '-': 8,
   /** `sum[i] …` takes in products, and ends where a sum goes on. */
   reduction: 9,
-  '*': 10, '/': 10, '%': 10, '@': 10,
+  '*': 10,
+  '/': 10,
+  '%': 10,
+  '@': 10,
   negate: 11,
   '^': 12,
 } as const;
@@ -33,7 +42,12 @@ export type RowItem =
   | { readonly kind: 'operand'; readonly expression: Expression }
   | { readonly kind: 'infix'; readonly operator: InfixOperator; readonly span: Span }
   | { readonly kind: 'prefix'; readonly operator: '-' | 'not'; readonly span: Span }
-  | { readonly kind: 'reduce'; readonly monoid: Reduction['monoid']; readonly indices: Reduction['indices']; readonly span: Span };
+  | {
+      readonly kind: 'reduce';
+      readonly monoid: Reduction['monoid'];
+      readonly indices: Reduction['indices'];
+      readonly span: Span;
+    };
 
 type Pending = Exclude<RowItem, { kind: 'operand' }>;
 
@@ -42,7 +56,13 @@ const isComparison = (operator: InfixOperator): boolean => precedence[operator] 
 const cannotChain = (operator: InfixOperator): boolean => isComparison(operator) || operator === '..';
 
 const tightness = (item: Pending): number =>
-  item.kind === 'infix' ? precedence[item.operator] : item.kind === 'reduce' ? precedence.reduction : item.operator === '-' ? precedence.negate : precedence.not;
+  item.kind === 'infix'
+    ? precedence[item.operator]
+    : item.kind === 'reduce'
+      ? precedence.reduction
+      : item.operator === '-'
+        ? precedence.negate
+        : precedence.not;
 
 /** The tree of a row that alternates as the grammar says. Chains of what cannot chain are told through `report`. */
 export function buildExpression(row: readonly RowItem[], report: (error: SyntaxError) => void): Expression {
@@ -95,7 +115,12 @@ function infix(operator: InfixOperator, left: Expression, right: Expression): Ex
 
 function chainError(operator: InfixOperator, span: Span): SyntaxError {
   return operator === '..'
-    ? { code: 'comparison-chain', message: 'A range has two ends; this one goes on with another `..`.', span, hint: 'Put brackets around a part.' }
+    ? {
+        code: 'comparison-chain',
+        message: 'A range has two ends; this one goes on with another `..`.',
+        span,
+        hint: 'Put brackets around a part.',
+      }
     : {
         code: 'comparison-chain',
         message: 'Comparisons cannot be chained.',

@@ -10,7 +10,17 @@ import type { Source, Span } from '../compiler/base/source.ts';
 import type { Comment, Identifier } from './ast.ts';
 import { explain } from './explain.ts';
 import type { SyntaxError } from './syntax-error.ts';
-import { allTokens, BraceClose, BraceOpen, Comma, declarationWords, Let, ParenClose, Semicolon, SquareClose } from './tokens.ts';
+import {
+  allTokens,
+  BraceClose,
+  BraceOpen,
+  Comma,
+  declarationWords,
+  Let,
+  ParenClose,
+  Semicolon,
+  SquareClose,
+} from './tokens.ts';
 
 export type Rule<T> = ParserMethod<[], T>;
 
@@ -75,7 +85,8 @@ export abstract class ParserBase extends EmbeddedActionsParser {
     let end = offset;
     for (; index >= 0; index--) {
       const comment = this.comments[index];
-      if (comment === undefined || !comment.text.startsWith('///') || text.slice(comment.span.end, end).trim() !== '') break;
+      if (comment === undefined || !comment.text.startsWith('///') || text.slice(comment.span.end, end).trim() !== '')
+        break;
       const lineStart = text.lastIndexOf('\n', comment.span.start - 1) + 1;
       if (text.slice(lineStart, comment.span.start).trim() !== '') break;
       if (/\n\s*\n/.test(text.slice(comment.span.end, end))) break;
@@ -131,10 +142,13 @@ export abstract class ParserBase extends EmbeddedActionsParser {
     const items: T[] = [];
     this.option(9, () => {
       items.push(this.subrule(8, item));
-      this.many(9, { GATE: () => this.hasMoreItems(), DEF: () => {
-        this.consume(9, Comma);
-        items.push(this.subrule(9, item));
-      } });
+      this.many(9, {
+        GATE: () => this.hasMoreItems(),
+        DEF: () => {
+          this.consume(9, Comma);
+          items.push(this.subrule(9, item));
+        },
+      });
       this.option(8, () => this.consume(8, Comma));
     });
     return items;

@@ -2,16 +2,43 @@
 import type { IToken } from 'chevrotain';
 import type { Source } from '../compiler/base/source.ts';
 import type {
-  Application, Comment, ConstantDeclaration, DataDeclaration, Declaration, FunctionDeclaration, LayerDeclaration, LayerMember, Module,
-  OptimizerDeclaration, TestDeclaration, TrainDeclaration, Use,
+  Application,
+  Comment,
+  ConstantDeclaration,
+  DataDeclaration,
+  Declaration,
+  FunctionDeclaration,
+  LayerDeclaration,
+  LayerMember,
+  Module,
+  OptimizerDeclaration,
+  TestDeclaration,
+  TrainDeclaration,
+  Use,
 } from './ast.ts';
 import { explainException } from './explain.ts';
 import type { Rule } from './parser-base.ts';
 import { syntaxError } from './syntax-error.ts';
 import type { SyntaxError } from './syntax-error.ts';
 import {
-  Arrow, As, BraceClose, BraceOpen, Buffer, Colon, Comma, declarationWords as Declare, Dot, Equal, For, In, Let, Name, Param, Rejects,
-  Semicolon, State,
+  Arrow,
+  As,
+  BraceClose,
+  BraceOpen,
+  Buffer,
+  Colon,
+  Comma,
+  declarationWords as Declare,
+  Dot,
+  Equal,
+  For,
+  In,
+  Let,
+  Name,
+  Param,
+  Rejects,
+  Semicolon,
+  State,
 } from './tokens.ts';
 import { TrainParser } from './train-parser.ts';
 
@@ -64,14 +91,16 @@ export class ModelParser extends TrainParser {
     const begin = this.start();
     const module = this.choose(0, [
       { ALT: () => ({ text: this.subrule(0, this.plainText), isFile: true }) },
-      { ALT: () => {
-        let text = this.consume(0, Name).image;
-        this.many(0, () => {
-          this.consume(0, Dot);
-          text += `.${this.consume(1, Name).image}`;
-        });
-        return { text, isFile: false };
-      } },
+      {
+        ALT: () => {
+          let text = this.consume(0, Name).image;
+          this.many(0, () => {
+            this.consume(0, Dot);
+            text += `.${this.consume(1, Name).image}`;
+          });
+          return { text, isFile: false };
+        },
+      },
     ]);
     const span = this.spanFrom(begin);
     this.consume(0, BraceOpen);
@@ -103,9 +132,15 @@ export class ModelParser extends TrainParser {
   /** `function = ( "fn" | "loss" | "metric" | "schedule" | "init" ) name [ hyperparameters ] signature body ;` */
   private readonly function: Rule<FunctionDeclaration> = this.rule('function', () => {
     const start = this.start();
-    const role = this.choose(0, (['fn', 'loss', 'metric', 'schedule', 'init'] as const).map((role) => ({
-      ALT: (): FunctionDeclaration['role'] => { this.consume(0, Declare[role]); return role; },
-    })));
+    const role = this.choose(
+      0,
+      (['fn', 'loss', 'metric', 'schedule', 'init'] as const).map((role) => ({
+        ALT: (): FunctionDeclaration['role'] => {
+          this.consume(0, Declare[role]);
+          return role;
+        },
+      })),
+    );
     const name = this.identifier(this.consume(0, Name));
     const hyper = this.option(0, () => this.subrule(0, this.hyperparameters)) ?? [];
     const signature = this.subrule(0, this.signature);
@@ -116,9 +151,15 @@ export class ModelParser extends TrainParser {
   /** `layer = ( "layer" | "model" ) name [ hyperparameters ] "{" { member [ ";" ] } "}" ;` */
   private readonly layer: Rule<LayerDeclaration> = this.rule('layer', () => {
     const start = this.start();
-    const role = this.choose(0, (['layer', 'model'] as const).map((role) => ({
-      ALT: (): LayerDeclaration['role'] => { this.consume(0, Declare[role]); return role; },
-    })));
+    const role = this.choose(
+      0,
+      (['layer', 'model'] as const).map((role) => ({
+        ALT: (): LayerDeclaration['role'] => {
+          this.consume(0, Declare[role]);
+          return role;
+        },
+      })),
+    );
     const name = this.identifier(this.consume(0, Name));
     const hyper = this.option(0, () => this.subrule(0, this.hyperparameters)) ?? [];
     this.consume(0, BraceOpen);
@@ -129,7 +170,9 @@ export class ModelParser extends TrainParser {
       const [apply, second] = items.filter((item) => item.kind === 'application');
       if (second !== undefined) {
         const message = 'A layer is applied in one way, and this one already says how.';
-        this.problems.push(syntaxError('duplicate-application', message, this.source, second.span.start, second.signature.span.end));
+        this.problems.push(
+          syntaxError('duplicate-application', message, this.source, second.span.start, second.signature.span.end),
+        );
       }
       return { kind: 'layer', role, name, hyper, members, ...(apply && { apply }), span: this.spanFrom(start) };
     });
@@ -154,8 +197,18 @@ export class ModelParser extends TrainParser {
   private readonly param: Rule<LayerMember> = this.rule('param', () => {
     const start = this.start();
     const role = this.choose(0, [
-      { ALT: (): 'param' | 'buffer' => { this.consume(0, Param); return 'param'; } },
-      { ALT: (): 'param' | 'buffer' => { this.consume(0, Buffer); return 'buffer'; } },
+      {
+        ALT: (): 'param' | 'buffer' => {
+          this.consume(0, Param);
+          return 'param';
+        },
+      },
+      {
+        ALT: (): 'param' | 'buffer' => {
+          this.consume(0, Buffer);
+          return 'buffer';
+        },
+      },
     ]);
     const name = this.identifier(this.consume(0, Name));
     this.consume(0, Colon);
@@ -188,7 +241,12 @@ export class ModelParser extends TrainParser {
     });
     const span = this.spanFrom(start);
     const body = this.subrule(0, this.body);
-    return { kind: 'application', signature: { parameters, ...(result && { result }), span }, body, span: this.spanFrom(start) };
+    return {
+      kind: 'application',
+      signature: { parameters, ...(result && { result }), span },
+      body,
+      span: this.spanFrom(start),
+    };
   });
 
   /** `optimizer = "optimizer" name [ hyperparameters ] "{" { "state" carried { "," carried } [ ";" ] } parameters block "}" ;` */

@@ -1,12 +1,40 @@
 /** The grammar of blocks and statements. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
 import { nearest } from '../common/nearest.ts';
-import type { Block, Expect, Expression, GradCheck, Let, Statement, TrainStatement, TypeExpression, Yield } from './ast.ts';
+import type {
+  Block,
+  Expect,
+  Expression,
+  GradCheck,
+  Let,
+  Statement,
+  TrainStatement,
+  TypeExpression,
+  Yield,
+} from './ast.ts';
 import { ExpressionParser } from './expression-parser.ts';
 import type { Rule } from './parser-base.ts';
 import { syntaxError } from './syntax-error.ts';
 import {
-  At, BatchesWord, BatchWord, BraceClose, BraceOpen, Comma, Equal, Expect as ExpectToken, For, GradCheck as GradCheckToken, Into,
-  Let as LetToken, Name, Nearly, On, StepsWord, StepWord, TrainWord, Within, Yield as YieldToken,
+  At,
+  BatchesWord,
+  BatchWord,
+  BraceClose,
+  BraceOpen,
+  Comma,
+  Equal,
+  Expect as ExpectToken,
+  For,
+  GradCheck as GradCheckToken,
+  Into,
+  Let as LetToken,
+  Name,
+  Nearly,
+  On,
+  StepsWord,
+  StepWord,
+  TrainWord,
+  Within,
+  Yield as YieldToken,
 } from './tokens.ts';
 
 /** `let a = 1, b = 2` is two statements; a value stands alone and is the block's result. */
@@ -36,7 +64,8 @@ export abstract class StatementParser extends ExpressionParser {
   private reportUnused(value: Expression): void {
     const { start, end } = value.span;
     const message = 'Nothing is done with this value: only the last line of a block may be a value.';
-    const meant = value.kind === 'identifier' ? nearest(value.name, ['yield', 'expect', 'gradcheck', 'train', 'let']) : undefined;
+    const meant =
+      value.kind === 'identifier' ? nearest(value.name, ['yield', 'expect', 'gradcheck', 'train', 'let']) : undefined;
     const hint = meant === undefined ? 'Give it a name with `let`, or remove it.' : `Did you mean \`${meant}\`?`;
     this.problems.push(syntaxError('unused-value', message, this.source, start, end, hint));
   }
@@ -75,11 +104,13 @@ export abstract class StatementParser extends ExpressionParser {
   private readonly binding: Rule<Let> = this.rule('binding', () => {
     const start = this.start();
     const { names, indices } = this.choose<Pick<Let, 'names' | 'indices'>>(0, [
-      { ALT: () => {
-        const name = this.identifier(this.consume(0, Name));
-        const indices = this.option(0, () => this.subrule(0, this.indices));
-        return { names: [name], ...(indices && { indices }) };
-      } },
+      {
+        ALT: () => {
+          const name = this.identifier(this.consume(0, Name));
+          const indices = this.option(0, () => this.subrule(0, this.indices));
+          return { names: [name], ...(indices && { indices }) };
+        },
+      },
       { ALT: () => ({ names: this.subrule(0, this.names) }) },
     ]);
     this.consume(0, Equal);
@@ -118,7 +149,8 @@ export abstract class StatementParser extends ExpressionParser {
     return this.ACTION((): Expect => {
       const tolerance = within && { within };
       const span = this.spanFrom(start);
-      if (near !== undefined) return { kind: 'expect', left: value, comparison: { operator: '≈', right: near }, ...tolerance, span };
+      if (near !== undefined)
+        return { kind: 'expect', left: value, comparison: { operator: '≈', right: near }, ...tolerance, span };
       const operator = value.kind === 'binary' ? comparisons.find((one) => one === value.operator) : undefined;
       if (value.kind === 'binary' && operator !== undefined) {
         return { kind: 'expect', left: value.left, comparison: { operator, right: value.right }, ...tolerance, span };

@@ -87,9 +87,56 @@ export const Min = contextual('min');
 export const Mean = contextual('mean');
 export const Prod = contextual('prod');
 const contextualWords = [
-  In, As, Over, With, At, On, Within, Reverse, Param, Buffer, State, Rejects, TrainWord, BatchWord, BatchesWord, StepsWord, StepWord,
-  Eval, Save, Best, Every, Last, Load, Skip, Fresh, Freeze, All, Except, Clip, Norm, Value, Accumulate, Checkpoint, Prune, Globally, Rewind, Quantize, To, Weights, Group,
-  Calibrate, Precision, Mixed, Storing, Role, Sum, Max, Min, Mean, Prod,
+  In,
+  As,
+  Over,
+  With,
+  At,
+  On,
+  Within,
+  Reverse,
+  Param,
+  Buffer,
+  State,
+  Rejects,
+  TrainWord,
+  BatchWord,
+  BatchesWord,
+  StepsWord,
+  StepWord,
+  Eval,
+  Save,
+  Best,
+  Every,
+  Last,
+  Load,
+  Skip,
+  Fresh,
+  Freeze,
+  All,
+  Except,
+  Clip,
+  Norm,
+  Value,
+  Accumulate,
+  Checkpoint,
+  Prune,
+  Globally,
+  Rewind,
+  Quantize,
+  To,
+  Weights,
+  Group,
+  Calibrate,
+  Precision,
+  Mixed,
+  Storing,
+  Role,
+  Sum,
+  Max,
+  Min,
+  Mean,
+  Prod,
 ];
 
 /**
@@ -159,8 +206,7 @@ export const TextTail = createToken({ name: 'TextTail', pattern: Lexer.NA, label
 
 // ------------------------------------------------------------------------------------------------ signs
 
-const sign = (name: string, text: string): TokenType =>
-  createToken({ name, pattern: text, label: `\`${text}\`` });
+const sign = (name: string, text: string): TokenType => createToken({ name, pattern: text, label: `\`${text}\`` });
 
 export const Rest = sign('Rest', '...');
 export const DotDot = sign('DotDot', '..');
@@ -207,21 +253,60 @@ export const BlockComment = createToken({
 const Space = createToken({ name: 'Space', pattern: /[\s\uFEFF]+/, group: Lexer.SKIPPED, line_breaks: true });
 
 /** Longest first: a word that only begins like another (`with`, `within`) must not be taken for a plain name. */
-const words = [...reservedWords, ...contextualWords].sort((a, b) => String(b.PATTERN).length - String(a.PATTERN).length);
+const words = [...reservedWords, ...contextualWords].sort(
+  (a, b) => String(b.PATTERN).length - String(a.PATTERN).length,
+);
 
 /** Everything the lexer makes, in the order it tries. */
 export const lexedTokens: TokenType[] = [
-  Space, LineComment, BlockComment,
-  ...words, Name,
-  NumberToken, Text,
-  Rest, DotDot, Dot, Comma, Semicolon, Colon, PipeSign, Bar, Into, Arrow, LessEqual, GreaterEqual, EqualEqual, NotEqual, Nearly,
-  Less, Greater, Equal, Plus, Minus, Star, Slash, Percent, Caret, AtSign,
-  ParenOpen, ParenClose, SquareOpen, SquareClose, BraceOpen, BraceClose,
+  Space,
+  LineComment,
+  BlockComment,
+  ...words,
+  Name,
+  NumberToken,
+  Text,
+  Rest,
+  DotDot,
+  Dot,
+  Comma,
+  Semicolon,
+  Colon,
+  PipeSign,
+  Bar,
+  Into,
+  Arrow,
+  LessEqual,
+  GreaterEqual,
+  EqualEqual,
+  NotEqual,
+  Nearly,
+  Less,
+  Greater,
+  Equal,
+  Plus,
+  Minus,
+  Star,
+  Slash,
+  Percent,
+  Caret,
+  AtSign,
+  ParenOpen,
+  ParenClose,
+  SquareOpen,
+  SquareClose,
+  BraceOpen,
+  BraceClose,
 ];
 
 /** Everything the parser may meet. */
 export const allTokens: TokenType[] = [
-  ...lexedTokens, ...Object.values(declarationWords), TextHead, TextMiddle, TextTail, MakeOpen,
+  ...lexedTokens,
+  ...Object.values(declarationWords),
+  TextHead,
+  TextMiddle,
+  TextTail,
+  MakeOpen,
 ];
 
 /** Changes what a token counts as. */

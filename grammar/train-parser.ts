@@ -1,24 +1,96 @@
 /** The grammar of what stands in a `train` block. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
 import type {
-  Argument, LoadRule, ParameterGroup, Selector, TrainAccumulate, TrainCheckpoint, TrainClip, TrainEntry, TrainEval, TrainFreeze, TrainFunction, TrainLoad,
-  TrainPrecision, TrainPrune, TrainQuantize, TrainSave, TrainSetting,
+  Argument,
+  LoadRule,
+  ParameterGroup,
+  Selector,
+  TrainAccumulate,
+  TrainCheckpoint,
+  TrainClip,
+  TrainEntry,
+  TrainEval,
+  TrainFreeze,
+  TrainFunction,
+  TrainLoad,
+  TrainPrecision,
+  TrainPrune,
+  TrainQuantize,
+  TrainSave,
+  TrainSetting,
 } from './ast.ts';
 import type { Rule } from './parser-base.ts';
 import { StatementParser } from './statement-parser.ts';
 import {
-  Accumulate, All, Arrow, Best, BraceClose, BraceOpen, Calibrate, Checkpoint, Clip, Colon, Comma, Dot, Equal, Eval, Every, Except, Freeze, Fresh, Globally, Group, Last, Load, Max,
-  Min, Mixed, Name, Norm, NumberToken, Over, ParenClose, ParenOpen, Precision, Prune, Quantize, Rewind, Role, Save, Skip, Star, Storing,
-  To, Value, Weights, With,
+  Accumulate,
+  All,
+  Arrow,
+  Best,
+  BraceClose,
+  BraceOpen,
+  Calibrate,
+  Checkpoint,
+  Clip,
+  Colon,
+  Comma,
+  Dot,
+  Equal,
+  Eval,
+  Every,
+  Except,
+  Freeze,
+  Fresh,
+  Globally,
+  Group,
+  Last,
+  Load,
+  Max,
+  Min,
+  Mixed,
+  Name,
+  Norm,
+  NumberToken,
+  Over,
+  ParenClose,
+  ParenOpen,
+  Precision,
+  Prune,
+  Quantize,
+  Rewind,
+  Role,
+  Save,
+  Skip,
+  Star,
+  Storing,
+  To,
+  Value,
+  Weights,
+  With,
 } from './tokens.ts';
 
 export abstract class TrainParser extends StatementParser {
   /** `trainEntry = precision | setting | eval | trainFunction | save | load | freeze | clip | accumulate | checkpoint | prune | quantize ;` */
   protected readonly trainEntry: Rule<TrainEntry> = this.rule('trainEntry', () =>
     this.choose(0, [
-      { GATE: () => this.isNext(2, Equal), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.precision) },
-      { GATE: () => this.isNext(2, Equal), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.setting) },
-      { GATE: () => this.isNext(2, ParenOpen), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.eval) },
-      { GATE: () => this.isNext(2, ParenOpen), IGNORE_AMBIGUITIES: true, ALT: (): TrainEntry => this.subrule(0, this.trainFunction) },
+      {
+        GATE: () => this.isNext(2, Equal),
+        IGNORE_AMBIGUITIES: true,
+        ALT: (): TrainEntry => this.subrule(0, this.precision),
+      },
+      {
+        GATE: () => this.isNext(2, Equal),
+        IGNORE_AMBIGUITIES: true,
+        ALT: (): TrainEntry => this.subrule(0, this.setting),
+      },
+      {
+        GATE: () => this.isNext(2, ParenOpen),
+        IGNORE_AMBIGUITIES: true,
+        ALT: (): TrainEntry => this.subrule(0, this.eval),
+      },
+      {
+        GATE: () => this.isNext(2, ParenOpen),
+        IGNORE_AMBIGUITIES: true,
+        ALT: (): TrainEntry => this.subrule(0, this.trainFunction),
+      },
       { ALT: (): TrainEntry => this.subrule(0, this.save) },
       { ALT: (): TrainEntry => this.subrule(0, this.load) },
       { ALT: (): TrainEntry => this.subrule(0, this.freeze) },
@@ -47,14 +119,16 @@ export abstract class TrainParser extends StatementParser {
           return { mixed: true, dtype, storing: undefined };
         },
       },
-      { ALT: (): Pick<TrainPrecision, 'mixed' | 'dtype' | 'storing'> => {
-        const dtype = this.identifier(this.consume(1, Name));
-        const storing = this.option(0, () => {
-          this.consume(0, Storing);
-          return this.identifier(this.consume(2, Name));
-        });
-        return { mixed: false, dtype, storing };
-      } },
+      {
+        ALT: (): Pick<TrainPrecision, 'mixed' | 'dtype' | 'storing'> => {
+          const dtype = this.identifier(this.consume(1, Name));
+          const storing = this.option(0, () => {
+            this.consume(0, Storing);
+            return this.identifier(this.consume(2, Name));
+          });
+          return { mixed: false, dtype, storing };
+        },
+      },
     ]);
     const except = this.option(1, () => {
       this.consume(0, Except);
@@ -125,14 +199,16 @@ export abstract class TrainParser extends StatementParser {
           return { kind: 'role', text, span: this.spanFrom(start) };
         },
       },
-      { ALT: (): Selector => {
-        const parts = [this.subrule(0, this.pathPart)];
-        this.many(0, () => {
-          this.consume(0, Dot);
-          parts.push(this.subrule(1, this.pathPart));
-        });
-        return { kind: 'path', text: parts.join('.'), span: this.spanFrom(start) };
-      } },
+      {
+        ALT: (): Selector => {
+          const parts = [this.subrule(0, this.pathPart)];
+          this.many(0, () => {
+            this.consume(0, Dot);
+            parts.push(this.subrule(1, this.pathPart));
+          });
+          return { kind: 'path', text: parts.join('.'), span: this.spanFrom(start) };
+        },
+      },
     ]);
   });
 
@@ -142,16 +218,18 @@ export abstract class TrainParser extends StatementParser {
       { ALT: () => this.consume(0, Name).image },
       { ALT: () => this.consume(0, NumberToken).image },
       { ALT: () => this.consume(0, Star).image },
-      { ALT: () => {
-        this.consume(0, BraceOpen);
-        const names = [this.consume(1, Name).image];
-        this.many(0, () => {
-          this.consume(0, Comma);
-          names.push(this.consume(2, Name).image);
-        });
-        this.consume(0, BraceClose);
-        return `{${names.join(',')}}`;
-      } },
+      {
+        ALT: () => {
+          this.consume(0, BraceOpen);
+          const names = [this.consume(1, Name).image];
+          this.many(0, () => {
+            this.consume(0, Comma);
+            names.push(this.consume(2, Name).image);
+          });
+          this.consume(0, BraceClose);
+          return `{${names.join(',')}}`;
+        },
+      },
     ]),
   );
 
@@ -182,26 +260,42 @@ export abstract class TrainParser extends StatementParser {
     const start = this.start();
     this.consume(0, Save);
     const when = this.choose(0, [
-      { ALT: (): TrainSave['when'] => {
-        this.consume(0, Best);
-        let order: 'min' | 'max' = 'max';
-        this.option(0, {
-          GATE: () => this.isNext(2, Name) && this.isSameLine(2),
-          DEF: () => this.choose(1, [
-            { ALT: () => { this.consume(0, Min); order = 'min'; } },
-            { ALT: () => { this.consume(0, Max); } },
-          ]),
-        });
-        return { kind: 'best', metric: this.identifier(this.consume(0, Name)), order };
-      } },
-      { ALT: (): TrainSave['when'] => {
-        this.consume(0, Every);
-        return { kind: 'every', steps: this.subrule(0, this.expression) };
-      } },
-      { ALT: (): TrainSave['when'] => {
-        this.consume(0, Last);
-        return { kind: 'last' };
-      } },
+      {
+        ALT: (): TrainSave['when'] => {
+          this.consume(0, Best);
+          let order: 'min' | 'max' = 'max';
+          this.option(0, {
+            GATE: () => this.isNext(2, Name) && this.isSameLine(2),
+            DEF: () =>
+              this.choose(1, [
+                {
+                  ALT: () => {
+                    this.consume(0, Min);
+                    order = 'min';
+                  },
+                },
+                {
+                  ALT: () => {
+                    this.consume(0, Max);
+                  },
+                },
+              ]),
+          });
+          return { kind: 'best', metric: this.identifier(this.consume(0, Name)), order };
+        },
+      },
+      {
+        ALT: (): TrainSave['when'] => {
+          this.consume(0, Every);
+          return { kind: 'every', steps: this.subrule(0, this.expression) };
+        },
+      },
+      {
+        ALT: (): TrainSave['when'] => {
+          this.consume(0, Last);
+          return { kind: 'last' };
+        },
+      },
     ]);
     return { kind: 'save', when, span: this.spanFrom(start) };
   });
@@ -224,22 +318,28 @@ export abstract class TrainParser extends StatementParser {
   private readonly loadRule: Rule<LoadRule> = this.rule('loadRule', () => {
     const start = this.start();
     return this.choose(0, [
-      { ALT: (): LoadRule => {
-        const from = this.subrule(0, this.plainText);
-        this.consume(0, Arrow);
-        const to = this.subrule(0, this.selector);
-        return { kind: 'map', from, to, span: this.spanFrom(start) };
-      } },
-      { ALT: (): LoadRule => {
-        this.consume(0, Skip);
-        const from = this.subrule(1, this.plainText);
-        return { kind: 'skip', from, span: this.spanFrom(start) };
-      } },
-      { ALT: (): LoadRule => {
-        this.consume(0, Fresh);
-        const to = this.subrule(1, this.selector);
-        return { kind: 'fresh', to, span: this.spanFrom(start) };
-      } },
+      {
+        ALT: (): LoadRule => {
+          const from = this.subrule(0, this.plainText);
+          this.consume(0, Arrow);
+          const to = this.subrule(0, this.selector);
+          return { kind: 'map', from, to, span: this.spanFrom(start) };
+        },
+      },
+      {
+        ALT: (): LoadRule => {
+          this.consume(0, Skip);
+          const from = this.subrule(1, this.plainText);
+          return { kind: 'skip', from, span: this.spanFrom(start) };
+        },
+      },
+      {
+        ALT: (): LoadRule => {
+          this.consume(0, Fresh);
+          const to = this.subrule(1, this.selector);
+          return { kind: 'fresh', to, span: this.spanFrom(start) };
+        },
+      },
     ]);
   });
 
@@ -270,8 +370,18 @@ export abstract class TrainParser extends StatementParser {
     const start = this.start();
     this.consume(0, Clip);
     const by = this.choose(0, [
-      { ALT: (): TrainClip['by'] => { this.consume(0, Norm); return 'norm'; } },
-      { ALT: (): TrainClip['by'] => { this.consume(0, Value); return 'value'; } },
+      {
+        ALT: (): TrainClip['by'] => {
+          this.consume(0, Norm);
+          return 'norm';
+        },
+      },
+      {
+        ALT: (): TrainClip['by'] => {
+          this.consume(0, Value);
+          return 'value';
+        },
+      },
     ]);
     const limit = this.subrule(0, this.expression);
     return { kind: 'clip', by, limit, span: this.spanFrom(start) };

@@ -1,8 +1,30 @@
 /** The grammar of types and signatures. Each rule's EBNF stands above it; `model.ebnf` is made of these comments. */
-import type { Block, DimExpression, Expression, Parameter, RecordTypeExpression, Signature, TypeExpression } from './ast.ts';
+import type {
+  Block,
+  DimExpression,
+  Expression,
+  Parameter,
+  RecordTypeExpression,
+  Signature,
+  TypeExpression,
+} from './ast.ts';
 import { ParserBase } from './parser-base.ts';
 import type { Rule } from './parser-base.ts';
-import { Arrow, Bar, BraceClose, BraceOpen, Colon, Equal, MakeOpen, Name, ParenClose, ParenOpen, Rest, SquareClose, SquareOpen } from './tokens.ts';
+import {
+  Arrow,
+  Bar,
+  BraceClose,
+  BraceOpen,
+  Colon,
+  Equal,
+  MakeOpen,
+  Name,
+  ParenClose,
+  ParenOpen,
+  Rest,
+  SquareClose,
+  SquareOpen,
+} from './tokens.ts';
 
 export abstract class TypeParser extends ParserBase {
   protected abstract readonly expression: Rule<Expression>;
@@ -75,7 +97,9 @@ export abstract class TypeParser extends ParserBase {
       const span = this.spanFrom(start);
       if (dims !== undefined) return { kind: 'tensor-type', dtype: name, dims, span };
       // A dtype alone is a scalar tensor; `bool` alone is left to the checker, since it is also a compile-time type.
-      return /^(?:f|bf|i|u)\d+$/.test(name.name) ? { kind: 'tensor-type', dtype: name, span } : { kind: 'named-type', name, span };
+      return /^(?:f|bf|i|u)\d+$/.test(name.name)
+        ? { kind: 'tensor-type', dtype: name, span }
+        : { kind: 'named-type', name, span };
     });
   });
 
@@ -83,14 +107,23 @@ export abstract class TypeParser extends ParserBase {
   private readonly dim: Rule<DimExpression> = this.rule('dim', () => {
     const start = this.start();
     return this.choose(0, [
-      { ALT: (): DimExpression => { this.consume(0, Rest); return { kind: 'rest', span: this.spanFrom(start) }; } },
-      { ALT: (): DimExpression => {
-        const value = this.subrule(0, this.expression);
-        return this.ACTION((): DimExpression => {
-          const span = this.spanFrom(start);
-          return value.kind === 'identifier' && value.name === '_' ? { kind: 'any', span } : { kind: 'dim', value, span };
-        });
-      } },
+      {
+        ALT: (): DimExpression => {
+          this.consume(0, Rest);
+          return { kind: 'rest', span: this.spanFrom(start) };
+        },
+      },
+      {
+        ALT: (): DimExpression => {
+          const value = this.subrule(0, this.expression);
+          return this.ACTION((): DimExpression => {
+            const span = this.spanFrom(start);
+            return value.kind === 'identifier' && value.name === '_'
+              ? { kind: 'any', span }
+              : { kind: 'dim', value, span };
+          });
+        },
+      },
     ]);
   });
 
@@ -141,7 +174,12 @@ export abstract class TypeParser extends ParserBase {
   /** `body = "=" expression | block ;` */
   protected readonly body: Rule<Expression> = this.rule('body', () =>
     this.choose(0, [
-      { ALT: (): Expression => { this.consume(0, Equal); return this.subrule(0, this.expression); } },
+      {
+        ALT: (): Expression => {
+          this.consume(0, Equal);
+          return this.subrule(0, this.expression);
+        },
+      },
       { ALT: (): Expression => this.subrule(0, this.block) },
     ]),
   );

@@ -10,7 +10,10 @@ export interface Chain {
 
 /** `a + b - c`, `a ^ b ^ c`, `a |> f |> g`; of a ladder, condition and value of each rung, then the last value. */
 export function chain(node: Expression): Chain {
-  if (node.kind === 'pipe') return leftChain(node, (one) => (one.kind === 'pipe' ? { left: one.value, operator: '|>', right: one.into } : undefined));
+  if (node.kind === 'pipe')
+    return leftChain(node, (one) =>
+      one.kind === 'pipe' ? { left: one.value, operator: '|>', right: one.into } : undefined,
+    );
   if (node.kind === 'if') return { operands: ladder(node), operators: [] };
   if (node.kind !== 'binary') return { operands: [node], operators: [] };
   if (node.operator === '^') return powerChain(node);
@@ -21,7 +24,10 @@ export function chain(node: Expression): Chain {
   );
 }
 
-function leftChain(node: Binary | Pipe, split: (node: Expression) => { left: Expression; operator: string; right: Expression } | undefined): Chain {
+function leftChain(
+  node: Binary | Pipe,
+  split: (node: Expression) => { left: Expression; operator: string; right: Expression } | undefined,
+): Chain {
   const operands: Expression[] = [];
   const operators: string[] = [];
   let rest: Expression = node;

@@ -25,7 +25,8 @@ export interface Attached {
 export type Comments = Map<Node, Attached>;
 
 const isNode = (value: object): value is Node => 'span' in value;
-const isExpressionChain = (value: object): value is Expression => 'kind' in value && (value.kind === 'binary' || value.kind === 'pipe' || value.kind === 'if');
+const isExpressionChain = (value: object): value is Expression =>
+  'kind' in value && (value.kind === 'binary' || value.kind === 'pipe' || value.kind === 'if');
 
 /** The nodes directly below one, in the order of the text. A row of operators is one node, as the printer sees it. */
 function childrenOf(node: Node): Node[] {
@@ -99,7 +100,11 @@ function firstEndingAfter(nodes: readonly Node[], offset: number): number {
 }
 
 /** How many tokens stand between two places, and how many brackets close and open, those that match each other left out. */
-function crossings(tokens: readonly IToken[], from: number, to: number): { tokens: number; closed: number; opened: number } {
+function crossings(
+  tokens: readonly IToken[],
+  from: number,
+  to: number,
+): { tokens: number; closed: number; opened: number } {
   let low = 0;
   let high = tokens.length;
   while (low < high) {

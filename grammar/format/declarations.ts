@@ -2,8 +2,21 @@
 import { builders } from 'prettier/doc';
 import type { Doc } from 'prettier';
 import type {
-  Application, Declaration, Expression, FunctionDeclaration, LayerDeclaration, LayerMember, LoadRule, Module, OptimizerDeclaration,
-  Parameter, ParameterGroup, Selector, TestDeclaration, TrainEntry, Use,
+  Application,
+  Declaration,
+  Expression,
+  FunctionDeclaration,
+  LayerDeclaration,
+  LayerMember,
+  LoadRule,
+  Module,
+  OptimizerDeclaration,
+  Parameter,
+  ParameterGroup,
+  Selector,
+  TestDeclaration,
+  TrainEntry,
+  Use,
 } from '../ast.ts';
 import type { Node } from './comments.ts';
 import { ExpressionPrinter } from './expressions.ts';
@@ -32,9 +45,24 @@ export class ModelPrinter extends ExpressionPrinter {
         case 'optimizer':
           return this.optimizer(node);
         case 'data':
-          return ['data ', this.name(node.name), this.parameters(node.parameters, node), ' =', this.assigned(node.body)];
+          return [
+            'data ',
+            this.name(node.name),
+            this.parameters(node.parameters, node),
+            ' =',
+            this.assigned(node.body),
+          ];
         case 'train':
-          return ['train ', this.name(node.name), ' ', this.braces(node, node.entries.map((one) => ({ node: one, doc: this.entry(one) })), node.name.span.end)];
+          return [
+            'train ',
+            this.name(node.name),
+            ' ',
+            this.braces(
+              node,
+              node.entries.map((one) => ({ node: one, doc: this.entry(one) })),
+              node.name.span.end,
+            ),
+          ];
         case 'test':
           return this.test(node);
       }
@@ -43,19 +71,41 @@ export class ModelPrinter extends ExpressionPrinter {
 
   private use(node: Use): Doc {
     const module = this.with(node.module, () => (node.module.isFile ? quotePlain(node.module.text) : node.module.text));
-    const names = node.names.map(({ name, alias }) => [this.name(name), alias === undefined ? '' : [' as ', this.name(alias)]]);
+    const names = node.names.map(({ name, alias }) => [
+      this.name(name),
+      alias === undefined ? '' : [' as ', this.name(alias)],
+    ]);
     if (names.length === 0) return ['use ', module, ' ', this.list('{', names, '}', node)];
     // Names are many and short: as many on a line as there is room for.
     const parts = names.flatMap((name, at): Doc[] => (at === names.length - 1 ? [name] : [[name, ','], line]));
-    return ['use ', module, ' ', group(['{', indent([line, builders.fill(parts)]), builders.ifBreak(',', ''), line, '}'])];
+    return [
+      'use ',
+      module,
+      ' ',
+      group(['{', indent([line, builders.fill(parts)]), builders.ifBreak(',', ''), line, '}']),
+    ];
   }
 
   private hyper(parameters: readonly Parameter[], around: Node): Doc {
-    return parameters.length === 0 ? '' : this.list('{', parameters.map((one) => this.parameter(one)), '}', around);
+    return parameters.length === 0
+      ? ''
+      : this.list(
+          '{',
+          parameters.map((one) => this.parameter(one)),
+          '}',
+          around,
+        );
   }
 
   private parameters(parameters: readonly Parameter[], around: Node): Doc {
-    return parameters.length === 0 ? '' : this.list('(', parameters.map((one) => this.parameter(one)), ')', around);
+    return parameters.length === 0
+      ? ''
+      : this.list(
+          '(',
+          parameters.map((one) => this.parameter(one)),
+          ')',
+          around,
+        );
   }
 
   /** `= value` or `{ … }`. */
@@ -66,11 +116,20 @@ export class ModelPrinter extends ExpressionPrinter {
   private function(node: FunctionDeclaration): Doc {
     const { signature } = node;
     const hasParameters = signature.parameters.length > 0;
-    return [node.role, ' ', this.name(node.name), this.hyper(node.hyper, node), this.signature(signature, hasParameters), this.body(node.body)];
+    return [
+      node.role,
+      ' ',
+      this.name(node.name),
+      this.hyper(node.hyper, node),
+      this.signature(signature, hasParameters),
+      this.body(node.body),
+    ];
   }
 
   private layer(node: LayerDeclaration): Doc {
-    const items = [...node.members, ...(node.apply === undefined ? [] : [node.apply])].sort((a, b) => a.span.start - b.span.start);
+    const items = [...node.members, ...(node.apply === undefined ? [] : [node.apply])].sort(
+      (a, b) => a.span.start - b.span.start,
+    );
     const docs = items.map((one) => ({ node: one, doc: this.member(one) }));
     const openAt = Math.max(node.name.span.end, ...node.hyper.map((one) => one.span.end));
     return [node.role, ' ', this.name(node.name), this.hyper(node.hyper, node), ' ', this.braces(node, docs, openAt)];
@@ -88,8 +147,25 @@ export class ModelPrinter extends ExpressionPrinter {
   private optimizer(node: OptimizerDeclaration): Doc {
     const states = node.states.map((one) => [this.name(one.name), ' = ', this.expression(one.init)]);
     const state = states.length === 0 ? '' : [group(['state ', indent(join([',', line], states))]), hardline];
-    const update = [this.list('(', node.parameters.map((one) => this.parameter(one)), ')', node), ' ', this.block(node.body, true)];
-    return ['optimizer ', this.name(node.name), this.hyper(node.hyper, node), ' {', indent([hardline, state, update]), hardline, '}'];
+    const update = [
+      this.list(
+        '(',
+        node.parameters.map((one) => this.parameter(one)),
+        ')',
+        node,
+      ),
+      ' ',
+      this.block(node.body, true),
+    ];
+    return [
+      'optimizer ',
+      this.name(node.name),
+      this.hyper(node.hyper, node),
+      ' {',
+      indent([hardline, state, update]),
+      hardline,
+      '}',
+    ];
   }
 
   private test(node: TestDeclaration): Doc {
@@ -109,18 +185,41 @@ export class ModelPrinter extends ExpressionPrinter {
           return [this.name(node.name), ' =', this.assigned(node.value), braces];
         }
         case 'train-function':
-          return [this.name(node.name), this.list('(', node.parameters.map((one) => this.parameter(one)), ')', node), ' =', this.assigned(node.body)];
+          return [
+            this.name(node.name),
+            this.list(
+              '(',
+              node.parameters.map((one) => this.parameter(one)),
+              ')',
+              node,
+            ),
+            ' =',
+            this.assigned(node.body),
+          ];
         case 'eval': {
-          const parameters = this.list('(', node.parameters.map((one) => this.parameter(one)), ')', node);
+          const parameters = this.list(
+            '(',
+            node.parameters.map((one) => this.parameter(one)),
+            ')',
+            node,
+          );
           return ['eval', parameters, ' over ', this.expression(node.over), ' =', this.assigned(node.body)];
         }
         case 'save':
           if (node.when.kind === 'last') return 'save last';
           if (node.when.kind === 'every') return ['save every ', this.expression(node.when.steps)];
-          return ['save best ', node.when.order === 'min' ? 'min ' : '', this.withBehind(node.when.metric, node.when.metric.name)];
+          return [
+            'save best ',
+            node.when.order === 'min' ? 'min ' : '',
+            this.withBehind(node.when.metric, node.when.metric.name),
+          ];
         case 'load': {
           const rules = node.rules.map((one) => ({ node: one, doc: this.rule(one) }));
-          return ['load ', this.expression(node.path), rules.length === 0 ? '' : [' ', this.braces(node, rules, node.path.span.end)]];
+          return [
+            'load ',
+            this.expression(node.path),
+            rules.length === 0 ? '' : [' ', this.braces(node, rules, node.path.span.end)],
+          ];
         }
         case 'freeze': {
           const except = node.except.length === 0 ? '' : [' except ', this.selectors(node.except)];
@@ -134,7 +233,10 @@ export class ModelPrinter extends ExpressionPrinter {
           return ['checkpoint ', this.selectors(node.selectors)];
         case 'prune':
           return [
-            'prune ', this.selectors(node.selectors), ' with ', this.expression(node.pruner),
+            'prune ',
+            this.selectors(node.selectors),
+            ' with ',
+            this.expression(node.pruner),
             node.globally ? ' globally' : '',
             node.every === undefined ? '' : [' every ', this.expression(node.every)],
             node.rewind === undefined ? '' : [' rewind ', this.expression(node.rewind)],
@@ -142,15 +244,25 @@ export class ModelPrinter extends ExpressionPrinter {
         case 'quantize': {
           const group = node.weights?.group;
           return [
-            'quantize ', this.selectors(node.selectors), ' to ', this.name(node.dtype),
-            node.weights === undefined ? '' : [' weights', group === undefined ? '' : [' group ', this.expression(group)]],
+            'quantize ',
+            this.selectors(node.selectors),
+            ' to ',
+            this.name(node.dtype),
+            node.weights === undefined
+              ? ''
+              : [' weights', group === undefined ? '' : [' group ', this.expression(group)]],
             node.calibrate === undefined ? '' : [' calibrate ', this.expression(node.calibrate)],
           ];
         }
         case 'precision': {
           const storing = node.storing === undefined ? '' : [' storing ', this.name(node.storing)];
           const except = node.except.length === 0 ? '' : [' except ', this.selectors(node.except)];
-          return ['precision = ', node.mixed ? ['mixed(', this.name(node.dtype), ')'] : this.name(node.dtype), storing, except];
+          return [
+            'precision = ',
+            node.mixed ? ['mixed(', this.name(node.dtype), ')'] : this.name(node.dtype),
+            storing,
+            except,
+          ];
         }
       }
     });
@@ -166,7 +278,14 @@ export class ModelPrinter extends ExpressionPrinter {
   }
 
   private selectors(selectors: readonly Selector[]): Doc {
-    return group(indent(join([',', line], selectors.map((one) => this.selector(one)))));
+    return group(
+      indent(
+        join(
+          [',', line],
+          selectors.map((one) => this.selector(one)),
+        ),
+      ),
+    );
   }
 
   private selector(node: Selector): Doc {

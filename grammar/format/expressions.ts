@@ -2,7 +2,18 @@
 import { builders } from 'prettier/doc';
 import type { Doc } from 'prettier';
 import type {
-  Argument, Block, DimExpression, Expect, Expression, Identifier, IndexItem, IndexVariable, Parameter, Signature, Statement, TypeExpression,
+  Argument,
+  Block,
+  DimExpression,
+  Expect,
+  Expression,
+  Identifier,
+  IndexItem,
+  IndexVariable,
+  Parameter,
+  Signature,
+  Statement,
+  TypeExpression,
 } from '../ast.ts';
 import { precedence } from '../operators.ts';
 import { chain } from './chain.ts';
@@ -26,11 +37,16 @@ function tightness(node: Expression): number {
   return node.kind === 'if' ? 0 : atomic;
 }
 
-const isNumber = (node: Expression): boolean => node.kind === 'number' || (node.kind === 'unary' && node.operator === '-' && node.operand.kind === 'number');
+const isNumber = (node: Expression): boolean =>
+  node.kind === 'number' || (node.kind === 'unary' && node.operator === '-' && node.operand.kind === 'number');
 
 /** Numbers, and short lists of them, such as points. */
 const isTabular = (node: Expression): boolean =>
-  isNumber(node) || ((node.kind === 'list' || node.kind === 'tuple') && node.elements.length > 0 && node.elements.length <= 4 && node.elements.every(isNumber));
+  isNumber(node) ||
+  ((node.kind === 'list' || node.kind === 'tuple') &&
+    node.elements.length > 0 &&
+    node.elements.length <= 4 &&
+    node.elements.every(isNumber));
 
 /** A line that begins with `-` would go on with the expression above it. */
 function startsWithMinus(node: Expression): boolean {
@@ -54,17 +70,40 @@ export abstract class ExpressionPrinter extends PrinterBase {
         case 'choice-type':
           return join(' | ', node.choices.map(quotePlain));
         case 'tuple-type':
-          return this.list('(', node.elements.map((one) => this.type(one)), ')', node);
+          return this.list(
+            '(',
+            node.elements.map((one) => this.type(one)),
+            ')',
+            node,
+          );
         case 'record-type':
-          return this.list('{', node.fields.map((field) => [this.name(field.name), ': ', this.type(field.type)]), '}', node, line);
+          return this.list(
+            '{',
+            node.fields.map((field) => [this.name(field.name), ': ', this.type(field.type)]),
+            '}',
+            node,
+            line,
+          );
         case 'tensor-type':
-          return [this.name(node.dtype), node.dims === undefined ? '' : this.list('[', node.dims.map((dim) => this.dim(dim)), ']', node)];
+          return [
+            this.name(node.dtype),
+            node.dims === undefined
+              ? ''
+              : this.list(
+                  '[',
+                  node.dims.map((dim) => this.dim(dim)),
+                  ']',
+                  node,
+                ),
+          ];
       }
     });
   }
 
   private dim(node: DimExpression): Doc {
-    return this.with(node, () => (node.kind === 'rest' ? '...' : node.kind === 'any' ? '_' : this.expression(node.value)));
+    return this.with(node, () =>
+      node.kind === 'rest' ? '...' : node.kind === 'any' ? '_' : this.expression(node.value),
+    );
   }
 
   protected signature(node: Signature, hasParameters: boolean): Doc {
@@ -75,7 +114,11 @@ export abstract class ExpressionPrinter extends PrinterBase {
       const result = this.type(node.result);
       const oneLine = hasParameters && parameters.length > 0 ? ['(', join(', ', parameters), ')'] : list;
       // Too long for one line: the result goes to the next, if that is enough.
-      return builders.conditionalGroup([[list, ' -> ', result], [oneLine, indent([builders.hardline, '-> ', result])], [list, ' -> ', result]]);
+      return builders.conditionalGroup([
+        [list, ' -> ', result],
+        [oneLine, indent([builders.hardline, '-> ', result])],
+        [list, ' -> ', result],
+      ]);
     });
   }
 
@@ -111,7 +154,11 @@ export abstract class ExpressionPrinter extends PrinterBase {
       case 'identifier':
         return node.name;
       case 'string':
-        return ['"', node.parts.map((part) => (typeof part === 'string' ? quotePart(part) : ['{', this.flat(part), '}'])), '"'];
+        return [
+          '"',
+          node.parts.map((part) => (typeof part === 'string' ? quotePart(part) : ['{', this.flat(part), '}'])),
+          '"',
+        ];
       case 'binary':
       case 'pipe':
         return this.row(node, true);
@@ -124,7 +171,11 @@ export abstract class ExpressionPrinter extends PrinterBase {
       case 'reduction': {
         const indices = this.indices(node.indices, node);
         const isAfterBracket = this.startsPlainly(node.body) && tightness(node.body) >= precedence['*'];
-        return group([node.monoid, indices, indent([line, isAfterBracket ? this.expression(node.body) : ['(', this.expression(node.body), ')']])]);
+        return group([
+          node.monoid,
+          indices,
+          indent([line, isAfterBracket ? this.expression(node.body) : ['(', this.expression(node.body), ')']]),
+        ]);
       }
       case 'if':
         return this.ladder(node);
@@ -133,26 +184,65 @@ export abstract class ExpressionPrinter extends PrinterBase {
       case 'make':
         return [this.target(node.callee), this.arguments('{', node.arguments, '}', node)];
       case 'index': {
-        const looksReduced = node.target.kind === 'identifier' && monoids.includes(node.target.name) &&
+        const looksReduced =
+          node.target.kind === 'identifier' &&
+          monoids.includes(node.target.name) &&
           node.items.every((item) => item.kind === 'at' && item.value.kind === 'identifier');
         const target = looksReduced ? ['(', this.target(node.target), ')'] : this.target(node.target);
-        return [target, this.list('[', node.items.map((item) => this.indexItem(item)), ']', node)];
+        return [
+          target,
+          this.list(
+            '[',
+            node.items.map((item) => this.indexItem(item)),
+            ']',
+            node,
+          ),
+        ];
       }
       case 'member':
         return [this.target(node.target), '.', this.name(node.name)];
       case 'tuple': {
         const [only] = node.elements;
         if (node.elements.length === 1 && only !== undefined) return ['(', this.expression(only), ',)'];
-        return this.list('(', node.elements.map((one) => this.expression(one)), ')', node);
+        return this.list(
+          '(',
+          node.elements.map((one) => this.expression(one)),
+          ')',
+          node,
+        );
       }
       case 'list':
         if (node.elements.length > 0 && node.elements.every(isTabular)) return this.table(node.elements);
-        return this.list('[', node.elements.map((one) => this.expression(one)), ']', node);
+        return this.list(
+          '[',
+          node.elements.map((one) => this.expression(one)),
+          ']',
+          node,
+        );
       case 'comprehension':
-        return group(['[', indent([builders.softline, this.expression(node.element), line, 'for ', this.name(node.name), ' in ',
-          this.expression(node.over), node.condition === undefined ? '' : [line, 'if ', this.expression(node.condition)]]), builders.softline, ']']);
+        return group([
+          '[',
+          indent([
+            builders.softline,
+            this.expression(node.element),
+            line,
+            'for ',
+            this.name(node.name),
+            ' in ',
+            this.expression(node.over),
+            node.condition === undefined ? '' : [line, 'if ', this.expression(node.condition)],
+          ]),
+          builders.softline,
+          ']',
+        ]);
       case 'record':
-        return this.list('{', node.fields.map((field) => this.field(field)), '}', node, line);
+        return this.list(
+          '{',
+          node.fields.map((field) => this.field(field)),
+          '}',
+          node,
+          line,
+        );
       case 'block':
         return this.bareBlock(node, false);
       case 'scan': {
@@ -160,7 +250,16 @@ export abstract class ExpressionPrinter extends PrinterBase {
         const sequences = names.length === 1 ? names : ['(', join(', ', names), ')'];
         const carried = node.carried.map((one) => [this.name(one.name), ' = ', this.expression(one.init)]);
         const parts = carried.length === 0 ? '' : [' with', group(indent([line, join([',', line], carried)]))];
-        return ['scan ', node.reverse ? 'reverse ' : '', sequences, ' over ', this.expression(node.over), parts, ' ', this.block(node.body, true)];
+        return [
+          'scan ',
+          node.reverse ? 'reverse ' : '',
+          sequences,
+          ' over ',
+          this.expression(node.over),
+          parts,
+          ' ',
+          this.block(node.body, true),
+        ];
       }
     }
   }
@@ -171,7 +270,13 @@ export abstract class ExpressionPrinter extends PrinterBase {
       const isLast = at === elements.length - 1;
       return isLast ? [this.expression(one)] : [[this.expression(one), ','], line];
     });
-    return group(['[', indent([builders.softline, builders.fill(parts)]), builders.ifBreak(',', ''), builders.softline, ']']);
+    return group([
+      '[',
+      indent([builders.softline, builders.fill(parts)]),
+      builders.ifBreak(',', ''),
+      builders.softline,
+      ']',
+    ]);
   }
 
   /** Holes stay on one line: a string may not be broken. */
@@ -254,16 +359,25 @@ export abstract class ExpressionPrinter extends PrinterBase {
   }
 
   private arguments(open: string, items: readonly Argument[], close: string, around: Node): Doc {
-    const docs = items.map((item) => this.with(item, () => (item.name === undefined ? this.expression(item.value) : [this.name(item.name), ': ', this.expression(item.value)])));
+    const docs = items.map((item) =>
+      this.with(item, () =>
+        item.name === undefined
+          ? this.expression(item.value)
+          : [this.name(item.name), ': ', this.expression(item.value)],
+      ),
+    );
     const [only] = items;
-    const isHugged = items.length === 1 && only?.name === undefined && (only?.value.kind === 'list' || only?.value.kind === 'record');
+    const isHugged =
+      items.length === 1 && only?.name === undefined && (only?.value.kind === 'list' || only?.value.kind === 'record');
     return isHugged ? [open, docs, close] : this.list(open, docs, close, around);
   }
 
   private field(field: { readonly name: Identifier; readonly value: Expression }): Doc {
     const isShort = field.value.kind === 'identifier' && field.value.name === field.name.name;
     if (field.value === field.name) return this.name(field.name);
-    return isShort ? [this.name(field.name), this.onlyComments(field.value)] : [this.name(field.name), ': ', this.expression(field.value)];
+    return isShort
+      ? [this.name(field.name), this.onlyComments(field.value)]
+      : [this.name(field.name), ': ', this.expression(field.value)];
   }
 
   /** The comments of a node whose text is not printed. */
@@ -272,11 +386,15 @@ export abstract class ExpressionPrinter extends PrinterBase {
   }
 
   private indexItem(item: IndexItem): Doc {
-    return this.with(item, () => (item.kind === 'rest' ? '...' : item.kind === 'all' ? ':' : this.expression(item.value)));
+    return this.with(item, () =>
+      item.kind === 'rest' ? '...' : item.kind === 'all' ? ':' : this.expression(item.value),
+    );
   }
 
   private indices(indices: readonly IndexVariable[], around: Node): Doc {
-    const docs = indices.map((one) => this.with(one, () => [this.name(one.name), one.range === undefined ? '' : [' in ', this.expression(one.range)]]));
+    const docs = indices.map((one) =>
+      this.with(one, () => [this.name(one.name), one.range === undefined ? '' : [' in ', this.expression(one.range)]]),
+    );
     return this.list('[', docs, ']', around);
   }
 
@@ -285,7 +403,9 @@ export abstract class ExpressionPrinter extends PrinterBase {
     const hasBlock = value.kind === 'if' && chain(value).operands.some((operand) => operand.kind === 'block');
     const isRow = !hasBlock && ['binary', 'pipe', 'unary', 'range', 'reduction', 'if', 'string'].includes(value.kind);
     if (!isRow) return [' ', this.expression(value)];
-    const doc = this.with(value, () => (value.kind === 'binary' || value.kind === 'pipe' ? this.row(value, false) : this.bare(value)));
+    const doc = this.with(value, () =>
+      value.kind === 'binary' || value.kind === 'pipe' ? this.row(value, false) : this.bare(value),
+    );
     return group(indent([line, doc]));
   }
 
@@ -324,14 +444,40 @@ export abstract class ExpressionPrinter extends PrinterBase {
         case 'expect':
           return ['expect ', this.condition(node)];
         case 'gradcheck':
-          return ['gradcheck ', this.expression(node.target), ' at ', group(indent(join([',', line], node.at.map((one) => this.type(one)))))];
+          return [
+            'gradcheck ',
+            this.expression(node.target),
+            ' at ',
+            group(
+              indent(
+                join(
+                  [',', line],
+                  node.at.map((one) => this.type(one)),
+                ),
+              ),
+            ),
+          ];
         case 'train': {
-          const one = (count: Expression, word: string, words: string): Doc =>
-            [this.expression(count), ' ', count.kind === 'number' && count.value === 1 ? word : words];
+          const one = (count: Expression, word: string, words: string): Doc => [
+            this.expression(count),
+            ' ',
+            count.kind === 'number' && count.value === 1 ? word : words,
+          ];
           const batches = node.batches === undefined ? '' : [' on ', one(node.batches, 'batch', 'batches')];
-          const expects = node.expects.map((expect, at) => ({ node: expect, doc: this.with(expect, () => this.condition(expect, at > 0)) }));
+          const expects = node.expects.map((expect, at) => ({
+            node: expect,
+            doc: this.with(expect, () => this.condition(expect, at > 0)),
+          }));
           const openAt = node.steps.span.end;
-          return ['train ', this.name(node.name), batches, ' for ', one(node.steps, 'step', 'steps'), ' ', this.braces(node, expects, openAt)];
+          return [
+            'train ',
+            this.name(node.name),
+            batches,
+            ' for ',
+            one(node.steps, 'step', 'steps'),
+            ' ',
+            this.braces(node, expects, openAt),
+          ];
         }
       }
     });

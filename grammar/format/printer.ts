@@ -46,7 +46,9 @@ export abstract class PrinterBase {
       const lineStart = text.lastIndexOf('\n', comment.span.start - 1);
       const isLast = /^(?:\s|\/\/[^\n]*|\/\*[^]*?\*\/)*(?:[)\]}]|$)/.test(text.slice(comment.span.end));
       const isOwnLine = isLast && text.slice(lineStart + 1, comment.span.start).trim() === '';
-      const isBlankBefore = isOwnLine && /\n[^\S\n]*\n[^\S\n]*$/.test(text.slice(Math.max(0, lineStart - 200), comment.span.start).replaceAll('\r', ''));
+      const isBlankBefore =
+        isOwnLine &&
+        /\n[^\S\n]*\n[^\S\n]*$/.test(text.slice(Math.max(0, lineStart - 200), comment.span.start).replaceAll('\r', ''));
       const printed = this.comment(comment);
       if (isOwnLine) parts.push(lineSuffix([hardline, isBlankBefore ? hardline : '', printed]), breakParent);
       else if (comment.text.startsWith('//')) parts.push(lineSuffix([' ', printed]), breakParent);
@@ -59,7 +61,9 @@ export abstract class PrinterBase {
   protected inside(node: Node): Doc {
     const own = this.comments.get(node);
     if (own === undefined || own.inside.length === 0) return '';
-    const comments = own.inside.splice(0).map((comment): Doc => [this.comment(comment), comment.text.startsWith('//') ? breakParent : '']);
+    const comments = own.inside
+      .splice(0)
+      .map((comment): Doc => [this.comment(comment), comment.text.startsWith('//') ? breakParent : '']);
     return join(hardline, comments);
   }
 
@@ -68,7 +72,13 @@ export abstract class PrinterBase {
     const own = this.comments.get(node);
     if (own === undefined) return printed;
     const comments = [...own.before, ...own.inside.splice(0), ...own.after];
-    return [printed, comments.map((comment) => [lineSuffix([' ', this.comment(comment)]), comment.text.startsWith('//') ? breakParent : ''])];
+    return [
+      printed,
+      comments.map((comment) => [
+        lineSuffix([' ', this.comment(comment)]),
+        comment.text.startsWith('//') ? breakParent : '',
+      ]),
+    ];
   }
 
   private comment(comment: Comment): Doc {
@@ -81,7 +91,8 @@ export abstract class PrinterBase {
   private countInside(node: Node): number {
     let count = 0;
     const all = new Set([...this.comments.values()].flatMap((own) => [...own.before, ...own.after, ...own.inside]));
-    for (const comment of all) if (comment.span.start >= node.span.start && comment.span.end <= node.span.end) count += 1;
+    for (const comment of all)
+      if (comment.span.start >= node.span.start && comment.span.end <= node.span.end) count += 1;
     return count;
   }
 
@@ -139,5 +150,8 @@ export function quotePlain(text: string): string {
 
 /** The text part of a string with holes. */
 export function quotePart(text: string): string {
-  return text.replace(/[\\"{}]/g, '\\$&').replaceAll('\n', '\\n').replaceAll('\t', '\\t');
+  return text
+    .replace(/[\\"{}]/g, '\\$&')
+    .replaceAll('\n', '\\n')
+    .replaceAll('\t', '\\t');
 }
