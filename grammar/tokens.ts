@@ -299,6 +299,28 @@ export const lexedTokens: TokenType[] = [
   BraceClose,
 ];
 
+/** The tokens that stand between two operands. */
+export const infixTokens = [
+  PipeSign,
+  Per,
+  Or,
+  And,
+  EqualEqual,
+  NotEqual,
+  LessEqual,
+  GreaterEqual,
+  Less,
+  Greater,
+  DotDot,
+  Plus,
+  Minus,
+  Star,
+  Slash,
+  Percent,
+  AtSign,
+  Caret,
+];
+
 /** Everything the parser may meet. */
 export const allTokens: TokenType[] = [
   ...lexedTokens,
