@@ -9,6 +9,7 @@ import type { LoopProgram } from './loop/loop.ts';
 import { verifyLoop } from './loop/verify.ts';
 import { optimize } from './optimize/index.ts';
 import { packBytes } from './optimize/pack-bytes.ts';
+import { recomputeScores } from './optimize/recompute-scores.ts';
 import { schedule } from './schedule/schedule.ts';
 import type { Capabilities } from './targets/target.ts';
 import { planMemory } from './tile/plan-memory.ts';
@@ -31,7 +32,13 @@ export interface CompileOptions {
 }
 
 /** The passes that a machine with these capabilities gains nothing by. */
-export const passesLeft = ({ dotsBytes }: Capabilities): string[] => (dotsBytes ? [] : [packBytes.name]);
+export const passesLeft = (capabilities: Capabilities): string[] => [
+  ...(capabilities.dotsBytes ? [] : [packBytes.name]),
+  ...(makesChains(capabilities) ? [] : [recomputeScores.name]),
+];
+
+/** What a chain hands on stays in memory of a thread: a workgroup's is too small for it. */
+export const makesChains = ({ workgroupThreads }: Capabilities): boolean => workgroupThreads === 1;
 
 /** Compiles one graph for a machine with these capabilities. */
 export function compile(
@@ -40,7 +47,7 @@ export function compile(
   { verify = false, without = [] }: CompileOptions = {},
 ): Stages {
   const optimized = optimize(graph, { verify, without: [...without, ...passesLeft(capabilities)] });
-  const { program: loop, decisions } = fuse(optimized);
+  const { program: loop, decisions } = fuse(optimized, { chains: makesChains(capabilities) });
   const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement);
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
   return { optimized, loop, decisions, tile };

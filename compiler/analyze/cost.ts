@@ -43,32 +43,41 @@ class Tally {
   private readonly reads = new Map<Buffer, number>();
   private readonly writes = new Map<Buffer, number>();
   private flops = 0;
+  /** Of a chain: never written to memory that others see. */
+  private readonly locals = new Set<Buffer>();
 
   constructor(fixed: ReadonlySet<Axis>) {
     this.fixed = fixed;
   }
 
-  segment(segment: Segment): void {
-    const axesOf = dependencies(this.fixed, segment.kind === 'scatter' ? [] : segment.axes);
+  /** `around`: the axes of the chain that it is a link of. */
+  segment(segment: Segment, around: readonly Axis[] = []): void {
+    const outer = segment.kind === 'scatter' ? [] : [...around, ...segment.axes];
+    const axesOf = dependencies(this.fixed, outer);
     switch (segment.kind) {
+      case 'chain':
+        segment.locals.forEach((local) => this.locals.add(local));
+        for (const link of segment.parts) this.segment(link, [...segment.axes, ...segment.walk]);
+        for (const link of segment.last) this.segment(link, segment.axes);
+        return;
       case 'contraction': {
-        const points = pointsOf([...segment.axes, ...segment.reduce]);
+        const points = pointsOf([...outer, ...segment.reduce]);
         this.flops += (segment.bytes === true ? 8 : 2) * points;
         this.expressions([segment.left, segment.right], axesOf);
-        this.stores(segment.stores, segment.axes, axesOf);
+        this.stores(segment.stores, outer, axesOf);
         return;
       }
       case 'scatter': {
         const points = pointsOf([...segment.batch, ...segment.walk, ...segment.rest]);
         this.flops += points;
         this.expressions([segment.id, segment.value], axesOf);
-        add(this.writes, segment.target, bytesOf(segment.target));
+        this.add(this.writes, segment.target, bytesOf(segment.target));
         return;
       }
       case 'region':
         for (const stage of segment.stages) {
           const inner = stage.kind === 'cumulate' ? [stage.axis] : stage.axes;
-          const points = pointsOf([...segment.axes, ...inner]);
+          const points = pointsOf([...outer, ...inner]);
           if (stage.kind === 'reduce') {
             this.expressions(
               stage.results.map(({ value }) => value),
@@ -81,7 +90,7 @@ class Tally {
             this.expressions([stage.value], axesOf);
             this.flops += points;
           }
-          this.stores(stage.stores, [...segment.axes, ...inner], axesOf);
+          this.stores(stage.stores, [...outer, ...inner], axesOf);
         }
     }
   }
@@ -101,7 +110,7 @@ class Tally {
         access.index.flatMap((at) => (at.kind === 'computed' ? [at.value] : [])),
         axesOf,
       );
-      add(
+      this.add(
         this.writes,
         access.buffer,
         footprint(
@@ -112,6 +121,11 @@ class Tally {
     }
   }
 
+  /** Several accesses of one buffer overlap or lie side by side: together they touch it once at most. */
+  private add(uses: Map<Buffer, number>, buffer: Buffer, bytes: number): void {
+    if (!this.locals.has(buffer)) uses.set(buffer, Math.min((uses.get(buffer) ?? 0) + bytes, bytesOf(buffer)));
+  }
+
   /** What is shared is computed and read once. */
   private readonly seen = new Set<Expression>();
   private expressions(roots: readonly Expression[], axesOf: Dependencies): void {
@@ -119,7 +133,7 @@ class Tally {
       if (this.seen.has(root)) continue;
       this.seen.add(root);
       this.expressions(children(root), axesOf);
-      if (root.kind === 'load') add(this.reads, root.access.buffer, footprint(root.access, axesOf(root)));
+      if (root.kind === 'load') this.add(this.reads, root.access.buffer, footprint(root.access, axesOf(root)));
       if (root.kind !== 'apply') continue;
       const points = pointsOf(axesOf(root));
       if (root.op !== 'cast' && root.op !== 'where' && root.operands.some(({ dtype }) => isFloat(dtype)))
@@ -157,10 +171,5 @@ const footprint = ({ buffer }: Access, axes: Iterable<Axis>): number =>
   Math.min(pointsOf(axes) * dtypeBytes[buffer.dtype], bytesOf(buffer));
 
 const pointsOf = (axes: Iterable<Axis>): number => [...axes].reduce((points, { size }) => points * size, 1);
-
-/** Several accesses of one buffer overlap or lie side by side: together they touch it once at most. */
-function add(uses: Map<Buffer, number>, buffer: Buffer, bytes: number): void {
-  uses.set(buffer, Math.min((uses.get(buffer) ?? 0) + bytes, bytesOf(buffer)));
-}
 
 const total = (uses: ReadonlyMap<Buffer, number>): number => [...uses.values()].reduce((sum, bytes) => sum + bytes, 0);

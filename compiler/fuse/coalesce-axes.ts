@@ -3,11 +3,11 @@
  * elementwise kernel over contiguous tensors counts 0 … n-1. Schedules see the largest matrices there are.
  */
 import { affine } from '../loop/build.ts';
-import type { Access, Axis, Coordinate, Expression, Region, Segment, Stage, Store } from '../loop/loop.ts';
+import type { Access, Axis, Coordinate, Expression, Link, Region, Scatter, Stage, Store } from '../loop/loop.ts';
 import { rewriteExpression, visitExpression } from './rewrite-expression.ts';
 
 /** The segment with as few axes as its accesses allow. */
-export function coalesceAxes(segment: Segment): Segment {
+export function coalesceAxes(segment: Link | Scatter): Link | Scatter {
   switch (segment.kind) {
     case 'contraction': {
       let current = segment;

@@ -4,13 +4,14 @@ import { affine, sameIndex } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type {
   Axis,
+  Chain,
   Contraction,
   Expression,
   Kernel,
+  Link,
   Region,
   Result,
   Scatter,
-  Segment,
   Stage,
   Store,
 } from '../loop/loop.ts';
@@ -19,9 +20,10 @@ import { accessAt, placeOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { isOneStep } from './choose-roots.ts';
 import { rootOperands } from './group.ts';
-import type { Group, Root } from './group.ts';
+import type { Group, Links, Root } from './group.ts';
 import { isPointwise, lowerNode } from './lower.ts';
 import type { Scope } from './lower.ts';
+import { makeChain } from './make-chain.ts';
 import { reshapeIndex } from './reshape-index.ts';
 
 /** What emission needs to know about the groups around: which values somebody else reads. */
@@ -38,25 +40,34 @@ export function emitKernel(
   enclosing: readonly Axis[],
 ): Kernel {
   const names = new Set(enclosing.map((axis) => axis.name));
-  const segments: Segment[] = [];
-  for (const group of groups) {
-    const kept = new Set(group.roots.flatMap(({ value }) => (around.isNeeded(value) ? [value] : [])));
-    for (;;) {
-      const attempt = new Set(names);
-      const emitter = createEmitter(around, group, kept, attempt);
-      try {
-        segments.push(coalesceAxes(emitter()));
-      } catch (error) {
-        if (!(error instanceof MustKeep)) throw error;
-        kept.add(error.value);
-        continue;
-      }
-      for (const name of attempt) names.add(name);
-      break;
-    }
-  }
+  const segments = groups.map((group) =>
+    group.chain === undefined ? coalesceAxes(emitGroup(around, group, names)) : emitChain(around, group.chain, names),
+  );
   const origins = new Set<Origin>(groups.flatMap((group) => group.roots.map(({ node }) => node.origin)));
   return { kind: 'kernel', name, segments, origins: [...origins] };
+}
+
+/** The chain of some groups, which hand on the values to each other. */
+export function emitChain(around: Surroundings, { parts, handed }: Links, names: Set<string>): Chain {
+  const links = parts.map((part) => emitGroup(around, part, names)).filter((link) => link.kind !== 'scatter');
+  return makeChain(links, new Set(handed.map((value) => placeOf(around.frame, value).buffer)));
+}
+
+/** A group as a segment whose axes are still apart. */
+function emitGroup(around: Surroundings, group: Group, names: Set<string>): Link | Scatter {
+  const kept = new Set(group.roots.flatMap(({ value }) => (around.isNeeded(value) ? [value] : [])));
+  for (;;) {
+    const attempt = new Set(names);
+    const emitter = createEmitter(around, group, kept, attempt);
+    try {
+      const segment = emitter();
+      for (const name of attempt) names.add(name);
+      return segment;
+    } catch (error) {
+      if (!(error instanceof MustKeep)) throw error;
+      kept.add(error.value);
+    }
+  }
 }
 
 /** A later stage reads the value at another point of the inner axes than the one at hand: it has to be stored. */
@@ -107,7 +118,7 @@ function createEmitter(
   group: Group,
   kept: ReadonlySet<Value>,
   names: Set<string>,
-): () => Segment {
+): () => Link | Scatter {
   const { frame } = around;
   const named = new Map<Axis, Axis>(group.outer.map((axis) => [axis, freshAxis(names, 'ijklmn', axis.size)]));
   const outer = [...named.values()];

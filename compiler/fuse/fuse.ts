@@ -4,18 +4,20 @@
  *   choose-roots   which values are kept, which are computed where they are used
  *   plan           every root a group of its own
  *   join           groups that read each other, or the same memory, run together
+ *   chain          attention's scores, and all that reads them, for some rows at a time
  *   order          who waits for whom; independent groups share a kernel
  *   emit           groups as segments
  */
 import type { Graph } from '../graph/graph.ts';
-import type { Axis, Buffer, Expression, LoopProgram, Segment, Step } from '../loop/loop.ts';
-import { children } from '../loop/build.ts';
+import type { Axis, Buffer, Expression, Link, LoopProgram, Scatter, Step } from '../loop/loop.ts';
+import { children, linksOf } from '../loop/build.ts';
+import { chainGroups } from './chain-groups.ts';
 import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
 import { emitKernel } from './emit.ts';
 import { producerOf } from './frame.ts';
 import type { Session } from './frame.ts';
-import { outsideReads } from './group.ts';
+import { neededValues, outsideReads } from './group.ts';
 import type { Group, Plan } from './group.ts';
 import { joinGroups } from './join.ts';
 import { dependencies, gatherKernels, hasHazard, sortGroups, writersOf } from './order.ts';
@@ -26,8 +28,13 @@ export interface Fused {
   readonly decisions: readonly FusionDecision[];
 }
 
+export interface FuseOptions {
+  /** Make chains: the machine has memory of its own for each thread. */
+  readonly chains?: boolean;
+}
+
 /** Lowers a graph of concrete sizes to kernels. */
-export function fuse(graph: Graph): Fused {
+export function fuse(graph: Graph, { chains = true }: FuseOptions = {}): Fused {
   const indirect = new Set<string>();
   for (;;) {
     const decisions: FusionDecision[] = [];
@@ -35,8 +42,10 @@ export function fuse(graph: Graph): Fused {
     const plan = planFrame(createMainFrame(session, graph, indirect));
     const blocked = findBlocked(plan);
     if (blocked === undefined) {
-      const joined = joinPlan(plan, (decision) => decisions.push(decision));
-      return { program: assemble(graph, session, emitPlan(joined, [], { next: 0 })), decisions };
+      const tell = (decision: FusionDecision): void => void decisions.push(decision);
+      const joined = joinPlan(plan, tell);
+      const groups = chains ? chainGroups(joined.frame, joined.groups, tell) : joined.groups;
+      return { program: assemble(graph, session, emitPlan({ ...joined, groups }, [], { next: 0 })), decisions };
     }
     if (indirect.has(blocked)) throw new Error(`'${blocked}' cannot be updated`);
     indirect.add(blocked);
@@ -87,9 +96,7 @@ function emitPlan(plan: Plan, enclosing: readonly Axis[], count: { next: number 
   const { frame, groups } = plan;
   const before = dependencies(frame, groups);
   const { sorted } = sortGroups(groups, before);
-  const needed = new Set(frame.updates.map(({ value }) => value));
-  for (const group of groups) for (const read of outsideReads(group)) needed.add(read.value);
-  for (const parts of frame.assembled.values()) for (const part of parts) needed.add(part);
+  const needed = neededValues(frame, groups);
   return gatherKernels(sorted, before).map((together): Step => {
     const [{ loop }] = together;
     if (loop !== undefined)
@@ -116,7 +123,7 @@ function assemble(graph: Graph, session: Session, steps: readonly Step[]): LoopP
   const visitStep = (step: Step): void =>
     step.kind === 'repeat'
       ? step.body.forEach(visitStep)
-      : step.segments.forEach((segment) => visitSegment(segment, visit, used));
+      : step.segments.flatMap(linksOf).forEach((segment) => visitSegment(segment, visit, used));
   steps.forEach(visitStep);
   const fixed: ReadonlySet<string> = new Set(['batch', 'scalar', 'param', 'state', 'result']);
   return {
@@ -126,7 +133,7 @@ function assemble(graph: Graph, session: Session, steps: readonly Step[]): LoopP
   };
 }
 
-function visitSegment(segment: Segment, visit: (expression: Expression) => void, used: Set<Buffer>): void {
+function visitSegment(segment: Link | Scatter, visit: (expression: Expression) => void, used: Set<Buffer>): void {
   const store = ({ access, value }: { access: { buffer: Buffer }; value: Expression }): void => {
     used.add(access.buffer);
     visit(value);

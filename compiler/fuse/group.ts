@@ -32,12 +32,19 @@ export interface Root {
 }
 
 export interface Group {
-  readonly kind: 'region' | 'contraction' | 'scatter' | 'loop';
+  readonly kind: 'region' | 'contraction' | 'scatter' | 'loop' | 'chain';
   /** In an order in which later ones may read earlier ones. */
   roots: Root[];
   /** Axes every point of which is independent. */
   outer: readonly Axis[];
   readonly loop?: Loop;
+  readonly chain?: Links;
+}
+
+/** What a chain is made of, in order, and the tensors that its parts hand on to each other, or to themselves. */
+export interface Links {
+  readonly parts: readonly Group[];
+  readonly handed: readonly Value[];
 }
 
 /** A loop inside a frame: its body, planned, and what it reads from outside. */
@@ -248,4 +255,12 @@ export function outsideReads(group: Group): readonly Read[] {
   if (group.loop !== undefined) return group.loop.reads;
   const own = new Set(group.roots.map(({ value }) => value));
   return group.roots.flatMap(({ reads }) => reads.filter(({ value }) => !own.has(value)));
+}
+
+/** The values that have to be in memory: what the program asks for, and what a group reads of another. */
+export function neededValues(frame: Frame, groups: readonly Group[]): ReadonlySet<Value> {
+  const needed = new Set([...frame.updates.map(({ value }) => value), ...[...frame.assembled.values()].flat()]);
+  for (const group of groups)
+    for (const part of group.chain?.parts ?? [group]) for (const { value } of outsideReads(part)) needed.add(value);
+  return needed;
 }

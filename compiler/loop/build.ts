@@ -1,7 +1,7 @@
 /** Small constructors and arithmetic for Loop IR: affine coordinates, their ranges, scalar expressions. */
 import type { BinaryOp } from '../graph/graph.ts';
 import type { Dtype } from '../types/dtype.ts';
-import type { Access, Axis, Coordinate, Expression, Scalar } from './loop.ts';
+import type { Access, Axis, Chain, Coordinate, Expression, Link, Scalar, Scatter } from './loop.ts';
 
 export type Affine = Extract<Coordinate, { kind: 'affine' }>;
 
@@ -153,3 +153,7 @@ export function children(expression: Expression): readonly Expression[] {
     expression.kind === 'load' ? expression.access.index : expression.kind === 'coordinate' ? [expression.value] : [];
   return index.flatMap((at) => (at.kind === 'computed' ? [at.value] : []));
 }
+
+/** A segment, or the links of a chain. */
+export const linksOf = <Kind extends Link | Scatter>(segment: Kind | Chain): readonly (Kind | Link)[] =>
+  segment.kind === 'chain' ? [...segment.parts, ...segment.last] : [segment];

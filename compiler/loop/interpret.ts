@@ -14,6 +14,7 @@ import type {
   Access,
   Axis,
   Buffer,
+  Chain,
   Contraction,
   Coordinate,
   Expression,
@@ -62,6 +63,7 @@ class Machine {
   private readonly results = new Map<Result, { value: number }>();
   private epoch = 0;
   private compiled = new Map<Expression, Evaluate>();
+  private readonly locals = new Map<Buffer, Float64Array>();
   private readonly buffers: Map<string, Float64Array>;
 
   constructor(buffers: Map<string, Float64Array>) {
@@ -70,7 +72,10 @@ class Machine {
 
   step(step: Step): void {
     if (step.kind === 'kernel') {
-      for (const segment of step.segments) this.segment(segment);
+      for (const segment of step.segments) {
+        this.compiled = new Map();
+        this.prepare(segment)();
+      }
       return;
     }
     const position = this.position(step.axis);
@@ -80,18 +85,39 @@ class Machine {
     }
   }
 
-  private segment(segment: Segment): void {
-    this.compiled = new Map();
-    if (segment.kind === 'region') this.region(segment);
-    else if (segment.kind === 'contraction') this.contraction(segment);
-    else this.scatter(segment);
+  private prepare(segment: Segment): () => void {
+    switch (segment.kind) {
+      case 'region':
+        return this.region(segment);
+      case 'contraction':
+        return this.contraction(segment);
+      case 'scatter':
+        return this.scatter(segment);
+      case 'chain':
+        return this.chain(segment);
+    }
   }
 
-  private region(region: Region): void {
+  private chain({ axes, walk, locals, parts, last }: Chain): () => void {
+    const memories = locals.map((local) => new Float64Array(sizeOf(local.shape)));
+    locals.forEach((local, at) => this.locals.set(local, memories[at]));
+    const [each, end] = [parts, last].map((links) => links.map((link) => this.prepare(link)));
+    return () =>
+      this.over(axes, () => {
+        for (const memory of memories) memory.fill(NaN);
+        this.over(walk, () => {
+          for (const run of each) run();
+        });
+        for (const run of end) run();
+      });
+  }
+
+  private region(region: Region): () => void {
     const stages = region.stages.map((stage) => this.stage(stage));
-    this.over(region.axes, () => {
-      for (const run of stages) run();
-    });
+    return () =>
+      this.over(region.axes, () => {
+        for (const run of stages) run();
+      });
   }
 
   private stage(stage: Stage): () => void {
@@ -133,7 +159,7 @@ class Machine {
     };
   }
 
-  private contraction(contraction: Contraction): void {
+  private contraction(contraction: Contraction): () => void {
     const left = this.compile(contraction.left);
     const right = this.compile(contraction.right);
     const cell = this.cell(contraction.result);
@@ -141,25 +167,25 @@ class Machine {
     const numbers = isFloat(contraction.result.dtype) ? (a: number, b: number): number => a * b : Math.imul;
     const multiply = contraction.bytes === true ? dot4 : numbers;
     const write = this.stores(contraction.stores);
-    this.over(contraction.axes, () => {
-      accumulator.start();
-      this.over(contraction.reduce, () => accumulator.take(multiply(left(), right()), 0));
-      cell.value = accumulator.finish();
-      this.epoch++;
-      write();
-    });
+    return () =>
+      this.over(contraction.axes, () => {
+        accumulator.start();
+        this.over(contraction.reduce, () => accumulator.take(multiply(left(), right()), 0));
+        cell.value = accumulator.finish();
+        this.epoch++;
+        write();
+      });
   }
 
-  private scatter(scatter: Scatter): void {
+  private scatter(scatter: Scatter): () => void {
     const target = this.memory(scatter.target);
-    target.fill(0);
     const id = this.compile(scatter.id);
     const value = this.compile(scatter.value);
     const strides = rowMajorStrides(scatter.shape);
     const size = scatter.shape[scatter.batch.length];
     const outer = [...scatter.batch, ...scatter.rest].map((axis) => this.position(axis));
     const outerStrides = strides.filter((_, axis) => axis !== scatter.batch.length);
-    this.over([...scatter.batch, ...scatter.walk, ...scatter.rest], () => {
+    const update = (): void => {
       const at = id();
       if (at < 0 || at >= size) {
         this.outOfRange = true;
@@ -168,7 +194,11 @@ class Machine {
       let offset = at * strides[scatter.batch.length];
       outer.forEach((position, axis) => (offset += position.at * outerStrides[axis]));
       target[offset] = roundTo(scatter.target.dtype, target[offset] + value());
-    });
+    };
+    return () => {
+      target.fill(0);
+      this.over([...scatter.batch, ...scatter.walk, ...scatter.rest], update);
+    };
   }
 
   /** All values of a point are computed before any is written. */
@@ -303,7 +333,7 @@ class Machine {
   }
 
   private memory(buffer: Buffer): Float64Array {
-    const memory = this.buffers.get(buffer.name);
+    const memory = this.locals.get(buffer) ?? this.buffers.get(buffer.name);
     if (memory === undefined) throw new Error(`buffer '${buffer.name}' is not one of the program's`);
     return memory;
   }

@@ -16,7 +16,7 @@ export type BufferRole =
   | 'state' // likewise
   | 'constant' // written once, from `data`
   | 'result' // read by the driver after a run
-  | 'temporary'; // lives between its first and last use within one run
+  | 'temporary'; // lives between its first and last use within one run, or at one point of a chain
 
 /** A row-major, contiguous piece of memory. */
 export interface Buffer {
@@ -147,7 +147,26 @@ export interface Scatter {
   readonly shape: readonly number[];
 }
 
-export type Segment = Region | Contraction | Scatter;
+/**
+ * Parts that hand on a block of rows in memory of their own: at each point of `axes`, for each position of `walk` in turn,
+ * the parts one after the other; after all positions, `last`. Points are independent; what a part writes elsewhere another may
+ * read at the same rows only. Attention is a chain: scores, softmax and the sum over the values, for some queries at a time.
+ */
+export interface Chain {
+  readonly kind: 'chain';
+  readonly axes: readonly Axis[];
+  /** Blocks of rows; none where all rows are one block. */
+  readonly walk: readonly Axis[];
+  /** None of the program's buffers: one of each for every thread, garbage when a point begins. */
+  readonly locals: readonly Buffer[];
+  readonly parts: readonly Link[];
+  readonly last: readonly Link[];
+}
+
+/** What a chain is made of. */
+export type Link = Region | Contraction;
+
+export type Segment = Link | Scatter | Chain;
 
 /** One launch: its segments are independent of each other (one optimizer kernel over many parameters has one each). */
 export interface Kernel {

@@ -8,12 +8,15 @@ import type {
   Axis,
   Buffer,
   BufferRole,
+  Chain,
   Coordinate,
   Expression,
   Kernel,
+  Link,
   LoopProgram,
   Result,
   Scalar,
+  Scatter,
   Segment,
   Stage,
   Step,
@@ -58,12 +61,8 @@ class Parser {
     this.expect('program');
     const name = this.name();
     this.expect('{');
-    while (this.accept('buffer')) {
-      const buffer = this.buffer();
-      this.buffers.set(buffer.name, buffer);
-    }
-    const steps = this.steps();
-    return { name, buffers: [...this.buffers.values()], steps };
+    const buffers = this.declarations();
+    return { name, buffers, steps: this.steps() };
   }
 
   private steps(): Step[] {
@@ -77,6 +76,16 @@ class Parser {
       } else steps.push(this.kernel());
     }
     return steps;
+  }
+
+  private declarations(): Buffer[] {
+    const buffers: Buffer[] = [];
+    while (this.accept('buffer')) {
+      const buffer = this.buffer();
+      this.buffers.set(buffer.name, buffer);
+      buffers.push(buffer);
+    }
+    return buffers;
   }
 
   private buffer(): Buffer {
@@ -100,6 +109,29 @@ class Parser {
   }
 
   private segment(): Segment {
+    if (this.peek() !== 'scatter' && this.peek() !== 'chain') return this.link();
+    this.results.clear();
+    this.lets.clear();
+    return this.accept('chain') ? this.chain() : this.scatter();
+  }
+
+  private chain(): Chain {
+    const axes = this.axesAfter('for');
+    const walk = this.axesAfter('walk');
+    this.expect('{');
+    const locals = this.declarations();
+    const links = (): Link[] => {
+      const list: Link[] = [];
+      while (!this.accept('}')) list.push(this.link());
+      return list;
+    };
+    const parts = links();
+    if (!this.accept('then')) return { kind: 'chain', axes, walk, locals, parts, last: [] };
+    this.expect('{');
+    return { kind: 'chain', axes, walk, locals, parts, last: links() };
+  }
+
+  private link(): Link {
     this.results.clear();
     this.lets.clear();
     if (this.accept('region')) {
@@ -109,19 +141,21 @@ class Parser {
       while (!this.accept('}')) stages.push(this.stage());
       return { kind: 'region', axes, stages };
     }
-    if (this.accept('contraction')) {
-      const isOfBytes = this.accept('of') && this.accept('bytes');
-      const axes = this.axesAfter('for');
-      const reduce = this.axesAfter('sum');
-      this.expect('{');
-      this.readLets();
-      const result = this.result();
-      const left = this.primary();
-      this.expect('.');
-      const right = this.primary();
-      const bytes = isOfBytes ? { bytes: true as const } : {};
-      return { kind: 'contraction', axes, reduce, left, right, ...bytes, result, stores: this.stores() };
-    }
+    this.expect('contraction');
+    const isOfBytes = this.accept('of') && this.accept('bytes');
+    const axes = this.axesAfter('for');
+    const reduce = this.axesAfter('sum');
+    this.expect('{');
+    this.readLets();
+    const result = this.result();
+    const left = this.primary();
+    this.expect('.');
+    const right = this.primary();
+    const bytes = isOfBytes ? { bytes: true as const } : {};
+    return { kind: 'contraction', axes, reduce, left, right, ...bytes, result, stores: this.stores() };
+  }
+
+  private scatter(): Scatter {
     this.expect('scatter');
     this.expect('%');
     const target = this.bufferNamed(this.name());
@@ -292,7 +326,11 @@ class Parser {
   private axis(): Axis {
     const name = this.name();
     this.expect('in');
-    const axis: Axis = { name, size: this.number() };
+    const size = this.number();
+    // Stages over the same axis share what they compute: it has to be one object.
+    const known = this.axes.get(name);
+    if (known?.size === size) return known;
+    const axis: Axis = { name, size };
     this.axes.set(name, axis);
     return axis;
   }

@@ -20,6 +20,7 @@ import type {
   Access,
   Axis,
   Buffer,
+  Chain,
   Contraction,
   Coordinate,
   Expression,
@@ -27,6 +28,7 @@ import type {
   LoopProgram,
   Region,
   Scatter,
+  Segment,
   Stage,
   Step,
   Store,
@@ -78,11 +80,29 @@ function printKernel(kernel: Kernel, indent: string, lines: string[]): void {
   const paths = [...new Set(kernel.origins.flatMap((origin) => (origin.path === undefined ? [] : [origin.path])))];
   const from = paths.length === 0 ? '' : ` from ${paths.map((path) => JSON.stringify(path)).join(', ')}`;
   lines.push(`${indent}kernel ${quoteName(kernel.name)}${from} {`);
-  for (const segment of kernel.segments) {
-    if (segment.kind === 'region') printRegion(segment, `${indent}  `, lines);
-    else if (segment.kind === 'contraction') printContraction(segment, `${indent}  `, lines);
-    else printScatter(segment, `${indent}  `, lines);
+  for (const segment of kernel.segments) printSegment(segment, `${indent}  `, lines);
+  lines.push(`${indent}}`);
+}
+
+function printSegment(segment: Segment, indent: string, lines: string[]): void {
+  switch (segment.kind) {
+    case 'region':
+      return printRegion(segment, indent, lines);
+    case 'contraction':
+      return printContraction(segment, indent, lines);
+    case 'scatter':
+      return printScatter(segment, indent, lines);
+    case 'chain':
+      return printChain(segment, indent, lines);
   }
+}
+
+function printChain(chain: Chain, indent: string, lines: string[]): void {
+  lines.push(`${indent}chain${printAxes(' for', chain.axes)}${printAxes(' walk', chain.walk)} {`);
+  for (const local of chain.locals) lines.push(`${indent}  ${printBuffer(local)}`);
+  for (const part of chain.parts) printSegment(part, `${indent}  `, lines);
+  if (chain.last.length > 0) lines.push(`${indent}} then {`);
+  for (const part of chain.last) printSegment(part, `${indent}  `, lines);
   lines.push(`${indent}}`);
 }
 

@@ -1,8 +1,11 @@
 /** What every Loop program obeys. A violation is a bug of the pass that made it, never of a user. */
-import { comparisons, isInside } from './build.ts';
+import { readsOf, writesOf } from './accesses.ts';
+import { comparisons, isInside, linksOf } from './build.ts';
 import type {
   Access,
   Axis,
+  Buffer,
+  Chain,
   Coordinate,
   Expression,
   Kernel,
@@ -24,10 +27,11 @@ export function verifyLoop(program: LoopProgram): string[] {
 class Checker {
   readonly violations: string[] = [];
   private where = '';
-  private readonly program: LoopProgram;
+  /** Those of the program, and those of the chain at hand. */
+  private readonly buffers: Set<Buffer>;
 
   constructor(program: LoopProgram) {
-    this.program = program;
+    this.buffers = new Set(program.buffers);
     const names = new Set<string>();
     for (const { name, data, shape, role } of program.buffers) {
       if (names.has(name)) this.say(`two buffers are called '${name}'`);
@@ -50,10 +54,10 @@ class Checker {
 
   private kernel(kernel: Kernel, around: readonly Axis[]): void {
     this.where = `kernel ${kernel.name}`;
-    const written = kernel.segments.map((segment) => writes(segment));
+    const written = kernel.segments.map((segment) => linksOf(segment).flatMap(writesOf));
     kernel.segments.forEach((segment, at) => {
       this.segment(segment, around);
-      const read = reads(segment);
+      const read = linksOf(segment).flatMap(readsOf);
       written.forEach((others, other) => {
         if (other === at) return;
         for (const access of read)
@@ -65,6 +69,7 @@ class Checker {
   }
 
   private segment(segment: Segment, around: readonly Axis[]): void {
+    if (segment.kind === 'chain') return this.chain(segment, around);
     if (segment.kind === 'scatter') {
       const axes = new Set([...around, ...segment.batch, ...segment.walk]);
       if (segment.id.dtype !== 'i32') this.say('ids are i32');
@@ -82,6 +87,15 @@ class Checker {
     }
     const results = new Set<Result>();
     for (const stage of segment.stages) this.stage(stage, new Set([...around, ...segment.axes]), results);
+  }
+
+  private chain({ axes, walk, locals, parts, last }: Chain, around: readonly Axis[]): void {
+    for (const { name, role } of locals)
+      if (role !== 'temporary') this.say(`'${name}' of a chain is ${role}, not temporary`);
+    locals.forEach((local) => this.buffers.add(local));
+    for (const part of parts) this.segment(part, [...around, ...axes, ...walk]);
+    for (const part of last) this.segment(part, [...around, ...axes]);
+    locals.forEach((local) => this.buffers.delete(local));
   }
 
   private stage(stage: Stage, axes: ReadonlySet<Axis>, results: Set<Result>): void {
@@ -114,7 +128,7 @@ class Checker {
     axes: ReadonlySet<Axis>,
     results: ReadonlySet<Result>,
   ): void {
-    if (!this.program.buffers.includes(buffer)) this.say(`'${buffer.name}' is not a buffer of the program`);
+    if (!this.buffers.has(buffer)) this.say(`'${buffer.name}' is not a buffer of the program`);
     const size = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
     if (size(shape) !== size(buffer.shape))
       this.say(`'${buffer.name}' has ${size(buffer.shape)} elements, seen as ${size(shape)}`);
@@ -182,36 +196,4 @@ function mayMeet(a: Access, b: Access): boolean {
     first.terms.length === second.terms.length &&
     first.terms.every((term) => second.terms.some((other) => other.axis === term.axis && other.scale === term.scale));
   return !sameTerms || first.offset === second.offset || first.divisor !== second.divisor;
-}
-
-function writes(segment: Segment): Access[] {
-  if (segment.kind === 'scatter') return [{ buffer: segment.target, shape: segment.shape, index: [] }];
-  if (segment.kind === 'contraction') return segment.stores.map(({ access }) => access);
-  return segment.stages.flatMap((stage) => (stage.kind === 'reduce' ? [] : stage.stores.map(({ access }) => access)));
-}
-
-function reads(segment: Segment): Access[] {
-  const found: Access[] = [];
-  const seen = new Set<Expression>();
-  const visit = (expression: Expression): void => {
-    if (seen.has(expression)) return;
-    seen.add(expression);
-    if (expression.kind === 'load') {
-      found.push(expression.access);
-      for (const at of expression.access.index) if (at.kind === 'computed') visit(at.value);
-    } else if (expression.kind === 'coordinate' && expression.value.kind === 'computed') visit(expression.value.value);
-    else if (expression.kind === 'apply') expression.operands.forEach(visit);
-  };
-  const stores = (list: readonly Store[]): void => list.forEach(({ value }) => visit(value));
-  if (segment.kind === 'scatter') [segment.id, segment.value].forEach(visit);
-  else if (segment.kind === 'contraction') {
-    [segment.left, segment.right].forEach(visit);
-    stores(segment.stores);
-  } else
-    for (const stage of segment.stages) {
-      if (stage.kind === 'reduce') stage.results.forEach(({ value }) => visit(value));
-      else stores(stage.stores);
-      if (stage.kind === 'cumulate') visit(stage.value);
-    }
-  return found;
 }

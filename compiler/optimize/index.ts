@@ -9,6 +9,7 @@ import { mergeCommon } from './merge-common.ts';
 import { narrowContractions } from './narrow-contractions.ts';
 import { packBytes } from './pack-bytes.ts';
 import type { Pass } from './pass.ts';
+import { recomputeScores } from './recompute-scores.ts';
 import { rematerialize } from './rematerialize.ts';
 import { removeCasts } from './remove-casts.ts';
 import { removeDead } from './remove-dead.ts';
@@ -27,6 +28,7 @@ export const passes: readonly Pass[] = [
   mergeCommon,
   removeDead,
   rematerialize,
+  recomputeScores,
   narrowContractions,
 ];
 

@@ -1,5 +1,6 @@
 /** Cumulate stages: one walk along the axis, in order, every lane or point with its own running value. */
-import { combineWith, accumulatorDtype, identityOf } from './reduce.ts';
+import { accumulatorDtype } from '../types/dtype.ts';
+import { combineWith, identityOf } from './reduce.ts';
 import type { Stage } from '../loop/loop.ts';
 import { cast, number, splat, sub } from '../tile/build.ts';
 import { evaluate, write } from './expression.ts';

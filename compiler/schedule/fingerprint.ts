@@ -80,13 +80,17 @@ export function segmentKey(segment: Segment, repeats: readonly Axis[], numbers: 
         return `cumulate ${axis(of.axis)} ${of.reverse} ${of.monoid} ${other(of.result)} ${print.expression(of.value)} ${stores(of.stores)}`;
     }
   };
-  const outer = axes(repeats);
-  switch (segment.kind) {
-    case 'region':
-      return `region ${outer} ${axes(segment.axes)} ${segment.stages.map(stage).join(' | ')}`;
-    case 'contraction':
-      return `contraction${segment.bytes === true ? ' of bytes' : ''} ${outer} ${axes(segment.axes)} ${axes(segment.reduce)} ${print.expression(segment.left)} ${print.expression(segment.right)} ${other(segment.result)} ${stores(segment.stores)}`;
-    case 'scatter':
-      return `scatter ${outer} ${[segment.batch, segment.walk, segment.rest].map(axes).join('/')} ${print.expression(segment.id)} ${print.expression(segment.value)} ${other(segment.target)} ${segment.shape.join()}`;
-  }
+  const describe = (of: Segment): string => {
+    switch (of.kind) {
+      case 'region':
+        return `region ${axes(of.axes)} ${of.stages.map(stage).join(' | ')}`;
+      case 'contraction':
+        return `contraction${of.bytes === true ? ' of bytes' : ''} ${axes(of.axes)} ${axes(of.reduce)} ${print.expression(of.left)} ${print.expression(of.right)} ${other(of.result)} ${stores(of.stores)}`;
+      case 'scatter':
+        return `scatter ${[of.batch, of.walk, of.rest].map(axes).join('/')} ${print.expression(of.id)} ${print.expression(of.value)} ${other(of.target)} ${of.shape.join()}`;
+      case 'chain':
+        return `chain ${axes(of.axes)} ${axes(of.walk)} ${of.locals.map(other).join(' ')} { ${of.parts.map(describe).join(' } ')} then ${of.last.map(describe).join(' } ')}`;
+    }
+  };
+  return `${axes(repeats)} ${describe(segment)}`;
 }

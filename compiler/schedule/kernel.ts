@@ -4,6 +4,7 @@ import type { Capabilities } from '../targets/target.ts';
 import { parameter, read, register, scratch } from '../tile/build.ts';
 import type { Memory, Register, TileKernel } from '../tile/tile.ts';
 import { sizeOf } from '../loop/build.ts';
+import { emitChain } from './chain.ts';
 import { emitContraction } from './contract.ts';
 import { emitRegion } from './region.ts';
 import { rootsOf, storesOf, walk } from './rewrite.ts';
@@ -55,6 +56,8 @@ export function makeKernel(
     },
     kept: new Map(),
   };
+  if (segment.kind === 'chain')
+    for (const local of segment.locals) memories.set(local, kernel.memory(kernel.scratch(local.dtype, local.shape)));
   let scope = newScope(kernel);
   for (const { axis, index } of repeats) scope = bind(scope, axis, read(index));
   const { grid, workgroup } = emit(scope, segment, capabilities);
@@ -82,6 +85,8 @@ function emit(scope: Scope, segment: Segment, capabilities: Capabilities): Exten
       return { grid: emitContraction(scope, item, segment, capabilities), workgroup: 1 };
     case 'scatter':
       return { grid: emitScatter(scope, item, segment, capabilities), workgroup: 1 };
+    case 'chain':
+      return { grid: emitChain(scope, item, segment, capabilities), workgroup: 1 };
   }
 }
 
@@ -93,6 +98,8 @@ function emitTeam(scope: Scope, segment: Segment, capabilities: Capabilities): E
       return emitTeamContraction(scope, segment, capabilities);
     case 'scatter':
       return emitTeamScatter(scope, segment);
+    case 'chain':
+      throw new Error('teams have no schedule for chains');
   }
 }
 
@@ -113,5 +120,6 @@ export function buffersOf(segment: Segment): ReadonlyMap<Buffer, Memory['access'
   });
   for (const store of stores) note(store.access.buffer, 'write');
   if (segment.kind === 'scatter') uses.set(segment.target, 'read-write');
+  if (segment.kind === 'chain') for (const local of segment.locals) uses.delete(local);
   return uses;
 }

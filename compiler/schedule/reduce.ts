@@ -7,7 +7,7 @@ import { affine, rowMajorStrides } from '../loop/build.ts';
 import type { Axis, Expression, Stage } from '../loop/loop.ts';
 import { and, apply, cast, combine, equal, less, min, number, splat, where } from '../tile/build.ts';
 import type { Register, TileExpression } from '../tile/tile.ts';
-import type { Dtype } from '../types/dtype.ts';
+import { accumulatorDtype, type Dtype } from '../types/dtype.ts';
 import { costOf } from './cost.ts';
 import { evaluate } from './expression.ts';
 import { loopTogether, type Scopes, vectorLoop } from './lanes.ts';
@@ -35,9 +35,6 @@ export function identityOf(monoid: Monoid, dtype: Dtype): number {
   const [low, high] = integerRange[dtype] ?? [-Infinity, Infinity];
   return monoid === 'max' ? low : high;
 }
-
-/** Half precision is accumulated in f32. */
-export const accumulatorDtype = (dtype: Dtype): Dtype => (dtype === 'f16' || dtype === 'bf16' ? 'f32' : dtype);
 
 export const monoidOf = ({ monoid }: Reduction): Monoid =>
   monoid === 'argmax' ? 'max' : monoid === 'argmin' ? 'min' : monoid;

@@ -2,7 +2,7 @@
  * Rewrites the coordinates and accesses of a segment, keeping shared expressions shared. What `simplify` and
  * `split-reduction` are made of.
  */
-import { type Affine, children } from '../loop/build.ts';
+import { type Affine, children, linksOf } from '../loop/build.ts';
 import type { Access, Axis, Coordinate, Expression, Segment, Stage, Store } from '../loop/loop.ts';
 
 export interface Rules {
@@ -76,16 +76,24 @@ export function rootsOf(segment: Segment): readonly Expression[] {
       return [segment.left, segment.right, ...segment.stores.map((store) => store.value)];
     case 'scatter':
       return [segment.id, segment.value];
+    case 'chain':
+      return linksOf(segment).flatMap(rootsOf);
   }
 }
 
 /** The stores a segment makes (a scatter's are implied by its target). */
-export const storesOf = (segment: Segment): readonly Store[] =>
-  segment.kind === 'region'
-    ? segment.stages.flatMap((stage) => (stage.kind === 'reduce' ? [] : stage.stores))
-    : segment.kind === 'contraction'
-      ? segment.stores
-      : [];
+export function storesOf(segment: Segment): readonly Store[] {
+  switch (segment.kind) {
+    case 'region':
+      return segment.stages.flatMap((stage) => (stage.kind === 'reduce' ? [] : stage.stores));
+    case 'contraction':
+      return segment.stores;
+    case 'scatter':
+      return [];
+    case 'chain':
+      return linksOf(segment).flatMap(storesOf);
+  }
+}
 
 /** Calls `visit` once for every expression below the roots, operands first. */
 export function walk(roots: readonly Expression[], visit: (of: Expression) => void): void {

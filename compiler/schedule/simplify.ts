@@ -4,10 +4,13 @@
  * kernel over contiguous [64, 256] buffers is one axis of 16384 after this, a batch of rows times a matrix one matrix.
  */
 import { affine, type Affine, combine, isInside, sizeOf } from '../loop/build.ts';
-import type { Access, Axis, Coordinate, Segment, Stage } from '../loop/loop.ts';
+import type { Access, Axis, Coordinate, Link, Scatter, Segment, Stage } from '../loop/loop.ts';
 import { affinesOf, rewriter, type Rewriter, rewriteStage } from './rewrite.ts';
 
+export function simplify<Kind extends Segment>(segment: Kind): Kind;
 export function simplify(segment: Segment): Segment {
+  if (segment.kind === 'chain')
+    return { ...segment, parts: segment.parts.map(simplify), last: segment.last.map(simplify) };
   const flat = rewriteSegment(
     segment,
     rewriter({ affine: (at) => affine(at.terms, at.offset, at.divisor), access: flatten }),
@@ -15,6 +18,8 @@ export function simplify(segment: Segment): Segment {
   );
   return mergeAxes(dropUnitAxes(flat));
 }
+
+type Simple = Link | Scatter;
 
 /** Neighbouring coordinates that cannot be outside become one. */
 function flatten(access: Access, inside: boolean): Access {
@@ -46,7 +51,7 @@ function flatten(access: Access, inside: boolean): Access {
 
 const longer = (axes: readonly Axis[]): readonly Axis[] => axes.filter((axis) => axis.size !== 1);
 
-function dropUnitAxes(segment: Segment): Segment {
+function dropUnitAxes(segment: Simple): Simple {
   switch (segment.kind) {
     case 'region':
       return {
@@ -73,7 +78,7 @@ function dropUnitAxes(segment: Segment): Segment {
   }
 }
 
-function rewriteSegment(segment: Segment, to: Rewriter, axes: (of: readonly Axis[]) => readonly Axis[]): Segment {
+function rewriteSegment(segment: Simple, to: Rewriter, axes: (of: readonly Axis[]) => readonly Axis[]): Simple {
   switch (segment.kind) {
     case 'region':
       return {
@@ -117,7 +122,7 @@ interface Group {
   readonly ordered: boolean;
 }
 
-function groupsOf(segment: Segment): readonly Group[] {
+function groupsOf(segment: Simple): readonly Group[] {
   switch (segment.kind) {
     case 'region':
       return [{ axes: segment.axes, ordered: false }, ...segment.stages.flatMap(stageGroup)];
@@ -139,7 +144,7 @@ function stageGroup(stage: Stage): readonly Group[] {
 }
 
 /** Merges pairs until no two axes of a group always occur as outer·size + inner. */
-function mergeAxes(segment: Segment): Segment {
+function mergeAxes(segment: Simple): Simple {
   const affines = affinesOf(segment);
   const groups = groupsOf(segment);
   for (const { axes, ordered } of groups)
@@ -157,7 +162,7 @@ function mergeAxes(segment: Segment): Segment {
 
 export const scaleOf = (at: Affine, axis: Axis): number => at.terms.find((term) => term.axis === axis)?.scale ?? 0;
 
-function mergePair(segment: Segment, outer: Axis, inner: Axis): Segment {
+function mergePair(segment: Simple, outer: Axis, inner: Axis): Simple {
   const merged: Axis = { name: inner.name, size: outer.size * inner.size };
   const to = rewriter({
     affine: (at) => {

@@ -7,8 +7,9 @@
  */
 import { affine, apply, axisAt, combine, number } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Contraction, Expression, Region, Segment, Stage } from '../loop/loop.ts';
+import { accumulatorDtype } from '../types/dtype.ts';
 import { costOf, itemsFor, pointsOf } from './cost.ts';
-import { accumulatorDtype, identityOf, type ReduceStage } from './reduce.ts';
+import { identityOf, type ReduceStage } from './reduce.ts';
 import { rewriter } from './rewrite.ts';
 
 /** Makes a temporary of the program. */
@@ -22,6 +23,7 @@ export function splitReductions(segment: Segment, lanes: number, temporary: NewT
     case 'contraction':
       return splitContraction(segment, lanes, temporary);
     case 'scatter':
+    case 'chain':
       return [segment];
   }
 }

@@ -20,3 +20,6 @@ export const isFloat = (dtype: Dtype): boolean =>
   dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f64';
 export const isInteger = (dtype: Dtype): boolean =>
   dtype === 'i32' || dtype === 'u32' || dtype === 'i8' || dtype === 'u8';
+
+/** What a sum of such elements is kept in until it is done. */
+export const accumulatorDtype = (dtype: Dtype): Dtype => (dtype === 'f16' || dtype === 'bf16' ? 'f32' : dtype);

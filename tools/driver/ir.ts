@@ -1,5 +1,6 @@
 /** A program somewhere on its way down: read from text or taken from a train block, and lowered to the level asked for. */
 import { availableParallelism } from 'node:os';
+import { kernelsOf } from '../../compiler/analyze/cost.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildPrune, maskingOf } from '../../compiler/elaborate/masks.ts';
 import { buildCalibration, buildQuantize } from '../../compiler/elaborate/quantize.ts';
@@ -8,11 +9,11 @@ import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Graph, Node } from '../../compiler/graph/graph.ts';
 import { GraphTextError, parseGraph } from '../../compiler/graph/parse-text.ts';
 import { verifyGraph } from '../../compiler/graph/verify.ts';
-import type { LoopProgram } from '../../compiler/loop/loop.ts';
+import type { LoopProgram, Segment } from '../../compiler/loop/loop.ts';
 import { LoopSyntaxError, parseLoop } from '../../compiler/loop/parse.ts';
 import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { optimize, type OptimizeOptions } from '../../compiler/optimize/index.ts';
-import { passesLeft } from '../../compiler/pipeline.ts';
+import { makesChains, passesLeft } from '../../compiler/pipeline.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
 import { type Compiler, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
@@ -129,6 +130,8 @@ export interface LowerOptions extends OptimizeOptions {
 const usesBytes = ({ inputs, outputs }: Node): boolean =>
   [...inputs, ...outputs].some(({ type }) => type.dtype === 'i8');
 
+const isChain = ({ kind }: Segment): boolean => kind === 'chain';
+
 /** The program at a level at or below the one it was found at; of a language, the tile program that is printed. */
 export async function lower(found: Found, to: Level, options: LowerOptions): Promise<Found> {
   if (depths[to] < depths[found.level])
@@ -141,19 +144,23 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
   };
   let at = found;
   if (at.level === 'tensor') {
-    // Only products of bytes are done another way on another machine.
-    const leaves = at.graph.nodes.some(usesBytes) ? passesLeft(await options.capabilities()) : [];
-    const without = [...(options.without ?? []), ...leaves];
+    // Above the languages only products of bytes are done another way on another machine: it has to be found out which this is.
+    const isAsked = isLanguage(to) || at.graph.nodes.some(usesBytes);
+    const machine = isAsked ? await options.capabilities() : undefined;
+    const without = [...(options.without ?? []), ...(machine === undefined ? [] : passesLeft(machine))];
     const graph = options.raw === true ? at.graph : optimize(at.graph, { ...options, without });
     at = { level: 'tensor', graph };
     if (to === 'tensor') return at;
-    if (isLanguage(to)) refuseDtypes(graph, await options.capabilities(), to === 'llvm' ? 'cpu' : to);
-    at = { level: 'loop', loop: timed('fuse', () => fuse(graph).program) };
+    if (isLanguage(to) && machine !== undefined) refuseDtypes(graph, machine, to === 'llvm' ? 'cpu' : to);
+    const chains = machine === undefined || makesChains(machine);
+    at = { level: 'loop', loop: timed('fuse', () => fuse(graph, { chains }).program) };
   }
   if (at.level === 'loop') {
     const { loop } = at;
     if (to === 'loop') return at;
     const capabilities = await options.capabilities();
+    if (!makesChains(capabilities) && kernelsOf(loop.steps).some(({ kernel }) => kernel.segments.some(isChain)))
+      throw new UserError('ir-stage', `This program has a chain, which has no schedule for ${to}.`);
     const scheduled = timed('schedule', () => schedule(loop, capabilities));
     at = { level: 'tile', tile: timed('plan-memory', () => planMemory(scheduled, capabilities.smallestElement)) };
   }

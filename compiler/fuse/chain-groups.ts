@@ -1,0 +1,94 @@
+/**
+ * Which groups become a chain: a product with a row for each query and a column for each key (graph/scores.ts), and everything
+ * that reads or writes tensors of its shape. None of these tensors reaches memory then.
+ *
+ *   law 1  everything that touches one of the tensors is in the chain; the program asks for none of them
+ *   law 2  nothing outside has to run between two parts
+ *   law 3  the parts agree which axis is which (make-chain.ts)
+ */
+import type { Value } from '../graph/graph.ts';
+import { isScores } from '../graph/scores.ts';
+import { dtypeBytes } from '../types/dtype.ts';
+import { nameOfNode } from './decision.ts';
+import type { FusionDecision } from './decision.ts';
+import { emitChain } from './emit.ts';
+import { elements, shapeOf } from './frame.ts';
+import type { Frame } from './frame.ts';
+import { neededValues, outsideReads } from './group.ts';
+import type { Group, Links } from './group.ts';
+import { NoChain } from './make-chain.ts';
+import { dependencies, sortGroups, writersOf } from './order.ts';
+
+/** The groups, with those of each chain made one. */
+export function chainGroups(
+  frame: Frame,
+  given: readonly Group[],
+  decide: (decision: FusionDecision) => void,
+): readonly Group[] {
+  let groups = given;
+  const tried = new Set<Group>();
+  // In the order of the graph: what is made of scores may look like scores itself.
+  for (const node of frame.nodes) {
+    if (!isScores(node)) continue;
+    const seed = groups.find(({ kind, roots }) => kind === 'contraction' && roots[0].node === node);
+    if (seed === undefined || tried.has(seed)) continue;
+    const links = gather(frame, groups, seed);
+    const { parts, handed } = links;
+    for (const group of parts) tried.add(group);
+    const producer = nameOfNode(node);
+    const consumer = nameOfNode(parts[parts.length - 1].roots[0].node);
+    try {
+      groups = joinChain(frame, groups, links);
+      const bytes = handed.reduce((sum, value) => sum + elements(value) * dtypeBytes[value.type.dtype], 0);
+      const reason = 'one kernel: their rows are there for some at a time only';
+      decide({ producer, consumer, fused: true, reason, bytesSaved: 2 * bytes });
+    } catch (error) {
+      if (!(error instanceof NoChain)) throw error;
+      decide({ producer, consumer, fused: false, reason: error.reason, bytesSaved: 0 });
+    }
+  }
+  return groups;
+}
+
+/** The groups that write or read tensors of the shape of the seed's, from one to the next. */
+function gather(frame: Frame, groups: readonly Group[], seed: Group): Links {
+  const shape = shapeOf(seed.roots[0].value).join();
+  const writer = writersOf(groups);
+  const readers = new Map<Value, Group[]>();
+  for (const group of groups)
+    for (const { value } of outsideReads(group)) readers.set(value, [...(readers.get(value) ?? []), group]);
+  const members = new Set<Group>([seed]);
+  for (const group of members) {
+    const written = group.roots.map(({ value }) => value).filter((value) => readers.has(value));
+    const read = outsideReads(group).flatMap(({ frame: owner, value }) => (owner === frame ? [value] : []));
+    for (const value of [...written, ...read]) {
+      const source = writer.get(value);
+      if (source === undefined || shapeOf(value).join() !== shape) continue;
+      for (const other of [source, ...(readers.get(value) ?? [])]) members.add(other);
+    }
+  }
+  const { sorted } = sortGroups(groups, dependencies(frame, groups));
+  const parts = sorted.filter((group) => members.has(group));
+  const roots = parts.flatMap((group) => group.roots.map(({ value }) => value));
+  return { parts, handed: roots.filter((value) => shapeOf(value).join() === shape) };
+}
+
+function joinChain(frame: Frame, groups: readonly Group[], links: Links): Group[] {
+  const { parts, handed } = links;
+  if (parts.length < 2) throw new NoChain('nothing of its shape is read');
+  const wanted = neededValues(frame, []);
+  if (handed.some((value) => wanted.has(value))) throw new NoChain('it has to be in memory as a whole');
+  if (parts.some(({ kind }) => kind !== 'region' && kind !== 'contraction'))
+    throw new NoChain('a loop or a scatter reads it');
+  const updated = new Set(frame.updates.flatMap(({ value, old }) => (old === undefined ? [] : [value])));
+  if (parts.some(({ roots }) => roots.some(({ value }) => updated.has(value))))
+    throw new NoChain('a part overwrites what may still be read');
+  const chain: Group = { kind: 'chain', roots: parts.flatMap(({ roots }) => roots), outer: [], chain: links };
+  const joined = [...groups.filter((group) => !parts.includes(group)), chain];
+  if (sortGroups(joined, dependencies(frame, joined)).circle.length > 0)
+    throw new NoChain('another kernel has to run between its parts');
+  const needed = neededValues(frame, groups);
+  // Throws where they do not fit together.
+  emitChain({ frame, isNeeded: (value) => needed.has(value) }, links, new Set());
+  return joined;
+}

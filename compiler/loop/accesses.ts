@@ -1,0 +1,34 @@
+/** Which elements a segment reads and writes. */
+import type { Access, Expression, Link, Scatter, Store } from './loop.ts';
+
+export function writesOf(segment: Link | Scatter): Access[] {
+  if (segment.kind === 'scatter') return [{ buffer: segment.target, shape: segment.shape, index: [] }];
+  if (segment.kind === 'contraction') return segment.stores.map(({ access }) => access);
+  return segment.stages.flatMap((stage) => (stage.kind === 'reduce' ? [] : stage.stores.map(({ access }) => access)));
+}
+
+export function readsOf(segment: Link | Scatter): Access[] {
+  const found: Access[] = [];
+  const seen = new Set<Expression>();
+  const visit = (expression: Expression): void => {
+    if (seen.has(expression)) return;
+    seen.add(expression);
+    if (expression.kind === 'load') {
+      found.push(expression.access);
+      for (const at of expression.access.index) if (at.kind === 'computed') visit(at.value);
+    } else if (expression.kind === 'coordinate' && expression.value.kind === 'computed') visit(expression.value.value);
+    else if (expression.kind === 'apply') expression.operands.forEach(visit);
+  };
+  const stores = (list: readonly Store[]): void => list.forEach(({ value }) => visit(value));
+  if (segment.kind === 'scatter') [segment.id, segment.value].forEach(visit);
+  else if (segment.kind === 'contraction') {
+    [segment.left, segment.right].forEach(visit);
+    stores(segment.stores);
+  } else
+    for (const stage of segment.stages) {
+      if (stage.kind === 'reduce') stage.results.forEach(({ value }) => visit(value));
+      else stores(stage.stores);
+      if (stage.kind === 'cumulate') visit(stage.value);
+    }
+  return found;
+}

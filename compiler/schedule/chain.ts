@@ -1,0 +1,58 @@
+/**
+ * Chains on a CPU: an item does some points from beginning to end. The links are scheduled as if they were kernels, but their
+ * items run one after the other, and what they hand on stays in scratch.
+ */
+import type { Chain, Link } from '../loop/loop.ts';
+import type { Capabilities } from '../targets/target.ts';
+import { index, read, register } from '../tile/build.ts';
+import type { TileExpression } from '../tile/tile.ts';
+import { emitContraction } from './contract.ts';
+import { costOf, itemsFor, pointsOf } from './cost.ts';
+import { bindPosition, deal, forUnits } from './grid.ts';
+import { emitRegion } from './region.ts';
+import { rootsOf } from './rewrite.ts';
+import { loopAxes, newPlace, type Scope } from './scope.ts';
+
+/** Emits the body of a chain's kernel; returns its grid. */
+export function emitChain(scope: Scope, item: TileExpression, chain: Chain, capabilities: Capabilities): number {
+  const units = pointsOf(chain.axes);
+  const cycles = [...chain.parts, ...chain.last].reduce((sum, link) => sum + cyclesOf(link), 0) / capabilities.vectorLanes;
+  const grid = deal(units, itemsFor(units * pointsOf(chain.walk) * cycles, units));
+  forUnits(scope, item, units, grid, (inner, unit) => {
+    const point = bindPosition(inner, chain.axes, unit);
+    loopAxes(point, chain.walk, (block) => chain.parts.forEach((part) => emitLink(block, part, capabilities)));
+    chain.last.forEach((link) => emitLink(point, link, capabilities));
+  });
+  return grid.items;
+}
+
+/** All items of a link, in turn. Nothing of it is computed before its turn: it reads what the links before it leave. */
+function emitLink(scope: Scope, link: Link, capabilities: Capabilities): void {
+  const counter = register(`i${scope.kernel.next()}`, 'index');
+  const place = newPlace(scope.place.depth + 1);
+  const inner: Scope = { ...scope, place, floor: place };
+  const items =
+    link.kind === 'region'
+      ? emitRegion(inner, read(counter), link, capabilities)
+      : emitContraction(inner, read(counter), link, capabilities);
+  if (items <= 1) scope.place.statements.push(...place.statements);
+  else
+    scope.place.statements.push({
+      kind: 'for',
+      index: counter,
+      from: index(0),
+      to: index(items),
+      step: 1,
+      body: place.statements,
+    });
+}
+
+/** Of all its points, one by one. */
+function cyclesOf(link: Link): number {
+  const points = pointsOf(link.axes);
+  if (link.kind === 'contraction') return points * pointsOf(link.reduce);
+  return link.stages.reduce((sum, stage) => {
+    const inner = stage.kind === 'cumulate' ? stage.axis.size : pointsOf(stage.axes);
+    return sum + points * inner * (1 + costOf(rootsOf({ ...link, stages: [stage] })));
+  }, 0);
+}

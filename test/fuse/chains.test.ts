@@ -1,0 +1,190 @@
+/** Attention as chains: what becomes one, that it computes the same on every level, and why something does not become one. */
+import { describe, expect, it } from 'vitest';
+import { differentiate } from '../../compiler/differentiate/differentiate.ts';
+import { fuse } from '../../compiler/fuse/fuse.ts';
+import type { Builder } from '../../compiler/graph/build.ts';
+import type { Graph, Precision, Value } from '../../compiler/graph/graph.ts';
+import type { LoopProgram, Segment } from '../../compiler/loop/loop.ts';
+import { parseLoop } from '../../compiler/loop/parse.ts';
+import { printLoop } from '../../compiler/loop/text.ts';
+import { verifyLoop } from '../../compiler/loop/verify.ts';
+import { createBuilder } from '../../compiler/ops/builder.ts';
+import { optimize } from '../../compiler/optimize/index.ts';
+import { expectScheduledProgram } from '../schedule/support.ts';
+import { f32, shorthand } from './networks.ts';
+import { expectSame, inputsFor } from './support.ts';
+
+interface Sizes {
+  readonly batch?: readonly number[];
+  readonly rows: number;
+  readonly columns?: number;
+  readonly width?: number;
+}
+
+interface Variant extends Sizes {
+  readonly causal?: boolean;
+  readonly dropout?: boolean;
+  readonly bias?: boolean;
+  readonly backward?: boolean;
+  readonly precision?: Precision;
+  /** What else is made of the scores or of their softmax. */
+  readonly also?: (build: Builder, scores: Value, softmax: Value) => void;
+}
+
+/** softmax(q·kᵀ)·v, the sum of its squares, and the gradients of q, k and v. */
+function attention(variant: Variant): Graph {
+  const { batch = [2, 4], rows, columns = rows, width = 4, causal, dropout, bias, backward = true, also } = variant;
+  const build = createBuilder('attention');
+  const { softmax, scale } = shorthand(build);
+  const [q, k, v] = [rows, columns, columns].map((size, at) =>
+    build.input('qkv'[at], 'batch', f32(...batch, size, width)),
+  );
+  const last = batch.length;
+  const swapped = [...batch.keys(), last + 1, last];
+  const scores = scale(build.matmul(q, build.transpose(k, swapped)), 0.5);
+  const shape = scores.type.shape;
+  let seen = scores;
+  if (bias) seen = build.binary('add', seen, build.broadcast(build.input('bias', 'batch', f32(columns)), shape));
+  if (causal)
+    seen = build.where(
+      build.binary('le', build.iota(shape, last + 1), build.iota(shape, last)),
+      seen,
+      build.constant(-Infinity, 'f32', shape),
+    );
+  let p = softmax(seen);
+  also?.(build, scores, p);
+  if (dropout) {
+    const seed = build.input('seed', 'scalar', { dtype: 'u32', shape: [2] });
+    const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
+    const bits = build.random(seed, step, 7, shape);
+    const isKept = build.binary('lt', bits, build.constant(2 ** 31, 'u32', shape));
+    p = build.where(isKept, scale(p, 2), build.constant(0, 'f32', shape));
+  }
+  const y = build.matmul(p, v);
+  const loss = build.reduce('sum', build.binary('mul', y, y), [...y.type.shape.keys()]);
+  build.output('loss.sum', 'result', loss);
+  if (backward)
+    differentiate(build, loss, [q, k, v]).forEach((gradient, at) => build.output(`d${'qkv'[at]}`, 'result', gradient));
+  const graph = build.finish();
+  return variant.precision === undefined ? graph : { ...graph, precision: variant.precision };
+}
+
+const segmentsOf = ({ steps }: LoopProgram): Segment[] =>
+  steps.flatMap((step) => (step.kind === 'kernel' ? step.segments : []));
+const chainsOf = (program: LoopProgram): Segment[] => segmentsOf(program).filter(({ kind }) => kind === 'chain');
+const isSquare =
+  (rows: number, columns: number) =>
+  ({ shape }: { shape: readonly number[] }): boolean =>
+    shape.length > 2 && shape.at(-2) === rows && shape.at(-1) === columns;
+
+const variants: Readonly<Record<string, Variant>> = {
+  'one block': { rows: 5, columns: 7 },
+  'two blocks, causal': { rows: 96, causal: true },
+  'no batch but heads, a prime number of rows': { batch: [8], rows: 67, columns: 3 },
+  'dropout and a bias': { rows: 6, columns: 9, dropout: true, bias: true },
+  'dropout in blocks': { rows: 72, columns: 11, dropout: true, causal: true },
+  'forward only': { rows: 96, columns: 10, backward: false, causal: true },
+  'in bf16': { rows: 70, columns: 16, precision: { products: 'bf16', storage: 'bf16', except: [] } },
+};
+
+describe('attention is one kernel forward, and one backward', () => {
+  it.each(Object.entries(variants))('%s', (_, variant) => {
+    const { rows, columns = rows, precision, backward = true } = variant;
+    const graph = optimize(attention(variant), { verify: true });
+    const tolerance = precision === undefined ? 1e-3 : 5e-2;
+    const program = expectSame(graph, inputsFor(graph, 3, { seed: 100, step: 3 }), tolerance);
+    expect(chainsOf(program)).toHaveLength(backward ? 2 : 1);
+    expect(program.buffers.filter(isSquare(rows, columns))).toEqual([]);
+    expectScheduledProgram(program, { lanes: [16, 4, 1], tolerance });
+  });
+
+  it('adds no rounding to what it was', () => {
+    const graph = attention({ rows: 12, columns: 9, causal: true, dropout: true });
+    const again = optimize(graph);
+    const kept = optimize(graph, { without: ['recompute-scores'] });
+    expect(chainsOf(fuse(kept).program)).toEqual([]);
+    expectSame(again, inputsFor(graph, 3, { seed: 100, step: 3 }), 1e-3);
+    expectSame(kept, inputsFor(graph, 3, { seed: 100, step: 3 }), 1e-3);
+  });
+});
+
+describe('what does not become a chain, and why', () => {
+  const reasonOf = (variant: Variant): string | undefined => {
+    const { program, decisions } = fuse(optimize(attention(variant)));
+    expect(chainsOf(program)).toEqual([]);
+    return decisions.find(({ fused, reason }) => !fused && reasons.includes(reason))?.reason;
+  };
+  const reasons = [
+    'it has to be in memory as a whole',
+    'no block of rows divides 1021 and fits the cache',
+    'it is summed over a batch',
+    'a reduction runs over the rows',
+    'a part reads what another writes at other rows',
+  ];
+
+  it('the program asks for the softmax', () =>
+    expect(reasonOf({ rows: 8, backward: false, also: (build, _, p) => build.output('p', 'result', p) })).toBe(
+      reasons[0],
+    ));
+
+  it('a prime number of long rows', () => expect(reasonOf({ rows: 1021, backward: false })).toBe(reasons[1]));
+
+  it('a mean over the heads', () =>
+    expect(
+      reasonOf({
+        rows: 8,
+        backward: false,
+        also: (build, _, p) => build.output('mean', 'result', build.reduce('sum', p, [1])),
+      }),
+    ).toBe(reasons[2]));
+
+  it('a largest element of each column', () =>
+    expect(
+      reasonOf({
+        rows: 8,
+        backward: false,
+        also: (build, scores) => build.output('top', 'result', build.reduce('max', scores, [2])),
+      }),
+    ).toBe(reasons[3]));
+
+  it('fewer points of the batch than threads may be: the backward pass keeps what it needs', () =>
+    expect(reasonOf({ batch: [2], rows: 8 })).toBe(reasons[4]));
+});
+
+describe('a chain as text', () => {
+  const text = (walk: string, stored: string): string => `program chained {
+  buffer %x: f32[2, 6, 4] batch
+  buffer %y: f32[2, 6] result
+  kernel k0 {
+    chain for i in 2${walk} {
+      buffer %s: f32[3, 4] temporary
+      region for j in 3, k in 4 {
+        store { %s[j, k] = %x[i, ${stored}, k] * 2 }
+      }
+      region for l in 3 {
+        reduce for p in 4 { total: f32 = sum %s[l, p] }
+        store { %y[i, 3*b + l] = total }
+      }
+    }
+  }
+}
+`;
+
+  it('reads back, and means what it says', () => {
+    const program = parseLoop(text(' walk b in 2', '3*b + j'));
+    expect(verifyLoop(program)).toEqual([]);
+    expect(parseLoop(printLoop(program))).toEqual(program);
+    expectScheduledProgram(program, { lanes: [16, 4, 1] });
+  });
+
+  it('is checked: memory of its own, axes of its own', () => {
+    const outside = parseLoop(
+      text(' walk b in 2', '3*b + j').replace(
+        /\n {2}}\n}\n$/,
+        '\n    region { store { %y[0, 0] = %s[0, 0] } }\n  }\n}\n',
+      ),
+    );
+    expect(verifyLoop(outside)).toContain("kernel k0: 's' is not a buffer of the program");
+    expect(() => parseLoop(text('', '3*b + j'))).toThrow("there is no axis 'b' here");
+  });
+});
