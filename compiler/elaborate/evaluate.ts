@@ -32,6 +32,7 @@ import {
 } from './context.ts';
 import { evaluateReduction } from './index-notation.ts';
 import { evaluateIndex } from './indexing.ts';
+import { noteCut } from './note-cut.ts';
 import { evaluateScan } from './scan.ts';
 import { bind, createScope, find, visibleNames, type Scope } from './scope.ts';
 import { bool, callData, describe, float, int, list, string, tensor, unknown, type Value } from './value.ts';
@@ -191,8 +192,29 @@ function evaluatePipe(context: Context, scope: Scope, { value: expression, into,
 function evaluateCall(context: Context, scope: Scope, node: Call, piped?: Given): Value {
   const callee = evaluate(context, scope, node.callee);
   if (callee.kind === 'builtin' && callee.builtin.name === 'map') return mapFields(context, scope, node, piped);
-  const given = giveAll(context, scope, node.arguments);
+  const [first, ...rest] = node.arguments;
+  const given = first === undefined ? [] : giveAll(context, scope, [first]);
+  const side =
+    callee.kind === 'builtin' && callee.builtin.name === 'where' && piped === undefined
+      ? sideTaken(context, scope, given[0]?.value, rest)
+      : undefined;
+  if (side !== undefined) return evaluate(context, scope, side);
+  given.push(...giveAll(context, scope, rest));
   return apply(context, callee, piped === undefined ? given : [piped, ...given], node.span);
+}
+
+/** `where(condition, then, else)` with a condition that is known is an `if`: only the side that is taken is evaluated. */
+function sideTaken(
+  context: Context,
+  scope: Scope,
+  condition: Value | undefined,
+  sides: readonly Argument[],
+): Expression | undefined {
+  if (condition?.kind !== 'bool' || condition.value === undefined || sides.length !== 2) return undefined;
+  if (sides.some(({ name }) => name !== undefined)) return undefined;
+  const [yes, no] = sides.map(({ value }) => value);
+  noteCut(context, scope, condition.value ? no : yes);
+  return condition.value ? yes : no;
 }
 
 /** The expressions of a `map` are kept: their names are fields, which have values only when there are rows. */

@@ -46,22 +46,25 @@ train t {
 const decided = 'if wide then sides(h) else h';
 
 describe('what a constant cuts off', () => {
-  it('is no part of the run, and is named with the branch', async () => {
-    const project = await open(decided);
-    expect(project.check()).toEqual([]);
-    const { block, plan, data } = await project.train();
-    const names = ['model.up.weight', 'model.up.bias', 'model.down.weight', 'model.down.bias'];
-    expect(plan.parameters.map(({ name }) => name)).toEqual(names);
-    expect(plan.states.map(({ name }) => name)).toEqual(names.map((name) => `optimizer.velocity.${name}`));
-    for (const graph of [
-      buildInit(block, new Diagnostics()),
-      buildStep(block, data.train, plan.batch, 'only', new Diagnostics()),
-    ])
-      expect([...graph.inputs, ...graph.outputs].filter(({ name }) => name.includes('sides'))).toEqual([]);
-    expect(describeCutOff(block)).toBe(
-      `left out: model.sides.0.weight, model.sides.0.bias, model.sides.1.weight, model.sides.1.bias (144 numbers); the branch that reads them is not taken (${project.path}:10:26)`,
-    );
-  });
+  it.each([decided, 'where(wide,  sides(h), h)'])(
+    'is no part of the run, and is named with the branch: %s',
+    async (branch) => {
+      const project = await open(branch);
+      expect(project.check()).toEqual([]);
+      const { block, plan, data } = await project.train();
+      const names = ['model.up.weight', 'model.up.bias', 'model.down.weight', 'model.down.bias'];
+      expect(plan.parameters.map(({ name }) => name)).toEqual(names);
+      expect(plan.states.map(({ name }) => name)).toEqual(names.map((name) => `optimizer.velocity.${name}`));
+      for (const graph of [
+        buildInit(block, new Diagnostics()),
+        buildStep(block, data.train, plan.batch, 'only', new Diagnostics()),
+      ])
+        expect([...graph.inputs, ...graph.outputs].filter(({ name }) => name.includes('sides'))).toEqual([]);
+      expect(describeCutOff(block)).toBe(
+        `left out: model.sides.0.weight, model.sides.0.bias, model.sides.1.weight, model.sides.1.bias (144 numbers); the branch that reads them is not taken (${project.path}:10:26)`,
+      );
+    },
+  );
 
   it('is there when the constant says so', async () => {
     const { block, plan } = await (await open(decided, ['model.wide=true'])).train();
