@@ -110,7 +110,7 @@ function worksOf(
     const launches = launchesOf(schedule({ name, buffers, steps: [alone] }, capabilities).steps);
     return {
       cost: costOf([segment], repeats),
-      kind: segment.kind === 'contraction' ? 'contraction' : 'elementwise',
+      kind: segment.kind === 'contraction' || segment.kind === 'chain' ? 'product' : 'elementwise',
       launches: launches.map(({ kernel }) => ({ cycles: kernelCycles(kernel), grid: Math.max(1, kernel.grid) })),
     };
   });

@@ -8,13 +8,23 @@
 import { cyclesOf } from '../schedule/cost.ts';
 import type { Register, Statement, TileExpression, TileKernel, TileOp } from '../tile/tile.ts';
 
+/** Cycles by what is done in them. */
+export interface Cycles {
+  /** Multiply-adds: what a product is made of. */
+  readonly multiply: number;
+  /** Functions that take many instructions: exp, division. */
+  readonly functions: number;
+  /** Loads, stores, masks, simple arithmetic, counting: beside multiply-adds a wide processor hides much of it. */
+  readonly rest: number;
+}
+
 /** Items that are followed one by one; of more, so many spread over the grid. */
 const followed = 24;
 
 /** Of all items together. */
-export function kernelCycles(kernel: TileKernel): number {
+export function kernelCycles(kernel: TileKernel): Cycles {
   const count = Math.min(kernel.grid, followed);
-  let total = 0;
+  const counter = new Counter();
   for (let at = 0; at < count; at++) {
     const item = count === kernel.grid ? at : Math.floor(((at + 0.5) * kernel.grid) / count);
     const known: Known = new Map([
@@ -22,95 +32,124 @@ export function kernelCycles(kernel: TileKernel): number {
       [kernel.thread, 0],
       ...kernel.arguments.map((of) => [of, 0] as const),
     ]);
-    total += statements(kernel.body, known);
+    counter.statements(kernel.body, known, kernel.grid / count);
   }
-  return count === 0 ? 0 : (total * kernel.grid) / count;
+  return counter.cycles;
 }
 
 /** Values of registers of type index, and of conditions (0 or 1). */
 type Known = Map<Register, number>;
 
-const statements = (body: readonly Statement[], known: Known): number =>
-  body.reduce((sum, statement) => sum + statementCycles(statement, known), 0);
-
-function statementCycles(statement: Statement, known: Known): number {
-  switch (statement.kind) {
-    case 'let':
-    case 'var':
-    case 'assign': {
-      const { register, value } = statement;
-      const found = valueOf(value, known);
-      if (found === undefined) known.delete(register);
-      else known.set(register, found);
-      return cycles(value);
-    }
-    case 'store': {
-      const { value, stride, offset, mask } = statement;
-      return cycles(value) + access(value.type.lanes, stride, offset, mask, 1);
-    }
-    case 'for':
-      return loopCycles(statement, known);
-    case 'if': {
-      const condition = valueOf(statement.condition, known);
-      if (condition !== undefined) return statements(condition === 0 ? statement.else : statement.then, known);
-      return 1 + (statements(statement.then, known) + statements(statement.else, known)) / 2;
-    }
-    case 'prefetch':
-      return 0.5;
-    case 'multiply':
-      return (statement.rows * statement.columns * statement.depth) / 4096;
-    case 'barrier':
-    case 'flag':
-      return 1;
-  }
-}
-
 /** Counting and jumping. */
 const perTrip = 1;
-
-function loopCycles({ index, from, to, step, body }: Extract<Statement, { kind: 'for' }>, known: Known): number {
-  const [first, end] = [valueOf(from, known) ?? 0, valueOf(to, known)];
-  // An end that depends on data is a guess.
-  const trips = end === undefined ? 8 : Math.max(0, Math.ceil((end - first) / step));
-  if (trips === 0) return 0;
-  const at = (trip: number): number => statements(body, known.set(index, first + trip * step));
-  const each = trips === 1 ? at(0) : (at(0) + at(trips - 1)) / 2;
-  return trips * (each + perTrip);
-}
 
 /** One instruction of a vector unit that starts two at a time. */
 const simple = 0.5;
 
-function cycles(of: TileExpression): number {
-  switch (of.kind) {
-    case 'number':
-    case 'register':
-      return 0;
-    case 'ramp':
-      return simple;
-    case 'apply':
-      if (of.type.dtype === 'index') return 0.1;
-      return weight(of.op) + of.operands.reduce((sum, operand) => sum + cycles(operand), 0);
-    case 'cast':
-      return (of.type.dtype === 'index' ? 0 : 2 * simple) + cycles(of.operand);
-    case 'splat':
-      // A scalar from memory is spread by the load itself.
-      return (of.operand.kind === 'load' ? 0 : simple) + cycles(of.operand);
-    case 'combine':
-      return 2 * Math.log2(of.operand.type.lanes) + cycles(of.operand);
-    case 'shuffle':
-      return 2 * simple + cycles(of.operands[0]) + cycles(of.operands[1]);
-    case 'load':
-      return access(of.type.lanes, of.stride, of.offset, of.mask, simple);
+/** Adds up what `times` runs of something take. */
+class Counter {
+  readonly cycles = { multiply: 0, functions: 0, rest: 0 };
+
+  statements(body: readonly Statement[], known: Known, times: number): void {
+    for (const statement of body) this.statement(statement, known, times);
+  }
+
+  private statement(statement: Statement, known: Known, times: number): void {
+    switch (statement.kind) {
+      case 'let':
+      case 'var':
+      case 'assign': {
+        const { register, value } = statement;
+        const found = valueOf(value, known);
+        if (found === undefined) known.delete(register);
+        else known.set(register, found);
+        return this.expression(value, times);
+      }
+      case 'store': {
+        const { value, stride, offset, mask } = statement;
+        this.expression(value, times);
+        this.cycles.rest += times * access(value.type.lanes, stride, offset, mask, 1);
+        return;
+      }
+      case 'for':
+        return this.loop(statement, known, times);
+      case 'if': {
+        const condition = valueOf(statement.condition, known);
+        if (condition !== undefined)
+          return this.statements(condition === 0 ? statement.else : statement.then, known, times);
+        this.cycles.rest += times;
+        this.statements(statement.then, known, times / 2);
+        return this.statements(statement.else, known, times / 2);
+      }
+      case 'prefetch':
+        this.cycles.rest += times * simple;
+        return;
+      case 'multiply':
+        this.cycles.multiply += (times * statement.rows * statement.columns * statement.depth) / 4096;
+        return;
+      case 'barrier':
+      case 'flag':
+        this.cycles.rest += times;
+    }
+  }
+
+  private loop(
+    { index, from, to, step, body }: Extract<Statement, { kind: 'for' }>,
+    known: Known,
+    times: number,
+  ): void {
+    const [first, end] = [valueOf(from, known) ?? 0, valueOf(to, known)];
+    // An end that depends on data is a guess.
+    const trips = end === undefined ? 8 : Math.max(0, Math.ceil((end - first) / step));
+    if (trips === 0) return;
+    this.cycles.rest += times * trips * perTrip;
+    const at = (trip: number, runs: number): void => this.statements(body, known.set(index, first + trip * step), runs);
+    if (trips === 1) return at(0, times);
+    at(0, (times * trips) / 2);
+    at(trips - 1, (times * trips) / 2);
+  }
+
+  private expression(of: TileExpression, times: number): void {
+    const { cycles } = this;
+    switch (of.kind) {
+      case 'number':
+      case 'register':
+        return;
+      case 'ramp':
+        cycles.rest += times * simple;
+        return;
+      case 'apply':
+        if (of.type.dtype === 'index') cycles.rest += times * 0.1;
+        else {
+          this.operation(of.op, times);
+          for (const operand of of.operands) this.expression(operand, times);
+        }
+        return;
+      case 'cast':
+        cycles.rest += of.type.dtype === 'index' ? 0 : times * 2 * simple;
+        return this.expression(of.operand, times);
+      case 'splat':
+        // A scalar from memory is spread by the load itself.
+        cycles.rest += of.operand.kind === 'load' ? 0 : times * simple;
+        return this.expression(of.operand, times);
+      case 'combine':
+        cycles.rest += times * 2 * Math.log2(of.operand.type.lanes);
+        return this.expression(of.operand, times);
+      case 'shuffle':
+        cycles.rest += times * 2 * simple;
+        for (const operand of of.operands) this.expression(operand, times);
+        return;
+      case 'load':
+        cycles.rest += times * access(of.type.lanes, of.stride, of.offset, of.mask, simple);
+    }
+  }
+
+  private operation(op: TileOp, times: number): void {
+    if (op === 'fma' || op === 'dot4') this.cycles.multiply += times * (op === 'fma' ? simple : 1);
+    else if (op === 'where' || cyclesOf(op) === 1) this.cycles.rest += times * simple;
+    else this.cycles.functions += times * cyclesOf(op);
   }
 }
-
-const weight = (op: TileOp): number =>
-  op === 'fma' || op === 'where'
-    ? simple
-    : op === 'dot4'
-      ? 1
-      : Math.max(simple, cyclesOf(op) === 1 ? simple : cyclesOf(op));
 
 /** A vector side by side is one access; elements apart are one each. */
 function access(

@@ -2,8 +2,8 @@
  * How long work will take on a machine, before it runs: a roofline. A segment takes as long as the slower of its
  * arithmetic and its memory traffic (a contraction as long as both), plus its launches; before each kernel all threads meet.
  *
- *   arithmetic   the cycles of its kernels (cycles.ts), those of contractions at the rate of a large matrix product, all others at the
- *                rate of elementwise work; where a grid has fewer items than the machine has threads, the rest stand idle
+ *   arithmetic   the cycles of its kernels (cycles.ts), each kind at the rate the machine reaches in it; where a grid has fewer
+ *                items than the machine has threads, the rest stand idle
  *   traffic      each buffer at the bandwidth of the cache that can still hold it: as far away as bytes were touched since
  *                it was touched last, in the run before if need be
  *
@@ -11,14 +11,23 @@
  */
 import type { Buffer } from '../loop/loop.ts';
 import type { Cost } from './cost.ts';
+import type { Cycles } from './cycles.ts';
 
 /** What a machine reaches; all rates with all threads. */
 export interface Machine {
   readonly threads: number;
   /** Floating-point operations a second of a large matrix product. */
   readonly contraction: number;
-  /** Cycles (see cycles.ts) a second: in kernels of contractions, and in all others. */
-  readonly cycles: { readonly contraction: number; readonly elementwise: number };
+  /**
+   * Cycles (see cycles.ts) a second: of functions, and of the rest; in products of multiply-adds, and of what goes on beside
+   * them, much of which a wide processor hides.
+   */
+  readonly cycles: {
+    readonly functions: number;
+    readonly rest: number;
+    readonly multiply: number;
+    readonly beside: number;
+  };
   /** Bytes a second where `within` bytes are touched again and again; ascending, the last one is main memory. */
   readonly bandwidth: readonly { readonly within: number; readonly rate: number }[];
   /** Seconds from one launch to the next within a kernel, and from one kernel to the next, when all threads have to meet. */
@@ -33,8 +42,8 @@ export interface Machine {
 /** A part of a kernel as it will be launched. */
 export interface Work {
   readonly cost: Cost;
-  readonly kind: keyof Machine['cycles'];
-  readonly launches: readonly { readonly cycles: number; readonly grid: number }[];
+  readonly kind: 'product' | 'elementwise';
+  readonly launches: readonly { readonly cycles: Cycles; readonly grid: number }[];
 }
 
 export interface Prediction {
@@ -54,9 +63,9 @@ export class Predictor {
   }
 
   predict({ cost, kind, launches }: Work): Prediction {
-    const { threads, cycles, launch } = this.machine;
+    const { threads, launch } = this.machine;
     const idle = (grid: number): number => (Math.ceil(grid / threads) * threads) / grid;
-    const arithmetic = launches.reduce((sum, { cycles: of, grid }) => sum + (idle(grid) * of) / cycles[kind], 0);
+    const arithmetic = launches.reduce((sum, { cycles, grid }) => sum + idle(grid) * this.seconds(cycles, kind), 0);
     let traffic = 0;
     for (const uses of [cost.reads, cost.writes])
       for (const [buffer, bytes] of uses)
@@ -67,8 +76,16 @@ export class Predictor {
         this.touched.set(buffer, this.clock);
       }
     // A product reads and writes by tiles, which nothing fetches ahead.
-    const busy = kind === 'contraction' ? arithmetic + traffic : Math.max(arithmetic, traffic);
+    const busy = kind === 'product' ? arithmetic + traffic : Math.max(arithmetic, traffic);
     return { seconds: busy + launches.length * launch, arithmetic, traffic };
+  }
+
+  private seconds({ multiply, functions, rest }: Cycles, kind: Work['kind']): number {
+    const { cycles } = this.machine;
+    const inFunctions = functions / cycles.functions;
+    return kind === 'product'
+      ? inFunctions + multiply / cycles.multiply + rest / cycles.beside
+      : inFunctions + (multiply + rest) / cycles.rest;
   }
 
   /** Bandwidth at a distance, between the measured ones by their logarithms. */

@@ -1,7 +1,7 @@
 /** Bytes and operations against numbers worked out by hand. */
 import { describe, expect, it } from 'vitest';
 import { analyze } from '../../compiler/analyze/analyze.ts';
-import { kernelCycles } from '../../compiler/analyze/cycles.ts';
+import { type Cycles, kernelCycles } from '../../compiler/analyze/cycles.ts';
 import { costOf, kernelsOf } from '../../compiler/analyze/cost.ts';
 import { Predictor, type Machine } from '../../compiler/analyze/predict.ts';
 import { parseLoop } from '../../compiler/loop/parse.ts';
@@ -95,7 +95,7 @@ describe('the cost of a kernel', () => {
 const machine: Machine = {
   threads: 2,
   contraction: 1e9,
-  cycles: { contraction: 1e9, elementwise: 1e9 },
+  cycles: { functions: 1e9, rest: 4e9, multiply: 2e9, beside: 8e9 },
   bandwidth: [
     { within: 1024, rate: 1e9 },
     { within: 1e6, rate: 1e8 },
@@ -107,7 +107,7 @@ const machine: Machine = {
 };
 
 describe('the cycles of a kernel', () => {
-  const cyclesOf = (body: string, grid = 1): number =>
+  const partsOf = (body: string, grid = 1): Cycles =>
     kernelCycles(
       onlyKernel(`program p arena 0 {
   buffer x: f32[4096] batch
@@ -121,6 +121,10 @@ ${body}
 }
 `),
     );
+  const cyclesOf = (body: string, grid = 1): number => {
+    const { multiply, functions, rest } = partsOf(body, grid);
+    return multiply + functions + rest;
+  };
   const copy = '      p1[i0] = p0[i0; 16]\n';
   const loop = (to: string, body: string): string => `    for i0 = 0 to ${to} step 16 {\n${body}    }`;
 
@@ -136,6 +140,14 @@ ${body}
     const plain = cyclesOf(loop('4096', copy));
     expect(cyclesOf(loop('4096', '      p1[i0] = p0[0; 16 by 2]\n'))).toBeGreaterThan(3 * plain);
     expect(cyclesOf(loop('4096', '      p1[i0] = exp(p0[i0; 16])\n'))).toBeGreaterThan(3 * plain);
+  });
+
+  it('are told apart: multiply-adds, functions, the rest', () => {
+    const of = (value: string): Cycles => partsOf(loop('4096', `      p1[i0] = ${value}\n`));
+    const { rest } = of('p0[i0; 16]');
+    expect(of('fma(p0[i0; 16], 2:f32x16, 1:f32x16)')).toEqual({ multiply: 128, functions: 0, rest });
+    expect(of('exp(p0[i0; 16])')).toEqual({ multiply: 0, functions: 12 * 256, rest });
+    expect(of('p0[i0; 16] + 1:f32x16')).toEqual({ multiply: 0, functions: 0, rest: rest + 128 });
   });
 
   it('follow a branch that is decided, and half of each side of one that is not', () => {
@@ -173,7 +185,7 @@ describe('a prediction', () => {
 
   it('takes the bandwidth of the memory that still holds a buffer', () => {
     const [{ kernel }] = kernelsOf(program.steps);
-    const launches = [{ cycles: 1, grid: 1 }];
+    const launches = [{ cycles: { multiply: 0, functions: 0, rest: 1 }, grid: 1 }];
     const work = { cost: costOf(kernel.segments), kind: 'elementwise', launches } as const;
     const predictor = new Predictor(machine);
     // Never touched: 512 bytes from main memory. Then at once again: from the cache.
@@ -184,10 +196,20 @@ describe('a prediction', () => {
   it('leaves threads idle that a grid has no item for', () => {
     const [{ kernel }] = kernelsOf(program.steps);
     const cost = costOf(kernel.segments);
+    const cycles = { multiply: 20, functions: 30, rest: 50 };
     const arithmetic = (grid: number): number =>
-      new Predictor(machine).predict({ cost, kind: 'elementwise', launches: [{ cycles: 100, grid }] }).arithmetic;
+      new Predictor(machine).predict({ cost, kind: 'elementwise', launches: [{ cycles, grid }] }).arithmetic;
     expect(arithmetic(1)).toBeCloseTo(2 * arithmetic(2), 15);
     expect(arithmetic(3)).toBeCloseTo((4 / 3) * arithmetic(2), 15);
+  });
+
+  it('takes for each kind of cycles what the machine reaches in it', () => {
+    const [{ kernel }] = kernelsOf(program.steps);
+    const launches = [{ cycles: { multiply: 20, functions: 30, rest: 50 }, grid: 2 }];
+    const of = (kind: 'product' | 'elementwise'): number =>
+      new Predictor(machine).predict({ cost: costOf(kernel.segments), kind, launches }).arithmetic;
+    expect(of('elementwise')).toBeCloseTo(30 / 1e9 + 70 / 4e9, 15);
+    expect(of('product')).toBeCloseTo(30 / 1e9 + 20 / 2e9 + 50 / 8e9, 15);
   });
 
   it('of a program adds up its kernels, and follows memory through them', () => {

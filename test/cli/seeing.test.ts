@@ -158,7 +158,7 @@ describe('a plan for another machine', () => {
     machine: {
       threads: 3,
       contraction: 2e9,
-      cycles: { contraction: 1e9, elementwise: 1e9 },
+      cycles: { functions: 1e9, rest: 1e9, multiply: 1e9, beside: 1e9 },
       bandwidth: [{ within: 1e6, rate: 1e10 }],
       launch: 1e-6,
       meeting: 1e-6,
@@ -173,7 +173,10 @@ describe('a plan for another machine', () => {
     const { code, out } = await nacre('plan', example('rings'), '--device', path);
     expect(code).toBe(0);
     expect(out).toMatch(/predicted, on 3 threads that reach 2.00 GFLOP\/s and 10.0 GB\/s/);
-    const fast = { ...device, machine: { ...device.machine, cycles: { contraction: 1e12, elementwise: 1e12 } } };
+    const fast = {
+      ...device,
+      machine: { ...device.machine, cycles: { functions: 1e12, rest: 1e12, multiply: 1e12, beside: 1e12 } },
+    };
     writeFileSync(path, JSON.stringify(fast));
     const seconds = async (file: string): Promise<number> =>
       JSON.parse((await nacre('plan', example('rings'), '--device', file, '--json')).out).seconds;

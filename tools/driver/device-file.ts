@@ -109,7 +109,12 @@ function machineIn(of: Fields): Machine {
   return {
     threads: positive(of, 'threads'),
     contraction: positive(of, 'contraction'),
-    cycles: { contraction: positive(cycles, 'contraction'), elementwise: positive(cycles, 'elementwise') },
+    cycles: {
+      functions: positive(cycles, 'functions'),
+      rest: positive(cycles, 'rest'),
+      multiply: positive(cycles, 'multiply'),
+      beside: positive(cycles, 'beside'),
+    },
     bandwidth,
     launch: positive(of, 'launch'),
     meeting: positive(of, 'meeting'),
