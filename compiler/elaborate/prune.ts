@@ -15,6 +15,8 @@ export interface PlannedPrune {
   readonly weights: readonly Slot[];
   /** (weight, step) → which elements are kept. */
   readonly pruner: FunctionValue;
+  /** The pruner in the file, with its hyperparameters. */
+  readonly written: Span;
   /** The weights are judged together, as one. */
   readonly globally: boolean;
   /** It says which columns of the last axis stay, not which elements: the others, and all that goes with them, are removed. */
@@ -54,7 +56,8 @@ export function resolvePrunes(
       return refuse('rewinds-nowhere', { rewind }, [entry.rewind.span], {
         hint: 'Say when it is pruned, later than that: `every 1000 rewind 0`.',
       });
-    const prune = { weights, pruner, globally: entry.globally, structured: false, every, rewind, span: entry.span };
+    const { globally, span } = entry;
+    const prune = { weights, pruner, written: entry.pruner.span, globally, structured: false, every, rewind, span };
     if (!judgesColumns(prune)) return prune;
     const words = { globally: entry.globally, every: entry.every !== undefined, rewind: entry.rewind !== undefined };
     for (const [word, isThere] of Object.entries(words))

@@ -79,16 +79,19 @@ export const policy: readonly PolicyRow[] = [
   },
 ];
 
-const treatments = new Map(policy.flatMap(({ ops, treatment }) => ops.map((op) => [op, treatment] as const)));
+const [products] = policy;
+const rules = new Map(policy.slice(1).flatMap((rule) => rule.ops.map((op) => [op, rule] as const)));
+
+/** The row of the table that says what becomes of a node. */
+export function ruleOf(node: Node): PolicyRow {
+  // Where nothing is summed a contraction is elementwise.
+  const isElementwise = node.op === 'contract' && node.attributes.reduce.length === 0;
+  if (!isElementwise && isProduct(node)) return products;
+  const op = isElementwise ? 'mul' : node.op;
+  const rule = rules.get(op);
+  if (rule === undefined) throw new Error(`the precision policy does not say what becomes of ${op}`);
+  return rule;
+}
 
 /** What becomes of a node, by the table. */
-export function treatmentOf(node: Node): Treatment {
-  if (node.op === 'contract') {
-    // Nothing is summed: elementwise.
-    if (node.attributes.reduce.length === 0) return 'follows';
-    if (isProduct(node)) return 'low';
-  }
-  const treatment = treatments.get(node.op);
-  if (treatment === undefined) throw new Error(`the precision policy does not say what becomes of ${node.op}`);
-  return treatment;
-}
+export const treatmentOf = (node: Node): Treatment => ruleOf(node).treatment;

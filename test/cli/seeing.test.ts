@@ -254,9 +254,11 @@ train t {
     const page = readFileSync(path, 'utf8');
     for (const pass of passes) expect(page).toContain(`<td><code>${pass.name}</code></td>`);
     expect(page).toMatch(/<td><code>model.middle.weight<\/code><\/td><td><code>bf16\[64, 64\]/);
-    expect(page).toContain('operand of a product');
     expect(page).toMatch(
-      /<td><code>model.middle.weight<\/code><\/td><td><code>magnitude<\/code><\/td><td>elements, by a mask/,
+      /operand of a product<\/td><td>products: a contraction of two tensors [^<]*<small>nearly all of the arithmetic/,
+    );
+    expect(page).toMatch(
+      /<td><code>model.middle.weight<\/code><\/td><td><code>magnitude{sparsity: 0.5}<\/code><\/td><td>elements, by a mask/,
     );
     expect(page).toMatch(/<td><code>model.down.weight<\/code><\/td><td>int4, a scale for 8 rows of a column/);
     expect(page).toContain('<code>model.middle</code>.');

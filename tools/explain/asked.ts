@@ -16,15 +16,15 @@ export const renderAsked = (runnable: RunnableTrain): string =>
   [renderPruned(runnable), renderQuantized(runnable), renderRecomputed(runnable), renderCutOff(runnable)].join('');
 
 function renderPruned({ block }: RunnableTrain): string {
-  const rows = block.prunes.flatMap(({ weights, pruner, structured, globally, every, rewind }) =>
+  const rows = block.prunes.flatMap(({ weights, written, structured, globally, every, rewind }) =>
     weights.map((slot) => {
-      const written = concrete(slot.type.shape);
+      const before = concrete(slot.type.shape);
       const left = concrete(typeOf(block, slot).shape);
       const when = every === undefined ? 'before the first step' : `every ${every} steps`;
       return [
         code(slotPath(slot)),
-        code(pruner.declaration.name.name),
-        structured ? `columns: [${written.join(', ')}] → [${left.join(', ')}]` : 'elements, by a mask',
+        code(written.source.text.slice(written.start, written.end)),
+        structured ? `columns: [${before.join(', ')}] → [${left.join(', ')}]` : 'elements, by a mask',
         `${when}${globally ? ', judged together' : ''}${rewind === undefined ? '' : `, back to step ${rewind}`}`,
         structured ? '' : showBytes(elements(slot.type)),
       ];

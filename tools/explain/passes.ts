@@ -1,6 +1,7 @@
 /** What the passes over Tensor IR did to the step, one line each, and what the file asked them for. */
 import type { Graph, Node } from '../../compiler/graph/graph.ts';
 import { optimize } from '../../compiler/optimize/index.ts';
+import { policy, ruleOf } from '../../compiler/optimize/precision-policy.ts';
 import { concrete } from '../../compiler/types/dim.ts';
 import { dtypeBytes } from '../../compiler/types/dtype.ts';
 import { showBytes, showCount } from '../driver/numbers.ts';
@@ -39,6 +40,8 @@ const feedsProduct = (value: Node['outputs'][number], readers: Readers): boolean
         ((op === 'cast' || op === 'view' || op === 'reshape') && feedsProduct(outputs[0], readers)),
     ) === true;
 
+const productRule = policy.find(({ treatment }) => treatment === 'low');
+
 /** Every rounding to a type of two bytes: whose value, for whom, and the bytes it saves. */
 function renderCasts(graph: Graph): string {
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((value) => [value, node] as const)));
@@ -57,18 +60,20 @@ function renderCasts(graph: Graph): string {
         layer: made?.origin.path ?? node.origin.path ?? '',
         what: inputs.get(source) ?? made?.op ?? '',
         type: `${value.type.dtype}[${concrete(value.type.shape).join(', ')}]`,
-        why: isProduct ? 'operand of a product' : 'kept in memory',
+        as: isProduct ? 'operand of a product' : 'kept in memory',
+        rule: isProduct ? productRule : made === undefined ? undefined : ruleOf(made),
         saved: 2 * concrete(value.type.shape).reduce((product, size) => product * size, 1),
       },
     ];
   });
   const saved = found.reduce((sum, cast) => sum + cast.saved, 0);
-  const rows = found.map(({ layer, what, type, why, saved: bytes }) => [
+  const rows = found.map(({ layer, what, type, as, rule, saved: bytes }) => [
     escapeHtml(layer),
     `<code>${escapeHtml(what)}</code>`,
     `<code>${escapeHtml(type)}</code>`,
-    why,
+    as,
+    rule === undefined ? 'what the run is given' : `${escapeHtml(rule.what)} <small>${escapeHtml(rule.why)}</small>`,
     showBytes(bytes),
   ]);
-  return `<p>${showCount(found.length)} tensors are rounded to two bytes, ${showBytes(saved)} smaller together; sums, norms, softmax, losses and optimizer states stay f32.</p><details><summary>The casts <small>${showCount(found.length)}</small></summary>${table(['layer', 'value', 'becomes', 'as', 'bytes less'], rows)}</details>`;
+  return `<p>${showCount(found.length)} tensors are rounded to two bytes, ${showBytes(saved)} smaller together; sums, norms, softmax, losses and optimizer states stay f32.</p><details><summary>The casts <small>${showCount(found.length)}</small></summary>${table(['layer', 'value', 'becomes', 'as', 'by the rule for', 'bytes less'], rows)}</details>`;
 }
