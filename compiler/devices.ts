@@ -18,7 +18,7 @@ import { encodeModule } from './targets/wasm/encode.ts';
 import { capabilitiesOf as capabilitiesOfWasm } from './targets/wasm/features.ts';
 import { emitWasm } from './targets/wasm/step.ts';
 import { printModule } from './targets/wasm/text.ts';
-import { capabilitiesOf as capabilitiesOfWebGpu } from './targets/wgsl/features.ts';
+import { capabilitiesOf as capabilitiesOfWebGpu, type WebGpuFeatures } from './targets/wgsl/features.ts';
 import { emitWgsl } from './targets/wgsl/step.ts';
 import type { TileProgram } from './tile/tile.ts';
 
@@ -58,9 +58,9 @@ export const forCuda = (multiprocessors?: number): Compiler<CudaText> => ({
   text: (tile) => emitCuda(tile).source,
 });
 
-/** WGSL, within the limits that every WebGPU adapter has. */
-export const forWebGpu = (): Compiler<WebGpuProgram> => ({
-  capabilities: capabilitiesOfWebGpu(),
+/** WGSL, within the limits that every WebGPU adapter has, and in subgroups where this one has them. */
+export const forWebGpu = (features?: WebGpuFeatures): Compiler<WebGpuProgram> => ({
+  capabilities: capabilitiesOfWebGpu(undefined, features),
   program: (tile) => ({ ...parts(tile), ...emitWgsl(tile) }),
   text: (tile) =>
     emitWgsl(tile)

@@ -87,6 +87,10 @@ class Counter {
       case 'multiply':
         this.cycles.multiply += (times * statement.rows * statement.columns * statement.depth) / 4096;
         return;
+      case 'exchange':
+        this.expression(statement.value, times);
+        this.cycles.rest += times;
+        return;
       case 'barrier':
       case 'flag':
         this.cycles.rest += times;

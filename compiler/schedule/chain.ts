@@ -16,7 +16,8 @@ import { loopAxes, newPlace, type Scope } from './scope.ts';
 /** Emits the body of a chain's kernel; returns its grid. */
 export function emitChain(scope: Scope, item: TileExpression, chain: Chain, capabilities: Capabilities): number {
   const units = pointsOf(chain.axes);
-  const cycles = [...chain.parts, ...chain.last].reduce((sum, link) => sum + cyclesOf(link), 0) / capabilities.vectorLanes;
+  const cycles =
+    [...chain.parts, ...chain.last].reduce((sum, link) => sum + cyclesOf(link), 0) / capabilities.vectorLanes;
   const grid = deal(units, itemsFor(units * pointsOf(chain.walk) * cycles, units));
   forUnits(scope, item, units, grid, (inner, unit) => {
     const point = bindPosition(inner, chain.axes, unit);

@@ -1,11 +1,12 @@
 /**
  * Regions on machines with workgroups. Where rows are long, a team walks each: members reduce what they see, then meet in
- * workgroup memory and halve it until one value is left, always in the same order. Otherwise each thread has its own point.
+ * workgroup memory and halve it until one value is left, always in the same order; what a subgroup holds together they hand each
+ * other without memory. Otherwise each thread has its own point.
  */
 import type { Buffer, Region, Stage } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, and, cast, equal, less, load, mul, or, where } from '../tile/build.ts';
-import type { Memory, TileExpression } from '../tile/tile.ts';
+import { add, and, cast, equal, less, load, mul, or, read, rem, where } from '../tile/build.ts';
+import type { Memory, Register, TileExpression } from '../tile/tile.ts';
 import { partsOf, pointsOf, strideAlong } from './cost.ts';
 import { bindPosition } from './grid.ts';
 import { write } from './expression.ts';
@@ -41,7 +42,7 @@ export function emitTeamRegion(scope: Scope, region: Region, capabilities: Capab
     }
     switch (stage.kind) {
       case 'reduce':
-        current = reduceTogether(current, stage, team);
+        current = reduceTogether(current, stage, team, capabilities.subgroupThreads);
         break;
       case 'store':
         whenActive(current, team, stage.axes.length === 0, (inner) =>
@@ -97,40 +98,65 @@ function closest(stages: readonly Stage[], axisOf: (stage: Stage) => Region['axe
   }, 0);
 }
 
-function reduceTogether(scope: Scope, stage: ReduceStage, team: Team): Scope {
-  const position = positionAlong(stage.axes);
+/** What one thread found so far. */
+interface Found {
+  readonly of: Reduction;
+  readonly value: TileExpression;
+  readonly position?: TileExpression;
+}
+
+/** All members know the results. However much of it goes through memory, it is the same tree. */
+function reduceTogether(scope: Scope, stage: ReduceStage, team: Team, subgroupThreads: number): Scope {
+  const along = positionAlong(stage.axes);
   const parts = stage.results.map((of) => start(scope, of, 1));
   walkTogether(scope, stage.axes, team, (inner) =>
-    stage.results.forEach((of, which) => accumulate(inner, of, parts[which], position, undefined)),
+    stage.results.forEach((of, which) => accumulate(inner, of, parts[which], along, undefined)),
   );
-  const gathered = stage.results.map((of, which): Gathered => {
-    const { value, position: found } = parts[which];
-    return {
-      of,
-      values: share(scope, team, valueOf(value)),
-      ...(found && { positions: share(scope, team, valueOf(found)) }),
-    };
+  let found = stage.results.map((of, which): Found => {
+    const { value, position } = parts[which];
+    return { of, value: valueOf(value), ...(position && { position: valueOf(position) }) };
   });
+  const together = team.sideBySide ? Math.min(team.size, subgroupThreads) : 1;
+  if (team.size > together) found = halve(scope, team, found, together);
+  for (let distance = together / 2; distance >= 1; distance /= 2)
+    found = found.map((own) => {
+      const take = (value: TileExpression): TileExpression => exchange(scope, value, distance);
+      const { value, position } = own;
+      return join(scope, own, { ...own, value: take(value), ...(position && { position: take(position) }) });
+    });
+  return found.reduce(
+    (bound, { of, value, position }) =>
+      bindResult(bound, of.result, name(scope.kernel, scope.place, cast(position ?? value, of.result.dtype))),
+    scope,
+  );
+}
+
+/** Through workgroup memory until `left` values are left; every so many members have all of them. */
+function halve(scope: Scope, team: Team, found: readonly Found[], left: number): Found[] {
+  const shared = found.map(({ of, value, position }) => ({
+    of,
+    values: share(scope, team, value),
+    ...(position && { positions: share(scope, team, position) }),
+  }));
   meet(scope);
-  for (let half = team.size / 2; half >= 1; half /= 2) {
+  const at = (inner: Scope, { of, values, positions }: (typeof shared)[number], offset: TileExpression): Found => {
+    const keep = (memory: Memory): TileExpression => name(inner.kernel, inner.place, load(memory, offset));
+    return { of, value: keep(values), ...(positions && { position: keep(positions) }) };
+  };
+  for (let half = team.size / 2; half >= left; half /= 2) {
     when(scope, less(team.member, half), (inner) => {
       const other = add(team.thread, half * (team.sideBySide ? 1 : team.teams));
-      gathered.forEach((from) => combineTwo(inner, from, team.thread, other));
+      for (const from of shared) {
+        const { value, position } = join(inner, at(inner, from, team.thread), at(inner, from, other));
+        put(inner, from.values, team.thread, value);
+        if (from.positions !== undefined && position !== undefined) put(inner, from.positions, team.thread, position);
+      }
     });
     meet(scope);
   }
-  const first = name(scope.kernel, scope.place, team.sideBySide ? mul(team.place, team.size) : team.place);
-  return gathered.reduce((bound, { of, values, positions }) => {
-    const whole = name(scope.kernel, scope.place, load(positions ?? values, first));
-    return bindResult(bound, of.result, name(scope.kernel, scope.place, cast(whole, of.result.dtype)));
-  }, scope);
-}
-
-/** What the members found, one element a thread. */
-interface Gathered {
-  readonly of: Reduction;
-  readonly values: Memory;
-  readonly positions?: Memory;
+  const first = team.sideBySide ? mul(team.place, team.size) : team.place;
+  const own = name(scope.kernel, scope.place, left === 1 ? first : add(first, rem(team.member, left)));
+  return shared.map((from) => at(scope, from, own));
 }
 
 function share(scope: Scope, team: Team, value: TileExpression): Memory {
@@ -143,19 +169,23 @@ function share(scope: Scope, team: Team, value: TileExpression): Memory {
 const put = (scope: Scope, memory: Memory, offset: TileExpression, value: TileExpression): void =>
   void scope.place.statements.push({ kind: 'store', memory, offset, stride: 1, value });
 
-/** `into` and `other`, left in `into`; of equal ones that come first in the row, the first. */
-function combineTwo(
-  scope: Scope,
-  { of, values, positions }: Gathered,
-  into: TileExpression,
-  other: TileExpression,
-): void {
+function exchange(scope: Scope, value: TileExpression, distance: number): TileExpression {
+  const register: Register = { name: `r${scope.kernel.next()}`, type: value.type };
+  scope.place.statements.push({ kind: 'exchange', register, value, distance });
+  return read(register);
+}
+
+/** The two together; of equal ones that come first in the row, the first. */
+function join(scope: Scope, a: Found, b: Found): Found {
   const keep = (value: TileExpression): TileExpression => name(scope.kernel, scope.place, value);
-  const [a, b] = [keep(load(values, into)), keep(load(values, other))];
-  if (positions === undefined) return put(scope, values, into, keep(combineWith(monoidOf(of), a, b)));
-  const [at, then] = [keep(load(positions, into)), keep(load(positions, other))];
-  const wins = monoidOf(of) === 'max' ? less(a, b) : less(b, a);
-  const better = keep(or(wins, and(equal(a, b), less(then, at))));
-  put(scope, values, into, keep(where(better, b, a)));
-  put(scope, positions, into, keep(where(better, then, at)));
+  const monoid = monoidOf(a.of);
+  if (a.position === undefined || b.position === undefined)
+    return { of: a.of, value: keep(combineWith(monoid, a.value, b.value)) };
+  const wins = monoid === 'max' ? less(a.value, b.value) : less(b.value, a.value);
+  const better = keep(or(wins, and(equal(a.value, b.value), less(b.position, a.position))));
+  return {
+    of: a.of,
+    value: keep(where(better, b.value, a.value)),
+    position: keep(where(better, b.position, a.position)),
+  };
 }

@@ -21,6 +21,8 @@ export interface Spelling {
   /** A matrix instruction, one line or several; `print` spells its offsets. */
   multiply(of: Extract<Statement, { kind: 'multiply' }>, print: (of: TileExpression) => string): readonly string[];
   readonly barrier: string;
+  /** What another thread of the subgroup has for `value`. */
+  exchange(dtype: TileDtype, value: string, distance: number): string;
   readonly raiseFlag: string;
 }
 
@@ -58,6 +60,11 @@ export function printBody(body: readonly Statement[], spelling: Spelling): reado
         return spelling.multiply(statement, expression).forEach((line) => write(depth, line));
       case 'barrier':
         return write(depth, spelling.barrier);
+      case 'exchange': {
+        const { register, value, distance } = statement;
+        const taken = spelling.exchange(register.type.dtype, expression(value), distance);
+        return write(depth, spelling.constant(...named(register), taken));
+      }
       case 'flag':
         return write(depth, `if (${expression(statement.condition)}) { ${spelling.raiseFlag} }`);
     }

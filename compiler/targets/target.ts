@@ -11,6 +11,8 @@ export interface Capabilities {
   readonly vectorRegisters: number;
   /** Threads that share a workgroup at most; 1 on a CPU. */
   readonly workgroupThreads: number;
+  /** Threads next to each other that are sure to be of one subgroup, a power of two; 1 where they cannot hand each other values. */
+  readonly subgroupThreads: number;
   /** Bytes of workgroup memory, or of the L1 data cache on a CPU. */
   readonly nearMemory: number;
   /** Bytes of the L2 cache a core may count on (CPU), else 0. */

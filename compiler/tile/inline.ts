@@ -97,6 +97,7 @@ function countUses(body: readonly Statement[], uses: Map<Register, number>): voi
       case 'let':
       case 'var':
       case 'assign':
+      case 'exchange':
         count(statement.value);
         break;
       case 'store':

@@ -174,7 +174,7 @@ function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner 
 const meets = (statement: Statement): boolean => {
   if (statement.kind === 'for') return statement.body.some(meets);
   if (statement.kind === 'if') return [...statement.then, ...statement.else].some(meets);
-  return statement.kind === 'barrier';
+  return statement.kind === 'barrier' || statement.kind === 'exchange';
 };
 
 /** Threads take turns, each up to the next barrier; what surrounds a barrier must be the same for all of them. */
@@ -195,6 +195,7 @@ function compileTeam(context: Context, body: readonly Statement[]): () => void {
     close();
     if (statement.kind === 'for') parts.push(compileShared(context, statement));
     else if (statement.kind === 'if') parts.push(compileSharedIf(context, statement));
+    else if (statement.kind === 'exchange') parts.push(compileExchange(context, statement));
     else parts.push(() => context.touched.clear());
   }
   close();
@@ -231,6 +232,18 @@ function compileSharedIf(context: Context, statement: Extract<Statement, { kind:
       throw new Error(`kernel ${context.kernel.name}: a barrier inside an if, where not all threads arrive`);
     if (chosen[0]) then();
     else otherwise();
+  };
+}
+
+/** Each thread lays down its value, then takes another's. */
+function compileExchange(context: Context, statement: Extract<Statement, { kind: 'exchange' }>): () => void {
+  const value = compile(context, statement.value);
+  return () => {
+    const values: Value[] = [];
+    inTurn(context, () => void values.push(value()));
+    context.threads.forEach(({ registers }, thread) =>
+      registers.set(statement.register, values[thread ^ statement.distance]),
+    );
   };
 }
 
@@ -295,6 +308,8 @@ function compileStatement(context: Context, statement: Statement): () => void {
     case 'prefetch':
     case 'barrier':
       return () => {};
+    case 'exchange':
+      throw new Error(`kernel ${context.kernel.name}: an exchange that not all threads arrive at`);
     case 'multiply':
       return compileMultiply(context, statement);
     case 'flag': {

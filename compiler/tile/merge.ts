@@ -88,6 +88,7 @@ function renamed(
       case 'let':
       case 'var':
       case 'assign':
+      case 'exchange':
         return { ...of, value: expression(of.value) };
       case 'store':
         return {

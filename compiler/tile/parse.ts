@@ -160,6 +160,11 @@ class Parser {
     if (this.accept('let')) return this.definition('let');
     if (this.accept('var')) return this.definition('var');
     if (this.accept('barrier')) return { kind: 'barrier' };
+    if (this.accept('exchange')) {
+      const { register, value } = this.definition('let');
+      this.expect('by');
+      return { kind: 'exchange', register, value, distance: this.number() };
+    }
     if (this.accept('multiply')) return this.multiply();
     if (this.accept('flag')) return { kind: 'flag', condition: this.expression() };
     if (this.accept('for')) {
@@ -219,7 +224,9 @@ class Parser {
     return { memory, offset, pitch: stride };
   }
 
-  private definition(kind: 'let' | 'var'): Statement {
+  private definition<Kind extends 'let' | 'var'>(
+    kind: Kind,
+  ): { readonly kind: Kind; readonly register: Register; readonly value: TileExpression } {
     const name = this.name();
     this.expect('=');
     const value = this.expression();

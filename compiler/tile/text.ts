@@ -69,6 +69,7 @@ export const keywords: ReadonlySet<string> = new Set([
   'else',
   'prefetch',
   'barrier',
+  'exchange',
   'flag',
   'multiply',
   'scratch',
@@ -171,6 +172,7 @@ const definedRegisters = (body: readonly Statement[]): Register[] =>
     switch (statement.kind) {
       case 'let':
       case 'var':
+      case 'exchange':
         return [statement.register];
       case 'for':
         return [statement.index, ...definedRegisters(statement.body)];
@@ -210,6 +212,8 @@ function printStatement(statement: Statement, naming: Naming): string[] {
       return [`prefetch ${naming(statement.memory)}[${show(statement.offset)}]`];
     case 'barrier':
       return ['barrier'];
+    case 'exchange':
+      return [`exchange ${naming(statement.register)} = ${show(statement.value)} by ${statement.distance}`];
     case 'multiply': {
       const { rows, columns, depth, left, right, sums } = statement;
       const operand = ({ memory, offset, pitch }: MatrixOperand): string =>

@@ -107,6 +107,16 @@ export type Statement =
   /** All threads of a workgroup arrive before one goes on. */
   | { readonly kind: 'barrier' }
   /**
+   * register = `value` as the thread has it whose number differs in this one bit: of those that a subgroup is sure to hold together.
+   * All threads arrive, as at a barrier; memory is not waited for.
+   */
+  | {
+      readonly kind: 'exchange';
+      readonly register: Register;
+      readonly value: TileExpression;
+      readonly distance: number;
+    }
+  /**
    * Matrix instructions of a subgroup of 32 threads together: sums[rows × columns] += Σ over depth of left[row, k]·right[column, k].
    * An operand lies by its lines: element (line, k) at offset + line·pitch + k. Of each 16 × 8 of the sums thread l holds four: rows
    * l/4 and l/4 + 8, columns 2·(l mod 4) and the next; blocks row by row, in a block row by row. Offsets are the same for the 32.

@@ -182,6 +182,16 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
       case 'multiply':
         verifyMultiply(statement, scope, scalarIndex);
         break;
+      case 'exchange': {
+        const { register, value, distance } = statement;
+        verifyExpression(value, scope);
+        if (!sameType(value.type, register.type) || value.type.lanes !== 1 || value.type.dtype === 'index')
+          report(`${register.name} is ${showType(register.type)} but takes ${showType(value.type)} of another thread`);
+        if (distance < 1 || (distance & (distance - 1)) !== 0) report(`${distance} is no bit of a thread's number`);
+        if (registers.has(register)) report(`${register.name} is defined twice`);
+        registers.set(register, false);
+        break;
+      }
       case 'barrier':
         break;
     }

@@ -8,6 +8,7 @@ import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, Sessio
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
 import { unrolled } from './launches.ts';
 import { openAdapter, type WebGpuDescription } from './webgpu-adapter.ts';
+import { subgroupThreadsOf } from './webgpu-subgroups.ts';
 import { arrayOf, constantWords, fromWords, toWords } from './webgpu-words.ts';
 
 /**
@@ -26,6 +27,8 @@ export interface WebGpuProgram {
 export interface WebGpuSession extends Session {
   readonly description: WebGpuDescription;
   readonly limits: GPUSupportedLimits;
+  /** Threads that may hand each other values; 1 where they cannot. */
+  readonly subgroupThreads: number;
   load(program: WebGpuProgram): Promise<WebGpuExecutable>;
 }
 
@@ -55,7 +58,12 @@ function elementOf({ name, dtype }: Field): Element {
 export async function openWebGpuSession(): Promise<WebGpuSession> {
   const { adapter, description } = await openAdapter();
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-  const device = await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
+  const device = await adapter.requestDevice({
+    requiredFeatures: adapter.features.has('subgroups') ? ['subgroups'] : [],
+    requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
+  });
+  const smallest = device.features.has('subgroups') ? adapter.info.subgroupMinSize : 1;
+  const subgroupThreads = smallest > 1 ? await subgroupThreadsOf(device, smallest) : 1;
   let broken: DeviceError | undefined;
   let closed = false;
   void device.lost.then(({ message }) => {
@@ -270,6 +278,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     target: 'webgpu',
     description,
     limits: device.limits,
+    subgroupThreads,
     fields,
     load,
     async read(name) {

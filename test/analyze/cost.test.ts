@@ -15,6 +15,7 @@ const capabilities: Capabilities = {
   vectorLanes: 8,
   vectorRegisters: 16,
   workgroupThreads: 1,
+  subgroupThreads: 1,
   nearMemory: 32768,
   cache: 1 << 20,
   units: 2,

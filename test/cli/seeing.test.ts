@@ -148,6 +148,7 @@ describe('a plan for another machine', () => {
       vectorLanes: 4,
       vectorRegisters: 16,
       workgroupThreads: 1,
+      subgroupThreads: 1,
       nearMemory: 32768,
       cache: 262144,
       units: 3,

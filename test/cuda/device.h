@@ -42,6 +42,17 @@ static inline void emulator_mma(Convert value, float& c0, float& c1, float& c2, 
   }
   emulator_meet();
 }
+// What the thread of the warp has whose number differs in these bits: all lay theirs down, meet, and take.
+template <class Number>
+static inline Number __shfl_xor_sync(unsigned, Number own, int bits) {
+  static unsigned laid[1024];
+  std::memcpy(&laid[threadIdx.x], &own, sizeof own);
+  emulator_meet();
+  Number other;
+  std::memcpy(&other, &laid[threadIdx.x ^ bits], sizeof other);
+  emulator_meet();
+  return other;
+}
 static inline float emulator_bf16(unsigned short bits) { return __uint_as_float((unsigned)bits << 16); }
 static inline float emulator_f16(unsigned short bits) {
   const int exponent = (bits >> 10) & 31, fraction = bits & 0x3ff;

@@ -12,13 +12,14 @@ import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
 
-/** Vectors of so many lanes, or threads in workgroups, without and with matrix instructions. */
-export type Lanes = number | 'teams' | 'matrices';
+/** Vectors of so many lanes, or threads in workgroups: as they are, in subgroups, with matrix instructions. */
+export type Lanes = number | 'teams' | 'subgroups' | 'matrices';
 
 const processor = (vectorLanes: number): Capabilities => ({
   vectorLanes,
   vectorRegisters: vectorLanes === 16 ? 32 : 16,
   workgroupThreads: 1,
+  subgroupThreads: 1,
   nearMemory: 32 * 1024,
   cache: 1024 * 1024,
   units: 2,
@@ -32,7 +33,10 @@ const gpu: Capabilities = { ...processor(1), workgroupThreads: 256, nearMemory: 
 
 export const machine = (lanes: Lanes): Capabilities => {
   if (lanes === 'teams') return gpu;
-  return lanes === 'matrices' ? { ...gpu, nearMemory: 48 * 1024, matrices: ['bf16', 'f16'] } : processor(lanes);
+  if (lanes === 'subgroups') return { ...gpu, subgroupThreads: 8 };
+  return lanes === 'matrices'
+    ? { ...gpu, subgroupThreads: 32, nearMemory: 48 * 1024, matrices: ['bf16', 'f16'] }
+    : processor(lanes);
 };
 
 /** Deterministic contents for every buffer that is read from outside; integers below 4. */
@@ -81,7 +85,7 @@ export function expectScheduledProgram(program: LoopProgram, options: Options = 
   const tolerance = options.tolerance ?? 1e-4;
   const wanted = contentsOf(program, options.integers);
   const { outOfRange } = interpretLoop(program, wanted);
-  for (const lanes of options.lanes ?? [16, 8, 4, 1, 'teams']) {
+  for (const lanes of options.lanes ?? [16, 8, 4, 1, 'teams', 'subgroups']) {
     const tile = planMemory(scheduled(program, lanes));
     expect(verifyTile(tile)).toEqual([]);
     const found = contentsOf(program, options.integers);

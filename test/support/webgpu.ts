@@ -23,5 +23,6 @@ export const webgpuProgram = (tile: TileProgram): WebGpuProgram => ({
   arena: tile.arena,
 });
 
-export const compileFor = ({ limits }: WebGpuSession, graph: Graph): TileProgram =>
-  compile(graph, capabilitiesOf(limits), { verify: true }).tile;
+/** For this adapter, or as for one without subgroups. */
+export const compileFor = (session: WebGpuSession, graph: Graph, subgroups = true): TileProgram =>
+  compile(graph, capabilitiesOf(session.limits, subgroups ? session : undefined), { verify: true }).tile;

@@ -28,7 +28,7 @@ const devices: Readonly<Record<string, { readonly problem: string | undefined; o
     problem: webgpuProblem,
     async open() {
       const session = await openWebGpuSession();
-      return { session, load: (graph) => session.load(compileFor(forWebGpu(), graph)) };
+      return { session, load: (graph) => session.load(compileFor(forWebGpu(session), graph)) };
     },
   },
   cuda: {

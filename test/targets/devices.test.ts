@@ -48,7 +48,7 @@ const devices: Readonly<Record<string, { readonly problem: string | undefined; o
     problem: webgpuProblem,
     async open() {
       const session = await openWebGpuSession();
-      return compiling(session, forWebGpu(), (program) => session.load(program));
+      return compiling(session, forWebGpu(session), (program) => session.load(program));
     },
   },
   cuda: {

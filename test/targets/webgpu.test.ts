@@ -52,6 +52,28 @@ describe.skipIf(webgpuProblem !== undefined)(
       submit.mockRestore();
     });
 
+    test('reductions of long rows are the same bits in subgroups and through workgroup memory', async () => {
+      expect(session.subgroupThreads).toBeGreaterThan(1);
+      const build = createBuilder('rows');
+      const x = build.input('x', 'batch', { dtype: 'f32', shape: [7, 1000] });
+      build.output('sum', 'result', build.reduce('sum', x, [1]));
+      build.output('top', 'result', build.reduce('max', build.unary('abs', x), [1]));
+      build.output('where', 'result', build.argreduce('max', build.unary('sin', x), 1));
+      const graph = build.finish();
+      const given = new Map([['x', Float32Array.from({ length: 7000 }, (_, at) => ((at * 7919) % 1013) / 97 - 5)]]);
+      const results = [true, false].map(async (subgroups) => {
+        const program = webgpuProgram(compileFor(session, graph, subgroups));
+        const code = program.kernels.map((kernel) => kernel.code).join('');
+        expect(code.includes('enable subgroups;')).toBe(subgroups);
+        // A team of a subgroup needs no memory; a larger one halves itself until it is one.
+        const barriers = code.split('workgroupBarrier()').length;
+        return { barriers, found: await (await session.load(program)).run(given) };
+      });
+      const [inSubgroups, inMemory] = await Promise.all(results);
+      expect(inSubgroups.barriers).toBeLessThan(inMemory.barriers);
+      expect([...inSubgroups.found]).toEqual([...inMemory.found]);
+    });
+
     test('a run whose GPU is lost goes on from its last checkpoint', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'nacre-lost-'));
       const request = GPUAdapter.prototype.requestDevice;

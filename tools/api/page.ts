@@ -8,7 +8,7 @@ export async function openPageTarget(name: TargetName, threads: number): Promise
   if (name === 'webgpu') {
     const { openWebGpuSession } = await import('../../runtime/devices/webgpu.ts');
     const session = await openWebGpuSession();
-    return { session, load: (graph) => session.load(compileFor(forWebGpu(), graph)) };
+    return { session, load: (graph) => session.load(compileFor(forWebGpu(session), graph)) };
   }
   if (name === 'wasm' || name === 'auto') {
     const { openWasmSession } = await import('../../runtime/devices/wasm.ts');

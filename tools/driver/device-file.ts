@@ -89,6 +89,7 @@ function capabilitiesIn(of: Fields): Capabilities {
     vectorLanes: positive(of, 'vectorLanes'),
     vectorRegisters: positive(of, 'vectorRegisters'),
     workgroupThreads: positive(of, 'workgroupThreads'),
+    subgroupThreads: positive(of, 'subgroupThreads'),
     nearMemory: positive(of, 'nearMemory'),
     cache: positive(of, 'cache'),
     units: positive(of, 'units'),

@@ -74,7 +74,7 @@ const opening: Record<TargetName, Open> = {
   async webgpu({ without }) {
     const { openWebGpuSession } = await import('../../runtime/devices/webgpu.ts');
     const session = await openWebGpuSession();
-    return compiling(session, forWebGpu(), without, (program) => session.load(program));
+    return compiling(session, forWebGpu(session), without, (program) => session.load(program));
   },
   async wasm({ threads, without }) {
     const [{ openWasmSession }, { hasRelaxedSimd }] = await Promise.all([

@@ -9,6 +9,7 @@ export const capabilitiesOf = (multiprocessors = 108): Capabilities => ({
   vectorLanes: 1,
   vectorRegisters: 64,
   workgroupThreads: 256,
+  subgroupThreads: 32,
   // What a block has without asking for more.
   nearMemory: 48 * 1024,
   cache: 0,

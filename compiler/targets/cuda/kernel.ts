@@ -21,6 +21,10 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
       `for (int ${index} = ${from}; ${index} < ${to}; ${step === 1 ? `${index}++` : `${index} += ${step}`})`,
     multiply: (of, print) => emitMultiply(writer, of, print),
     barrier: '__syncthreads();',
+    exchange: (dtype, value, distance) =>
+      dtype === 'bool'
+        ? `(__shfl_xor_sync(0xffffffffu, (int)(${value}), ${distance}) != 0)`
+        : `__shfl_xor_sync(0xffffffffu, ${value}, ${distance})`,
     raiseFlag: '*flag = 1u;',
   });
   const parameters = [

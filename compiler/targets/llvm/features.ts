@@ -23,6 +23,7 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
     vectorLanes: lanes,
     vectorRegisters: registers,
     workgroupThreads: 1,
+    subgroupThreads: 1,
     nearMemory: host.l1 ?? 32 * 1024,
     cache: host.l2 ?? 1024 * 1024,
     units: threads,

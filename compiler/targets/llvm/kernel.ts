@@ -133,6 +133,8 @@ function emitStatement(scope: Scope, statement: Statement): void {
       return emitPrefetch(writer, place(scope, { ...statement, stride: 1 }, 1));
     case 'multiply':
       throw new Error('a matrix instruction on a machine without');
+    case 'exchange':
+      throw new Error('an exchange on a machine with one thread per workgroup');
     case 'barrier':
       return; // One thread per workgroup.
     case 'flag': {

@@ -9,6 +9,7 @@ export const capabilitiesOf = (threads: number): Capabilities => ({
   // Of 16, V8 keeps one and a product on its way to a sum takes another: with 15 tiles spill (32 instead of 46 GFLOP/s on Zen 5).
   vectorRegisters: 14,
   workgroupThreads: 1,
+  subgroupThreads: 1,
   nearMemory: 32 * 1024,
   cache: 512 * 1024,
   units: threads,

@@ -8,6 +8,11 @@ export interface WebGpuLimits {
   readonly maxComputeWorkgroupStorageSize: number;
 }
 
+export interface WebGpuFeatures {
+  /** Threads that are sure to be of one subgroup; 1 where the adapter has none, or where it is not known. */
+  readonly subgroupThreads: number;
+}
+
 export const defaultLimits: WebGpuLimits = {
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupStorageSize: 16 * 1024,
@@ -16,10 +21,14 @@ export const defaultLimits: WebGpuLimits = {
 /** Half precisions are kept in words and rounded as they should be; f64 there is none. */
 const dtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8', 'bool'];
 
-export const capabilitiesOf = (limits: WebGpuLimits = defaultLimits): Capabilities => ({
+export const capabilitiesOf = (
+  limits: WebGpuLimits = defaultLimits,
+  { subgroupThreads }: WebGpuFeatures = { subgroupThreads: 1 },
+): Capabilities => ({
   vectorLanes: 1,
   vectorRegisters: 16,
   workgroupThreads: Math.min(256, limits.maxComputeInvocationsPerWorkgroup),
+  subgroupThreads,
   nearMemory: limits.maxComputeWorkgroupStorageSize,
   cache: 0,
   // WebGPU does not say; enough for a small GPU to be full, and no more than a large one needs.

@@ -26,6 +26,10 @@ export function emitKernel(kernel: TileKernel): string {
       throw new Error('a matrix instruction on a machine without');
     },
     barrier: 'workgroupBarrier(); storageBarrier();',
+    exchange: (dtype, value, distance) =>
+      dtype === 'bool'
+        ? `(subgroupShuffleXor(u32(${value}), ${distance}u) != 0u)`
+        : `subgroupShuffleXor(${value}, ${distance}u)`,
     raiseFlag: 'atomicStore(&flag, 1u);',
   });
   const fields = [
@@ -34,6 +38,7 @@ export function emitKernel(kernel: TileKernel): string {
   ];
   const wide = kernel.grid > widestGrid;
   const lines = [
+    ...(body.some((line) => line.includes('subgroupShuffleXor(')) ? ['enable subgroups;'] : []),
     `// ${kernel.name}: ${kernel.grid} workgroups of ${kernel.workgroup}`,
     '// Where each parameter begins in the heap, in words, and the counters of the loops around the launch.',
     'struct Launch {',
