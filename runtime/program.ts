@@ -67,6 +67,8 @@ export interface Executable {
 /** A device with the params and states of one training run in its memory. */
 export interface Session {
   readonly target: string;
+  /** A program may be run before the results of the one before are there: they queue. */
+  readonly queues?: true;
   /** Every param and state, by name. Contents are undefined until written or computed by an `init` program. */
   readonly fields: ReadonlyMap<string, Field>;
   read(name: string): Promise<TypedArray>;

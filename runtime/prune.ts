@@ -10,11 +10,21 @@ export type Pruned = {
   readonly rewind: number | null;
 };
 
+type PlannedPrune = NonNullable<TrainPlan['prunes']>[number];
+
+const isDue = ({ every }: PlannedPrune, step: number): boolean =>
+  every === undefined ? step === 0 : step > 0 && step % every === 0;
+
+/** Does pruning look at the weights, or keep them, after `step`? */
+export const isPruneDue = ({ prunes = [] }: TrainPlan, step: number): boolean =>
+  prunes.some((prune) => isDue(prune, step) || prune.rewind === step);
+
 /** Prunes what is due after `step`, and keeps the weights where a later rewind will want them. */
 export async function pruneDue(plan: TrainPlan, programs: Programs, step: number): Promise<Pruned[]> {
   const done: Pruned[] = [];
-  for (const [index, { every, rewind }] of (plan.prunes ?? []).entries()) {
-    if (every === undefined ? step === 0 : step > 0 && step % every === 0) {
+  for (const [index, prune] of (plan.prunes ?? []).entries()) {
+    const { rewind } = prune;
+    if (isDue(prune, step)) {
       const program = await programs.prune(index);
       const inputs = chooseInputs(program, new Map(), scalarsOf(plan.seed, step, 0, 0));
       const results = await guardDevice(step, () => program.run(inputs));

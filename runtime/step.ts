@@ -74,54 +74,73 @@ export interface StepDone {
   readonly scalars: Readonly<Record<string, number>>;
 }
 
-export type Stepper = (batches: AsyncGenerator<Batch, void>, progress: Progress) => Promise<StepDone>;
+/** How far the steps are that were begun. */
+export type Position = Pick<Progress, 'step' | 'epoch' | 'batch'>;
 
-/** Makes the function that takes a run one step further. */
+/** A step that the device has, or has done. */
+export interface Begun {
+  readonly after: Position;
+  /** Waits for what it reports. */
+  finish(before: Progress): Promise<StepDone>;
+}
+
+export type Stepper = (batches: AsyncGenerator<Batch, void>, at: Position) => Promise<Begun>;
+
+/** Makes the function that begins the next step of a run. On a device that queues, it returns before the step is done. */
 export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch: number): Stepper {
-  return async (batches, progress) => {
-    const step = progress.step + 1;
+  return async (batches, at) => {
+    const step = at.step + 1;
     // The end of an epoch closes its last group, however small.
-    const group = Math.min(plan.accumulate, batchesPerEpoch - progress.batch);
-    const means = new Map<string, Mean>();
-    let results: ReadonlyMap<string, TypedArray> = new Map();
+    const group = Math.min(plan.accumulate, batchesPerEpoch - at.batch);
+    const runs: Promise<ReadonlyMap<string, TypedArray>>[] = [];
     let explain = (): ReturnType<NonNullable<Programs['explainSkip']>> => Promise.resolve(undefined);
     for (let micro = 0; micro < group; micro++) {
       const next = await batches.next();
       if (next.done === true)
-        throw new Error(`the epoch ended before its batch ${progress.batch + micro + 1} of ${batchesPerEpoch}`);
+        throw new Error(`the epoch ended before its batch ${at.batch + micro + 1} of ${batchesPerEpoch}`);
       const phase: StepPhase = group === 1 ? 'only' : micro === group - 1 ? 'last' : 'accumulate';
       const program = await programs.step(next.value.size, phase);
-      const inputs = chooseInputs(program, next.value.fields, scalarsOf(plan.seed, step, micro, progress.epoch));
-      results = await program.run(inputs);
+      const inputs = chooseInputs(program, next.value.fields, scalarsOf(plan.seed, step, micro, at.epoch));
+      const run = program.run(inputs);
+      if (programs.session.queues !== true) await run;
+      // What goes wrong is said where it is waited for.
+      run.catch(() => {});
+      runs.push(run);
       const { size } = next.value;
       explain = async () => programs.explainSkip?.(size, phase, inputs);
-      addMeans(means, results);
     }
-    const loss = means.get('loss');
-    if (loss === undefined) throw new Error('the step program gave no loss');
-    const scalars = otherScalars(means, results);
-    const last = ratio(loss);
-    const skips = scalars[skipped] ?? 0;
-    if (skips >= mostSkips) throw tooManySkips(step, skips, await explain());
-    const sound = skips === 0 || (Number.isFinite(loss.sum) && Number.isFinite(loss.count));
-    if (skips === 0 && (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0)))
-      throw diverged(
-        step,
-        Number.isFinite(last) ? `the norm of its gradient is ${scalars.grad_norm}` : `its loss is ${last}`,
-        await spoiledParameters(plan, programs),
-      );
-    return {
-      progress: {
-        ...progress,
-        step,
-        last,
-        batch: progress.batch + group,
-        measured: [],
-        // What a skipped step computed is no number, but nothing came of it.
-        loss: sound ? { sum: progress.loss.sum + loss.sum, count: progress.loss.count + loss.count } : progress.loss,
-      },
-      scalars,
-    };
+    const after = { step, epoch: at.epoch, batch: at.batch + group };
+    return { after, finish: async (before) => report(await Promise.all(runs), before) };
+
+    async function report(micros: readonly ReadonlyMap<string, TypedArray>[], before: Progress): Promise<StepDone> {
+      const means = new Map<string, Mean>();
+      for (const results of micros) addMeans(means, results);
+      const loss = means.get('loss');
+      if (loss === undefined) throw new Error('the step program gave no loss');
+      const scalars = otherScalars(means, micros[micros.length - 1]);
+      const last = ratio(loss);
+      const skips = scalars[skipped] ?? 0;
+      if (skips >= mostSkips) throw tooManySkips(step, skips, await explain());
+      const sound = skips === 0 || (Number.isFinite(loss.sum) && Number.isFinite(loss.count));
+      if (skips === 0 && (!Number.isFinite(last) || !Number.isFinite(scalars.grad_norm ?? 0)))
+        throw diverged(
+          step,
+          Number.isFinite(last) ? `the norm of its gradient is ${scalars.grad_norm}` : `its loss is ${last}`,
+          await spoiledParameters(plan, programs),
+        );
+      const { sum, count } = before.loss;
+      return {
+        progress: {
+          ...before,
+          ...after,
+          last,
+          measured: [],
+          // What a skipped step computed is no number, but nothing came of it.
+          loss: sound ? { sum: sum + loss.sum, count: count + loss.count } : before.loss,
+        },
+        scalars,
+      };
+    }
   };
 }
 

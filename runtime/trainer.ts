@@ -6,10 +6,11 @@ import { openData, type Dataset } from './data/dataset.ts';
 import { nearestName, UserError } from './errors.ts';
 import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
 import type { Field, Programs, TrainPlan } from './program.ts';
-import { pruneDue } from './prune.ts';
+import { isPruneDue, pruneDue } from './prune.ts';
 import { calibrate, describeQuantized, quantizedMetadata, takeCodes } from './quantize.ts';
 import { checkpointFile, createRun, reopenRun, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
 import { chooseInputs, guardDevice, makeStepper, ratio, refuseSpoiled, scalarsOf } from './step.ts';
+import type { Begun, Position } from './step.ts';
 import type { TrainEvent, TrainOptions, TrainResult } from './train-options.ts';
 import { learnedWeights, loadWeights, restoreFields, weightsOf } from './weights.ts';
 
@@ -277,9 +278,19 @@ async function runLoop(
 
   const stepsPerEpoch = Math.ceil(data.batchesPerEpoch / plan.accumulate);
   const lastStep = Math.min(bounds.steps, bounds.epochs * stepsPerEpoch);
-  const step = makeStepper(plan, programs, data.batchesPerEpoch);
+  const begin = makeStepper(plan, programs, data.batchesPerEpoch);
   const savesEvery = plan.saves.flatMap((kind) => (kind.kind === 'every' ? [kind.steps] : []));
-  const epochIsWhole = (): boolean => progress.batch === data.batchesPerEpoch;
+  const epochIsWhole = (at: Position = progress): boolean => at.batch === data.batchesPerEpoch;
+  const savesAfter = (step: number): boolean => savesEvery.some((steps) => step % steps === 0);
+  /** May the next step begin while this one's results are still on their way? Only where nothing looks at the weights between. */
+  const goesOn = (at: Position): boolean =>
+    programs.session.queues === true &&
+    !stopping() &&
+    !epochIsWhole(at) &&
+    at.step < lastStep &&
+    !savesAfter(at.step) &&
+    !isPruneDue(plan, at.step) &&
+    !evaluations.some(({ plan: { every } }) => every !== undefined && at.step % every === 0);
   await emit({
     event: 'start',
     run: run.path,
@@ -296,12 +307,17 @@ async function runLoop(
   /** Steps until the epoch or the run is over. False where it was interrupted. */
   const runEpoch = async (): Promise<boolean> => {
     const batches = data.batches(progress.epoch, progress.batch);
+    let ahead: Begun | undefined;
     try {
       while (!epochIsWhole() && progress.step < lastStep) {
-        if (await rest()) return false;
+        if ((await rest()) && ahead === undefined) return false;
         for (const pruned of await pruneDue(plan, programs, progress.step))
           await emit({ event: 'prune', step: progress.step, ...pruned });
-        const done = await guardDevice(progress.step + 1, () => step(batches, progress));
+        const done = await guardDevice(progress.step + 1, async () => {
+          const current = ahead ?? (await begin(batches, progress));
+          ahead = goesOn(current.after) ? await begin(batches, current.after) : undefined;
+          return current.finish(progress);
+        });
         progress = done.progress;
         await emit({
           event: 'step',
@@ -312,7 +328,7 @@ async function runLoop(
           seconds: seconds(),
         });
         if (!(await measureDue())) return false;
-        if (savesEvery.some((steps) => progress.step % steps === 0)) await save();
+        if (savesAfter(progress.step)) await save();
         if (performance.now() - flushedAt > 1000) {
           run.flush();
           flushedAt = performance.now();

@@ -276,6 +276,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
 
   return {
     target: 'webgpu',
+    queues: true,
     description,
     limits: device.limits,
     subgroupThreads,

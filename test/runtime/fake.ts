@@ -178,3 +178,58 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
       }),
   };
 }
+
+/** Steps that were begun and have not told yet, and who looked at the weights, or changed them, meanwhile. */
+interface Underway {
+  now: number;
+  most: number;
+  readonly disturbed: string[];
+}
+
+/** A device that queues: it computes in the order it is given runs, and tells of each a while later. */
+export function queueing(programs: Programs): Programs & { readonly underway: Underway } {
+  const underway: Underway = { now: 0, most: 0, disturbed: [] };
+  const alone = (what: string): void => {
+    if (underway.now > 0) underway.disturbed.push(what);
+  };
+  const { session } = programs;
+  return {
+    ...programs,
+    underway,
+    session: {
+      ...session,
+      queues: true,
+      async read(name) {
+        alone(`reading ${name}`);
+        return session.read(name);
+      },
+      write(name, data) {
+        alone(`writing ${name}`);
+        session.write(name, data);
+      },
+    },
+    async step(size, phase) {
+      const executable = await programs.step(size, phase);
+      return {
+        ...executable,
+        async run(inputs) {
+          underway.most = Math.max(underway.most, ++underway.now);
+          const results = executable.run(inputs);
+          await new Promise((resume) => setTimeout(resume, 1));
+          underway.now--;
+          return results;
+        },
+      };
+    },
+    async evaluate(name, size) {
+      const executable = await programs.evaluate(name, size);
+      return {
+        ...executable,
+        async run(inputs) {
+          alone('measuring');
+          return executable.run(inputs);
+        },
+      };
+    },
+  };
+}

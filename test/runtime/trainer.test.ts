@@ -10,7 +10,7 @@ import { permutation } from '../../runtime/philox.ts';
 import { DeviceError, type Programs, type TrainPlan } from '../../runtime/program.ts';
 import type { TrainEvent, TrainResult } from '../../runtime/train-options.ts';
 import { train } from '../../runtime/trainer.ts';
-import { fakePrograms, regressionPlan, scratch, writeRegression } from './fake.ts';
+import { fakePrograms, queueing, regressionPlan, scratch, writeRegression } from './fake.ts';
 
 const folder = scratch();
 writeRegression(folder);
@@ -186,6 +186,34 @@ for (const accumulate of [1, 4]) {
     }
   });
 }
+
+test.each([1, 4])(
+  'a device that queues has the next step while results are on their way: the same bits (accumulate %i)',
+  async (accumulate) => {
+    const often = { ...regressionPlan().evaluations[0], name: 'often', metrics: ['error'], every: 3 };
+    const plan = regressionPlan({
+      accumulate,
+      saves: [{ kind: 'every', steps: 5 }],
+      evaluations: [...regressionPlan().evaluations, often],
+    });
+    const whole = await run(plan);
+    const programs = queueing(fakePrograms());
+    const queued = await run(plan, {}, programs);
+    expect(programs.underway.most).toBeGreaterThan(accumulate);
+    expect(programs.underway.disturbed).toEqual([]);
+    expect(queued.hash).toBe(whole.hash);
+    expect(withoutTime(linesOf(queued.result.run))).toEqual(withoutTime(linesOf(whole.result.run)));
+    // A wish to stop is fulfilled after the step that was begun already.
+    const cut = await run(plan, { stopAt: 7 }, queueing(fakePrograms()));
+    expect([cut.result.status, cut.result.steps]).toEqual(['interrupted', 8]);
+    expect((await run(plan, { resume: cut.result.run }, queueing(fakePrograms()))).hash).toBe(whole.hash);
+    // And what goes wrong is said of its own step.
+    await expect(run(plan, {}, queueing(fakePrograms({ breakAt: { step: 4, loss: NaN } })))).rejects.toMatchObject({
+      code: 'diverged',
+      message: expect.stringContaining('in step 4'),
+    });
+  },
+);
 
 test('N and N steps are 2N steps, also where the cut is within an epoch', async () => {
   const whole = await run(regressionPlan(), { steps: 20 });
