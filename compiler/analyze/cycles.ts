@@ -91,6 +91,7 @@ class Counter {
         this.expression(statement.value, times);
         this.cycles.rest += times;
         return;
+      case 'fetch':
       case 'barrier':
       case 'flag':
         this.cycles.rest += times;

@@ -288,13 +288,13 @@ function activeLanes(scope: Scope, lanes: number): TileExpression | undefined {
   return both(mask, scope.condition?.value);
 }
 
+/** The first element of an access, counted from the start of its memory. */
+export const offsetOf = (scope: Scope, access: Access): TileExpression => addressOf(scope, access).offset;
+
 /** Asks for the cache line of an access. */
 export function prefetch(scope: Scope, access: Access): void {
-  scope.place.statements.push({
-    kind: 'prefetch',
-    memory: scope.kernel.memory(access.buffer),
-    offset: addressOf(scope, access).offset,
-  });
+  const memory = scope.kernel.memory(access.buffer);
+  scope.place.statements.push({ kind: 'prefetch', memory, offset: offsetOf(scope, access) });
 }
 
 /** Writes one element, or one vector of them, per store; all values are computed before any is written. */

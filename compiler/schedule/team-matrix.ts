@@ -1,16 +1,18 @@
 /**
  * Contractions of half precisions on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile of the
- * result from strips in workgroup memory; here subgroups of 32 threads multiply them, each its part of the tile, and strips lie by
- * lines along the sum, as the instructions read them.
+ * result from strips in workgroup memory; here subgroups of 32 threads multiply them, each its part of the tile. A strip lies as its
+ * operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is multiplied.
  */
-import type { Axis, Contraction, Expression } from '../loop/loop.ts';
+import { rowMajorStrides } from '../loop/build.ts';
+import type { Access, Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, cast, div, expression, min, mul, number, read, rem, where } from '../tile/build.ts';
-import type { Memory, TileExpression } from '../tile/tile.ts';
+import { add, cast, div, index, less, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
+import type { MatrixOperand, Memory, TileExpression } from '../tile/tile.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { pointsOf } from './cost.ts';
-import { evaluate, write } from './expression.ts';
+import { evaluate, offsetOf, write } from './expression.ts';
 import { bindPosition } from './grid.ts';
+import { contiguousAlong } from './product.ts';
 import { bindResult, loop, name, type Scope, variable, when } from './scope.ts';
 import { both, type Extent, type Matrices, meet, within } from './team.ts';
 
@@ -23,9 +25,12 @@ interface MatrixTile {
 }
 
 const subgroup = 32;
-/** What is summed between two meetings, and elements between lines: no two of eight lines begin on the same bank. */
+/** What is summed between two meetings. */
 const strip = 32;
-const pitch = strip + 8;
+/** Elements from one row of a strip to the next, beyond its length: no two of eight begin on the same bank. */
+const gap = 8;
+/** Elements of 16 bytes. */
+const chunk = 8;
 
 const tiles: readonly MatrixTile[] = [
   { rows: 128, columns: 128, ownRows: 64, ownColumns: 32 },
@@ -69,40 +74,47 @@ export function emitMatrixContraction(
   const sums = Array.from({ length: (tile.ownRows * tile.ownColumns) / subgroup }, () =>
     variable(point, number(0, 'f32')),
   );
-  const left = kernel.shared(dtype, tile.rows * pitch);
-  const right = kernel.shared(dtype, tile.columns * pitch);
+  const left = createStrips(scope, dtype, {
+    of: contraction.left,
+    lines: rows,
+    sum,
+    first: rowFrom,
+    count: tile.rows,
+    threads,
+  });
+  const right = createStrips(scope, dtype, {
+    of: contraction.right,
+    lines: columns,
+    sum,
+    first: columnFrom,
+    count: tile.columns,
+    threads,
+  });
+  /** Strips lie in two places: while one is multiplied the next is on its way to the other. */
+  const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
+    [left, right].forEach((strips) => copy(inner, strips, from, mul(place, strips.size)));
+  bring(point, index(0), index(0));
   loop(point, 0, length, strip, (inner, from) => {
-    copy(inner, {
-      of: contraction.left,
-      lines: rows,
-      sum,
-      first: rowFrom,
-      count: tile.rows,
-      from,
-      threads,
-      memory: left,
-    });
-    copy(inner, {
-      of: contraction.right,
-      lines: columns,
-      sum,
-      first: columnFrom,
-      count: tile.columns,
-      from,
-      threads,
-      memory: right,
-    });
+    const here = name(kernel, inner.place, rem(div(from, strip), 2));
+    const next = name(kernel, inner.place, add(from, strip));
+    // What was asked for is there, and nobody reads the other place any more.
     meet(inner);
+    when(inner, less(next, length), (deep) => bring(deep, next, sub(index(1), here)));
+    const operand = ({ memory, turned, pitch, size }: Strips, line: TileExpression): MatrixOperand => ({
+      memory,
+      offset: name(kernel, inner.place, add(mul(here, size), turned ? line : mul(line, pitch))),
+      pitch,
+      turned,
+    });
     inner.place.statements.push({
       kind: 'multiply',
       rows: tile.ownRows,
       columns: tile.ownColumns,
       depth: strip,
-      left: { memory: left, offset: mul(ownRow, pitch), pitch },
-      right: { memory: right, offset: mul(ownColumn, pitch), pitch },
+      left: operand(left, ownRow),
+      right: operand(right, ownColumn),
       sums,
     });
-    meet(inner);
   });
   // Where in a block of 16 × 8 the first of the thread's four sums is.
   const lane = keep(rem(kernel.thread, subgroup));
@@ -131,44 +143,83 @@ function placeOf(at: number, columns: number): { readonly row: number; readonly 
   return { row: 16 * Math.floor(block / abreast) + 8 * (own >> 1), column: 8 * (block % abreast) + (own & 1) };
 }
 
-interface Copy {
+interface Operand {
   readonly of: Expression;
   readonly lines: readonly Axis[];
   readonly sum: readonly Axis[];
-  /** The first line of the strip, how many there are, and where along the sum it begins. */
+  /** The first line of the tile, and how many there are. */
   readonly first: TileExpression;
   readonly count: number;
-  readonly from: TileExpression;
   readonly threads: number;
+}
+
+/** Two strips of an operand in workgroup memory, each `size` elements, as the operand lies: by lines, or turned. */
+interface Strips extends Operand {
   readonly memory: Memory;
+  readonly turned: boolean;
+  readonly pitch: number;
+  readonly size: number;
+  /** It comes by 16 bytes at a time. */
+  readonly fetched: Access | undefined;
+}
+
+function createStrips(scope: Scope, dtype: Dtype, operand: Operand): Strips {
+  const { of, lines, sum, count } = operand;
+  const along = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
+  const turned = !along(sum) && along(lines);
+  const pitch = (turned ? count : strip) + gap;
+  const size = (turned ? strip : count) * pitch;
+  const access = of.kind === 'load' && of.guard === 'none' && of.dtype === dtype ? of.access : undefined;
+  const fetched = access !== undefined && comesInChunks(access, turned ? lines : sum) ? access : undefined;
+  return { ...operand, memory: scope.kernel.shared(dtype, 2 * size), turned, pitch, size, fetched };
+}
+
+/** Do eight elements that begin at a multiple of eight along the last of these axes lie side by side, at a multiple of 16 bytes? */
+function comesInChunks(access: Access, axes: readonly Axis[]): boolean {
+  const along = axes[axes.length - 1];
+  if (along === undefined || along.size % chunk !== 0) return false;
+  const strides = rowMajorStrides(access.shape);
+  const scales = new Map<Axis, number>();
+  let constant = 0;
+  for (const [dim, at] of access.index.entries()) {
+    if (at.kind !== 'affine' || at.divisor !== 1) return false;
+    constant += at.offset * strides[dim];
+    for (const { axis, scale } of at.terms) scales.set(axis, (scales.get(axis) ?? 0) + scale * strides[dim]);
+  }
+  return (
+    constant % chunk === 0 && [...scales].every(([axis, scale]) => (axis === along ? scale === 1 : scale % chunk === 0))
+  );
 }
 
 /** A strip of an operand to workgroup memory, zeros where it goes beyond. */
-function copy(scope: Scope, { of, lines, sum, first, count, from, threads, memory }: Copy): void {
+function copy(scope: Scope, strips: Strips, from: TileExpression, to: TileExpression): void {
+  const { of, lines, sum, first, count, threads, memory, turned, pitch, fetched } = strips;
   const { kernel } = scope;
   const [height, length] = [pointsOf(lines), pointsOf(sum)];
   const keep = (value: TileExpression): TileExpression => name(kernel, scope.place, value);
-  for (let start = 0; start < strip * count; start += threads) {
-    const element = keep(add(kernel.thread, start));
-    const line = keep(div(element, strip));
-    const at = keep(rem(element, strip));
+  const each = fetched === undefined ? 1 : chunk;
+  // The side along which it lies, in pieces.
+  const pieces = (turned ? count : strip) / each;
+  for (let start = 0; start < (strip * count) / each; start += threads) {
+    const piece = keep(add(kernel.thread, start));
+    const [across, along] = [keep(div(piece, pieces)), keep(mul(rem(piece, pieces), each))];
+    const [line, at] = turned ? [along, across] : [across, along];
     const lineAt = keep(add(first, line));
-    const sumAt = keep(add(expression(from), at));
+    const sumAt = keep(add(from, at));
     const inside = both(within(lineAt, height, count), within(sumAt, length, strip));
-    const held = (place: TileExpression, size: number, block: number): TileExpression =>
-      size % block === 0 ? place : keep(min(place, size - 1));
-    const bound = bindPosition(
-      bindPosition(scope, lines, held(lineAt, height, count)),
-      sum,
-      held(sumAt, length, strip),
-    );
+    const held = (place: TileExpression, size: number, block: number, wide: number): TileExpression =>
+      size % block === 0 ? place : keep(min(place, size - wide));
+    const inLines = bindPosition(scope, lines, held(lineAt, height, count, turned ? each : 1));
+    const bound = bindPosition(inLines, sum, held(sumAt, length, strip, turned ? 1 : each));
+    const offset = keep(add(to, add(mul(across, pitch), along)));
+    if (fetched !== undefined) {
+      const mask = inside === undefined ? {} : { mask: keep(inside) };
+      const source = { from: kernel.memory(fetched.buffer), at: keep(offsetOf(bound, fetched)) };
+      scope.place.statements.push({ kind: 'fetch', memory, offset, ...source, count: chunk, ...mask });
+      continue;
+    }
     const value = keep(evaluate(bound, of));
-    scope.place.statements.push({
-      kind: 'store',
-      memory,
-      offset: keep(add(mul(line, pitch), at)),
-      stride: 1,
-      value: inside === undefined ? value : keep(where(inside, value, number(0, memory.dtype))),
-    });
+    const kept = inside === undefined ? value : keep(where(inside, value, number(0, memory.dtype)));
+    scope.place.statements.push({ kind: 'store', memory, offset, stride: 1, value: kept });
   }
 }

@@ -18,6 +18,8 @@ export interface Spelling {
   store(memory: Memory, offset: string, value: string): string;
   /** Up to the opening brace. */
   loop(index: string, from: string, to: string, step: number): string;
+  /** 16 bytes to workgroup memory, there after the next barrier. */
+  fetch(of: Extract<Statement, { kind: 'fetch' }>, print: (of: TileExpression) => string): string;
   /** A matrix instruction, one line or several; `print` spells its offsets. */
   multiply(of: Extract<Statement, { kind: 'multiply' }>, print: (of: TileExpression) => string): readonly string[];
   readonly barrier: string;
@@ -56,6 +58,8 @@ export function printBody(body: readonly Statement[], spelling: Spelling): reado
         return printIf(statement, 'if', depth);
       case 'prefetch':
         return;
+      case 'fetch':
+        return write(depth, spelling.fetch(statement, expression));
       case 'multiply':
         return spelling.multiply(statement, expression).forEach((line) => write(depth, line));
       case 'barrier':

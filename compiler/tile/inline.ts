@@ -115,6 +115,9 @@ function countUses(body: readonly Statement[], uses: Map<Register, number>): voi
       case 'prefetch':
         count(statement.offset);
         break;
+      case 'fetch':
+        [statement.offset, statement.at, statement.mask].forEach(count);
+        break;
       case 'flag':
         count(statement.condition);
         break;

@@ -23,6 +23,7 @@ import type {
   TileProgram,
   TileStep,
 } from './tile.ts';
+import { type Bound, type Context, mark, type Value } from './races.ts';
 
 /** The contents of every buffer by name; missing ones are made (constants with their data, others zero) and kept. */
 export type TileMemories = Map<string, Float64Array>;
@@ -85,36 +86,7 @@ export function interpretTile(program: TileProgram, memories: TileMemories): Til
 }
 
 type Runner = (places: readonly Float64Array[], values: readonly number[]) => void;
-type Value = number | Float64Array;
 type Run = () => Value;
-
-/** A memory while its kernel runs. Marks say which work item touched an element: -1 none, -2 several. */
-interface Bound {
-  data: Float64Array;
-  readers?: Int32Array;
-  writers?: Int32Array;
-}
-
-/** Threads that touched an element since the last barrier; several readers are -2. */
-interface Touch {
-  reader: number;
-  writer: number;
-}
-
-interface Context {
-  readonly kernel: TileKernel;
-  readonly state: { flagged: boolean };
-  readonly memories: Map<Memory, Bound>;
-  /** Those of the thread whose turn it is. */
-  registers: Map<Register, Value>;
-  item: number;
-  thread: number;
-  readonly threads: readonly {
-    readonly registers: Map<Register, Value>;
-    readonly scratch: Map<Memory, Float64Array>;
-  }[];
-  readonly touched: Map<Float64Array, Map<number, Touch>>;
-}
 
 function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner {
   const threads = Array.from({ length: kernel.workgroup }, () => ({
@@ -130,6 +102,7 @@ function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner 
     thread: 0,
     threads,
     touched: new Map(),
+    underway: [],
   };
   for (const memory of [...kernel.parameters, ...kernel.scratch])
     context.memories.set(memory, { data: new Float64Array(0) });
@@ -196,7 +169,11 @@ function compileTeam(context: Context, body: readonly Statement[]): () => void {
     if (statement.kind === 'for') parts.push(compileShared(context, statement));
     else if (statement.kind === 'if') parts.push(compileSharedIf(context, statement));
     else if (statement.kind === 'exchange') parts.push(compileExchange(context, statement));
-    else parts.push(() => context.touched.clear());
+    else
+      parts.push(() => {
+        context.touched.clear();
+        for (const arrive of context.underway.splice(0)) arrive();
+      });
   }
   close();
   return () => parts.forEach((part) => part());
@@ -310,6 +287,8 @@ function compileStatement(context: Context, statement: Statement): () => void {
       return () => {};
     case 'exchange':
       throw new Error(`kernel ${context.kernel.name}: an exchange that not all threads arrive at`);
+    case 'fetch':
+      return compileFetch(context, statement);
     case 'multiply':
       return compileMultiply(context, statement);
     case 'flag': {
@@ -322,13 +301,35 @@ function compileStatement(context: Context, statement: Statement): () => void {
   }
 }
 
+/** Whoever reads too early finds what no memory holds. */
+function compileFetch(context: Context, statement: Extract<Statement, { kind: 'fetch' }>): () => void {
+  const { memory, offset, from, at, count, mask } = statement;
+  const wanted = mask === undefined ? () => 1 : compile(context, mask);
+  const source = compileAccess(context, { memory: from, offset: at, stride: 1 }, count);
+  const target = compileAccess(context, { memory, offset, stride: 1 }, count);
+  return () => {
+    const values = new Float64Array(count);
+    if (laneOf(wanted(), 0) !== 0)
+      source((bound, place, lane) => {
+        mark(context, bound, from, place, false);
+        values[lane] = bound.data[place];
+      });
+    target((bound, place, lane) => {
+      mark(context, bound, memory, place, true);
+      const { data } = bound;
+      data[place] = unwritten(memory.dtype);
+      context.underway.push(() => void (data[place] = values[lane]));
+    });
+  };
+}
+
 /** What one thread of the subgroup does: all products of its own sums. */
 function compileMultiply(context: Context, statement: Extract<Statement, { kind: 'multiply' }>): () => void {
   const { columns, depth, left, right, sums } = statement;
-  const operand = ({ memory, offset, pitch }: MatrixOperand): ((line: number, k: number) => number) => {
+  const operand = ({ memory, offset, pitch, turned }: MatrixOperand): ((line: number, k: number) => number) => {
     const start = compile(context, offset);
     return (line, k) => {
-      const at = laneOf(start(), 0) + line * pitch + k;
+      const at = laneOf(start(), 0) + (turned ? k * pitch + line : line * pitch + k);
       const bound = context.memories.get(memory);
       const value = bound?.data[at];
       if (bound === undefined || value === undefined)
@@ -384,46 +385,6 @@ function compileAccess(
   };
 }
 
-/** Notes who touched an element and objects where two work items meet at one that is written. */
-function mark(context: Context, bound: Bound, memory: Memory, at: number, writes: boolean): void {
-  if (context.threads.length > 1 && memory.space !== 'private') touch(context, bound, memory, at, writes);
-  const { readers, writers } = bound;
-  if (readers === undefined || writers === undefined) return;
-  const { item } = context;
-  const writer = writers[at] ?? -1;
-  const reader = readers[at] ?? -1;
-  if ((writer !== -1 && writer !== item) || (writes && reader !== -1 && reader !== item)) {
-    throw new Error(
-      `kernel ${context.kernel.name}: work items ${writer !== -1 && writer !== item ? writer : reader} and ${item} meet at ${memory.name}[${at}], which one of them writes`,
-    );
-  }
-  if (writes) writers[at] = item;
-  else if (reader === -1) readers[at] = item;
-  else if (reader !== item) readers[at] = -2;
-}
-
-/** The same for the threads of a workgroup, between two barriers. */
-function touch(
-  { kernel, item, thread, touched }: Context,
-  { data }: Bound,
-  memory: Memory,
-  at: number,
-  writes: boolean,
-): void {
-  const elements = touched.get(data) ?? new Map<number, Touch>();
-  touched.set(data, elements);
-  const known = elements.get(at) ?? { reader: -1, writer: -1 };
-  elements.set(at, known);
-  const other = [known.writer, writes ? known.reader : -1].find((before) => before !== -1 && before !== thread);
-  if (other !== undefined)
-    throw new Error(
-      `kernel ${kernel.name}, item ${item}: threads ${other} and ${thread} meet at ${memory.name}[${at}], which one of them writes, without a barrier between`,
-    );
-  if (writes) known.writer = thread;
-  else known.reader = known.reader === -1 || known.reader === thread ? thread : -2;
-}
-
-/** Rounds to the register type; index arithmetic stays whole. */
 const rounding = (dtype: TileDtype): ((value: number) => number) =>
   dtype === 'index' ? (value) => value + 0 : (value) => roundTo(dtype, value);
 

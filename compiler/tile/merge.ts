@@ -109,6 +109,15 @@ function renamed(
         };
       case 'prefetch':
         return { ...of, memory: memoryOf(of.memory), offset: expression(of.offset) };
+      case 'fetch':
+        return {
+          ...of,
+          memory: memoryOf(of.memory),
+          offset: expression(of.offset),
+          from: memoryOf(of.from),
+          at: expression(of.at),
+          ...(of.mask !== undefined && { mask: expression(of.mask) }),
+        };
       case 'multiply': {
         const operand = (matrix: MatrixOperand): MatrixOperand => ({
           ...matrix,

@@ -165,6 +165,7 @@ class Parser {
       this.expect('by');
       return { kind: 'exchange', register, value, distance: this.number() };
     }
+    if (this.accept('fetch')) return this.fetch();
     if (this.accept('multiply')) return this.multiply();
     if (this.accept('flag')) return { kind: 'flag', condition: this.expression() };
     if (this.accept('for')) {
@@ -219,9 +220,19 @@ class Parser {
     return { kind: 'multiply', rows, columns, depth, left, right, sums };
   }
 
+  private fetch(): Statement {
+    const count = this.number();
+    this.expect('of');
+    const { memory: from, offset: at } = this.place();
+    this.expect('to');
+    const { memory, offset } = this.place();
+    const mask = this.accept('if') ? { mask: this.expression() } : {};
+    return { kind: 'fetch', memory, offset, from, at, count, ...mask };
+  }
+
   private matrix(): MatrixOperand {
     const { memory, offset, stride } = this.place();
-    return { memory, offset, pitch: stride };
+    return { memory, offset, pitch: stride, turned: this.accept('turned') };
   }
 
   private definition<Kind extends 'let' | 'var'>(

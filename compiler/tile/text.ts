@@ -70,6 +70,7 @@ export const keywords: ReadonlySet<string> = new Set([
   'prefetch',
   'barrier',
   'exchange',
+  'fetch',
   'flag',
   'multiply',
   'scratch',
@@ -212,12 +213,17 @@ function printStatement(statement: Statement, naming: Naming): string[] {
       return [`prefetch ${naming(statement.memory)}[${show(statement.offset)}]`];
     case 'barrier':
       return ['barrier'];
+    case 'fetch': {
+      const { memory, offset, from, at, count, mask } = statement;
+      const wanted = mask === undefined ? '' : ` if ${show(mask)}`;
+      return [`fetch ${count} of ${naming(from)}[${show(at)}] to ${naming(memory)}[${show(offset)}]${wanted}`];
+    }
     case 'exchange':
       return [`exchange ${naming(statement.register)} = ${show(statement.value)} by ${statement.distance}`];
     case 'multiply': {
       const { rows, columns, depth, left, right, sums } = statement;
-      const operand = ({ memory, offset, pitch }: MatrixOperand): string =>
-        `${naming(memory)}[${show(offset)} by ${pitch}]`;
+      const operand = ({ memory, offset, pitch, turned }: MatrixOperand): string =>
+        `${naming(memory)}[${show(offset)} by ${pitch}]${turned ? ' turned' : ''}`;
       return [
         `multiply ${rows}, ${columns}, ${depth} of ${operand(left)}, ${operand(right)} into (${sums.map(naming).join(', ')})`,
       ];

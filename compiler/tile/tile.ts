@@ -68,11 +68,12 @@ export type TileExpression =
       readonly mask?: TileExpression;
     };
 
-/** Workgroup memory of a half precision. */
+/** Workgroup memory of a half precision: element (line, k) at offset + line·pitch + k, or `turned` at offset + k·pitch + line. */
 export interface MatrixOperand {
   readonly memory: Memory;
   readonly offset: TileExpression;
   readonly pitch: number;
+  readonly turned: boolean;
 }
 
 export type Statement =
@@ -104,6 +105,19 @@ export type Statement =
     }
   /** Asks for the cache line at memory[offset]; may do nothing. */
   | { readonly kind: 'prefetch'; readonly memory: Memory; readonly offset: TileExpression }
+  /**
+   * memory[offset + i] = from[at + i] for the `count` elements i, or 0 where the mask is false; they are there when the threads have
+   * met next, and until then nobody touches them. 16 bytes from global to workgroup memory, both places multiples of 16.
+   */
+  | {
+      readonly kind: 'fetch';
+      readonly memory: Memory;
+      readonly offset: TileExpression;
+      readonly from: Memory;
+      readonly at: TileExpression;
+      readonly count: number;
+      readonly mask?: TileExpression;
+    }
   /** All threads of a workgroup arrive before one goes on. */
   | { readonly kind: 'barrier' }
   /**
@@ -118,7 +132,7 @@ export type Statement =
     }
   /**
    * Matrix instructions of a subgroup of 32 threads together: sums[rows × columns] += Σ over depth of left[row, k]·right[column, k].
-   * An operand lies by its lines: element (line, k) at offset + line·pitch + k. Of each 16 × 8 of the sums thread l holds four: rows
+   * Of each 16 × 8 of the sums thread l holds four: rows
    * l/4 and l/4 + 8, columns 2·(l mod 4) and the next; blocks row by row, in a block row by row. Offsets are the same for the 32.
    */
   | {

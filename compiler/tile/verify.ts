@@ -182,6 +182,20 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
       case 'multiply':
         verifyMultiply(statement, scope, scalarIndex);
         break;
+      case 'fetch': {
+        const { memory, offset, from, at, count, mask } = statement;
+        for (const place of [offset, at]) {
+          verifyExpression(place, scope);
+          scalarIndex(place, 'the place of a fetch');
+        }
+        if (mask !== undefined) verifyExpression(mask, scope);
+        for (const of of [memory, from]) if (!scope.memories.has(of)) report(`memory ${of.name} is not this kernel's`);
+        if (memory.space !== 'workgroup' || from.space !== 'global' || memory.dtype !== from.dtype)
+          report(`a fetch from ${from.space} memory of ${from.dtype} to ${memory.space} memory of ${memory.dtype}`);
+        if (count * dtypeBytes[memory.dtype] !== 16)
+          report(`a fetch of ${count} ${memory.dtype}, which are not 16 bytes`);
+        break;
+      }
       case 'exchange': {
         const { register, value, distance } = statement;
         verifyExpression(value, scope);

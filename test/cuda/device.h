@@ -53,6 +53,20 @@ static inline Number __shfl_xor_sync(unsigned, Number own, int bits) {
   emulator_meet();
   return other;
 }
+// Asynchronous copies: on their way until they are waited for, so that whoever reads too early finds what was there before.
+#include <vector>
+struct Underway { void* to; unsigned char bytes[16]; };
+static std::vector<Underway> emulator_underway[1024];
+static inline void emulator_fetch(void* to, const void* from, bool wanted) {
+  Underway copy{to, {}};
+  if (((uintptr_t)to | (uintptr_t)from) & 15) __builtin_trap();
+  if (wanted) std::memcpy(copy.bytes, from, 16);
+  emulator_underway[threadIdx.x].push_back(copy);
+}
+static inline void emulator_fetched() {
+  for (const Underway& copy : emulator_underway[threadIdx.x]) std::memcpy(copy.to, copy.bytes, 16);
+  emulator_underway[threadIdx.x].clear();
+}
 static inline float emulator_bf16(unsigned short bits) { return __uint_as_float((unsigned)bits << 16); }
 static inline float emulator_f16(unsigned short bits) {
   const int exponent = (bits >> 10) & 31, fraction = bits & 0x3ff;

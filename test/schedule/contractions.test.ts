@@ -241,6 +241,9 @@ test.each(['bf16', 'f16'])('products of %s by matrix instructions', (dtype) => {
     [1, 16, 16, 16],
     [2, 40, 50, 36],
     [3, 130, 70, 70],
+    // Strips that come by 16 bytes at a time, several of them, whole and beyond the end.
+    [1, 64, 96, 128],
+    [2, 72, 104, 136],
   ]) {
     const text = `program p {
       buffer %x: ${dtype}[${outer}, ${rows}, ${sum}] batch
@@ -255,6 +258,8 @@ test.each(['bf16', 'f16'])('products of %s by matrix instructions', (dtype) => {
     expectScheduled(text, { lanes: ['matrices'] });
     const tile = scheduled(parseLoop(text), 'matrices');
     expect(printTile(tile)).toContain('multiply ');
+    expect(printTile(tile).includes('fetch 8 of p0')).toBe(sum % 8 === 0);
+    expect(printTile(tile).includes('fetch 8 of p1')).toBe(columns % 8 === 0);
     expect(printTile(parseTile(printTile(tile)))).toBe(printTile(tile));
   }
 });

@@ -35,11 +35,14 @@ export function emulatedImage(source: string): Uint8Array {
   const stem = join(folder, createHash('sha256').update(source).digest('hex'));
   const [text, library] = [`${stem}.cpp`, `${stem}.so`];
   if (!existsSync(library)) {
-    // The processor has no tensor cores: their one instruction is done by hand.
-    const emulated = source.replace(
-      /asm\("mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.(b?f16)\.[^;]*;"[^;]*;/g,
-      (_, dtype: string) => `emulator_mma(emulator_${dtype}, c0, c1, c2, c3, a, b);`,
-    );
+    // The processor has no tensor cores and copies nothing asynchronously: these instructions are done by hand.
+    const emulated = source
+      .replace(/asm volatile\("cp\.async\.cg[^;]*;"[^;]*;/g, 'emulator_fetch(to, from, wanted);')
+      .replace(/asm volatile\("cp\.async\.wait_all;"[^;]*;/g, 'emulator_fetched();')
+      .replace(
+        /asm\("mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.(b?f16)\.[^;]*;"[^;]*;/g,
+        (_, dtype: string) => `emulator_mma(emulator_${dtype}, c0, c1, c2, c3, a, b);`,
+      );
     writeFileSync(text, `#include "${join(sources, 'device.h')}"\n${emulated}`);
     // Its blockIdx, threadIdx and barrier are the emulator's.
     compiled(`${text} ${join(folder, 'libcuda.so')}`, library);

@@ -3,6 +3,7 @@
  * emulated driver. Where nvcc is, it compiles the kernels of every example, for sm_80 and sm_90a.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Value } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { compile } from '../../compiler/pipeline.ts';
 import { capabilitiesOf } from '../../compiler/targets/cuda/features.ts';
@@ -56,6 +57,23 @@ describe.skipIf(emulatorProblem !== undefined)(
       const graph = build.finish();
       expect(emitCuda(compile(graph, capabilitiesOf(4)).tile).source).toContain(`m16n8k16.row.col.f32.${dtype}`);
       await prove([{ says: dtype, graph, ranges: {} }]);
+    });
+
+    test.each([
+      ['as they lie', [0, 1, 2], [0, 1, 2]],
+      ['the left one turned', [0, 2, 1], [0, 1, 2]],
+      ['the right one turned', [0, 1, 2], [0, 2, 1]],
+      ['both turned', [0, 2, 1], [0, 2, 1]],
+    ])('strips of products on their way while others are multiplied, operands %s', async (_, left, right) => {
+      const build = createBuilder('product');
+      const shaped = (name: string, sizes: readonly number[], order: readonly number[]): Value =>
+        build.transpose(build.input(name, 'batch', { dtype: 'bf16', shape: order.map((axis) => sizes[axis]) }), order);
+      build.output('y', 'result', build.matmul(shaped('x', [2, 72, 104], left), shaped('w', [2, 104, 136], right)));
+      const graph = build.finish();
+      const { source } = emitCuda(compile(graph, capabilitiesOf(4)).tile);
+      expect(source.match(/ fetch\(s\d/g)?.length).toBeGreaterThan(2);
+      expect(source).toContain('cp.async.wait_all');
+      await prove([{ says: 'strips', graph, ranges: {} }]);
     });
 
     test('random graphs with their gradients', async () => {

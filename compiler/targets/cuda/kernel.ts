@@ -1,11 +1,19 @@
 /** A kernel as one CUDA C++ function: its buffers, the counters of the loops around the launch, the flag word. */
-import type { TileKernel } from '../../tile/tile.ts';
+import type { Statement, TileKernel } from '../../tile/tile.ts';
 import { mentions, printBody } from '../structured.ts';
 import { emitCast } from './cast.ts';
 import { emitMultiply } from './matrix.ts';
-import { declaration, emitLoad, emitStore, parameter } from './memory.ts';
+import { declaration, emitFetch, emitLoad, emitStore, parameter } from './memory.ts';
 import { emitOp } from './scalar.ts';
 import { cudaType, literal, type UnitWriter } from './writer.ts';
+
+/** Does it have to wait for what it fetched? */
+const fetches = (body: readonly Statement[]): boolean =>
+  body.some((statement) => {
+    if (statement.kind === 'for') return fetches(statement.body);
+    if (statement.kind === 'if') return fetches(statement.then) || fetches(statement.else);
+    return statement.kind === 'fetch';
+  });
 
 /** `shared[i]`: parameter i may be the same buffer as another. */
 export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel, shared: readonly boolean[]): string {
@@ -19,8 +27,9 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
     store: (memory, offset, value) => emitStore(writer, memory, offset, value),
     loop: (index, from, to, step) =>
       `for (int ${index} = ${from}; ${index} < ${to}; ${step === 1 ? `${index}++` : `${index} += ${step}`})`,
+    fetch: (of, print) => emitFetch(writer, of, print),
     multiply: (of, print) => emitMultiply(writer, of, print),
-    barrier: '__syncthreads();',
+    barrier: fetches(kernel.body) ? `${writer.use('fetched')}(); __syncthreads();` : '__syncthreads();',
     exchange: (dtype, value, distance) =>
       dtype === 'bool'
         ? `(__shfl_xor_sync(0xffffffffu, (int)(${value}), ${distance}) != 0)`

@@ -106,6 +106,32 @@ const helpers = {
   b[1] = *(const unsigned*)(line + 8);
 }`,
   },
+  /** The same of operands that lie turned: a line's elements are a pitch apart. */
+  left_turned: {
+    text: `__device__ void left_turned(unsigned (&a)[4], const unsigned short* at, int pitch) {
+  const int lane = threadIdx.x & 31;
+  const unsigned short* pair = at + (lane & 3) * 2 * pitch + (lane >> 2);
+  a[0] = pair[0] | (unsigned)pair[pitch] << 16;
+  a[1] = pair[8] | (unsigned)pair[pitch + 8] << 16;
+  a[2] = pair[8 * pitch] | (unsigned)pair[9 * pitch] << 16;
+  a[3] = pair[8 * pitch + 8] | (unsigned)pair[9 * pitch + 8] << 16;
+}`,
+  },
+  right_turned: {
+    text: `__device__ void right_turned(unsigned (&b)[2], const unsigned short* at, int pitch) {
+  const int lane = threadIdx.x & 31;
+  const unsigned short* pair = at + (lane & 3) * 2 * pitch + (lane >> 2);
+  b[0] = pair[0] | (unsigned)pair[pitch] << 16;
+  b[1] = pair[8 * pitch] | (unsigned)pair[9 * pitch] << 16;
+}`,
+  },
+  /** Asks for 16 bytes of workgroup memory (sm_80 and newer), and waits for all that this thread asked for. */
+  fetch: {
+    text: `__device__ void fetch(void* to, const void* from, bool wanted) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"((unsigned)__cvta_generic_to_shared(to)), "l"(from), "r"(wanted ? 16 : 0) : "memory");
+}`,
+  },
+  fetched: { text: `__device__ void fetched() { asm volatile("cp.async.wait_all;" ::: "memory"); }` },
   multiply_bf16: { text: multiply('bf16') },
   multiply_f16: { text: multiply('f16') },
   /** Philox4x32-10 (Salmon et al., 2011): word 0 of the block for counter (index, stream, step, 0) and a two-word key. */

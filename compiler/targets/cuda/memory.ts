@@ -1,5 +1,5 @@
 /** Memory of CUDA kernels: typed pointers. Half precisions are their bits; bool is a byte, 0 or 1. */
-import type { Memory } from '../../tile/tile.ts';
+import type { Memory, Statement, TileExpression } from '../../tile/tile.ts';
 import type { Dtype } from '../../types/dtype.ts';
 import { cudaType, type UnitWriter } from './writer.ts';
 
@@ -56,3 +56,11 @@ function packed(writer: UnitWriter, dtype: 'f16' | 'bf16', value: string): strin
   const element = new RegExp(`^from_${dtype}\\((\\w+\\[[^\\]]*\\])\\)$`).exec(value)?.[1];
   return element ?? `${writer.use(`${dtype}_bits`)}(${value})`;
 }
+
+/** 16 bytes on their way to workgroup memory, zeros where they are not wanted. */
+export const emitFetch = (
+  writer: UnitWriter,
+  { memory, offset, from, at, mask }: Extract<Statement, { kind: 'fetch' }>,
+  print: (of: TileExpression) => string,
+): string =>
+  `${writer.use('fetch')}(${memory.name} + ${print(offset)}, ${from.name} + ${print(at)}, ${mask === undefined ? 'true' : print(mask)});`;

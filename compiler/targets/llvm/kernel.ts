@@ -133,8 +133,9 @@ function emitStatement(scope: Scope, statement: Statement): void {
       return emitPrefetch(writer, place(scope, { ...statement, stride: 1 }, 1));
     case 'multiply':
       throw new Error('a matrix instruction on a machine without');
+    case 'fetch':
     case 'exchange':
-      throw new Error('an exchange on a machine with one thread per workgroup');
+      throw new Error(`${statement.kind} on a machine with one thread per workgroup`);
     case 'barrier':
       return; // One thread per workgroup.
     case 'flag': {

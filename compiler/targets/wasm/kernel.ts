@@ -90,8 +90,9 @@ function emitStatement(scope: Scope, statement: Statement): void {
     }
     case 'multiply':
       throw new Error('a matrix instruction on a machine without');
+    case 'fetch':
     case 'exchange':
-      throw new Error('an exchange on a machine with one thread per workgroup');
+      throw new Error(`${statement.kind} on a machine with one thread per workgroup`);
     case 'prefetch':
     case 'barrier':
       return; // WebAssembly fetches nothing ahead, and there is one thread per workgroup.

@@ -22,6 +22,9 @@ export function emitKernel(kernel: TileKernel): string {
     store: emitStore,
     loop: (index, from, to, step) =>
       `for (var ${index}: i32 = ${from}; ${index} < ${to}; ${step === 1 ? `${index}++` : `${index} += ${step}`})`,
+    fetch() {
+      throw new Error('a fetch on a machine without');
+    },
     multiply() {
       throw new Error('a matrix instruction on a machine without');
     },
