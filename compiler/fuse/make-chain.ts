@@ -160,7 +160,9 @@ function rolesIn(link: Link, handed: ReadonlySet<Buffer>): Roles {
     if (!outer.has(axis) && (dim < row || (dim === row && !isSummed)))
       throw new NoChain(dim < row ? 'it is summed over a batch' : 'a reduction runs over the rows');
   }
-  const seen = new Set(roles.values());
+  const upToRows = [...roles.values()].filter((dim) => dim <= row);
+  const seen = new Set(upToRows);
+  if (seen.size < upToRows.length) throw new NoChain('a part brings rows together');
   if (shape.some((size, dim) => size > 1 && dim <= row && !seen.has(dim)))
     throw new NoChain('a part does not run over all of it');
   return roles;

@@ -75,7 +75,9 @@ const isSame = (value: Value, seed: NodeOf<'contract'>): boolean => {
 function isAllowed(node: Node, seed: NodeOf<'contract'>): boolean {
   const last = seed.attributes.shape.length - 1;
   if (node.op === 'reduce') return node.attributes.axes.length === 1 && node.attributes.axes[0] === last;
-  return node.op === 'contract' || (pointwise.has(node.op) && isSame(node.outputs[0], seed));
+  // A product of rows with other rows needs all of them.
+  if (node.op === 'contract') return node.inputs.filter((value) => isSame(value, seed)).length < 2;
+  return pointwise.has(node.op) && isSame(node.outputs[0], seed);
 }
 
 /**

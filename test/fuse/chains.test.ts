@@ -120,6 +120,7 @@ describe('what does not become a chain, and why', () => {
     'it is summed over a batch',
     'a reduction runs over the rows',
     'a part reads what another writes at other rows',
+    'a part brings rows together',
   ];
 
   it('the program asks for the softmax', () =>
@@ -146,6 +147,16 @@ describe('what does not become a chain, and why', () => {
         also: (build, scores) => build.output('top', 'result', build.reduce('max', scores, [2])),
       }),
     ).toBe(reasons[3]));
+
+  it('a product of rows with other rows', () =>
+    expect(
+      reasonOf({
+        rows: 8,
+        columns: 5,
+        backward: false,
+        also: (build, _, p) => build.output('alike', 'result', build.matmul(p, build.transpose(p, [0, 1, 3, 2]))),
+      }),
+    ).toBe(reasons[5]));
 
   it('fewer points of the batch than threads may be: the backward pass keeps what it needs', () =>
     expect(reasonOf({ batch: [2], rows: 8 })).toBe(reasons[4]));
