@@ -6,9 +6,10 @@
  *   contraction for b, t, d sum u { … %s[b, t, u] … }            region for t' { … %s[t', u] … }
  *                                                                contraction for t', d sum u { … %s[t', u] … } }
  *
- * What sums over the rows adds up block after block, and is finished after the last.
+ * What sums over the rows adds up block after block, and is finished after the last; so does what sums over a part of the batch (the heads
+ * that share their keys).
  */
-import { blockOfRows } from '../graph/scores.ts';
+import { blockOfRows, leastPoints } from '../graph/scores.ts';
 import { readsOf, writesOf } from '../loop/accesses.ts';
 import { affine, apply, axisAt, cast, coordinateValue, load, number, soleAxis } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
@@ -42,9 +43,14 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
   if (rows === undefined) throw new NoChain(`no block of rows divides ${shape[row]} and fits the cache`);
   const nameOf = (dim: number): string => [...roles].find(([, role]) => role === dim)?.[0].name ?? `b${dim}`;
   const batch = shape.slice(0, row).map((size, dim): Axis => ({ name: nameOf(dim), size }));
-  const walk: Axis = { name: `${nameOf(row)}_block`, size: shape[row] / rows };
+  const block: Axis = { name: `${nameOf(row)}_block`, size: shape[row] / rows };
+  const summed = summedDims(links, roles, row);
+  const long = [...batch, block].map((axis, dim) => ({ axis, dim })).filter(({ axis }) => axis.size > 1);
+  const walk = long.filter(({ dim }) => summed.has(dim)).map(({ axis }) => axis);
+  const axes = long.filter(({ dim }) => !summed.has(dim)).map(({ axis }) => axis);
+  if (walk.some((axis) => axis !== block) && axes.reduce((points, { size }) => points * size, 1) < leastPoints)
+    throw new NoChain('too few points of the batch are left to share the work');
   const local = new Map([...handed].map((buffer): [Buffer, Buffer] => [buffer, localOf(buffer, rows)]));
-  const axes = batch.filter(({ size }) => size > 1);
   const locals = [...local.values()];
   const last: Link[] = [];
 
@@ -63,7 +69,7 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
           if (role === undefined || role > row) return [{ axis, scale }];
           if (role < row) return [{ axis: batch[role], scale }];
           const inner = { axis: rowIn(axis), scale };
-          return apart ? [inner] : [{ axis: walk, scale: scale * rows }, inner];
+          return apart ? [inner] : [{ axis: block, scale: scale * rows }, inner];
         }),
         at.offset,
         at.divisor,
@@ -106,23 +112,25 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
       right: rewrite.expression(link.right),
       stores: stores(link.stores),
     };
-    if (walk.size === 1 || !link.reduce.some((axis) => roles.get(axis) === row)) return made;
-    const summed = addUp(made, walk);
-    locals.push(summed.sums);
-    last.push(summed.finish);
-    return summed.part;
+    if (walk.length === 0 || !link.reduce.some((axis) => (roles.get(axis) ?? Infinity) <= row)) return made;
+    const { sums, part, finish } = addUp(made, walk);
+    locals.push(sums);
+    last.push(finish);
+    return part;
   });
-  return {
-    kind: 'chain',
-    axes: [...axes, ...(last.length > 0 ? [] : blocks(walk))],
-    walk: last.length > 0 ? blocks(walk) : [],
-    locals,
-    parts,
-    last,
-  };
+  return { kind: 'chain', axes, walk, locals, parts, last };
 }
 
-const blocks = (walk: Axis): Axis[] => (walk.size > 1 ? [walk] : []);
+/** The rows, and axes of the batch, that parts sum over: all that sum over any sum over the same. */
+function summedDims(links: readonly Link[], roles: Roles, row: number): ReadonlySet<number> {
+  const found = links.flatMap((link): number[][] => {
+    const dims = link.kind === 'contraction' ? link.reduce.flatMap((axis) => roles.get(axis) ?? []) : [];
+    const upToRows = dims.filter((dim) => dim <= row);
+    return upToRows.length === 0 ? [] : [upToRows.sort((a, b) => a - b)];
+  });
+  if (found.some((dims) => dims.join() !== found[0].join())) throw new NoChain('its parts sum over different axes');
+  return new Set(found[0]);
+}
 
 const localOf = ({ name, dtype, shape }: Buffer, rows: number): Buffer => ({
   name,
@@ -157,7 +165,7 @@ function rolesIn(link: Link, handed: ReadonlySet<Buffer>): Roles {
   const outer = new Set<Axis>(link.axes);
   for (const [axis, dim] of roles) {
     const isSummed = link.kind === 'contraction' && link.reduce.includes(axis);
-    if (!outer.has(axis) && (dim < row || (dim === row && !isSummed)))
+    if (!outer.has(axis) && dim <= row && !isSummed)
       throw new NoChain(dim < row ? 'it is summed over a batch' : 'a reduction runs over the rows');
   }
   const upToRows = [...roles.values()].filter((dim) => dim <= row);
@@ -196,8 +204,8 @@ function checkReads(links: readonly Link[], handed: ReadonlySet<Buffer>, roles: 
   });
 }
 
-/** A sum over the rows: what each block adds, and what is done with all of it. */
-function addUp(contraction: Contraction, walk: Axis): { sums: Buffer; part: Contraction; finish: Region } {
+/** A sum over what is walked: what each block adds, and what is done with all of it. */
+function addUp(contraction: Contraction, walk: readonly Axis[]): { sums: Buffer; part: Contraction; finish: Region } {
   const { axes, result, stores } = contraction;
   const dtype = accumulatorDtype(result.dtype);
   const shape = axes.map(({ size }) => size);
@@ -205,7 +213,9 @@ function addUp(contraction: Contraction, walk: Axis): { sums: Buffer; part: Cont
   const access: Access = { buffer: sums, shape, index: axes.map(axisAt) };
   const part = { name: `${result.name}_block`, dtype };
   const sum: Expression = { kind: 'result', dtype, of: part };
-  const isFirst = apply('eq', coordinateValue(axisAt(walk)), number(0, 'i32'));
+  const isFirst = walk
+    .map((axis) => apply('eq', coordinateValue(axisAt(axis)), number(0, 'i32')))
+    .reduce((all, one) => apply('and', all, one));
   const before = apply('where', isFirst, number(0, dtype), load(access));
   return {
     sums,

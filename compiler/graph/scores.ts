@@ -17,6 +17,9 @@ export function isScores(node: Node): node is NodeOf<'contract'> {
   return isBatched && ofOne(rank - 2) && ofOne(rank - 1) && left.has(rank - 2) !== left.has(rank - 1);
 }
 
+/** Fewer points of the batch axes do not keep the threads of a machine busy: a gradient's chain is dealt by them. */
+export const leastPoints = 8;
+
 /** Of the second-level cache, what a block may take. */
 const mostBytes = 2 ** 19;
 /** More rows share little more of what is packed for them. */

@@ -13,7 +13,7 @@
  */
 import { binaryOps, unaryOps } from '../graph/graph.ts';
 import type { Graph, Node, NodeOf, OpName, Value } from '../graph/graph.ts';
-import { blockOfRows, isScores } from '../graph/scores.ts';
+import { blockOfRows, isScores, leastPoints } from '../graph/scores.ts';
 import { concrete } from '../types/dim.ts';
 import type { Pass } from './pass.ts';
 import { forwardNodes, producersOf, recompute } from './recompute.ts';
@@ -38,9 +38,6 @@ const pointwise: ReadonlySet<OpName> = new Set([
   'detach',
   'random',
 ]);
-
-/** Fewer points of the batch axes do not keep the threads of a machine busy: a gradient's chain is dealt by them. */
-const leastPoints = 8;
 
 /** For each product with scores: what is computed again, and what reads it. */
 function findUnits(graph: Graph): Map<Node, string> {

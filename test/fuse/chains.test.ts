@@ -3,11 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { differentiate } from '../../compiler/differentiate/differentiate.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Builder } from '../../compiler/graph/build.ts';
-import type { Graph, Precision, Value } from '../../compiler/graph/graph.ts';
-import type { LoopProgram, Segment } from '../../compiler/loop/loop.ts';
+import type { AffineIndex, Graph, Precision, Value } from '../../compiler/graph/graph.ts';
+import type { Chain, LoopProgram, Segment } from '../../compiler/loop/loop.ts';
 import { parseLoop } from '../../compiler/loop/parse.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
 import { verifyLoop } from '../../compiler/loop/verify.ts';
+import { at } from '../../compiler/ops/affine.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { optimize } from '../../compiler/optimize/index.ts';
 import { expectScheduledProgram } from '../schedule/support.ts';
@@ -25,6 +26,8 @@ interface Variant extends Sizes {
   readonly causal?: boolean;
   readonly dropout?: boolean;
   readonly bias?: boolean;
+  /** Keys and values are shared along the last axis of the batch (Shazeer 2019). */
+  readonly shared?: boolean;
   readonly backward?: boolean;
   readonly precision?: Precision;
   /** What else is made of the scores or of their softmax. */
@@ -33,21 +36,47 @@ interface Variant extends Sizes {
 
 /** softmax(q·kᵀ)·v, the sum of its squares, and the gradients of q, k and v. */
 function attention(variant: Variant): Graph {
-  const { batch = [2, 4], rows, columns = rows, width = 4, causal, dropout, bias, backward = true, also } = variant;
+  const {
+    batch = [2, 4],
+    rows,
+    columns = rows,
+    width = 4,
+    causal,
+    dropout,
+    bias,
+    shared,
+    backward = true,
+    also,
+  } = variant;
   const build = createBuilder('attention');
   const { softmax, scale } = shorthand(build);
-  const [q, k, v] = [rows, columns, columns].map((size, at) =>
-    build.input('qkv'[at], 'batch', f32(...batch, size, width)),
-  );
-  const last = batch.length;
-  const swapped = [...batch.keys(), last + 1, last];
-  const scores = scale(build.matmul(q, build.transpose(k, swapped)), 0.5);
+  const few = shared ? batch.slice(0, -1) : batch;
+  const [q, k, v] = [
+    [...batch, rows],
+    [...few, columns],
+    [...few, columns],
+  ].map((sizes, at) => build.input('qkv'[at], 'batch', f32(...sizes, width)));
+  // A contraction of axes by name, as index notation makes it: the last axis of the batch may be missing in keys and values.
+  const axes = [...batch.keys()].map((axis) => at(axis));
+  const [row, column, inner] = [0, 1, 2].map((after) => at(batch.length + after));
+  const own = axes.slice(0, few.length);
+  const product = (a: Value, b: Value, ofB: readonly AffineIndex[], free: number, sum: number): Value =>
+    build.contract(
+      [a, b],
+      [
+        [...axes, row, inner],
+        [...own, ...ofB],
+      ],
+      [...batch, rows, free],
+      [sum],
+    );
+  const scores = scale(product(q, k, [column, inner], columns, width), 0.5);
   const shape = scores.type.shape;
   let seen = scores;
   if (bias) seen = build.binary('add', seen, build.broadcast(build.input('bias', 'batch', f32(columns)), shape));
   if (causal)
     seen = build.where(
-      build.binary('le', build.iota(shape, last + 1), build.iota(shape, last)),
+      build.binary('le', build.iota(shape, batch.length + 1), build.iota(shape, batch.length)),
       seen,
       build.constant(-Infinity, 'f32', shape),
     );
@@ -60,7 +89,7 @@ function attention(variant: Variant): Graph {
     const isKept = build.binary('lt', bits, build.constant(2 ** 31, 'u32', shape));
     p = build.where(isKept, scale(p, 2), build.constant(0, 'f32', shape));
   }
-  const y = build.matmul(p, v);
+  const y = product(p, v, [inner, column], width, columns);
   const loss = build.reduce('sum', build.binary('mul', y, y), [...y.type.shape.keys()]);
   build.output('loss.sum', 'result', loss);
   if (backward)
@@ -71,7 +100,9 @@ function attention(variant: Variant): Graph {
 
 const segmentsOf = ({ steps }: LoopProgram): Segment[] =>
   steps.flatMap((step) => (step.kind === 'kernel' ? step.segments : []));
-const chainsOf = (program: LoopProgram): Segment[] => segmentsOf(program).filter(({ kind }) => kind === 'chain');
+const chainsOf = (program: LoopProgram): Chain[] => segmentsOf(program).filter((segment) => segment.kind === 'chain');
+/** The heads that share keys, and blocks of rows where there are several. */
+const expectedWalk = ({ batch = [], rows }: Variant): number[] => [batch[1], ...(rows > 64 ? [2] : [])];
 const isSquare =
   (rows: number, columns: number) =>
   ({ shape }: { shape: readonly number[] }): boolean =>
@@ -83,6 +114,8 @@ const variants: Readonly<Record<string, Variant>> = {
   'no batch but heads, a prime number of rows': { batch: [8], rows: 67, columns: 3 },
   'dropout and a bias': { rows: 6, columns: 9, dropout: true, bias: true },
   'dropout in blocks': { rows: 72, columns: 11, dropout: true, causal: true },
+  'keys that heads share': { batch: [8, 3], rows: 7, columns: 5, shared: true },
+  'keys that heads share, in blocks': { batch: [8, 2], rows: 80, columns: 6, shared: true, causal: true },
   'forward only': { rows: 96, columns: 10, backward: false, causal: true },
   'in bf16': { rows: 70, columns: 16, precision: { products: 'bf16', storage: 'bf16', except: [] } },
 };
@@ -93,7 +126,9 @@ describe('attention is one kernel forward, and one backward', () => {
     const graph = optimize(attention(variant), { verify: true });
     const tolerance = precision === undefined ? 1e-3 : 5e-2;
     const program = expectSame(graph, inputsFor(graph, 3, { seed: 100, step: 3 }), tolerance);
-    expect(chainsOf(program)).toHaveLength(backward ? 2 : 1);
+    const chains = chainsOf(program);
+    expect(chains).toHaveLength(backward ? 2 : 1);
+    if (variant.shared) expect(chains[1].walk.map(({ size }) => size)).toEqual(expectedWalk(variant));
     expect(program.buffers.filter(isSquare(rows, columns))).toEqual([]);
     expectScheduledProgram(program, { lanes: [16, 4, 1], tolerance });
   });
@@ -147,6 +182,12 @@ describe('what does not become a chain, and why', () => {
         also: (build, scores) => build.output('top', 'result', build.reduce('max', scores, [2])),
       }),
     ).toBe(reasons[3]));
+
+  it('the gradient of keys that all heads of few samples share', () => {
+    const { program, decisions } = fuse(optimize(attention({ batch: [2, 4], rows: 8, shared: true })));
+    expect(chainsOf(program)).toHaveLength(1);
+    expect(decisions.map(({ reason }) => reason)).toContain('too few points of the batch are left to share the work');
+  });
 
   it('a product of rows with other rows', () =>
     expect(
