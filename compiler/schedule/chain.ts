@@ -4,14 +4,14 @@
  */
 import type { Chain, Link } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { index, read, register } from '../tile/build.ts';
+import { index, read } from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
 import { emitContraction } from './contract.ts';
 import { costOf, itemsFor, pointsOf } from './cost.ts';
 import { bindPosition, deal, forUnits } from './grid.ts';
 import { emitRegion } from './region.ts';
 import { rootsOf } from './rewrite.ts';
-import { loopAxes, newPlace, type Scope } from './scope.ts';
+import { loopAxes, newCounter, newPlace, type Scope } from './scope.ts';
 
 /** Emits the body of a chain's kernel; returns its grid. */
 export function emitChain(scope: Scope, item: TileExpression, chain: Chain, capabilities: Capabilities): number {
@@ -29,7 +29,7 @@ export function emitChain(scope: Scope, item: TileExpression, chain: Chain, capa
 
 /** All items of a link, in turn. Nothing of it is computed before its turn: it reads what the links before it leave. */
 function emitLink(scope: Scope, link: Link, capabilities: Capabilities): void {
-  const counter = register(`i${scope.kernel.next()}`, 'index');
+  const counter = newCounter(scope.kernel);
   const place = newPlace(scope.place.depth + 1);
   const inner: Scope = { ...scope, place, floor: place };
   const items =

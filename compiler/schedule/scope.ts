@@ -141,7 +141,10 @@ export function bindResult(scope: Scope, result: Result, value: TileExpression):
   return { ...scope, results: new Map(scope.results).set(result, bound) };
 }
 
-/** for i = from; i < to; i += step, with its own place. Unrolled where it is known to run once or never. */
+/** Of a loop. Not called i32, ever: that is a type. */
+export const newCounter = (kernel: Kernel): Register => register(`n${kernel.next()}`, 'index');
+
+/** for n = from; n < to; n += step, with its own place. Unrolled where it is known to run once or never. */
 export function loop(
   scope: Scope,
   from: Operand,
@@ -155,7 +158,7 @@ export function loop(
     if (start.value >= end.value) return;
     if (start.value + step >= end.value) return body(scope, start);
   }
-  const counter = register(`i${scope.kernel.next()}`, 'index');
+  const counter = newCounter(scope.kernel);
   const place = newPlace(scope.place.depth + 1);
   body({ ...scope, place }, read(counter));
   scope.place.statements.push({

@@ -3,9 +3,8 @@ import { binaryOps, unaryOps } from '../graph/graph.ts';
 import type { Monoid } from '../graph/graph.ts';
 import { infix } from '../loop/text.ts';
 import { dtypes } from '../types/dtype.ts';
-import type { TileDtype } from './build.ts';
 import { resultType, shuffle } from './build.ts';
-import { precedence } from './text.ts';
+import { precedence, tileDtypes } from './text.ts';
 import type {
   MatrixOperand,
   Memory,
@@ -31,7 +30,6 @@ const roles: readonly TileBuffer['role'][] = ['batch', 'scalar', 'param', 'state
 const accesses: readonly Memory['access'][] = ['read', 'write', 'read-write'];
 const spaces: readonly Memory['space'][] = ['private', 'workgroup', 'global'];
 const monoids: readonly Monoid[] = ['sum', 'prod', 'max', 'min'];
-const tileDtypes: readonly TileDtype[] = [...dtypes, 'index'];
 
 /** Parses what `printTile` prints. */
 export function parseTile(text: string): TileProgram {

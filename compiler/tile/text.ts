@@ -23,6 +23,8 @@
  */
 import { printNumber } from '../graph/text.ts';
 import { infix } from '../loop/text.ts';
+import { dtypes } from '../types/dtype.ts';
+import type { TileDtype } from './build.ts';
 import type {
   MatrixOperand,
   Memory,
@@ -60,6 +62,9 @@ const printType = ({ dtype, lanes }: TileType): string => (lanes === 1 ? dtype :
 const printName = (name: string): string =>
   /^[A-Za-z_][A-Za-z0-9_.]*$/.test(name) && !keywords.has(name) ? name : JSON.stringify(name);
 
+/** Element types, and what addresses are. */
+export const tileDtypes: readonly TileDtype[] = [...dtypes, 'index'];
+
 /** Words that would be misread as something else at the start of a statement or of an expression. */
 export const keywords: ReadonlySet<string> = new Set([
   'let',
@@ -85,6 +90,7 @@ export const keywords: ReadonlySet<string> = new Set([
   'repeat',
   'kernel',
   'buffer',
+  ...tileDtypes,
 ]);
 
 /** One expression, with the names as they are: for messages. */

@@ -5,8 +5,12 @@ import { kernelsOf } from '../../compiler/analyze/cost.ts';
 import { analyze, type ProgramAnalysis } from '../../compiler/analyze/analyze.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildStep } from '../../compiler/elaborate/step.ts';
+import { parseLoop } from '../../compiler/loop/parse.ts';
+import { printLoop } from '../../compiler/loop/text.ts';
 import { compile, type Stages } from '../../compiler/pipeline.ts';
 import { capabilitiesOf } from '../../compiler/targets/llvm/features.ts';
+import { parseTile } from '../../compiler/tile/parse.ts';
+import { printTile } from '../../compiler/tile/text.ts';
 import { jobs } from '../../bench/jobs.ts';
 import { openProject } from '../../tools/driver/project.ts';
 
@@ -44,6 +48,13 @@ describe('a training step', () => {
     const blocks = [0, 1, 2, 3].map((block) => `model.blocks.${block}.attn`);
     expect(paths).toEqual([...blocks, ...blocks.toReversed()]);
     expect(loop.buffers.filter(({ shape }) => shape.join() === '16,4,128,128')).toEqual([]);
+  });
+
+  it.each(['gpt', 'resnet', 'bilstm'])('of %s reads back from its text, at every level', async (name) => {
+    const { loop, tile } = await compiled(name);
+    const [kernels, schedule] = [printLoop(loop), printTile(tile)];
+    expect(printLoop(parseLoop(kernels))).toBe(kernels);
+    expect(printTile(parseTile(schedule))).toBe(schedule);
   });
 
   it('of gpt updates all its parameters in one kernel', async () => {

@@ -160,7 +160,11 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     if (to === 'loop') return at;
     const capabilities = await options.capabilities();
     if (!makesChains(capabilities) && kernelsOf(loop.steps).some(({ kernel }) => kernel.segments.some(isChain)))
-      throw new UserError('ir-stage', `This program has a chain, which has no schedule for ${to}.`);
+      throw new UserError(
+        'ir-stage',
+        `This program has a chain, which has no schedule for ${to}.`,
+        'Start from the model or from tensor text: nothing becomes a chain there.',
+      );
     const scheduled = timed('schedule', () => schedule(loop, capabilities));
     at = { level: 'tile', tile: timed('plan-memory', () => planMemory(scheduled, capabilities.smallestElement)) };
   }
