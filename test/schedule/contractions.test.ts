@@ -194,7 +194,7 @@ describe('convolutions', () => {
     const [step] = scheduled(parseLoop(channelsLast(14, 5, 16, 1)), 16).steps;
     const printed = printTile({ name: 'p', buffers: [], arena: 0, steps: [step] });
     // 16 pixels of 5 channels: five vectors a row, not sixteen cut ones.
-    expect(printed).toMatch(/for i\d+ = 0 to 80 step 16/);
+    expect(printed).toMatch(/for n\d+ = 0 to 80 step 16/);
   });
 
   test('an adjoint with a divisor reads without dividing, each phase by itself', () => {
