@@ -4,7 +4,7 @@
  */
 import { affine } from '../loop/build.ts';
 import type { Access, Axis, Coordinate, Expression, Link, Region, Scatter, Stage, Store } from '../loop/loop.ts';
-import { rewriteExpression, visitExpression } from './rewrite-expression.ts';
+import { createRewriter, type Rewriter, visitExpression } from './rewrite-expression.ts';
 
 /** The segment with as few axes as its accesses allow. */
 export function coalesceAxes(segment: Link | Scatter): Link | Scatter {
@@ -79,7 +79,7 @@ function coalesceRegion(region: Region): Region {
       current = {
         ...current,
         axes: pair.replace(current.axes),
-        stages: current.stages.map((stage) => changeStage(stage, change)),
+        stages: current.stages.map(change.stage),
       };
     },
   );
@@ -89,7 +89,7 @@ function coalesceRegion(region: Region): Region {
       () => (changed.kind === 'cumulate' ? [] : changed.axes),
       () => usesOfStage(changed),
       (pair) => {
-        const next = changeStage(changed, changer(pair));
+        const next = changer(pair).stage(changed);
         changed = next.kind === 'cumulate' ? next : { ...next, axes: pair.replace(next.axes) };
       },
     );
@@ -189,12 +189,7 @@ function joinDims(access: Access, high: Axis, low: Axis): Access | undefined {
   }
 }
 
-interface Changer {
-  expression(expression: Expression): Expression;
-  stores(stores: readonly Store[]): Store[];
-}
-
-function changer({ high, low, merged }: Pair): Changer {
+function changer({ high, low, merged }: Pair): Rewriter {
   const coordinate = (at: Coordinate): Coordinate =>
     at.kind === 'computed'
       ? at
@@ -208,17 +203,5 @@ function changer({ high, low, merged }: Pair): Changer {
     if (joined === undefined) throw new Error('an access does not walk the axes as one');
     return { ...joined, index: joined.index.map(coordinate) };
   };
-  const change = rewriteExpression({ coordinate, access });
-  return {
-    expression: change.expression,
-    stores: (stores) =>
-      stores.map((store) => ({ access: change.access(store.access), value: change.expression(store.value) })),
-  };
-}
-
-function changeStage(stage: Stage, change: Changer): Stage {
-  if (stage.kind === 'reduce')
-    return { ...stage, results: stage.results.map((part) => ({ ...part, value: change.expression(part.value) })) };
-  const stores = change.stores(stage.stores);
-  return stage.kind === 'store' ? { ...stage, stores } : { ...stage, stores, value: change.expression(stage.value) };
+  return createRewriter({ coordinate, access });
 }

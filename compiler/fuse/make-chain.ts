@@ -16,7 +16,7 @@ import type { Affine } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Chain, Contraction, Coordinate, Expression, Link, Region } from '../loop/loop.ts';
 import { accumulatorDtype, dtypeBytes } from '../types/dtype.ts';
 import { reshapeIndex } from './reshape-index.ts';
-import { rewriteExpression } from './rewrite-expression.ts';
+import { createRewriter } from './rewrite-expression.ts';
 
 /** The links do not make a chain. Thrown, always caught; no error, so no stack is kept. */
 export class NoChain {
@@ -75,7 +75,7 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
         at.divisor,
       );
     const coordinate = (at: Coordinate): Coordinate => (at.kind === 'affine' ? moved(at, false) : at);
-    const rewrite = rewriteExpression({
+    const rewrite = createRewriter({
       coordinate,
       access: (access) => {
         const to = local.get(access.buffer);
@@ -90,27 +90,14 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
         if (role === undefined || role > row) return [axis];
         return role === row ? [rowIn(axis)] : [];
       });
-    const stores = (of: Contraction['stores']): Contraction['stores'] =>
-      of.map(({ access, value }) => ({ access: rewrite.access(access), value: rewrite.expression(value) }));
-    if (link.kind === 'region')
-      return {
-        ...link,
-        axes: inside(link.axes),
-        stages: link.stages.map((stage) =>
-          stage.kind === 'reduce'
-            ? { ...stage, results: stage.results.map((of) => ({ ...of, value: rewrite.expression(of.value) })) }
-            : stage.kind === 'store'
-              ? { ...stage, stores: stores(stage.stores) }
-              : { ...stage, value: rewrite.expression(stage.value), stores: stores(stage.stores) },
-        ),
-      };
+    if (link.kind === 'region') return { ...link, axes: inside(link.axes), stages: link.stages.map(rewrite.stage) };
     const made: Contraction = {
       ...link,
       axes: inside(link.axes),
       reduce: inside(link.reduce),
       left: rewrite.expression(link.left),
       right: rewrite.expression(link.right),
-      stores: stores(link.stores),
+      stores: rewrite.stores(link.stores),
     };
     if (walk.length === 0 || !link.reduce.some((axis) => (roles.get(axis) ?? Infinity) <= row)) return made;
     const { sums, part, finish } = addUp(made, walk);

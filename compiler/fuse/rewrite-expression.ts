@@ -1,6 +1,6 @@
-/** Walking and rewriting scalar expressions so that what was shared stays shared. */
+/** Walking and rewriting scalar expressions, and the stages made of them, so that what was shared stays shared. */
 import { children } from '../loop/build.ts';
-import type { Access, Coordinate, Expression } from '../loop/loop.ts';
+import type { Access, Coordinate, Expression, Stage, Store } from '../loop/loop.ts';
 
 /** Calls `visit` once for every expression reachable from the roots. */
 export function visitExpression(roots: readonly Expression[], visit: (expression: Expression) => void): void {
@@ -20,11 +20,14 @@ export interface Rewriting {
   access(access: Access): Access;
 }
 
-/** A rewriter that maps each expression once; what does not change keeps its identity. */
-export function rewriteExpression(by: Rewriting): {
+export interface Rewriter {
   expression(expression: Expression): Expression;
-  access(access: Access): Access;
-} {
+  stores(stores: readonly Store[]): Store[];
+  stage(stage: Stage): Stage;
+}
+
+/** A rewriter that maps each expression once; what does not change keeps its identity. */
+export function createRewriter(by: Rewriting): Rewriter {
   const known = new Map<Expression, Expression>();
   const accessOf = (given: Access): Access => {
     const index = given.index.map((at): Coordinate =>
@@ -54,5 +57,13 @@ export function rewriteExpression(by: Rewriting): {
     if (result === undefined) known.set(expression, (result = rewrite(expression)));
     return result;
   };
-  return { expression: expressionOf, access: accessOf };
+  const storesOf = (stores: readonly Store[]): Store[] =>
+    stores.map(({ access, value }) => ({ access: accessOf(access), value: expressionOf(value) }));
+  const stageOf = (stage: Stage): Stage => {
+    if (stage.kind === 'reduce')
+      return { ...stage, results: stage.results.map((part) => ({ ...part, value: expressionOf(part.value) })) };
+    const stores = storesOf(stage.stores);
+    return stage.kind === 'store' ? { ...stage, stores } : { ...stage, stores, value: expressionOf(stage.value) };
+  };
+  return { expression: expressionOf, stores: storesOf, stage: stageOf };
 }
