@@ -75,12 +75,13 @@ function matchOnce(writer: Group, reader: Group, links: readonly Link[]): Match 
     for (const [dim, at] of written.entries()) {
       const other = index[dim];
       const terms = sorted(at);
+      // Undefined where it is another place than the one written, whatever the axes are: also of an axis of size 1.
       const others =
         other.kind === 'affine' && other.divisor === 1 && other.offset === at.offset && at.divisor === 1
           ? sorted(other)
-          : [];
+          : undefined;
       if (
-        terms.length === others.length &&
+        terms.length === others?.length &&
         terms.every((term, place) => term.scale === others[place].scale && term.axis.size === others[place].axis.size)
       ) {
         terms.forEach(({ axis }, place) => {
@@ -90,7 +91,14 @@ function matchOnce(writer: Group, reader: Group, links: readonly Link[]): Match 
         });
         continue;
       }
-      if (terms.length > 0 && others.length > 0 && covers(terms) && covers(others) && sizes(terms) === sizes(others)) {
+      if (
+        terms.length > 0 &&
+        others !== undefined &&
+        others.length > 0 &&
+        covers(terms) &&
+        covers(others) &&
+        sizes(terms) === sizes(others)
+      ) {
         const [few, many, group] = terms.length < others.length ? [terms, others, writer] : [others, terms, reader];
         const low = many[many.length - 1].axis.size;
         const last = few[few.length - 1].axis;

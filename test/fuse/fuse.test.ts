@@ -268,6 +268,17 @@ describe('fusion keeps the meaning', () => {
   });
 });
 
+it('a reduction that is read beside its only place is no part of what reads it', () => {
+  const build = createBuilder('beside');
+  const x = build.input('x', 'batch', f32(1, 3));
+  const sum = build.unary('tanh', build.reduce('sum', x, [1]));
+  const half = { terms: [{ axis: 0, scale: 1 }], offset: 1, divisor: 2 };
+  build.output('y', 'result', build.view(sum, [1, 4], [half]));
+  build.output('sum', 'result', sum);
+  const graph = build.finish();
+  expectSame(graph, inputsFor(graph));
+});
+
 describe('a training step is few kernels', () => {
   const compile = (graph: Graph): ReturnType<typeof fuse> => fuse(optimize(graph));
 
