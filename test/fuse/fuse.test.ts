@@ -6,6 +6,7 @@ import type { AffineIndex, Graph, Value } from '../../compiler/graph/graph.ts';
 import { interpretLoop } from '../../compiler/loop/interpret.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
 import { verifyLoop } from '../../compiler/loop/verify.ts';
+import { parseGraph } from '../../compiler/graph/parse-text.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { optimize } from '../../compiler/optimize/index.ts';
 import { f32, gpt, mlp, shorthand } from './networks.ts';
@@ -269,13 +270,26 @@ describe('fusion keeps the meaning', () => {
 });
 
 it('a reduction that is read beside its only place is no part of what reads it', () => {
-  const build = createBuilder('beside');
-  const x = build.input('x', 'batch', f32(1, 3));
-  const sum = build.unary('tanh', build.reduce('sum', x, [1]));
-  const half = { terms: [{ axis: 0, scale: 1 }], offset: 1, divisor: 2 };
-  build.output('y', 'result', build.view(sum, [1, 4], [half]));
-  build.output('sum', 'result', sum);
-  const graph = build.finish();
+  const graph = parseGraph(`graph beside {
+  %2: f32[1, 3, 1] = param p2
+  %3: f32[] = batch x
+  %5[i, j]: f32[1, 1] = sum[k: 3] %2[i, k, j + j - 1] * %3[]
+  %6: f32[1, 1] = tanh(%5)
+  %12: f32[1, 1] = tanh(%6)
+  %22: f32[1, 1] = constant(1)
+  %23: f32[1, 1] = mul(%12, %12)
+  %24: f32[1, 1] = sub(%22, %23)
+  %26: f32[] = after(%3, %24)
+  %27[i, j]: f32[1, 1] = sum[k: 3] %2[i, k, j + j - 1] * %26[]
+  %28: f32[1, 1] = tanh(%27)
+  %29: f32[1, 1] = mul(%28, %28)
+  %30: f32[1, 1] = sub(%22, %29)
+  %31: f32[1, 1] = mul(%24, %30)
+  %32[i, j]: f32[1, 1] = sum[] %31[i, (j + 1)/2] * %3[]
+  %33[i, j, k]: f32[1, 3, 1] = %32[i, k]
+  result d2 = %33
+}
+`);
   expectSame(graph, inputsFor(graph));
 });
 
