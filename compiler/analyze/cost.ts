@@ -7,7 +7,7 @@
  *           axis is computed once for it. A multiply-add is two, a reduction one per point, a function such as exp one.
  */
 import type { Access, Axis, Buffer, Coordinate, Expression, Kernel, Segment, Step, Store } from '../loop/loop.ts';
-import { children } from '../loop/build.ts';
+import { children, ownBuffers } from '../loop/build.ts';
 import { bytesOf } from '../tile/plan-memory.ts';
 import { dtypeBytes, isFloat } from '../types/dtype.ts';
 
@@ -56,9 +56,11 @@ class Tally {
     const axesOf = dependencies(this.fixed, outer);
     switch (segment.kind) {
       case 'chain':
-        segment.locals.forEach((local) => this.locals.add(local));
+        ownBuffers(segment).forEach((own) => this.locals.add(own));
         for (const link of segment.parts) this.segment(link, [...segment.axes, ...segment.walk]);
+        for (const link of segment.rest) this.segment(link, [...segment.axes, ...segment.walk.slice(0, -1)]);
         for (const link of segment.last) this.segment(link, segment.axes);
+        for (const link of segment.end) this.segment(link);
         return;
       case 'contraction': {
         const points = pointsOf([...outer, ...segment.reduce]);

@@ -7,7 +7,7 @@
  *   law 3  the parts agree which axis is which (make-chain.ts)
  */
 import type { Value } from '../graph/graph.ts';
-import { isScores } from '../graph/scores.ts';
+import { findScores } from '../graph/scores.ts';
 import { dtypeBytes } from '../types/dtype.ts';
 import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
@@ -15,7 +15,7 @@ import { emitChain } from './emit.ts';
 import { elements, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { neededValues, outsideReads } from './group.ts';
-import type { Group, Links } from './group.ts';
+import type { Group, Links, Root } from './group.ts';
 import { NoChain } from './make-chain.ts';
 import { dependencies, sortGroups, writersOf } from './order.ts';
 
@@ -27,18 +27,20 @@ export function chainGroups(
 ): readonly Group[] {
   let groups = given;
   const tried = new Set<Group>();
-  // In the order of the graph: what is made of scores may look like scores itself.
-  for (const node of frame.nodes) {
-    if (!isScores(node)) continue;
+  const { products, made } = findScores(frame.nodes);
+  for (const node of products) {
     const seed = groups.find(({ kind, roots }) => kind === 'contraction' && roots[0].node === node);
     if (seed === undefined || tried.has(seed)) continue;
-    const links = gather(frame, groups, seed);
+    const shape = shapeOf(node.outputs[0]).join();
+    const isHanded = (value: Value): boolean => made.has(value) && shapeOf(value).join() === shape;
+    const apart = groups.flatMap((group) => partOf(group, isHanded));
+    const links = gather(frame, apart, seed, isHanded);
     const { parts, handed } = links;
     for (const group of parts) tried.add(group);
     const producer = nameOfNode(node);
     const consumer = nameOfNode(parts[parts.length - 1].roots[0].node);
     try {
-      groups = joinChain(frame, groups, links);
+      groups = joinChain(frame, apart, links);
       const bytes = handed.reduce((sum, value) => sum + elements(value) * dtypeBytes[value.type.dtype], 0);
       const reason = 'one kernel: their rows are there for some at a time only';
       decide({ producer, consumer, fused: true, reason, bytesSaved: 2 * bytes });
@@ -50,9 +52,16 @@ export function chainGroups(
   return groups;
 }
 
-/** The groups that write or read tensors of the shape of the seed's, from one to the next. */
-function gather(frame: Frame, groups: readonly Group[], seed: Group): Links {
-  const shape = shapeOf(seed.roots[0].value).join();
+/** Sums of whole tensors share a kernel whatever they are of: those of what is handed on are needed alone. */
+function partOf(group: Group, isHanded: (value: Value) => boolean): Group[] {
+  const { kind, roots, outer } = group;
+  const touches = ({ reads }: Root): boolean => reads.some(({ value }) => isHanded(value));
+  if (kind !== 'region' || outer.length > 0 || !roots.some(touches) || roots.every(touches)) return [group];
+  return [true, false].map((own) => ({ kind, outer, roots: roots.filter((root) => touches(root) === own) }));
+}
+
+/** The groups that write or read what is made of the seed's scores, from one to the next. */
+function gather(frame: Frame, groups: readonly Group[], seed: Group, isHanded: (value: Value) => boolean): Links {
   const writer = writersOf(groups);
   const readers = new Map<Value, Group[]>();
   for (const group of groups)
@@ -61,16 +70,15 @@ function gather(frame: Frame, groups: readonly Group[], seed: Group): Links {
   for (const group of members) {
     const written = group.roots.map(({ value }) => value).filter((value) => readers.has(value));
     const read = outsideReads(group).flatMap(({ frame: owner, value }) => (owner === frame ? [value] : []));
-    for (const value of [...written, ...read]) {
+    for (const value of [...written, ...read].filter(isHanded)) {
       const source = writer.get(value);
-      if (source === undefined || shapeOf(value).join() !== shape) continue;
+      if (source === undefined) continue;
       for (const other of [source, ...(readers.get(value) ?? [])]) members.add(other);
     }
   }
   const { sorted } = sortGroups(groups, dependencies(frame, groups));
   const parts = sorted.filter((group) => members.has(group));
-  const roots = parts.flatMap((group) => group.roots.map(({ value }) => value));
-  return { parts, handed: roots.filter((value) => shapeOf(value).join() === shape) };
+  return { parts, handed: parts.flatMap((group) => group.roots.map(({ value }) => value)).filter(isHanded) };
 }
 
 function joinChain(frame: Frame, groups: readonly Group[], links: Links): Group[] {

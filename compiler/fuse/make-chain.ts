@@ -9,12 +9,27 @@
  * What sums over the rows adds up block after block, and is finished after the last; so does what sums over a part of the batch (the heads
  * that share their keys).
  */
-import { blockOfRows, leastPoints } from '../graph/scores.ts';
+import type { Monoid } from '../graph/graph.ts';
+import { blocksOf } from '../graph/scores.ts';
 import { readsOf, writesOf } from '../loop/accesses.ts';
-import { affine, apply, axisAt, cast, coordinateValue, load, number, soleAxis } from '../loop/build.ts';
+import { affine, apply, axisAt, cast, load, sizeOf, soleAxis } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
-import type { Access, Axis, Buffer, Chain, Contraction, Coordinate, Expression, Link, Region } from '../loop/loop.ts';
+import type {
+  Access,
+  Axis,
+  Buffer,
+  Chain,
+  Coordinate,
+  Expression,
+  Link,
+  Region,
+  Result,
+  Stage,
+  Store,
+  Sum,
+} from '../loop/loop.ts';
 import { accumulatorDtype, dtypeBytes } from '../types/dtype.ts';
+import type { Dtype } from '../types/dtype.ts';
 import { reshapeIndex } from './reshape-index.ts';
 import { createRewriter } from './rewrite-expression.ts';
 
@@ -29,6 +44,13 @@ export class NoChain {
 /** Which axis of what is handed on an axis of a link walks. */
 type Roles = ReadonlyMap<Axis, number>;
 
+/** Rows that are worked on together: in each block of an axis, or those from one row on. */
+interface Rows {
+  readonly size: number;
+  readonly block?: Axis;
+  readonly from: number;
+}
+
 /** The chain of some links, in an order in which they may run. `handed`, all of one shape: [...batch, rows, columns]. */
 export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>): Chain {
   const touched = new Set(links.flatMap((link) => [...readsOf(link), ...writesOf(link)].map(({ buffer }) => buffer)));
@@ -39,84 +61,244 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
   checkReads(links, handed, roles, row);
 
   const bytesPerRow = [...handed].reduce((sum, { dtype }) => sum + shape[row + 1] * dtypeBytes[dtype], 0);
-  const rows = blockOfRows(shape[row], bytesPerRow);
-  if (rows === undefined) throw new NoChain(`no block of rows divides ${shape[row]} and fits the cache`);
+  const blocks = blocksOf(shape[row], bytesPerRow);
   const nameOf = (dim: number): string => [...roles].find(([, role]) => role === dim)?.[0].name ?? `b${dim}`;
-  const batch = shape.slice(0, row).map((size, dim): Axis => ({ name: nameOf(dim), size }));
-  const block: Axis = { name: `${nameOf(row)}_block`, size: shape[row] / rows };
-  const summed = summedDims(links, roles, row);
-  const long = [...batch, block].map((axis, dim) => ({ axis, dim })).filter(({ axis }) => axis.size > 1);
-  const walk = long.filter(({ dim }) => summed.has(dim)).map(({ axis }) => axis);
-  const axes = long.filter(({ dim }) => !summed.has(dim)).map(({ axis }) => axis);
-  if (walk.some((axis) => axis !== block) && axes.reduce((points, { size }) => points * size, 1) < leastPoints)
-    throw new NoChain('too few points of the batch are left to share the work');
-  const local = new Map([...handed].map((buffer): [Buffer, Buffer] => [buffer, localOf(buffer, rows)]));
-  const locals = [...local.values()];
-  const last: Link[] = [];
+  const dims = [...shape.slice(0, row), blocks.count].map((size, dim): Axis => {
+    return { name: dim === row ? `${nameOf(row)}_block` : nameOf(dim), size };
+  });
+  const block = dims[row];
+  const isTotal = (link: Link): boolean => addsToTotal(link, roles, dims, shape);
+  const summed = new Set(links.flatMap((link) => (isTotal(link) ? [] : [...summedDims(link, roles, row)])));
+  if (blocks.rest > 0) summed.add(row);
+  const isWalked = (dim: number): boolean =>
+    summed.has(dim) && (dims[dim].size > 1 || (dim === row && blocks.rest > 0));
+  const local = new Map([...handed].map((buffer): [Buffer, Buffer] => [buffer, localOf(buffer, blocks.size)]));
+  const space: Space = { roles, row, dims, isWalked, local, rows: shape[row] };
+  const sums = new Map(
+    links.flatMap((link): [Link, Running][] => {
+      const isLong = isTotal(link) || [...summedDims(link, roles, row)].some(isWalked);
+      return isLong ? [[link, addUp(link, space, { size: blocks.size, block, from: 0 }, isTotal(link))]] : [];
+    }),
+  );
+  const running = (total: boolean): Running[] => [...sums.values()].filter(({ isTotal }) => isTotal === total);
+  const partsOf = (rows: Rows): Link[] => links.map((link) => inRows(link, space, rows, sums.get(link)));
+  return {
+    kind: 'chain',
+    axes: dims.filter(({ size }, dim) => size > 1 && !isWalked(dim)),
+    walk: dims.filter((_, dim) => isWalked(dim)),
+    locals: [...local.values()],
+    sums: running(false).flatMap((one) => one.sums),
+    totals: running(true).flatMap((one) => one.sums),
+    parts: partsOf({ size: blocks.size, block, from: 0 }),
+    rest: blocks.rest === 0 ? [] : partsOf({ size: blocks.rest, from: blocks.count * blocks.size }),
+    last: running(false).map(({ finish }) => finish),
+    end: running(true).map(({ finish }) => finish),
+  };
+}
 
-  const parts = links.map((link): Link => {
-    const inBlock = new Map<Axis, Axis>();
-    const rowIn = (axis: Axis): Axis => {
-      const known = inBlock.get(axis) ?? { name: axis.name, size: rows };
-      inBlock.set(axis, known);
-      return known;
-    };
-    /** `apart`: without the rows of the blocks before. */
-    const moved = (at: Affine, apart: boolean): Affine =>
-      affine(
-        at.terms.flatMap(({ axis, scale }) => {
-          const role = roles.get(axis);
-          if (role === undefined || role > row) return [{ axis, scale }];
-          if (role < row) return [{ axis: batch[role], scale }];
-          const inner = { axis: rowIn(axis), scale };
-          return apart ? [inner] : [{ axis: block, scale: scale * rows }, inner];
-        }),
-        at.offset,
-        at.divisor,
-      );
-    const coordinate = (at: Coordinate): Coordinate => (at.kind === 'affine' ? moved(at, false) : at);
-    const rewrite = createRewriter({
-      coordinate,
-      access: (access) => {
-        const to = local.get(access.buffer);
-        if (to === undefined) return { ...access, index: access.index.map(coordinate) };
-        const index = ownIndex(access);
-        return { buffer: to, shape: to.shape, index: index.slice(row).map((at) => moved(at, true)) };
-      },
-    });
-    const inside = (of: readonly Axis[]): Axis[] =>
-      of.flatMap((axis) => {
+/** What all links of a chain have in common. */
+interface Space {
+  readonly roles: Roles;
+  /** Which axis of what is handed on is the rows, and how many there are. */
+  readonly row: number;
+  readonly rows: number;
+  /** The axes of the batch, and the blocks. */
+  readonly dims: readonly Axis[];
+  isWalked(dim: number): boolean;
+  readonly local: ReadonlyMap<Buffer, Buffer>;
+}
+
+/** A link that sums over what is walked: what it adds to, and what is done with all of it. */
+interface Running {
+  /** Not of a point of the chain: of all of them. */
+  readonly isTotal: boolean;
+  readonly sums: readonly Sum[];
+  /** Where a point of the link's axes is in the sums. */
+  readonly axes: readonly Axis[];
+  readonly finish: Region;
+}
+
+/** The rows and axes of the batch that a link sums over. */
+function summedDims(link: Link, roles: Roles, row: number): ReadonlySet<number> {
+  const dims = summedBy(link).flatMap((axis) => roles.get(axis) ?? []);
+  return new Set(dims.filter((dim) => dim <= row));
+}
+
+/** Is what a link sums over the batch so small that every point of the chain may have its own, which are added after? */
+function addsToTotal(link: Link, roles: Roles, dims: readonly Axis[], shape: readonly number[]): boolean {
+  const row = dims.length - 1;
+  const summed = [...summedDims(link, roles, row)];
+  if (!summed.some((dim) => dim < row && dims[dim].size > 1)) return false;
+  const result = link.axes.reduce((size, axis) => size * axis.size, 1);
+  const times = summed.reduce((product, dim) => product * dims[dim].size, 1);
+  return result * times * smallShare <= sizeOf(shape);
+}
+
+/** Of a tensor that is handed on. */
+const smallShare = 16;
+
+/** The axes of the sum that a link begins with. */
+function summedBy(link: Link): readonly Axis[] {
+  if (link.kind === 'contraction') return link.reduce;
+  const [stage] = link.stages;
+  return stage.kind === 'reduce' ? stage.axes : [];
+}
+
+/** Coordinates in the whole tensor, of a point of some rows; `apart`: counted from the first of them. */
+function moveTo({ roles, row, dims }: Space, rows: Rows, rowIn: (axis: Axis) => Axis) {
+  return (at: Affine, apart: boolean): Affine =>
+    affine(
+      at.terms.flatMap(({ axis, scale }) => {
         const role = roles.get(axis);
-        if (role === undefined || role > row) return [axis];
-        return role === row ? [rowIn(axis)] : [];
-      });
-    if (link.kind === 'region') return { ...link, axes: inside(link.axes), stages: link.stages.map(rewrite.stage) };
-    const made: Contraction = {
+        if (role === undefined || role > row) return [{ axis, scale }];
+        if (role < row) return [{ axis: dims[role], scale }];
+        const inner = { axis: rowIn(axis), scale };
+        const isBlock = !apart && rows.block !== undefined && rows.block.size > 1;
+        return isBlock ? [{ axis: rows.block, scale: scale * rows.size }, inner] : [inner];
+      }),
+      at.offset + (apart ? 0 : rows.from * scaleOfRows(at, roles, row)),
+      at.divisor,
+    );
+}
+
+const scaleOfRows = ({ terms }: Affine, roles: Roles, row: number): number =>
+  terms.reduce((sum, { axis, scale }) => (roles.get(axis) === row ? sum + scale : sum), 0);
+
+/** One axis for each that walks all rows. */
+function shortened(size: number): (axis: Axis) => Axis {
+  const made = new Map<Axis, Axis>();
+  return (axis) => {
+    const known = made.get(axis) ?? { name: axis.name, size };
+    made.set(axis, known);
+    return known;
+  };
+}
+
+/** A link for some rows. What it sums over what is walked it adds to `running`. */
+function inRows(link: Link, space: Space, rows: Rows, running: Running | undefined): Link {
+  const { roles, row, local } = space;
+  const rowIn = shortened(rows.size);
+  const moved = moveTo(space, rows, rowIn);
+  const coordinate = (at: Coordinate): Coordinate => (at.kind === 'affine' ? moved(at, false) : at);
+  const rewrite = createRewriter({
+    coordinate,
+    access: (access) => {
+      const to = local.get(access.buffer);
+      if (to === undefined) return { ...access, index: access.index.map(coordinate) };
+      const index = ownIndex(access);
+      return { buffer: to, shape: to.shape, index: index.slice(row).map((at) => moved(at, true)) };
+    },
+  });
+  const inside = (of: readonly Axis[]): Axis[] =>
+    of.flatMap((axis) => {
+      const role = roles.get(axis);
+      if (role === undefined || role > row) return [axis];
+      return role === row ? [rowIn(axis)] : [];
+    });
+  const stores = (results: readonly Result[]): Store[] =>
+    (running?.sums ?? []).map(({ buffer, monoid }, at) => {
+      // By blocks where these are walked: then all rows have a place.
+      const isApart = running?.isTotal !== true && !space.isWalked(row);
+      const index = (running?.axes ?? []).map((axis) => moved(axisAt(axis), isApart));
+      const access: Access = { buffer, shape: buffer.shape, index };
+      const sum: Expression = { kind: 'result', dtype: buffer.dtype, of: results[at] };
+      return { access, value: apply(combined[monoid], load(access), sum) };
+    });
+  if (link.kind === 'contraction') {
+    const [sum] = running?.sums ?? [];
+    const result = sum === undefined ? link.result : { name: `${link.result.name}_block`, dtype: sum.buffer.dtype };
+    return {
       ...link,
       axes: inside(link.axes),
       reduce: inside(link.reduce),
       left: rewrite.expression(link.left),
       right: rewrite.expression(link.right),
-      stores: rewrite.stores(link.stores),
+      result,
+      stores: sum === undefined ? rewrite.stores(link.stores) : stores([result]),
     };
-    if (walk.length === 0 || !link.reduce.some((axis) => (roles.get(axis) ?? Infinity) <= row)) return made;
-    const { sums, part, finish } = addUp(made, walk);
-    locals.push(sums);
-    last.push(finish);
-    return part;
-  });
-  return { kind: 'chain', axes, walk, locals, parts, last };
+  }
+  const stages = link.stages.map(rewrite.stage);
+  const [first, ...others] = stages;
+  if (first.kind !== 'reduce') return { ...link, axes: inside(link.axes), stages };
+  const begun = { ...first, axes: inside(first.axes) };
+  if (running === undefined) return { ...link, axes: inside(link.axes), stages: [begun, ...others] };
+  const results = first.results.map(({ result, monoid, value }, at) => ({
+    result: { name: `${result.name}_block`, dtype: running.sums[at].buffer.dtype },
+    monoid,
+    value,
+  }));
+  const store: Stage = { kind: 'store', axes: [], stores: stores(results.map(({ result }) => result)) };
+  return { ...link, axes: inside(link.axes), stages: [{ ...begun, results }, store] };
 }
 
-/** The rows, and axes of the batch, that parts sum over: all that sum over any sum over the same. */
-function summedDims(links: readonly Link[], roles: Roles, row: number): ReadonlySet<number> {
-  const found = links.flatMap((link): number[][] => {
-    const dims = link.kind === 'contraction' ? link.reduce.flatMap((axis) => roles.get(axis) ?? []) : [];
-    const upToRows = dims.filter((dim) => dim <= row);
-    return upToRows.length === 0 ? [] : [upToRows.sort((a, b) => a - b)];
+const combined = { sum: 'add', prod: 'mul', max: 'max', min: 'min' } as const;
+
+/** What a sum over what is walked adds to, and what is done with all of it. */
+function addUp(link: Link, space: Space, rows: Rows, isTotal: boolean): Running {
+  const { roles, row, isWalked, local } = space;
+  const rowIn = shortened(rows.size);
+  const moved = moveTo(space, rows, rowIn);
+  const isWhole = (axis: Axis): boolean => {
+    const role = roles.get(axis);
+    return isTotal || role === undefined || role > row || isWalked(role);
+  };
+  const axes = link.axes.filter((axis) => isWhole(axis) || roles.get(axis) === row);
+  const own = axes.map((axis) => (isWhole(axis) ? axis : rowIn(axis)));
+  const shape = own.map(({ size }) => size);
+  const coordinate = (at: Coordinate): Coordinate => {
+    if (at.kind !== 'affine') return at;
+    const [whole, others] = [true, false].map((wanted) => at.terms.filter(({ axis }) => isWhole(axis) === wanted));
+    const rest = moved(affine(others, at.offset), false);
+    return affine([...whole, ...rest.terms], rest.offset, at.divisor);
+  };
+  const rewrite = createRewriter({
+    coordinate,
+    access: (access) => {
+      if (local.has(access.buffer)) throw new NoChain('what is made of a sum over a batch is read with its elements');
+      return { ...access, index: access.index.map(coordinate) };
+    },
   });
-  if (found.some((dims) => dims.join() !== found[0].join())) throw new NoChain('its parts sum over different axes');
-  return new Set(found[0]);
+  const sumOf = (result: Result, monoid: Monoid, dtype: Dtype): Sum => ({
+    buffer: { name: result.name, role: 'temporary', dtype: accumulatorDtype(dtype), shape },
+    monoid,
+  });
+  const finish = (results: readonly Result[], sums: readonly Sum[], then: readonly Stage[]): Running => ({
+    isTotal,
+    sums,
+    axes,
+    finish: {
+      kind: 'region',
+      axes: own,
+      stages: [
+        {
+          kind: 'reduce',
+          axes: [],
+          results: results.map((result, at) => {
+            const { buffer, monoid } = sums[at];
+            const value = cast(load({ buffer, shape, index: own.map(axisAt) }), result.dtype);
+            return { result, monoid, value };
+          }),
+        },
+        ...then,
+      ],
+    },
+  });
+  if (link.kind === 'contraction') {
+    const { result, stores } = link;
+    const then: Stage = { kind: 'store', axes: [], stores: rewrite.stores(stores) };
+    return finish([result], [sumOf(result, 'sum', result.dtype)], [then]);
+  }
+  const [first, ...others] = link.stages;
+  if (first.kind !== 'reduce') throw new Error('a region that sums begins with the sum');
+  const sums = first.results.map(({ result, monoid, value }): Sum => {
+    if (monoid === 'argmax' || monoid === 'argmin') throw new NoChain('the place of a largest element does not add up');
+    return sumOf(result, monoid, value.dtype);
+  });
+  return finish(
+    first.results.map(({ result }) => result),
+    sums,
+    others.map(rewrite.stage),
+  );
 }
 
 const localOf = ({ name, dtype, shape }: Buffer, rows: number): Buffer => ({
@@ -151,7 +333,7 @@ function rolesIn(link: Link, handed: ReadonlySet<Buffer>): Roles {
   const row = shape.length - 2;
   const outer = new Set<Axis>(link.axes);
   for (const [axis, dim] of roles) {
-    const isSummed = link.kind === 'contraction' && link.reduce.includes(axis);
+    const isSummed = summedBy(link).includes(axis);
     if (!outer.has(axis) && dim <= row && !isSummed)
       throw new NoChain(dim < row ? 'it is summed over a batch' : 'a reduction runs over the rows');
   }
@@ -163,57 +345,47 @@ function rolesIn(link: Link, handed: ReadonlySet<Buffer>): Roles {
   return roles;
 }
 
-/** What a link writes elsewhere, a later one may read at the same rows only. */
+/**
+ * What a link writes elsewhere, a later one may read at the same rows only; what it sums over rows or a batch, only one that sums over
+ * the same, once it has its own sum.
+ */
 function checkReads(links: readonly Link[], handed: ReadonlySet<Buffer>, roles: Roles, row: number): void {
-  const place = ({ shape, index }: Access): string | undefined => {
-    const coordinates = index.map((at) => {
-      if (at.kind !== 'affine') return undefined;
-      const terms = at.terms.map(({ axis, scale }) => ({ role: roles.get(axis) ?? Infinity, scale }));
-      if (terms.some(({ role }) => role > row)) return undefined;
-      return `${terms
-        .map(({ role, scale }) => `${scale}*${role}`)
-        .sort()
-        .join('+')}+${at.offset}/${at.divisor}`;
-    });
-    return coordinates.includes(undefined) ? undefined : `${shape.join()} ${coordinates.join()}`;
-  };
   links.forEach((reader, at) => {
+    const sums = summedDims(reader, roles, row);
+    const late = sums.size > 0 ? new Set(readsOf(afterSum(reader)).map(({ buffer }) => buffer)) : new Set();
     for (const read of readsOf(reader))
       links.forEach((writer, from) => {
         if (writer === reader || handed.has(read.buffer)) return;
         for (const write of writesOf(writer)) {
           if (write.buffer !== read.buffer) continue;
-          const where = place(write);
-          if (from > at || where === undefined || where !== place(read))
+          const summed = summedDims(writer, roles, row);
+          const isLate = late.has(read.buffer) && [...summed].join() === [...sums].join();
+          if (summed.size > 0 && !isLate) throw new NoChain('a part reads what is summed over rows or a batch');
+          const [where, there] = [write, read].map((access) => placeOf(access, roles, row, summed.size > 0));
+          if (from > at || where === undefined || where !== there)
             throw new NoChain('a part reads what another writes at other rows');
         }
       });
   });
 }
 
-/** A sum over what is walked: what each block adds, and what is done with all of it. */
-function addUp(contraction: Contraction, walk: readonly Axis[]): { sums: Buffer; part: Contraction; finish: Region } {
-  const { axes, result, stores } = contraction;
-  const dtype = accumulatorDtype(result.dtype);
-  const shape = axes.map(({ size }) => size);
-  const sums: Buffer = { name: result.name, role: 'temporary', dtype, shape };
-  const access: Access = { buffer: sums, shape, index: axes.map(axisAt) };
-  const part = { name: `${result.name}_block`, dtype };
-  const sum: Expression = { kind: 'result', dtype, of: part };
-  const isFirst = walk
-    .map((axis) => apply('eq', coordinateValue(axisAt(axis)), number(0, 'i32')))
-    .reduce((all, one) => apply('and', all, one));
-  const before = apply('where', isFirst, number(0, dtype), load(access));
-  return {
-    sums,
-    part: { ...contraction, result: part, stores: [{ access, value: apply('add', before, sum) }] },
-    finish: {
-      kind: 'region',
-      axes,
-      stages: [
-        { kind: 'reduce', axes: [], results: [{ result, monoid: 'sum', value: cast(load(access), result.dtype) }] },
-        { kind: 'store', axes: [], stores },
-      ],
-    },
-  };
+/** What a link does with its sum. */
+const afterSum = (link: Link): Region => ({
+  kind: 'region',
+  axes: link.axes,
+  stages: link.kind === 'contraction' ? [{ kind: 'store', axes: [], stores: link.stores }] : link.stages.slice(1),
+});
+
+/** The rows and the place in the batch of an access; undefined where it runs over more, unless that is there (`whole`). */
+function placeOf({ shape, index }: Access, roles: Roles, row: number, whole: boolean): string | undefined {
+  const coordinates = index.map((at) => {
+    if (at.kind !== 'affine') return undefined;
+    const terms = at.terms.map(({ axis, scale }) => ({ role: roles.get(axis) ?? Infinity, scale }));
+    if (terms.some(({ role }) => role > row)) return whole && terms.every(({ role }) => role > row) ? '' : undefined;
+    return `${terms
+      .map(({ role, scale }) => `${scale}*${role}`)
+      .sort()
+      .join('+')}+${at.offset}/${at.divisor}`;
+  });
+  return coordinates.includes(undefined) ? undefined : `${shape.join()} ${coordinates.join()}`;
 }

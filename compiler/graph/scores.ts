@@ -2,11 +2,47 @@
  * The scores of attention: a product of two tensors for every point of some batch axes, with a row for each query and a column
  * for each key. They are large (rows × columns) and cheap (a short sum), so they are kept for a block of rows at a time.
  */
-import type { Node, NodeOf } from './graph.ts';
+import { binaryOps, unaryOps } from './graph.ts';
+import type { Node, NodeOf, OpName, Value } from './graph.ts';
 import { isProduct } from './products.ts';
 
-/** Is it such a product? Its last two axes are the rows and the columns, whichever operand has which. */
-export function isScores(node: Node): node is NodeOf<'contract'> {
+/** What becomes of a tensor element by element. */
+export const pointwise: ReadonlySet<OpName> = new Set([
+  ...unaryOps,
+  ...binaryOps,
+  'where',
+  'cast',
+  'view',
+  'detach',
+  'after',
+  'random',
+]);
+
+export interface Scores {
+  readonly products: ReadonlySet<NodeOf<'contract'>>;
+  /**
+   * They, random numbers, and what is made of either element by element. What is made of neither (a mask) may belong to many, and
+   * costs nothing.
+   */
+  readonly made: ReadonlySet<Value>;
+}
+
+/** All scores among nodes that are in order. What is multiplied with scores gives none, whatever its shape. */
+export function findScores(nodes: readonly Node[]): Scores {
+  const products = new Set<NodeOf<'contract'>>();
+  const made = new Set<Value>();
+  for (const node of nodes) {
+    const isOfMade = node.inputs.some((value) => made.has(value));
+    if (isBatchedProduct(node) && !isOfMade) {
+      products.add(node);
+      made.add(node.outputs[0]);
+    } else if (pointwise.has(node.op) && (isOfMade || node.op === 'random')) made.add(node.outputs[0]);
+  }
+  return { products, made };
+}
+
+/** Are its last two axes the rows of one operand and the columns of the other, and do both have a batch? */
+function isBatchedProduct(node: Node): node is NodeOf<'contract'> {
   if (!isProduct(node) || node.attributes.bytes === true) return false;
   const rank = node.attributes.shape.length;
   const [left, right] = node.attributes.indices.map(
@@ -17,20 +53,27 @@ export function isScores(node: Node): node is NodeOf<'contract'> {
   return isBatched && ofOne(rank - 2) && ofOne(rank - 1) && left.has(rank - 2) !== left.has(rank - 1);
 }
 
-/** Fewer points of the batch axes do not keep the threads of a machine busy: a gradient's chain is dealt by them. */
-export const leastPoints = 8;
-
-/** Of the second-level cache, what a block may take. */
+/** Of the second-level cache, what a block may take, if it has enough rows. */
 const mostBytes = 2 ** 19;
 /** More rows share little more of what is packed for them. */
 const mostRows = 64;
-/** Fewer share too little of it. */
+/** Fewer share too little of it, however long they are. */
 const leastRows = 16;
 
-/** Rows that are worked on together, a number that divides them all; undefined where no such block fits the cache. */
-export function blockOfRows(rows: number, bytesPerRow: number): number | undefined {
-  const fits = (count: number): boolean => count * bytesPerRow <= mostBytes;
-  for (let count = Math.min(mostRows, rows); count >= Math.min(leastRows, rows); count--)
-    if (rows % count === 0 && fits(count)) return count;
-  return fits(rows) ? rows : undefined;
+/** Rows that are worked on together: `count` blocks of `size`, and the `rest` of them, fewer. */
+export interface Blocks {
+  readonly size: number;
+  readonly count: number;
+  readonly rest: number;
+}
+
+/** Rows in blocks that fit the cache: of a size that divides them, or all in one, or as even as they can be. */
+export function blocksOf(rows: number, bytesPerRow: number): Blocks {
+  const most = Math.max(leastRows, Math.min(mostRows, Math.floor(mostBytes / bytesPerRow)));
+  for (let size = Math.min(most, rows); size >= Math.min(leastRows, rows); size--)
+    if (rows % size === 0) return { size, count: rows / size, rest: 0 };
+  if (2 * rows <= 3 * most) return { size: rows, count: 1, rest: 0 };
+  const size = Math.ceil(rows / Math.ceil(rows / most));
+  const count = Math.floor(rows / size);
+  return { size, count, rest: rows - count * size };
 }

@@ -1,7 +1,7 @@
 /** Small constructors and arithmetic for Loop IR: affine coordinates, their ranges, scalar expressions. */
 import type { BinaryOp } from '../graph/graph.ts';
 import type { Dtype } from '../types/dtype.ts';
-import type { Access, Axis, Chain, Coordinate, Expression, Link, Scalar, Scatter } from './loop.ts';
+import type { Access, Axis, Buffer, Chain, Coordinate, Expression, Link, Scalar, Scatter } from './loop.ts';
 
 export type Affine = Extract<Coordinate, { kind: 'affine' }>;
 
@@ -156,4 +156,10 @@ export function children(expression: Expression): readonly Expression[] {
 
 /** A segment, or the links of a chain. */
 export const linksOf = <Kind extends Link | Scatter>(segment: Kind | Chain): readonly (Kind | Link)[] =>
-  segment.kind === 'chain' ? [...segment.parts, ...segment.last] : [segment];
+  segment.kind === 'chain' ? [...segment.parts, ...segment.rest, ...segment.last, ...segment.end] : [segment];
+
+/** The buffers that only a chain knows. */
+export const ownBuffers = ({ locals, sums, totals }: Chain): readonly Buffer[] => [
+  ...locals,
+  ...[...sums, ...totals].map(({ buffer }) => buffer),
+];

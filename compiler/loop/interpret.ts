@@ -6,6 +6,7 @@ import type { BinaryOp, Monoid, UnaryOp } from '../graph/graph.ts';
 import { unaryOps } from '../graph/graph.ts';
 import { limits, roundTo } from '../ops/numeric.ts';
 import { philoxWord } from '../../common/philox.ts';
+import { identity } from '../ops/monoid.ts';
 import { binaryScalar, castScalar, dot4, unaryScalar } from '../ops/scalar.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
@@ -26,6 +27,7 @@ import type {
   Stage,
   Step,
   Store,
+  Sum,
 } from './loop.ts';
 
 /** A buffer was read or written outside its bounds without a guard: the program is wrong. */
@@ -98,18 +100,34 @@ class Machine {
     }
   }
 
-  private chain({ axes, walk, locals, parts, last }: Chain): () => void {
-    const memories = locals.map((local) => new Float64Array(sizeOf(local.shape)));
-    locals.forEach((local, at) => this.locals.set(local, memories[at]));
-    const [each, end] = [parts, last].map((links) => links.map((link) => this.prepare(link)));
-    return () =>
+  private chain({ axes, walk, locals, sums, totals, parts, rest, last, end }: Chain): () => void {
+    const memoryOf = (buffer: Buffer): Float64Array => {
+      const memory = new Float64Array(sizeOf(buffer.shape));
+      this.locals.set(buffer, memory);
+      return memory;
+    };
+    const memoriesOf = (of: readonly Sum[]): { memory: Float64Array; first: number }[] =>
+      of.map(({ buffer, monoid }) => ({ memory: memoryOf(buffer), first: identity(monoid, buffer.dtype) }));
+    const memories = [...locals.map((local) => ({ memory: memoryOf(local), first: NaN })), ...memoriesOf(sums)];
+    const whole = memoriesOf(totals);
+    const [each, left, after, atEnd] = [parts, rest, last, end].map((links) => {
+      const runs = links.map((link) => this.prepare(link));
+      return () => {
+        for (const run of runs) run();
+      };
+    });
+    return () => {
+      for (const { memory, first } of whole) memory.fill(first);
       this.over(axes, () => {
-        for (const memory of memories) memory.fill(NaN);
-        this.over(walk, () => {
-          for (const run of each) run();
+        for (const { memory, first } of memories) memory.fill(first);
+        this.over(walk.slice(0, -1), () => {
+          this.over(walk.slice(-1), each);
+          left();
         });
-        for (const run of end) run();
+        after();
       });
+      atEnd();
+    };
   }
 
   private region(region: Region): () => void {

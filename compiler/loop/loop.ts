@@ -155,12 +155,25 @@ export interface Scatter {
 export interface Chain {
   readonly kind: 'chain';
   readonly axes: readonly Axis[];
-  /** Blocks of rows; none where all rows are one block. */
+  /** Blocks of rows, the innermost axis, and axes of the batch; none where all rows are one block. */
   readonly walk: readonly Axis[];
   /** None of the program's buffers: one of each for every thread, garbage when a point begins. */
   readonly locals: readonly Buffer[];
+  /** What the positions of the walk add to. */
+  readonly sums: readonly Sum[];
   readonly parts: readonly Link[];
+  /** The parts for the rows that are left where blocks do not divide them all: after the last position of the innermost axis of `walk`. */
+  readonly rest: readonly Link[];
   readonly last: readonly Link[];
+  /** What all points add to, and what is done with it after the last one. */
+  readonly totals: readonly Sum[];
+  readonly end: readonly Link[];
+}
+
+/** What parts of a chain add to: a buffer like its locals that holds the monoid's identity when a point (a total: the chain) begins. */
+export interface Sum {
+  readonly buffer: Buffer;
+  readonly monoid: Monoid;
 }
 
 /** What a chain is made of. */

@@ -21,12 +21,14 @@ import type {
   Stage,
   Step,
   Store,
+  Sum,
 } from './loop.ts';
 import { infix } from './text.ts';
 
 const signs = new Map(Object.entries(infix).map(([op, sign]) => [sign, op]));
 const roles: readonly BufferRole[] = ['batch', 'scalar', 'param', 'state', 'constant', 'result', 'temporary'];
-const monoids = ['sum', 'prod', 'max', 'min', 'argmax', 'argmin'] as const;
+const addable = ['sum', 'prod', 'max', 'min'] as const;
+const monoids = [...addable, 'argmax', 'argmin'] as const;
 const functions: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'where', 'philox']);
 const tokenPattern =
   /\s+|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\$\d+|[\p{L}_][\p{L}\p{N}_.]*|<<|>>|==|!=|<=|.)/uy;
@@ -120,15 +122,34 @@ class Parser {
     const walk = this.axesAfter('walk');
     this.expect('{');
     const locals = this.declarations();
+    const sums = this.sums();
+    const totals = this.accept('total') ? this.sums() : [];
     const links = (): Link[] => {
       const list: Link[] = [];
       while (!this.accept('}')) list.push(this.link());
       return list;
     };
-    const parts = links();
-    if (!this.accept('then')) return { kind: 'chain', axes, walk, locals, parts, last: [] };
-    this.expect('{');
-    return { kind: 'chain', axes, walk, locals, parts, last: links() };
+    const linksAfter = (word: string): Link[] => {
+      if (!this.accept(word)) return [];
+      this.expect('{');
+      return links();
+    };
+    const [parts, rest, last, end] = [links(), linksAfter('rest'), linksAfter('then'), linksAfter('end')];
+    return { kind: 'chain', axes, walk, locals, sums, totals, parts, rest, last, end };
+  }
+
+  /** Buffers of a chain that add up, each behind the name of how. */
+  private sums(): Sum[] {
+    const sums: Sum[] = [];
+    for (;;) {
+      const monoid = addable.find((one) => one === this.peek());
+      if (monoid === undefined) return sums;
+      this.next();
+      this.expect('buffer');
+      const buffer = this.buffer();
+      this.buffers.set(buffer.name, buffer);
+      sums.push({ buffer, monoid });
+    }
   }
 
   private link(): Link {

@@ -100,9 +100,18 @@ function printSegment(segment: Segment, indent: string, lines: string[]): void {
 function printChain(chain: Chain, indent: string, lines: string[]): void {
   lines.push(`${indent}chain${printAxes(' for', chain.axes)}${printAxes(' walk', chain.walk)} {`);
   for (const local of chain.locals) lines.push(`${indent}  ${printBuffer(local)}`);
+  for (const { buffer, monoid } of chain.sums) lines.push(`${indent}  ${monoid} ${printBuffer(buffer)}`);
+  if (chain.totals.length > 0) lines.push(`${indent}  total`);
+  for (const { buffer, monoid } of chain.totals) lines.push(`${indent}    ${monoid} ${printBuffer(buffer)}`);
   for (const part of chain.parts) printSegment(part, `${indent}  `, lines);
-  if (chain.last.length > 0) lines.push(`${indent}} then {`);
-  for (const part of chain.last) printSegment(part, `${indent}  `, lines);
+  for (const [word, links] of [
+    ['rest', chain.rest],
+    ['then', chain.last],
+    ['end', chain.end],
+  ] as const) {
+    if (links.length > 0) lines.push(`${indent}} ${word} {`);
+    for (const link of links) printSegment(link, `${indent}  `, lines);
+  }
   lines.push(`${indent}}`);
 }
 

@@ -1,6 +1,6 @@
 /** What every Loop program obeys. A violation is a bug of the pass that made it, never of a user. */
 import { readsOf, writesOf } from './accesses.ts';
-import { comparisons, isInside, linksOf } from './build.ts';
+import { comparisons, isInside, linksOf, ownBuffers } from './build.ts';
 import type {
   Access,
   Axis,
@@ -89,13 +89,18 @@ class Checker {
     for (const stage of segment.stages) this.stage(stage, new Set([...around, ...segment.axes]), results);
   }
 
-  private chain({ axes, walk, locals, parts, last }: Chain, around: readonly Axis[]): void {
-    for (const { name, role } of locals)
+  private chain(chain: Chain, around: readonly Axis[]): void {
+    const { axes, walk, parts, rest, last, end } = chain;
+    const own = ownBuffers(chain);
+    for (const { name, role } of own)
       if (role !== 'temporary') this.say(`'${name}' of a chain is ${role}, not temporary`);
-    locals.forEach((local) => this.buffers.add(local));
+    if (rest.length > 0 && walk.length === 0) this.say('a chain has a rest of rows but walks no blocks of them');
+    own.forEach((buffer) => this.buffers.add(buffer));
     for (const part of parts) this.segment(part, [...around, ...axes, ...walk]);
+    for (const part of rest) this.segment(part, [...around, ...axes, ...walk.slice(0, -1)]);
     for (const part of last) this.segment(part, [...around, ...axes]);
-    locals.forEach((local) => this.buffers.delete(local));
+    for (const part of end) this.segment(part, around);
+    own.forEach((buffer) => this.buffers.delete(buffer));
   }
 
   private stage(stage: Stage, axes: ReadonlySet<Axis>, results: Set<Result>): void {

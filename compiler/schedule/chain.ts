@@ -2,7 +2,9 @@
  * Chains on a CPU: an item does some points from beginning to end. The links are scheduled as if they were kernels, but their
  * items run one after the other, and what they hand on stays in scratch.
  */
-import type { Chain, Link } from '../loop/loop.ts';
+import { axisAt, number } from '../loop/build.ts';
+import type { Access, Axis, Chain, Link, Region, Sum } from '../loop/loop.ts';
+import { identity } from '../ops/monoid.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { index, read } from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
@@ -11,20 +13,34 @@ import { costOf, itemsFor, pointsOf } from './cost.ts';
 import { bindPosition, deal, forUnits } from './grid.ts';
 import { emitRegion } from './region.ts';
 import { rootsOf } from './rewrite.ts';
+import { simplify } from './simplify.ts';
 import { loopAxes, newCounter, newPlace, type Scope } from './scope.ts';
 
 /** Emits the body of a chain's kernel; returns its grid. */
 export function emitChain(scope: Scope, item: TileExpression, chain: Chain, capabilities: Capabilities): number {
   const units = pointsOf(chain.axes);
-  const cycles =
-    [...chain.parts, ...chain.last].reduce((sum, link) => sum + cyclesOf(link), 0) / capabilities.vectorLanes;
+  const links = [...chain.parts, ...chain.rest, ...chain.last];
+  const cycles = links.reduce((sum, link) => sum + cyclesOf(link), 0) / capabilities.vectorLanes;
   const grid = deal(units, itemsFor(units * pointsOf(chain.walk) * cycles, units));
   forUnits(scope, item, units, grid, (inner, unit) => {
     const point = bindPosition(inner, chain.axes, unit);
-    loopAxes(point, chain.walk, (block) => chain.parts.forEach((part) => emitLink(block, part, capabilities)));
-    chain.last.forEach((link) => emitLink(point, link, capabilities));
+    const all = (at: Scope, links: readonly Link[]): void => links.forEach((link) => emitLink(at, link, capabilities));
+    all(point, chain.sums.map(atFirst));
+    loopAxes(point, chain.walk.slice(0, -1), (some) => {
+      loopAxes(some, chain.walk.slice(-1), (block) => all(block, chain.parts));
+      all(some, chain.rest);
+    });
+    all(point, chain.last);
   });
   return grid.items;
+}
+
+/** What fills a sum before anything is added to it. */
+function atFirst({ buffer, monoid }: Sum): Region {
+  const axes = buffer.shape.map((size, dim): Axis => ({ name: `f${dim}`, size }));
+  const access: Access = { buffer, shape: buffer.shape, index: axes.map(axisAt) };
+  const value = number(identity(monoid, buffer.dtype), buffer.dtype);
+  return simplify({ kind: 'region', axes, stages: [{ kind: 'store', axes: [], stores: [{ access, value }] }] });
 }
 
 /** All items of a link, in turn. Nothing of it is computed before its turn: it reads what the links before it leave. */

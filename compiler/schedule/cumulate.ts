@@ -1,7 +1,8 @@
 /** Cumulate stages: one walk along the axis, in order, every lane or point with its own running value. */
 import { accumulatorDtype } from '../types/dtype.ts';
-import { combineWith, identityOf } from './reduce.ts';
+import { combineWith } from './reduce.ts';
 import type { Stage } from '../loop/loop.ts';
+import { identity } from '../ops/monoid.ts';
 import { cast, number, splat, sub } from '../tile/build.ts';
 import { evaluate, write } from './expression.ts';
 import { bindTogether, type Scopes } from './lanes.ts';
@@ -12,7 +13,7 @@ export type CumulateStage = Extract<Stage, { kind: 'cumulate' }>;
 /** `lanes`: of the scopes' vectorized axis, 1 where there is none. */
 export function cumulate(scopes: Scopes, stage: CumulateStage, lanes: number): void {
   const dtype = accumulatorDtype(stage.result.dtype);
-  const running = scopes.map((scope) => variable(scope, number(identityOf(stage.monoid, dtype), dtype, lanes)));
+  const running = scopes.map((scope) => variable(scope, number(identity(stage.monoid, dtype), dtype, lanes)));
   loop(scopes[0], 0, stage.axis.size, 1, (inner, at) => {
     const position = stage.reverse ? sub(stage.axis.size - 1, at) : at;
     bindTogether(scopes, inner, stage.axis, position).forEach((scope, which) => {

@@ -3,7 +3,7 @@ import type { Axis, Buffer, Segment } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { parameter, read, register, scratch } from '../tile/build.ts';
 import type { Memory, Register, TileKernel } from '../tile/tile.ts';
-import { sizeOf } from '../loop/build.ts';
+import { ownBuffers, sizeOf } from '../loop/build.ts';
 import { emitChain } from './chain.ts';
 import { emitContraction } from './contract.ts';
 import { emitRegion } from './region.ts';
@@ -57,7 +57,7 @@ export function makeKernel(
     kept: new Map(),
   };
   if (segment.kind === 'chain')
-    for (const local of segment.locals) memories.set(local, kernel.memory(kernel.scratch(local.dtype, local.shape)));
+    for (const own of ownBuffers(segment)) memories.set(own, kernel.memory(kernel.scratch(own.dtype, own.shape)));
   let scope = newScope(kernel);
   for (const { axis, index } of repeats) scope = bind(scope, axis, read(index));
   const { grid, workgroup } = emit(scope, segment, capabilities);
@@ -120,6 +120,6 @@ export function buffersOf(segment: Segment): ReadonlyMap<Buffer, Memory['access'
   });
   for (const store of stores) note(store.access.buffer, 'write');
   if (segment.kind === 'scatter') uses.set(segment.target, 'read-write');
-  if (segment.kind === 'chain') for (const local of segment.locals) uses.delete(local);
+  if (segment.kind === 'chain') for (const own of ownBuffers(segment)) uses.delete(own);
   return uses;
 }

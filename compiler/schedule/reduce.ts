@@ -5,9 +5,10 @@
 import type { Monoid } from '../graph/graph.ts';
 import { affine, rowMajorStrides } from '../loop/build.ts';
 import type { Axis, Expression, Stage } from '../loop/loop.ts';
+import { identity } from '../ops/monoid.ts';
 import { and, apply, cast, combine, equal, less, min, number, splat, where } from '../tile/build.ts';
 import type { Register, TileExpression } from '../tile/tile.ts';
-import { accumulatorDtype, type Dtype } from '../types/dtype.ts';
+import { accumulatorDtype } from '../types/dtype.ts';
 import { costOf } from './cost.ts';
 import { evaluate } from './expression.ts';
 import { loopTogether, type Scopes, vectorLoop } from './lanes.ts';
@@ -20,21 +21,6 @@ const ops: Record<Monoid, 'add' | 'mul' | 'max' | 'min'> = { sum: 'add', prod: '
 
 export const combineWith = (monoid: Monoid, a: TileExpression, b: TileExpression): TileExpression =>
   apply(ops[monoid], a, b);
-
-const integerRange: Partial<Record<Dtype, readonly [number, number]>> = {
-  i32: [-(2 ** 31), 2 ** 31 - 1],
-  u32: [0, 2 ** 32 - 1],
-  u8: [0, 255],
-  bool: [0, 1],
-};
-
-/** The value that changes nothing. */
-export function identityOf(monoid: Monoid, dtype: Dtype): number {
-  if (monoid === 'sum') return 0;
-  if (monoid === 'prod') return 1;
-  const [low, high] = integerRange[dtype] ?? [-Infinity, Infinity];
-  return monoid === 'max' ? low : high;
-}
 
 export const monoidOf = ({ monoid }: Reduction): Monoid =>
   monoid === 'argmax' ? 'max' : monoid === 'argmin' ? 'min' : monoid;
@@ -50,7 +36,7 @@ export const valueOf = (register: Register): TileExpression => ({ kind: 'registe
 
 export function start(scope: Scope, of: Reduction, lanes: number): Accumulator {
   const dtype = accumulatorDtype(of.value.dtype);
-  const value = variable(scope, number(identityOf(monoidOf(of), dtype), dtype, lanes));
+  const value = variable(scope, number(identity(monoidOf(of), dtype), dtype, lanes));
   return isPositional(of) ? { value, position: variable(scope, number(0, 'i32', lanes)) } : { value };
 }
 
@@ -67,7 +53,7 @@ export function accumulate(
   const sofar = valueOf(into.value);
   if (into.position === undefined) {
     const counted =
-      mask === undefined ? value : where(mask, value, number(identityOf(monoidOf(of), dtype), dtype, lanes));
+      mask === undefined ? value : where(mask, value, number(identity(monoidOf(of), dtype), dtype, lanes));
     return assign(scope, into.value, combineWith(monoidOf(of), sofar, counted));
   }
   const wins = monoidOf(of) === 'max' ? less(sofar, value) : less(value, sofar);

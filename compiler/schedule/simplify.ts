@@ -10,7 +10,13 @@ import { affinesOf, rewriter, type Rewriter, rewriteStage } from './rewrite.ts';
 export function simplify<Kind extends Segment>(segment: Kind): Kind;
 export function simplify(segment: Segment): Segment {
   if (segment.kind === 'chain')
-    return { ...segment, parts: segment.parts.map(simplify), last: segment.last.map(simplify) };
+    return {
+      ...segment,
+      parts: segment.parts.map(simplify),
+      rest: segment.rest.map(simplify),
+      last: segment.last.map(simplify),
+      end: segment.end.map(simplify),
+    };
   const flat = rewriteSegment(
     segment,
     rewriter({ affine: (at) => affine(at.terms, at.offset, at.divisor), access: flatten }),

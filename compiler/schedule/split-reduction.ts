@@ -7,13 +7,12 @@
  */
 import { affine, apply, axisAt, combine, number } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Contraction, Expression, Region, Segment, Stage } from '../loop/loop.ts';
+import { identity } from '../ops/monoid.ts';
 import { accumulatorDtype } from '../types/dtype.ts';
 import { costOf, itemsFor, pointsOf } from './cost.ts';
-import { identityOf, type ReduceStage } from './reduce.ts';
+import type { ReduceStage } from './reduce.ts';
 import { rewriter } from './rewrite.ts';
-
-/** Makes a temporary of the program. */
-export type NewTemporary = (dtype: Buffer['dtype'], shape: readonly number[]) => Buffer;
+import { type NewTemporary, splitChain } from './split-chain.ts';
 
 /** The segments, in order, that compute what `segment` does. */
 export function splitReductions(segment: Segment, lanes: number, temporary: NewTemporary): readonly Segment[] {
@@ -22,8 +21,9 @@ export function splitReductions(segment: Segment, lanes: number, temporary: NewT
       return splitRegion(segment, lanes, temporary);
     case 'contraction':
       return splitContraction(segment, lanes, temporary);
-    case 'scatter':
     case 'chain':
+      return splitChain(segment, temporary);
+    case 'scatter':
       return [segment];
   }
 }
@@ -128,7 +128,7 @@ function splitRegion(region: Region, lanes: number, temporary: NewTemporary): re
   const parts = stage.results.map(({ result, monoid, value }) => ({
     result: { name: `${result.name}_part`, dtype: accumulatorDtype(value.dtype) },
     monoid,
-    value: within(cut, value, identityOf(monoid === 'argmax' || monoid === 'argmin' ? 'sum' : monoid, value.dtype)),
+    value: within(cut, value, identity(monoid === 'argmax' || monoid === 'argmin' ? 'sum' : monoid, value.dtype)),
   }));
   const first: Region = {
     kind: 'region',

@@ -30,6 +30,16 @@ interface Variant extends Sizes {
   readonly shared?: boolean;
   readonly backward?: boolean;
   readonly precision?: Precision;
+  /** What the softmax is taken of, made of the scores; `param` gives one more tensor whose gradient is wanted. */
+  readonly of?: (build: Builder, scores: Value, param: (...sizes: number[]) => Value) => Value;
+  /** Two softmaxes, one less the other times a number that is trained (Ye et al. 2024). */
+  readonly twice?: boolean;
+  /** Added to the loss. */
+  readonly penalty?: (build: Builder, softmax: Value) => Value;
+  /** What is made of them beside the loss is a chain of its own. */
+  readonly chains?: number;
+  /** Tensors that have as many rows and columns and are no scores. */
+  readonly square?: number;
   /** What else is made of the scores or of their softmax. */
   readonly also?: (build: Builder, scores: Value, softmax: Value) => void;
 }
@@ -70,9 +80,16 @@ function attention(variant: Variant): Graph {
       [...batch, rows, free],
       [sum],
     );
-  const scores = scale(product(q, k, [column, inner], columns, width), 0.5);
+  const wanted = [q, k, v];
+  const param = (...sizes: number[]): Value => {
+    const made = build.input(`p${wanted.length}`, 'param', f32(...sizes));
+    wanted.push(made);
+    return made;
+  };
+  const scoresOf = (left: Value): Value => scale(product(left, k, [column, inner], columns, width), 0.5);
+  const scores = scoresOf(q);
   const shape = scores.type.shape;
-  let seen = scores;
+  let seen = variant.of?.(build, scores, param) ?? scores;
   if (bias) seen = build.binary('add', seen, build.broadcast(build.input('bias', 'batch', f32(columns)), shape));
   if (causal)
     seen = build.where(
@@ -81,6 +98,12 @@ function attention(variant: Variant): Graph {
       build.constant(-Infinity, 'f32', shape),
     );
   let p = softmax(seen);
+  if (variant.twice)
+    p = build.binary(
+      'sub',
+      p,
+      build.binary('mul', softmax(scoresOf(param(...batch, rows, width))), build.broadcast(param(), shape)),
+    );
   also?.(build, scores, p);
   if (dropout) {
     const seed = build.input('seed', 'scalar', { dtype: 'u32', shape: [2] });
@@ -90,10 +113,14 @@ function attention(variant: Variant): Graph {
     p = build.where(isKept, scale(p, 2), build.constant(0, 'f32', shape));
   }
   const y = product(p, v, [inner, column], width, columns);
-  const loss = build.reduce('sum', build.binary('mul', y, y), [...y.type.shape.keys()]);
+  let loss = build.reduce('sum', build.binary('mul', y, y), [...y.type.shape.keys()]);
+  const penalty = variant.penalty?.(build, p);
+  if (penalty !== undefined) loss = build.binary('add', loss, penalty);
   build.output('loss.sum', 'result', loss);
   if (backward)
-    differentiate(build, loss, [q, k, v]).forEach((gradient, at) => build.output(`d${'qkv'[at]}`, 'result', gradient));
+    differentiate(build, loss, wanted).forEach((gradient, at) =>
+      build.output(`d${['q', 'k', 'v'][at] ?? at}`, 'result', gradient),
+    );
   const graph = build.finish();
   return variant.precision === undefined ? graph : { ...graph, precision: variant.precision };
 }
@@ -101,8 +128,6 @@ function attention(variant: Variant): Graph {
 const segmentsOf = ({ steps }: LoopProgram): Segment[] =>
   steps.flatMap((step) => (step.kind === 'kernel' ? step.segments : []));
 const chainsOf = (program: LoopProgram): Chain[] => segmentsOf(program).filter((segment) => segment.kind === 'chain');
-/** The heads that share keys, and blocks of rows where there are several. */
-const expectedWalk = ({ batch = [], rows }: Variant): number[] => [batch[1], ...(rows > 64 ? [2] : [])];
 const isSquare =
   (rows: number, columns: number) =>
   ({ shape }: { shape: readonly number[] }): boolean =>
@@ -117,20 +142,99 @@ const variants: Readonly<Record<string, Variant>> = {
   'keys that heads share': { batch: [8, 3], rows: 7, columns: 5, shared: true },
   'keys that heads share, in blocks': { batch: [8, 2], rows: 80, columns: 6, shared: true, causal: true },
   'forward only': { rows: 96, columns: 10, backward: false, causal: true },
+  'one block, and rows that are left': { batch: [8], rows: 127, columns: 3 },
+  'blocks, and rows that are left, causal': { batch: [2], rows: 97, causal: true },
+  'two blocks, and rows that are left': { rows: 131, columns: 3 },
+  'forward only, rows that are left': { batch: [3], rows: 197, columns: 5, backward: false },
+  'keys that heads share, rows that are left': { batch: [2, 3], rows: 131, columns: 5, shared: true },
+  'few samples, blocks of rows': { batch: [2], rows: 192, columns: 5 },
+  'few samples, rows that are left': { batch: [3], rows: 197, columns: 5 },
+  'few samples, one block': { batch: [2], rows: 8 },
+  'rows longer than the cache': { batch: [2], rows: 25, columns: 5000, width: 2, backward: false },
+  'heads as wide as they are long': { batch: [3], rows: 8, width: 8, square: 2 },
+  'a trained bias of all heads': {
+    rows: 70,
+    columns: 5,
+    of: (build, scores, param) => build.binary('add', scores, build.broadcast(param(70, 5), scores.type.shape)),
+  },
+  'a trained bias of each head, rows that are left': {
+    batch: [3, 2],
+    rows: 127,
+    columns: 5,
+    of: (build, scores, param) => build.binary('add', scores, build.broadcast(param(2, 127, 5), scores.type.shape)),
+  },
+  'a trained temperature': {
+    batch: [3, 4],
+    rows: 96,
+    columns: 5,
+    of: (build, scores, param) => build.binary('mul', scores, build.broadcast(param(), scores.type.shape)),
+  },
+  'a temperature of each head': {
+    batch: [3, 4],
+    rows: 8,
+    columns: 5,
+    of: (build, scores, param) =>
+      build.binary('mul', scores, build.broadcast(build.reshape(param(4), [4, 1, 1]), scores.type.shape)),
+  },
+  'a difference of two': { rows: 96, columns: 5, twice: true },
+  'its entropy in the loss': {
+    rows: 70,
+    columns: 5,
+    penalty: (build, p) => build.reduce('sum', build.binary('mul', p, build.unary('log', p)), [0, 1, 2, 3]),
+  },
+  'running sums, in another shape': {
+    rows: 70,
+    columns: 5,
+    of: (build, scores) => {
+      const flat = build.reshape(scores, [2 * 4 * 70, 5]);
+      return build.reshape(build.cumulative('sum', flat, 1, false), [2, 4, 70, 5]);
+    },
+    chains: 3,
+    square: 4,
+  },
+  'a mean over the heads as well': {
+    rows: 96,
+    columns: 5,
+    backward: false,
+    also: (build, _, p) => build.output('mean', 'result', build.reduce('sum', p, [1])),
+    chains: 2,
+  },
+  'the largest of each column as well': {
+    rows: 197,
+    columns: 5,
+    backward: false,
+    also: (build, scores) => build.output('top', 'result', build.reduce('max', scores, [2])),
+    chains: 2,
+  },
   'in bf16': { rows: 70, columns: 16, precision: { products: 'bf16', storage: 'bf16', except: [] } },
 };
 
 describe('attention is one kernel forward, and one backward', () => {
   it.each(Object.entries(variants))('%s', (_, variant) => {
-    const { rows, columns = rows, precision, backward = true } = variant;
+    const { rows, columns = rows, precision, backward = true, chains = backward ? 2 : 1, square = 0 } = variant;
     const graph = optimize(attention(variant), { verify: true });
     const tolerance = precision === undefined ? 1e-3 : 5e-2;
     const program = expectSame(graph, inputsFor(graph, 3, { seed: 100, step: 3 }), tolerance);
-    const chains = chainsOf(program);
-    expect(chains).toHaveLength(backward ? 2 : 1);
-    if (variant.shared) expect(chains[1].walk.map(({ size }) => size)).toEqual(expectedWalk(variant));
-    expect(program.buffers.filter(isSquare(rows, columns))).toEqual([]);
+    expect(chainsOf(program)).toHaveLength(chains);
+    const inMemory = program.buffers.filter(({ role }) => role === 'temporary').filter(isSquare(rows, columns));
+    expect(inMemory).toHaveLength(square);
     expectScheduledProgram(program, { lanes: [16, 4, 1], tolerance });
+  });
+
+  const walkOf = (variant: Variant): (readonly number[])[] =>
+    chainsOf(fuse(optimize(attention(variant))).program).map(({ axes, walk }) =>
+      [axes, walk].flatMap((all) => all.map(({ size }) => size)),
+    );
+
+  it('walks the heads that share keys, and blocks of rows where something is summed over them', () => {
+    expect(walkOf({ rows: 96 })).toEqual([
+      [2, 4, 2],
+      [2, 4, 2],
+    ]);
+    expect(walkOf(variants['keys that heads share, in blocks'])).toEqual([
+      [8, 2, 2],
+      [8, 2, 2],
+    ]);
   });
 
   it('adds no rounding to what it was', () => {
@@ -151,43 +255,14 @@ describe('what does not become a chain, and why', () => {
   };
   const reasons = [
     'it has to be in memory as a whole',
-    'no block of rows divides 1021 and fits the cache',
-    'it is summed over a batch',
-    'a reduction runs over the rows',
-    'a part reads what another writes at other rows',
     'a part brings rows together',
+    'a part reads what is summed over rows or a batch',
   ];
 
   it('the program asks for the softmax', () =>
     expect(reasonOf({ rows: 8, backward: false, also: (build, _, p) => build.output('p', 'result', p) })).toBe(
       reasons[0],
     ));
-
-  it('a prime number of long rows', () => expect(reasonOf({ rows: 1021, backward: false })).toBe(reasons[1]));
-
-  it('a mean over the heads', () =>
-    expect(
-      reasonOf({
-        rows: 8,
-        backward: false,
-        also: (build, _, p) => build.output('mean', 'result', build.reduce('sum', p, [1])),
-      }),
-    ).toBe(reasons[2]));
-
-  it('a largest element of each column', () =>
-    expect(
-      reasonOf({
-        rows: 8,
-        backward: false,
-        also: (build, scores) => build.output('top', 'result', build.reduce('max', scores, [2])),
-      }),
-    ).toBe(reasons[3]));
-
-  it('the gradient of keys that all heads of few samples share', () => {
-    const { program, decisions } = fuse(optimize(attention({ batch: [2, 4], rows: 8, shared: true })));
-    expect(chainsOf(program)).toHaveLength(1);
-    expect(decisions.map(({ reason }) => reason)).toContain('too few points of the batch are left to share the work');
-  });
 
   it('a product of rows with other rows', () =>
     expect(
@@ -197,10 +272,20 @@ describe('what does not become a chain, and why', () => {
         backward: false,
         also: (build, _, p) => build.output('alike', 'result', build.matmul(p, build.transpose(p, [0, 1, 3, 2]))),
       }),
-    ).toBe(reasons[5]));
+    ).toBe(reasons[1]));
 
-  it('fewer points of the batch than threads may be: the backward pass keeps what it needs', () =>
-    expect(reasonOf({ batch: [2], rows: 8 })).toBe(reasons[4]));
+  it('rows that are divided by the largest of each column', () =>
+    expect(
+      reasonOf({
+        rows: 8,
+        columns: 5,
+        backward: false,
+        of: (build, scores) => {
+          const most = build.reshape(build.reduce('max', scores, [2]), [2, 4, 1, 5]);
+          return build.binary('div', scores, build.broadcast(most, scores.type.shape));
+        },
+      }),
+    ).toBe(reasons[2]));
 });
 
 describe('a chain as text', () => {

@@ -1,0 +1,179 @@
+/**
+ * A chain with few points has little to deal to threads. What it walks is dealt then too: blocks of rows where nothing is summed
+ * over them, else some of them to each of a fixed number of parts, whose sums are added after.
+ *
+ *   chain for h walk t_block { … sum %dk }   →   chain for h, part walk t_in { … } then { %partial[h, part, …] = %dk }
+ *                                                region %total[h, …] = sum over part of %partial;  then what was done with %dk
+ */
+import { affine, axisAt, load } from '../loop/build.ts';
+import type { Access, Axis, Buffer, Chain, Link, Region, Segment, Stage, Store, Sum } from '../loop/loop.ts';
+import { pointsOf } from './cost.ts';
+import { type Rewriter, rewriter, rewriteStage } from './rewrite.ts';
+import { scaleOf } from './simplify.ts';
+
+/** Makes a temporary of the program. */
+export type NewTemporary = (dtype: Buffer['dtype'], shape: readonly number[]) => Buffer;
+
+/** Points that keep the threads of a machine busy. */
+const enoughPoints = 8;
+
+/** The segments, in order, that compute what a chain does; none of them has totals. */
+export function splitChain(chain: Chain, temporary: NewTemporary): readonly Segment[] {
+  const { axes, walk, sums, totals, rest } = chain;
+  if (totals.length > 0) return addTotals(chain, temporary);
+  if (sums.length === 0) return deal(chain);
+  const cut = pointsOf(axes) < enoughPoints ? cutWalk(walk, Math.ceil(enoughPoints / pointsOf(axes))) : undefined;
+  if (cut === undefined) return [chain];
+  const parts: Axis = { name: cut.part.name, size: cut.part.size + (rest.length > 0 ? 1 : 0) };
+  const partials = sums.map((sum) => createPartial(sum, axes, [parts], temporary));
+  const saved = (part: Axis | number): Region[] => partials.map((partial) => save(partial, [...axes, part]));
+  const inPart = within(cut);
+  const blocks: Chain = {
+    ...chain,
+    axes: [...axes, cut.part],
+    walk: walk.map((axis) => (axis === cut.axis ? cut.inner : axis)),
+    parts: chain.parts.map((link) => rewriteLink(link, inPart)),
+    rest: [],
+    last: saved(cut.part),
+  };
+  const left: Chain = { ...chain, walk: walk.slice(0, -1), parts: rest, rest: [], last: saved(cut.part.size) };
+  return [blocks, ...(rest.length > 0 ? [left] : []), ...addParts(partials, axes, [parts], chain.last)];
+}
+
+/** Every point has sums of its own for what all add to. */
+function addTotals(chain: Chain, temporary: NewTemporary): readonly Segment[] {
+  const { axes, sums, totals, last, end } = chain;
+  const partials = totals.map((sum) => createPartial(sum, [], axes, temporary));
+  const own: Chain = {
+    ...chain,
+    sums: [...sums, ...totals],
+    last: [...last, ...partials.map((partial) => save(partial, axes))],
+    totals: [],
+    end: [],
+  };
+  return [...splitChain(own, temporary), ...addParts(partials, [], axes, end)];
+}
+
+/** Blocks that need nothing of each other are points; what is left of the rows is a chain of its own. */
+function deal(chain: Chain): readonly Chain[] {
+  const { axes, walk, rest } = chain;
+  const blocks: Chain = { ...chain, axes: [...axes, ...walk], walk: [], rest: [] };
+  const left: Chain = { ...chain, axes: [...axes, ...walk.slice(0, -1)], walk: [], parts: rest, rest: [] };
+  return rest.length === 0 ? [blocks] : [blocks, left];
+}
+
+interface Cut {
+  readonly axis: Axis;
+  readonly part: Axis;
+  readonly inner: Axis;
+}
+
+/** Cuts the longest axis in at least `wanted` parts of equal size, or as many as it has positions. */
+function cutWalk(walk: readonly Axis[], wanted: number): Cut | undefined {
+  const axis = walk.reduce((longest, other) => (other.size > longest.size ? other : longest));
+  if (axis.size < 2) return undefined;
+  let count = Math.min(wanted, axis.size);
+  while (axis.size % count !== 0) count++;
+  return {
+    axis,
+    part: { name: `${axis.name}_part`, size: count },
+    inner: { name: `${axis.name}_in`, size: axis.size / count },
+  };
+}
+
+/** What is computed at a position, at part·size + inner. */
+const within = ({ axis, part, inner }: Cut): Rewriter =>
+  rewriter({
+    affine: (at) => {
+      const scale = scaleOf(at, axis);
+      if (scale === 0) return at;
+      const others = at.terms.filter((term) => term.axis !== axis);
+      return affine(
+        [...others, { axis: part, scale: scale * inner.size }, { axis: inner, scale }],
+        at.offset,
+        at.divisor,
+      );
+    },
+  });
+
+const rewriteLink = (link: Link, to: Rewriter): Link =>
+  link.kind === 'region'
+    ? { ...link, stages: link.stages.map((stage) => rewriteStage(stage, to, (axes) => axes)) }
+    : {
+        ...link,
+        left: to.expression(link.left),
+        right: to.expression(link.right),
+        stores: link.stores.map(to.store),
+      };
+
+/** A sum, what each part makes of it at each point, and all of them together. */
+interface Partial {
+  readonly sum: Sum;
+  readonly parts: Buffer;
+  readonly total: Buffer;
+}
+
+function createPartial(sum: Sum, axes: readonly Axis[], parts: readonly Axis[], temporary: NewTemporary): Partial {
+  const { dtype, shape } = sum.buffer;
+  const sizes = (of: readonly Axis[]): number[] => of.map(({ size }) => size);
+  return {
+    sum,
+    parts: temporary(dtype, [...sizes(axes), ...sizes(parts), ...shape]),
+    total: temporary(dtype, [...sizes(axes), ...shape]),
+  };
+}
+
+const axesOf = ({ shape }: Buffer): Axis[] => shape.map((size, dim) => ({ name: `f${dim}`, size }));
+
+const at = (buffer: Buffer, axes: readonly (Axis | number)[]): Access => ({
+  buffer,
+  shape: buffer.shape,
+  index: axes.map((axis) => (typeof axis === 'number' ? affine([], axis) : axisAt(axis))),
+});
+
+const storing = (store: Store): Stage => ({ kind: 'store', axes: [], stores: [store] });
+
+/** At the end of a point, where it is among the parts. */
+function save({ sum: { buffer }, parts }: Partial, place: readonly (Axis | number)[]): Region {
+  const own = axesOf(buffer);
+  const store: Store = { access: at(parts, [...place, ...own]), value: load(at(buffer, own)) };
+  return { kind: 'region', axes: own, stages: [storing(store)] };
+}
+
+/** Adds the parts up at every point of `axes`, then does what was to be done with the sums. */
+function addParts(
+  partials: readonly Partial[],
+  axes: readonly Axis[],
+  parts: readonly Axis[],
+  then: readonly Link[],
+): readonly Segment[] {
+  const totals = new Map(partials.map(({ sum, total }) => [sum.buffer, total]));
+  const ofTotals = rewriter({
+    affine: (of) => of,
+    access: (access) => {
+      const total = totals.get(access.buffer);
+      if (total === undefined) return access;
+      const shape = [...axes.map(({ size }) => size), ...access.shape];
+      return { buffer: total, shape, index: [...axes.map(axisAt), ...access.index] };
+    },
+  });
+  const added = partials.map(({ sum: { buffer, monoid }, parts: all, total }): Region => {
+    const own = axesOf(buffer);
+    const result = { name: `${buffer.name}_total`, dtype: buffer.dtype };
+    const value = load(at(all, [...axes, ...parts, ...own]));
+    const access = at(total, [...axes, ...own]);
+    return {
+      kind: 'region',
+      axes: [...axes, ...own],
+      stages: [
+        { kind: 'reduce', axes: parts, results: [{ result, monoid, value }] },
+        storing({ access, value: { kind: 'result', dtype: result.dtype, of: result } }),
+      ],
+    };
+  });
+  const finished = then.map((link): Link => {
+    const made = rewriteLink(link, ofTotals);
+    return { ...made, axes: [...axes, ...made.axes] };
+  });
+  return [...added, ...finished];
+}
