@@ -70,8 +70,8 @@ interface Cut {
 
 /** Cuts the longest axis in at least `wanted` parts of equal size, or as many as it has positions. */
 function cutWalk(walk: readonly Axis[], wanted: number): Cut | undefined {
-  const axis = walk.reduce((longest, other) => (other.size > longest.size ? other : longest));
-  if (axis.size < 2) return undefined;
+  const [axis] = [...walk].sort((a, b) => b.size - a.size);
+  if (axis === undefined || axis.size < 2) return undefined;
   let count = Math.min(wanted, axis.size);
   while (axis.size % count !== 0) count++;
   return {

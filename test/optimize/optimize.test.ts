@@ -1,14 +1,14 @@
 /**
  * Passes change no result by more than they say — alone, left out, and all together — on 500 random graphs, forward and
- * backward; and the text of what they make reads back.
+ * backward, as they are and fused; and the text of what they make reads back. Every pass has something to do in some of them.
  */
 import { describe, expect, test } from 'vitest';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { parseGraph } from '../../compiler/graph/parse-text.ts';
 import { printGraph } from '../../compiler/graph/text.ts';
 import { verifyGraph } from '../../compiler/graph/verify.ts';
-import { optimize } from '../../compiler/optimize/index.ts';
-import { expectSame, interpret, ways } from '../support/passes.ts';
+import { optimize, passes, type OptimizeOptions } from '../../compiler/optimize/index.ts';
+import { expectSame, interpret, interpretFused, ways } from '../support/passes.ts';
 import { randomGraph } from '../support/random-graph.ts';
 
 const seeds = 500;
@@ -21,14 +21,27 @@ const asked = (seed: number, size = 8 + (seed % 3) * 4): Graph => {
 };
 
 describe(`${seeds} random graphs`, () => {
+  const changed = new Set<string>();
+  const noteChange: OptimizeOptions['observe'] = ({ name }, before, after) => {
+    if (printGraph(before) !== printGraph(after)) changed.add(name);
+  };
+
   for (let start = 0; start < seeds; start += atOnce)
     test(`${start} to ${start + atOnce - 1}`, () => {
       for (let seed = start; seed < start + atOnce; seed++) {
         const graph = asked(seed);
         expect(verifyGraph(graph), printGraph(graph)).toEqual([]);
         const expected = interpret(graph, seed);
-        for (const { name, options, tolerance } of ways) {
+        for (const [place, { name, options, tolerance }] of ways.entries()) {
           const after = optimize(graph, { ...options, verify: true });
+          // All together, and one way in turn, on through fusion, which rounds sums in another order.
+          if (place === 0 || place === seed % ways.length)
+            expectSame(
+              expected,
+              interpretFused(after, seed),
+              tolerance + 2e-4,
+              () => `${name}, fused\n${printGraph(graph)}\n${printGraph(after)}`,
+            );
           expectSame(
             expected,
             interpret(after, seed),
@@ -36,10 +49,15 @@ describe(`${seeds} random graphs`, () => {
             () => `${name}\n${printGraph(graph)}\n${printGraph(after)}`,
           );
         }
-        const text = printGraph(optimize(graph), { origins: false });
+        const text = printGraph(optimize(graph, { observe: noteChange }), { origins: false });
         expect(printGraph(parseGraph(text), { origins: false })).toBe(text);
       }
     });
+
+  test('every pass changed some', () => {
+    // What it does is tested below, with a precision asked for.
+    expect(passes.map(({ name }) => name).filter((name) => !changed.has(name))).toEqual(['insert-casts']);
+  });
 });
 
 test('after the casts of mixed precision no pass rounds anything more or less', () => {

@@ -1,8 +1,12 @@
 /** Comparing what passes make of a graph, alone, left out and all together, with what it meant before. */
 import { expect } from 'vitest';
+import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
+import { interpretLoop } from '../../compiler/loop/interpret.ts';
+import { printLoop } from '../../compiler/loop/text.ts';
+import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { passes, type OptimizeOptions } from '../../compiler/optimize/index.ts';
 import { draw, numbers } from './samples.ts';
 
@@ -12,6 +16,20 @@ export function interpret(graph: Graph, seed: number): Results {
   const next = numbers(seed);
   const inputs = new Map(graph.inputs.map(({ name, value }) => [name, draw(value.type, next, { range: [-1, 1] })]));
   return interpretGraph(graph, inputs, { precision: 'as-written' });
+}
+
+/** The same through fusion and the interpreter of Loop IR. */
+export function interpretFused(graph: Graph, seed: number): Results {
+  const next = numbers(seed);
+  const buffers = new Map(
+    graph.inputs.map(({ name, value }) => [name, draw(value.type, next, { range: [-1, 1] }).data.slice()]),
+  );
+  const { program } = fuse(graph);
+  expect(verifyLoop(program), printLoop(program)).toEqual([]);
+  interpretLoop(program, buffers);
+  return new Map(
+    graph.outputs.map(({ name, value: { type } }) => [name, { type, data: buffers.get(name) ?? new Float64Array(0) }]),
+  );
 }
 
 /** Differences add up along a graph; they are judged against the largest element. */

@@ -230,12 +230,99 @@ export function randomGraph(seed: number, { size = 12, backward = true }: Random
     return pick(results);
   }
 
+  /** Softmax of scores, times values: some with a mask, a bias, a temperature, dropout, or shared keys. */
+  function attention(): Value {
+    const batch = pick([[2], [3, 2], [2, 4]]);
+    const few = batch.length > 1 && next() < 0.3 ? batch.slice(0, -1) : batch;
+    const [rows, columns, width] = [pick([3, 5, 8, 97]), pick([2, 5, 7]), pick([2, 3])];
+    const param = (...sizes: number[]): Value => {
+      const made = build.input(`p${params.length}`, 'param', { dtype: 'f32', shape: sizes });
+      params.push(made);
+      return made;
+    };
+    const own = batch.map((_, axis) => at(axis));
+    const shared = own.slice(0, few.length);
+    const [row, column, inner] = [0, 1, 2].map((after) => at(batch.length + after));
+    const [q, k, v] = [param(...batch, rows, width), param(...few, columns, width), param(...few, columns, width)];
+    const scores = build.contract(
+      [q, k],
+      [
+        [...own, row, inner],
+        [...shared, column, inner],
+      ],
+      [...batch, rows, columns],
+      [width],
+    );
+    const { shape } = scores.type;
+    const spread = (value: Value): Value => build.broadcast(value, shape);
+    const last = batch.length + 1;
+    let logits = scores;
+    if (next() < 0.3) logits = build.binary('add', logits, spread(param(rows, columns)));
+    if (next() < 0.3) {
+      const whole = float();
+      logits = build.binary('mul', logits, spread(tame(build.reduce('sum', whole, [...whole.type.shape.keys()]))));
+    }
+    if (next() < 0.4)
+      logits = build.where(
+        build.binary('le', build.iota(shape, last), build.iota(shape, last - 1)),
+        logits,
+        build.constant(-Infinity, 'f32', shape),
+      );
+    const kept = [...batch, rows, 1];
+    const most = spread(build.reshape(build.detach(build.reduce('max', logits, [last])), kept));
+    const powers = build.unary('exp', build.binary('sub', logits, most));
+    let softmax = build.binary('div', powers, spread(build.reshape(build.reduce('sum', powers, [last]), kept)));
+    if (next() < 0.3) {
+      const seed = build.input('seed', 'scalar', { dtype: 'u32', shape: [2] });
+      const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
+      const bits = build.random(seed, step, 7, shape);
+      const isKept = build.binary('lt', bits, build.constant(2 ** 31, 'u32', shape));
+      softmax = build.where(isKept, softmax, build.constant(0, 'f32', shape));
+    }
+    if (next() < 0.2) values.push(tame(build.reduce('sum', build.binary('mul', softmax, softmax), [0, 1, last])));
+    return build.contract(
+      [softmax, v],
+      [
+        [...own, row, inner],
+        [...shared, inner, column],
+      ],
+      [...batch, rows, width],
+      [columns],
+    );
+  }
+
+  /** A product of whole numbers of eight bits, as quantized weights make it. */
+  function productOfBytes(): Value {
+    const [rows, sum, columns] = [pick([1, 4, 9]), pick([3, 8, 13]), pick([1, 5, 16])];
+    const bytes = (name: string, ...shape: number[]): Value => {
+      const real = build.input(name, 'param', { dtype: 'f32', shape });
+      params.push(real);
+      const scaled = build.binary('mul', tame(real), filled(build, 100, real));
+      return build.cast(build.cast(scaled, 'i8'), 'i32');
+    };
+    const product = build.contract(
+      [bytes('codes', rows, sum), bytes('weights', sum, columns)],
+      [
+        [at(0), at(2)],
+        [at(2), at(1)],
+      ],
+      [rows, columns],
+      [sum],
+    );
+    const real = build.cast(product, 'f32');
+    return build.binary('mul', real, filled(build, 1e-4, real));
+  }
+
   while (build.nodes.length < size) {
     // Layers take turns, so that passes that work by layer find some.
     build.origin = { path: `model.${['a', 'b', 'c'][Math.floor((3 * build.nodes.length) / size)]}` };
     const value = pick(steps)();
     if (value !== undefined) values.push(few(value));
   }
+  // What passes look for that chance hardly makes.
+  if (seed % 4 === 1) values.push(attention());
+  if (seed % 4 === 3) values.push(productOfBytes());
+
   let loss = build.constant(0, 'f32');
   for (const value of values.slice(-3))
     loss = build.binary('add', loss, build.reduce('sum', tame(value), [...value.type.shape.keys()]));
