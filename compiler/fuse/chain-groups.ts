@@ -7,12 +7,12 @@
  *   law 3  the parts agree which axis is which (make-chain.ts)
  */
 import type { Value } from '../graph/graph.ts';
-import { findScores } from '../graph/scores.ts';
+import { findScores, isSameShape } from '../graph/scores.ts';
 import { dtypeBytes } from '../types/dtype.ts';
 import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
 import { emitChain } from './emit.ts';
-import { elements, shapeOf } from './frame.ts';
+import { elements } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { neededValues, outsideReads } from './group.ts';
 import type { Group, Links, Root } from './group.ts';
@@ -31,8 +31,7 @@ export function chainGroups(
   for (const node of products) {
     const seed = groups.find(({ kind, roots }) => kind === 'contraction' && roots[0].node === node);
     if (seed === undefined || tried.has(seed)) continue;
-    const shape = shapeOf(node.outputs[0]).join();
-    const isHanded = (value: Value): boolean => made.has(value) && shapeOf(value).join() === shape;
+    const isHanded = (value: Value): boolean => made.has(value) && isSameShape(value, node.outputs[0]);
     const apart = groups.flatMap((group) => partOf(group, isHanded));
     const links = gather(frame, apart, seed, isHanded);
     const { parts, handed } = links;

@@ -51,13 +51,13 @@ interface Rows {
   readonly from: number;
 }
 
-/** The chain of some links, in an order in which they may run. `handed`, all of one shape: [...batch, rows, columns]. */
+/** The chain of some links, in an order in which they may run. `possible`, up to axes of one point, have one shape: [...batch, rows, columns]. */
 export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>): Chain {
   const touched = new Set(links.flatMap((link) => [...readsOf(link), ...writesOf(link)].map(({ buffer }) => buffer)));
   const handed = new Set([...possible].filter((buffer) => touched.has(buffer)));
   const [{ shape }] = handed;
   const row = shape.length - 2;
-  const roles: Roles = new Map(links.flatMap((link) => [...rolesIn(link, handed)]));
+  const roles: Roles = new Map(links.flatMap((link) => [...rolesIn(link, handed, shape)]));
   checkReads(links, handed, roles, row);
 
   const bytesPerRow = [...handed].reduce((sum, { dtype }) => sum + shape[row + 1] * dtypeBytes[dtype], 0);
@@ -73,7 +73,7 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
   const isWalked = (dim: number): boolean =>
     summed.has(dim) && (dims[dim].size > 1 || (dim === row && blocks.rest > 0));
   const local = new Map([...handed].map((buffer): [Buffer, Buffer] => [buffer, localOf(buffer, blocks.size)]));
-  const space: Space = { roles, row, dims, isWalked, local, rows: shape[row] };
+  const space: Space = { roles, shape, row, dims, isWalked, local };
   const sums = new Map(
     links.flatMap((link): [Link, Running][] => {
       const isLong = isTotal(link) || [...summedDims(link, roles, row)].some(isWalked);
@@ -99,9 +99,9 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
 /** What all links of a chain have in common. */
 interface Space {
   readonly roles: Roles;
-  /** Which axis of what is handed on is the rows, and how many there are. */
+  readonly shape: readonly number[];
+  /** Which axis of what is handed on is the rows. */
   readonly row: number;
-  readonly rows: number;
   /** The axes of the batch, and the blocks. */
   readonly dims: readonly Axis[];
   isWalked(dim: number): boolean;
@@ -176,7 +176,7 @@ function shortened(size: number): (axis: Axis) => Axis {
 
 /** A link for some rows. What it sums over what is walked it adds to `running`. */
 function inRows(link: Link, space: Space, rows: Rows, running: Running | undefined): Link {
-  const { roles, row, local } = space;
+  const { roles, row, shape, local } = space;
   const rowIn = shortened(rows.size);
   const moved = moveTo(space, rows, rowIn);
   const coordinate = (at: Coordinate): Coordinate => (at.kind === 'affine' ? moved(at, false) : at);
@@ -185,7 +185,7 @@ function inRows(link: Link, space: Space, rows: Rows, running: Running | undefin
     access: (access) => {
       const to = local.get(access.buffer);
       if (to === undefined) return { ...access, index: access.index.map(coordinate) };
-      const index = ownIndex(access);
+      const index = ownIndex(access, shape);
       return { buffer: to, shape: to.shape, index: index.slice(row).map((at) => moved(at, true)) };
     },
   });
@@ -308,28 +308,27 @@ const localOf = ({ name, dtype, shape }: Buffer, rows: number): Buffer => ({
   shape: [rows, shape[shape.length - 1]],
 });
 
-/** The coordinates in the buffer's own shape. */
-function ownIndex({ buffer, shape, index }: Access): readonly Affine[] {
-  const own = reshapeIndex(index, shape, buffer.shape);
+/** The coordinates in the shape of what is handed on. */
+function ownIndex(access: Access, shape: readonly number[]): readonly Affine[] {
+  const own = reshapeIndex(access.index, access.shape, shape);
   if (own === undefined || 'axis' in own || !own.every((at) => at.kind === 'affine'))
     throw new NoChain('its elements are read in another shape');
   return own;
 }
 
 /** Every access to what is handed on says which axis is which. */
-function rolesIn(link: Link, handed: ReadonlySet<Buffer>): Roles {
+function rolesIn(link: Link, handed: ReadonlySet<Buffer>, shape: readonly number[]): Roles {
   const roles = new Map<Axis, number>();
   for (const access of [...readsOf(link), ...writesOf(link)]) {
     if (!handed.has(access.buffer)) continue;
-    ownIndex(access).forEach((at, dim) => {
-      if (access.buffer.shape[dim] === 1) return;
+    ownIndex(access, shape).forEach((at, dim) => {
+      if (shape[dim] === 1) return;
       const axis = soleAxis(at);
-      if (axis === undefined || axis.size !== access.buffer.shape[dim] || (roles.get(axis) ?? dim) !== dim)
+      if (axis === undefined || axis.size !== shape[dim] || (roles.get(axis) ?? dim) !== dim)
         throw new NoChain('its elements are not read one by one, in their order');
       roles.set(axis, dim);
     });
   }
-  const [{ shape }] = handed;
   const row = shape.length - 2;
   const outer = new Set<Axis>(link.axes);
   for (const [axis, dim] of roles) {

@@ -4,6 +4,7 @@
  */
 import { binaryOps, unaryOps } from './graph.ts';
 import type { Node, NodeOf, OpName, Value } from './graph.ts';
+import { concrete } from '../types/dim.ts';
 import { isProduct } from './products.ts';
 
 /** What becomes of a tensor element by element. */
@@ -39,6 +40,17 @@ export function findScores(nodes: readonly Node[]): Scores {
     } else if (pointwise.has(node.op) && (isOfMade || node.op === 'random')) made.add(node.outputs[0]);
   }
   return { products, made };
+}
+
+/** Have both the same rows, columns and batch? Axes of one point say nothing. */
+export function isSameShape(one: Value, other: Value): boolean {
+  const [batches, ends] = [0, 1].map((part) =>
+    [one, other].map(({ type }) => {
+      const shape = concrete(type.shape);
+      return part === 0 ? shape.slice(0, -2).filter((size) => size !== 1) : shape.slice(-2);
+    }),
+  );
+  return [batches, ends].every(([a, b]) => a.join() === b.join());
 }
 
 /** Are its last two axes the rows of one operand and the columns of the other, and do both have a batch? */

@@ -12,9 +12,8 @@
  * product, a sum along the rows, or a sum that nothing of that shape is made of. Needs equal values to be merged before. Exact.
  */
 import type { Graph, Node, NodeOf, Value } from '../graph/graph.ts';
-import { findScores, pointwise } from '../graph/scores.ts';
+import { findScores, isSameShape, pointwise } from '../graph/scores.ts';
 import type { Scores } from '../graph/scores.ts';
-import { concrete } from '../types/dim.ts';
 import type { Pass } from './pass.ts';
 import { forwardNodes, producersOf, recompute } from './recompute.ts';
 
@@ -38,7 +37,7 @@ function findUnits(graph: Graph): Map<Node, string> {
   const units = new Map<Node, string>();
   for (const seed of scores.products) {
     if (!forward.has(seed) || units.has(seed)) continue;
-    const isOwn = (value: Value): boolean => scores.made.has(value) && isSame(value, seed);
+    const isOwn = (value: Value): boolean => scores.made.has(value) && isSameShape(value, seed.outputs[0]);
     const around = new Set<Node>([seed]);
     for (const node of around) {
       for (const value of node.inputs.filter(isOwn)) {
@@ -67,11 +66,6 @@ function readersOf({ nodes }: Graph): ReadonlyMap<Value, readonly Node[]> {
 
 const isProductOf = (node: Node, { products }: Scores): boolean => node.op === 'contract' && products.has(node);
 
-const isSame = (value: Value, seed: NodeOf<'contract'>): boolean => {
-  const [shape, wanted] = [value.type.shape, seed.attributes.shape].map((sizes) => concrete(sizes));
-  return shape.length === wanted.length && shape.every((size, axis) => size === wanted[axis]);
-};
-
 /** Does a chain have room for it? It makes or reads a tensor of the seed's kind (`isOwn`). */
 function isAllowed(
   node: Node,
@@ -84,5 +78,5 @@ function isAllowed(
   if (node.op === 'reduce') return node.attributes.axes.join() === `${last}` || !isRead(node.outputs[0]);
   // A product of rows with other rows needs all of them.
   if (node.op === 'contract') return node.inputs.filter(isOwn).length < 2;
-  return pointwise.has(node.op) && isSame(node.outputs[0], seed);
+  return pointwise.has(node.op) && isSameShape(node.outputs[0], seed.outputs[0]);
 }

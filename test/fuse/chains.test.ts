@@ -150,6 +150,7 @@ const variants: Readonly<Record<string, Variant>> = {
   'few samples, blocks of rows': { batch: [2], rows: 192, columns: 5 },
   'few samples, rows that are left': { batch: [3], rows: 197, columns: 5 },
   'few samples, one block': { batch: [2], rows: 8 },
+  'one sample of few heads': { batch: [1, 3], rows: 96, columns: 5 },
   'rows longer than the cache': { batch: [2], rows: 25, columns: 5000, width: 2, backward: false },
   'heads as wide as they are long': { batch: [3], rows: 8, width: 8, square: 2 },
   'a trained bias of all heads': {
