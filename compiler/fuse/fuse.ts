@@ -43,19 +43,20 @@ export function fuse(graph: Graph, { chains = true }: FuseOptions = {}): Fused {
     const blocked = findBlocked(plan);
     if (blocked === undefined) {
       const tell = (decision: FusionDecision): void => void decisions.push(decision);
-      const joined = joinPlan(plan, tell);
-      const groups = chains ? chainGroups(joined.frame, joined.groups, tell) : joined.groups;
-      return { program: assemble(graph, session, emitPlan({ ...joined, groups }, [], { next: 0 })), decisions };
+      const joined = joinPlan(plan, chains, tell);
+      return { program: assemble(graph, session, emitPlan(joined, [], { next: 0 })), decisions };
     }
     if (indirect.has(blocked)) throw new Error(`'${blocked}' cannot be updated`);
     indirect.add(blocked);
   }
 }
 
-/** Joins the groups of a frame and of the loops in it. */
-function joinPlan({ frame, groups }: Plan, decide: (decision: FusionDecision) => void): Plan {
+/** Joins the groups of a frame and of the loops in it, and makes chains of them. */
+function joinPlan({ frame, groups }: Plan, chains: boolean, decide: (decision: FusionDecision) => void): Plan {
   const inner = groups.map((group): Group =>
-    group.loop === undefined ? group : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, decide) } },
+    group.loop === undefined
+      ? group
+      : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, chains, decide) } },
   );
   for (const [value, reason] of frame.kept)
     decide({
@@ -65,7 +66,8 @@ function joinPlan({ frame, groups }: Plan, decide: (decision: FusionDecision) =>
       reason,
       bytesSaved: 0,
     });
-  return { frame, groups: joinGroups(frame, inner, decide) };
+  const joined = joinGroups(frame, inner, decide);
+  return { frame, groups: chains ? chainGroups(frame, joined, decide) : joined };
 }
 
 /** An update that cannot be done in place: its buffer is still read when, or after, it is computed. */

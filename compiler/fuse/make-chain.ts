@@ -11,7 +11,7 @@
  */
 import type { Monoid } from '../graph/graph.ts';
 import { blocksOf } from '../graph/scores.ts';
-import { readsOf, writesOf } from '../loop/accesses.ts';
+import { mayMeet, readsOf, writesOf } from '../loop/accesses.ts';
 import { affine, apply, axisAt, cast, load, sizeOf, soleAxis } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type {
@@ -356,7 +356,7 @@ function checkReads(links: readonly Link[], handed: ReadonlySet<Buffer>, roles: 
       links.forEach((writer, from) => {
         if (writer === reader || handed.has(read.buffer)) return;
         for (const write of writesOf(writer)) {
-          if (write.buffer !== read.buffer) continue;
+          if (!mayMeet(write, read)) continue;
           const summed = summedDims(writer, roles, row);
           const isLate = late.has(read.buffer) && [...summed].join() === [...sums].join();
           if (summed.size > 0 && !isLate) throw new NoChain('a part reads what is summed over rows or a batch');

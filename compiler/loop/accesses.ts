@@ -32,3 +32,17 @@ export function readsOf(segment: Link | Scatter): Access[] {
     }
   return found;
 }
+
+/**
+ * Can two accesses hit one element? Not where a coordinate is always the same distance apart: a loop reads one slot and writes the
+ * next. Axes that both have are enclosing ones.
+ */
+export function mayMeet(a: Access, b: Access): boolean {
+  if (a.buffer !== b.buffer) return false;
+  const [first, second] = [a.index[0], b.index[0]];
+  if (first?.kind !== 'affine' || second?.kind !== 'affine' || a.shape[0] !== b.shape[0]) return true;
+  const sameTerms =
+    first.terms.length === second.terms.length &&
+    first.terms.every((term) => second.terms.some((other) => other.axis === term.axis && other.scale === term.scale));
+  return !sameTerms || first.offset === second.offset || first.divisor !== second.divisor;
+}

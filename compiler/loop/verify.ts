@@ -1,5 +1,5 @@
 /** What every Loop program obeys. A violation is a bug of the pass that made it, never of a user. */
-import { readsOf, writesOf } from './accesses.ts';
+import { mayMeet, readsOf, writesOf } from './accesses.ts';
 import { comparisons, isInside, linksOf, ownBuffers } from './build.ts';
 import type {
   Access,
@@ -190,15 +190,4 @@ class Checker {
     if (b !== undefined && a.dtype !== b.dtype) this.say(`${op} of ${a.dtype} and ${b.dtype}`);
     if (dtype !== (comparisons.has(op) ? 'bool' : a.dtype)) this.say(`${op} of ${a.dtype} does not give ${dtype}`);
   }
-}
-
-/** Can two accesses hit one element? Not where a coordinate is always the same distance apart: a loop reads one slot and writes the next. */
-function mayMeet(a: Access, b: Access): boolean {
-  if (a.buffer !== b.buffer) return false;
-  const [first, second] = [a.index[0], b.index[0]];
-  if (first?.kind !== 'affine' || second?.kind !== 'affine' || a.shape[0] !== b.shape[0]) return true;
-  const sameTerms =
-    first.terms.length === second.terms.length &&
-    first.terms.every((term) => second.terms.some((other) => other.axis === term.axis && other.scale === term.scale));
-  return !sameTerms || first.offset === second.offset || first.divisor !== second.divisor;
 }

@@ -238,6 +238,24 @@ describe('attention is one kernel forward, and one backward', () => {
     ]);
   });
 
+  it('and one in a loop', () => {
+    const build = createBuilder('looped');
+    const [first, all] = [build.input('first', 'batch', f32(2, 70, 3)), build.input('all', 'batch', f32(4, 2, 70, 3))];
+    const body = build.nested('body');
+    const [x, y] = ['x', 'y'].map((name) => body.input(name, 'batch', f32(2, 70, 3)));
+    const p = shorthand(body).softmax(body.matmul(x, body.transpose(y, [0, 2, 1])));
+    const next = body.matmul(p, y);
+    body.output('x', 'result', next);
+    body.output('sum', 'result', body.reduce('sum', next, [2]));
+    const results = build.loop([first, all], { trips: 4, carried: 1, scanned: 1, reverse: false, body: body.finish() });
+    results.forEach((value, at) => build.output(`y${at}`, 'result', value));
+    const graph = build.finish();
+    const program = expectSame(graph, inputsFor(graph, 3), 1e-3);
+    const [loop] = program.steps.filter(({ kind }) => kind === 'repeat');
+    expect(loop.kind === 'repeat' && chainsOf({ ...program, steps: loop.body })).toHaveLength(1);
+    expectScheduledProgram(program, { lanes: [16, 1], tolerance: 1e-3 });
+  });
+
   it('adds no rounding to what it was', () => {
     const graph = attention({ rows: 12, columns: 9, causal: true, dropout: true });
     const again = optimize(graph);
