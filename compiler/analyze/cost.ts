@@ -57,8 +57,8 @@ class Tally {
     switch (segment.kind) {
       case 'chain':
         ownBuffers(segment).forEach((own) => this.locals.add(own));
-        for (const link of segment.parts) this.segment(link, [...segment.axes, ...segment.walk]);
-        for (const link of segment.rest) this.segment(link, [...segment.axes, ...segment.walk.slice(0, -1)]);
+        for (const { axes, parts } of segment.spans)
+          for (const link of parts) this.segment(link, [...segment.axes, ...segment.walk, ...axes]);
         for (const link of segment.last) this.segment(link, segment.axes);
         for (const link of segment.end) this.segment(link);
         return;

@@ -11,6 +11,7 @@
  */
 import type { Monoid } from '../graph/graph.ts';
 import { blocksOf } from '../graph/scores.ts';
+import type { Blocks } from '../graph/scores.ts';
 import { mayMeet, readsOf, writesOf } from '../loop/accesses.ts';
 import { affine, apply, axisAt, cast, load, sizeOf, soleAxis } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
@@ -44,11 +45,16 @@ export class NoChain {
 /** Which axis of what is handed on an axis of a link walks. */
 type Roles = ReadonlyMap<Axis, number>;
 
-/** Rows that are worked on together: in each block of an axis, or those from one row on. */
+/** Rows that are worked on together: so many in each block, from one row on. */
 interface Rows {
   readonly size: number;
-  readonly block?: Axis;
+  readonly block: Axis;
   readonly from: number;
+}
+
+function spansOf({ size, count, rest }: Blocks, name: string): readonly Rows[] {
+  const whole: Rows = { size, block: { name, size: count }, from: 0 };
+  return rest === 0 ? [whole] : [whole, { size: rest, block: { name, size: 1 }, from: count * size }];
 }
 
 /** The chain of some links, in an order in which they may run. `possible`, up to axes of one point, have one shape: [...batch, rows, columns]. */
@@ -63,34 +69,33 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
   const bytesPerRow = [...handed].reduce((sum, { dtype }) => sum + shape[row + 1] * dtypeBytes[dtype], 0);
   const blocks = blocksOf(shape[row], bytesPerRow);
   const nameOf = (dim: number): string => [...roles].find(([, role]) => role === dim)?.[0].name ?? `b${dim}`;
-  const dims = [...shape.slice(0, row), blocks.count].map((size, dim): Axis => {
-    return { name: dim === row ? `${nameOf(row)}_block` : nameOf(dim), size };
-  });
-  const block = dims[row];
+  const spans = spansOf(blocks, `${nameOf(row)}_block`);
+  const batch = shape.slice(0, row).map((size, dim): Axis => ({ name: nameOf(dim), size }));
+  const dims = [...batch, spans[0].block];
   const isTotal = (link: Link): boolean => addsToTotal(link, roles, dims, shape);
   const summed = new Set(links.flatMap((link) => (isTotal(link) ? [] : [...summedDims(link, roles, row)])));
-  if (blocks.rest > 0) summed.add(row);
   const isWalked = (dim: number): boolean =>
-    summed.has(dim) && (dims[dim].size > 1 || (dim === row && blocks.rest > 0));
+    dim === row ? spans.length > 1 || (summed.has(row) && blocks.count > 1) : summed.has(dim) && dims[dim].size > 1;
   const local = new Map([...handed].map((buffer): [Buffer, Buffer] => [buffer, localOf(buffer, blocks.size)]));
   const space: Space = { roles, shape, row, dims, isWalked, local };
   const sums = new Map(
     links.flatMap((link): [Link, Running][] => {
       const isLong = isTotal(link) || [...summedDims(link, roles, row)].some(isWalked);
-      return isLong ? [[link, addUp(link, space, { size: blocks.size, block, from: 0 }, isTotal(link))]] : [];
+      return isLong ? [[link, addUp(link, space, spans[0], isTotal(link))]] : [];
     }),
   );
   const running = (total: boolean): Running[] => [...sums.values()].filter(({ isTotal }) => isTotal === total);
-  const partsOf = (rows: Rows): Link[] => links.map((link) => inRows(link, space, rows, sums.get(link)));
   return {
     kind: 'chain',
     axes: dims.filter(({ size }, dim) => size > 1 && !isWalked(dim)),
-    walk: dims.filter((_, dim) => isWalked(dim)),
+    walk: dims.filter((_, dim) => dim < row && isWalked(dim)),
     locals: [...local.values()],
     sums: running(false).flatMap((one) => one.sums),
     totals: running(true).flatMap((one) => one.sums),
-    parts: partsOf({ size: blocks.size, block, from: 0 }),
-    rest: blocks.rest === 0 ? [] : partsOf({ size: blocks.rest, from: blocks.count * blocks.size }),
+    spans: spans.map((rows) => ({
+      axes: isWalked(row) && rows.block.size > 1 ? [rows.block] : [],
+      parts: links.map((link) => inRows(link, space, rows, sums.get(link))),
+    })),
     last: running(false).map(({ finish }) => finish),
     end: running(true).map(({ finish }) => finish),
   };
@@ -153,8 +158,7 @@ function moveTo({ roles, row, dims }: Space, rows: Rows, rowIn: (axis: Axis) => 
         if (role === undefined || role > row) return [{ axis, scale }];
         if (role < row) return [{ axis: dims[role], scale }];
         const inner = { axis: rowIn(axis), scale };
-        const isBlock = !apart && rows.block !== undefined && rows.block.size > 1;
-        return isBlock ? [{ axis: rows.block, scale: scale * rows.size }, inner] : [inner];
+        return !apart && rows.block.size > 1 ? [{ axis: rows.block, scale: scale * rows.size }, inner] : [inner];
       }),
       at.offset + (apart ? 0 : rows.from * scaleOfRows(at, roles, row)),
       at.divisor,

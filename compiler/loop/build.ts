@@ -156,7 +156,9 @@ export function children(expression: Expression): readonly Expression[] {
 
 /** A segment, or the links of a chain. */
 export const linksOf = <Kind extends Link | Scatter>(segment: Kind | Chain): readonly (Kind | Link)[] =>
-  segment.kind === 'chain' ? [...segment.parts, ...segment.rest, ...segment.last, ...segment.end] : [segment];
+  segment.kind === 'chain'
+    ? [...segment.spans.flatMap(({ parts }) => parts), ...segment.last, ...segment.end]
+    : [segment];
 
 /** The buffers that only a chain knows. */
 export const ownBuffers = ({ locals, sums, totals }: Chain): readonly Buffer[] => [

@@ -19,6 +19,7 @@ import type {
   Contraction,
   Coordinate,
   Expression,
+  Link,
   LoopProgram,
   Region,
   Result,
@@ -100,7 +101,7 @@ class Machine {
     }
   }
 
-  private chain({ axes, walk, locals, sums, totals, parts, rest, last, end }: Chain): () => void {
+  private chain({ axes, walk, locals, sums, totals, spans, last, end }: Chain): () => void {
     const memoryOf = (buffer: Buffer): Float64Array => {
       const memory = new Float64Array(sizeOf(buffer.shape));
       this.locals.set(buffer, memory);
@@ -110,19 +111,20 @@ class Machine {
       of.map(({ buffer, monoid }) => ({ memory: memoryOf(buffer), first: identity(monoid, buffer.dtype) }));
     const memories = [...locals.map((local) => ({ memory: memoryOf(local), first: NaN })), ...memoriesOf(sums)];
     const whole = memoriesOf(totals);
-    const [each, left, after, atEnd] = [parts, rest, last, end].map((links) => {
+    const all = (links: readonly Link[]): (() => void) => {
       const runs = links.map((link) => this.prepare(link));
       return () => {
         for (const run of runs) run();
       };
-    });
+    };
+    const rows = spans.map((span) => ({ axes: span.axes, run: all(span.parts) }));
+    const [after, atEnd] = [all(last), all(end)];
     return () => {
       for (const { memory, first } of whole) memory.fill(first);
       this.over(axes, () => {
         for (const { memory, first } of memories) memory.fill(first);
-        this.over(walk.slice(0, -1), () => {
-          this.over(walk.slice(-1), each);
-          left();
+        this.over(walk, () => {
+          for (const span of rows) this.over(span.axes, span.run);
         });
         after();
       });

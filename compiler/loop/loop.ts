@@ -148,26 +148,30 @@ export interface Scatter {
 }
 
 /**
- * Parts that hand on a block of rows in memory of their own: at each point of `axes`, for each position of `walk` in turn,
- * the parts one after the other; after all positions, `last`. Points are independent; what a part writes elsewhere another may
- * read at the same rows only. Attention is a chain: scores, softmax and the sum over the values, for some queries at a time.
+ * Parts that hand on a block of rows in memory of their own: at each point of `axes`, for each position of `walk` in turn, its spans
+ * of rows; after all positions, `last`. Points are independent; what a part writes elsewhere another may read at the same rows only.
+ * Attention is a chain: scores, softmax and the sum over the values, for some queries at a time.
  */
 export interface Chain {
   readonly kind: 'chain';
   readonly axes: readonly Axis[];
-  /** Blocks of rows, the innermost axis, and axes of the batch; none where all rows are one block. */
+  /** Of the batch. */
   readonly walk: readonly Axis[];
   /** None of the program's buffers: one of each for every thread, garbage when a point begins. */
   readonly locals: readonly Buffer[];
-  /** What the positions of the walk add to. */
+  /** What is added to for all that is walked. */
   readonly sums: readonly Sum[];
-  readonly parts: readonly Link[];
-  /** The parts for the rows that are left where blocks do not divide them all: after the last position of the innermost axis of `walk`. */
-  readonly rest: readonly Link[];
+  readonly spans: readonly Span[];
   readonly last: readonly Link[];
   /** What all points add to, and what is done with it after the last one. */
   readonly totals: readonly Sum[];
   readonly end: readonly Link[];
+}
+
+/** Blocks of rows of one size: for each position of `axes`, none or one, the parts one after the other. */
+export interface Span {
+  readonly axes: readonly Axis[];
+  readonly parts: readonly Link[];
 }
 
 /** What parts of a chain add to: a buffer like its locals that holds the monoid's identity when a point (a total: the chain) begins. */

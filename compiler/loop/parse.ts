@@ -18,6 +18,7 @@ import type {
   Scalar,
   Scatter,
   Segment,
+  Span,
   Stage,
   Step,
   Store,
@@ -134,8 +135,14 @@ class Parser {
       this.expect('{');
       return links();
     };
-    const [parts, rest, last, end] = [links(), linksAfter('rest'), linksAfter('then'), linksAfter('end')];
-    return { kind: 'chain', axes, walk, locals, sums, totals, parts, rest, last, end };
+    const spans: Span[] = [];
+    while (this.accept('span')) {
+      const axes = this.axesAfter('for');
+      this.expect('{');
+      spans.push({ axes, parts: links() });
+    }
+    this.expect('}');
+    return { kind: 'chain', axes, walk, locals, sums, totals, spans, last: linksAfter('then'), end: linksAfter('end') };
   }
 
   /** Buffers of a chain that add up, each behind the name of how. */

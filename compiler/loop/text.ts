@@ -103,9 +103,12 @@ function printChain(chain: Chain, indent: string, lines: string[]): void {
   for (const { buffer, monoid } of chain.sums) lines.push(`${indent}  ${monoid} ${printBuffer(buffer)}`);
   if (chain.totals.length > 0) lines.push(`${indent}  total`);
   for (const { buffer, monoid } of chain.totals) lines.push(`${indent}    ${monoid} ${printBuffer(buffer)}`);
-  for (const part of chain.parts) printSegment(part, `${indent}  `, lines);
+  for (const span of chain.spans) {
+    lines.push(`${indent}  span${printAxes(' for', span.axes)} {`);
+    for (const part of span.parts) printSegment(part, `${indent}    `, lines);
+    lines.push(`${indent}  }`);
+  }
   for (const [word, links] of [
-    ['rest', chain.rest],
     ['then', chain.last],
     ['end', chain.end],
   ] as const) {

@@ -90,14 +90,13 @@ class Checker {
   }
 
   private chain(chain: Chain, around: readonly Axis[]): void {
-    const { axes, walk, parts, rest, last, end } = chain;
+    const { axes, walk, spans, last, end } = chain;
     const own = ownBuffers(chain);
     for (const { name, role } of own)
       if (role !== 'temporary') this.say(`'${name}' of a chain is ${role}, not temporary`);
-    if (rest.length > 0 && walk.length === 0) this.say('a chain has a rest of rows but walks no blocks of them');
     own.forEach((buffer) => this.buffers.add(buffer));
-    for (const part of parts) this.segment(part, [...around, ...axes, ...walk]);
-    for (const part of rest) this.segment(part, [...around, ...axes, ...walk.slice(0, -1)]);
+    for (const span of spans)
+      for (const part of span.parts) this.segment(part, [...around, ...axes, ...walk, ...span.axes]);
     for (const part of last) this.segment(part, [...around, ...axes]);
     for (const part of end) this.segment(part, around);
     own.forEach((buffer) => this.buffers.delete(buffer));

@@ -19,17 +19,17 @@ import { loopAxes, newCounter, newPlace, type Scope } from './scope.ts';
 /** Emits the body of a chain's kernel; returns its grid. */
 export function emitChain(scope: Scope, item: TileExpression, chain: Chain, capabilities: Capabilities): number {
   const units = pointsOf(chain.axes);
-  const links = [...chain.parts, ...chain.rest, ...chain.last];
-  const cycles = links.reduce((sum, link) => sum + cyclesOf(link), 0) / capabilities.vectorLanes;
-  const grid = deal(units, itemsFor(units * pointsOf(chain.walk) * cycles, units));
+  const cyclesOfAll = (links: readonly Link[]): number => links.reduce((sum, link) => sum + cyclesOf(link), 0);
+  const walked = chain.spans.reduce((sum, span) => sum + pointsOf(span.axes) * cyclesOfAll(span.parts), 0);
+  const cycles = (pointsOf(chain.walk) * walked + cyclesOfAll(chain.last)) / capabilities.vectorLanes;
+  const grid = deal(units, itemsFor(units * cycles, units));
   forUnits(scope, item, units, grid, (inner, unit) => {
     const point = bindPosition(inner, chain.axes, unit);
     const all = (at: Scope, links: readonly Link[]): void => links.forEach((link) => emitLink(at, link, capabilities));
     all(point, chain.sums.map(atFirst));
-    loopAxes(point, chain.walk.slice(0, -1), (some) => {
-      loopAxes(some, chain.walk.slice(-1), (block) => all(block, chain.parts));
-      all(some, chain.rest);
-    });
+    loopAxes(point, chain.walk, (some) =>
+      chain.spans.forEach((span) => loopAxes(some, span.axes, (block) => all(block, span.parts))),
+    );
     all(point, chain.last);
   });
   return grid.items;

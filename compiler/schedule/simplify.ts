@@ -12,8 +12,7 @@ export function simplify(segment: Segment): Segment {
   if (segment.kind === 'chain')
     return {
       ...segment,
-      parts: segment.parts.map(simplify),
-      rest: segment.rest.map(simplify),
+      spans: segment.spans.map((span) => ({ ...span, parts: span.parts.map(simplify) })),
       last: segment.last.map(simplify),
       end: segment.end.map(simplify),
     };

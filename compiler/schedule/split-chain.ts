@@ -2,10 +2,10 @@
  * A chain with few points has little to deal to threads. What it walks is dealt then too: blocks of rows where nothing is summed
  * over them, else some of them to each of a fixed number of parts, whose sums are added after.
  *
- *   chain for h walk t_block { … sum %dk }   →   chain for h, part walk t_in { … } then { %partial[h, part, …] = %dk }
+ *   chain for h { sum %dk; span for t_block … }   →   chain for h, part { span for t_in … } then { %partial[h, part, …] = %dk }
  *                                                region %total[h, …] = sum over part of %partial;  then what was done with %dk
  */
-import { affine, axisAt, load } from '../loop/build.ts';
+import { type Affine, affine, axisAt, load } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Chain, Link, Region, Segment, Stage, Store, Sum } from '../loop/loop.ts';
 import { pointsOf } from './cost.ts';
 import { type Rewriter, rewriter, rewriteStage } from './rewrite.ts';
@@ -19,26 +19,68 @@ const enoughPoints = 8;
 
 /** The segments, in order, that compute what a chain does; none of them has totals. */
 export function splitChain(chain: Chain, temporary: NewTemporary): readonly Segment[] {
-  const { axes, walk, sums, totals, rest } = chain;
+  const { axes, walk, sums, totals, spans } = chain;
   if (totals.length > 0) return addTotals(chain, temporary);
-  if (sums.length === 0) return deal(chain);
-  const cut = pointsOf(axes) < enoughPoints ? cutWalk(walk, Math.ceil(enoughPoints / pointsOf(axes))) : undefined;
-  if (cut === undefined) return [chain];
-  const parts: Axis = { name: cut.part.name, size: cut.part.size + (rest.length > 0 ? 1 : 0) };
+  // Blocks that need nothing of each other are points.
+  if (sums.length === 0)
+    return spans.map((span) => ({
+      ...chain,
+      axes: [...axes, ...walk, ...span.axes],
+      walk: [],
+      spans: [{ ...span, axes: [] }],
+    }));
+  const wanted = Math.ceil(enoughPoints / pointsOf(axes));
+  const shares = wanted > 1 ? (dealWalk(chain, wanted) ?? dealSpans(chain, wanted)) : [];
+  const count = shares.reduce((sum, { part }) => sum + part.size, 0);
+  if (count < 2) return [chain];
+  const parts: Axis = { name: 'part', size: count };
   const partials = sums.map((sum) => createPartial(sum, axes, [parts], temporary));
-  const saved = (part: Axis | number): Region[] => partials.map((partial) => save(partial, [...axes, part]));
-  const inPart = within(cut);
-  const blocks: Chain = {
-    ...chain,
-    axes: [...axes, cut.part],
-    walk: walk.map((axis) => (axis === cut.axis ? cut.inner : axis)),
-    parts: chain.parts.map((link) => rewriteLink(link, inPart)),
-    rest: [],
-    last: saved(cut.part),
-  };
-  const left: Chain = { ...chain, walk: walk.slice(0, -1), parts: rest, rest: [], last: saved(cut.part.size) };
-  return [blocks, ...(rest.length > 0 ? [left] : []), ...addParts(partials, axes, [parts], chain.last)];
+  let first = 0;
+  const made = shares.map(({ part, ...share }): Chain => {
+    const place = affine([{ axis: part, scale: 1 }], first);
+    first += part.size;
+    return {
+      ...chain,
+      ...share,
+      axes: [...axes, part],
+      last: partials.map((partial) => save(partial, [...axes.map(axisAt), place])),
+    };
+  });
+  return [...made, ...addParts(partials, axes, [parts], chain.last)];
 }
+
+/** Some of what a chain walks, at each position of an axis. */
+interface Share extends Pick<Chain, 'walk' | 'spans'> {
+  readonly part: Axis;
+}
+
+/** The longest axis of the batch that is walked in parts; undefined where there is none. */
+function dealWalk({ walk, spans }: Chain, wanted: number): readonly Share[] | undefined {
+  const [axis] = [...walk].sort((a, b) => b.size - a.size);
+  if (axis === undefined) return undefined;
+  const cut = cutAxis(axis, wanted);
+  const inPart = within(cut);
+  return [
+    {
+      part: cut.part,
+      walk: walk.map((other) => (other === axis ? cut.inner : other)),
+      spans: spans.map((span) => ({ ...span, parts: span.parts.map((link) => rewriteLink(link, inPart)) })),
+    },
+  ];
+}
+
+/** The blocks of each span in parts. */
+const dealSpans = ({ walk, spans }: Chain, wanted: number): readonly Share[] =>
+  spans.map(({ axes: [axis], parts }) => {
+    if (axis === undefined) return { part: { name: 'part', size: 1 }, walk, spans: [{ axes: [], parts }] };
+    const cut = cutAxis(axis, Math.ceil(wanted / spans.length));
+    const inPart = within(cut);
+    return {
+      part: cut.part,
+      walk,
+      spans: [{ axes: [cut.inner], parts: parts.map((link) => rewriteLink(link, inPart)) }],
+    };
+  });
 
 /** Every point has sums of its own for what all add to. */
 function addTotals(chain: Chain, temporary: NewTemporary): readonly Segment[] {
@@ -47,19 +89,11 @@ function addTotals(chain: Chain, temporary: NewTemporary): readonly Segment[] {
   const own: Chain = {
     ...chain,
     sums: [...sums, ...totals],
-    last: [...last, ...partials.map((partial) => save(partial, axes))],
+    last: [...last, ...partials.map((partial) => save(partial, axes.map(axisAt)))],
     totals: [],
     end: [],
   };
   return [...splitChain(own, temporary), ...addParts(partials, [], axes, end)];
-}
-
-/** Blocks that need nothing of each other are points; what is left of the rows is a chain of its own. */
-function deal(chain: Chain): readonly Chain[] {
-  const { axes, walk, rest } = chain;
-  const blocks: Chain = { ...chain, axes: [...axes, ...walk], walk: [], rest: [] };
-  const left: Chain = { ...chain, axes: [...axes, ...walk.slice(0, -1)], walk: [], parts: rest, rest: [] };
-  return rest.length === 0 ? [blocks] : [blocks, left];
 }
 
 interface Cut {
@@ -68,10 +102,8 @@ interface Cut {
   readonly inner: Axis;
 }
 
-/** Cuts the longest axis in at least `wanted` parts of equal size, or as many as it has positions. */
-function cutWalk(walk: readonly Axis[], wanted: number): Cut | undefined {
-  const [axis] = [...walk].sort((a, b) => b.size - a.size);
-  if (axis === undefined || axis.size < 2) return undefined;
+/** In at least `wanted` parts of equal size, or as many as it has positions. */
+function cutAxis(axis: Axis, wanted: number): Cut {
   let count = Math.min(wanted, axis.size);
   while (axis.size % count !== 0) count++;
   return {
@@ -125,19 +157,19 @@ function createPartial(sum: Sum, axes: readonly Axis[], parts: readonly Axis[], 
 
 const axesOf = ({ shape }: Buffer): Axis[] => shape.map((size, dim) => ({ name: `f${dim}`, size }));
 
-const at = (buffer: Buffer, axes: readonly (Axis | number)[]): Access => ({
+const at = (buffer: Buffer, axes: readonly Axis[]): Access => ({
   buffer,
   shape: buffer.shape,
-  index: axes.map((axis) => (typeof axis === 'number' ? affine([], axis) : axisAt(axis))),
+  index: axes.map(axisAt),
 });
 
 const storing = (store: Store): Stage => ({ kind: 'store', axes: [], stores: [store] });
 
-/** At the end of a point, where it is among the parts. */
-function save({ sum: { buffer }, parts }: Partial, place: readonly (Axis | number)[]): Region {
+/** At the end of a point, at its place among the parts. */
+function save({ sum: { buffer }, parts }: Partial, place: readonly Affine[]): Region {
   const own = axesOf(buffer);
-  const store: Store = { access: at(parts, [...place, ...own]), value: load(at(buffer, own)) };
-  return { kind: 'region', axes: own, stages: [storing(store)] };
+  const access: Access = { buffer: parts, shape: parts.shape, index: [...place, ...own.map(axisAt)] };
+  return { kind: 'region', axes: own, stages: [storing({ access, value: load(at(buffer, own)) })] };
 }
 
 /** Adds the parts up at every point of `axes`, then does what was to be done with the sums. */

@@ -223,8 +223,8 @@ describe('attention is one kernel forward, and one backward', () => {
   });
 
   const walkOf = (variant: Variant): (readonly number[])[] =>
-    chainsOf(fuse(optimize(attention(variant))).program).map(({ axes, walk }) =>
-      [axes, walk].flatMap((all) => all.map(({ size }) => size)),
+    chainsOf(fuse(optimize(attention(variant))).program).map(({ axes, walk, spans }) =>
+      [axes, walk, ...spans.map((span) => span.axes)].flatMap((all) => all.map(({ size }) => size)),
     );
 
   it('walks the heads that share keys, and blocks of rows where something is summed over them', () => {
@@ -308,18 +308,20 @@ describe('what does not become a chain, and why', () => {
 });
 
 describe('a chain as text', () => {
-  const text = (walk: string, stored: string): string => `program chained {
+  const text = (blocks: string, stored: string): string => `program chained {
   buffer %x: f32[2, 6, 4] batch
   buffer %y: f32[2, 6] result
   kernel k0 {
-    chain for i in 2${walk} {
+    chain for i in 2 {
       buffer %s: f32[3, 4] temporary
-      region for j in 3, k in 4 {
-        store { %s[j, k] = %x[i, ${stored}, k] * 2 }
-      }
-      region for l in 3 {
-        reduce for p in 4 { total: f32 = sum %s[l, p] }
-        store { %y[i, 3*b + l] = total }
+      span${blocks} {
+        region for j in 3, k in 4 {
+          store { %s[j, k] = %x[i, ${stored}, k] * 2 }
+        }
+        region for l in 3 {
+          reduce for p in 4 { total: f32 = sum %s[l, p] }
+          store { %y[i, 3*b + l] = total }
+        }
       }
     }
   }
@@ -327,7 +329,7 @@ describe('a chain as text', () => {
 `;
 
   it('reads back, and means what it says', () => {
-    const program = parseLoop(text(' walk b in 2', '3*b + j'));
+    const program = parseLoop(text(' for b in 2', '3*b + j'));
     expect(verifyLoop(program)).toEqual([]);
     expect(parseLoop(printLoop(program))).toEqual(program);
     expectScheduledProgram(program, { lanes: [16, 4, 1] });
@@ -335,7 +337,7 @@ describe('a chain as text', () => {
 
   it('is checked: memory of its own, axes of its own', () => {
     const outside = parseLoop(
-      text(' walk b in 2', '3*b + j').replace(
+      text(' for b in 2', '3*b + j').replace(
         /\n {2}}\n}\n$/,
         '\n    region { store { %y[0, 0] = %s[0, 0] } }\n  }\n}\n',
       ),
