@@ -31,6 +31,7 @@ import type {
 } from '../loop/loop.ts';
 import { accumulatorDtype, dtypeBytes } from '../types/dtype.ts';
 import type { Dtype } from '../types/dtype.ts';
+import { reachOf } from './masked-columns.ts';
 import { reshapeIndex } from './reshape-index.ts';
 import { createRewriter } from './rewrite-expression.ts';
 
@@ -45,16 +46,39 @@ export class NoChain {
 /** Which axis of what is handed on an axis of a link walks. */
 type Roles = ReadonlyMap<Axis, number>;
 
-/** Rows that are worked on together: so many in each block, from one row on. */
+/** Rows that are worked on together: so many in each block, from one row on, and how many of the columns they need. */
 interface Rows {
   readonly size: number;
   readonly block: Axis;
   readonly from: number;
+  readonly columns: number;
 }
 
-function spansOf({ size, count, rest }: Blocks, name: string): readonly Rows[] {
-  const whole: Rows = { size, block: { name, size: count }, from: 0 };
-  return rest === 0 ? [whole] : [whole, { size: rest, block: { name, size: 1 }, from: count * size }];
+/** More spans save little more of what a mask takes out, and each is code of its own. */
+const mostSpans = 4;
+/** Columns come in so many: vectors. */
+const columnsAtOnce = 16;
+
+/** `reach`: the last column that a row needs is its number plus that. */
+function spansOf({ size, count, rest }: Blocks, columns: number, reach: number | undefined, name: string): Rows[] {
+  const needed = (rows: number): number => {
+    if (reach === undefined) return columns;
+    return Math.min(columns, Math.max(1, Math.ceil((rows + reach) / columnsAtOnce)) * columnsAtOnce);
+  };
+  const spans: Rows[] = [];
+  const groups = reach === undefined ? 1 : Math.min(mostSpans, count);
+  let first = 0;
+  for (let group = 1; group <= groups; group++) {
+    const last = Math.round((group * count) / groups);
+    // What needs no fewer columns than the next has no span of its own.
+    if (group < groups && needed(last * size) === columns) continue;
+    const block = { name, size: last - first };
+    spans.push({ size, block, from: first * size, columns: needed(last * size) });
+    first = last;
+  }
+  if (rest > 0)
+    spans.push({ size: rest, block: { name, size: 1 }, from: count * size, columns: needed(count * size + rest) });
+  return spans;
 }
 
 /** The chain of some links, in an order in which they may run. `possible`, up to axes of one point, have one shape: [...batch, rows, columns]. */
@@ -69,9 +93,15 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
   const bytesPerRow = [...handed].reduce((sum, { dtype }) => sum + shape[row + 1] * dtypeBytes[dtype], 0);
   const blocks = blocksOf(shape[row], bytesPerRow);
   const nameOf = (dim: number): string => [...roles].find(([, role]) => role === dim)?.[0].name ?? `b${dim}`;
-  const spans = spansOf(blocks, `${nameOf(row)}_block`);
+  const reach = reachOf(links, {
+    isRow: (axis) => roles.get(axis) === row,
+    isColumn: (axis) => roles.get(axis) === row + 1,
+    isHanded: (buffer) => handed.has(buffer),
+  });
+  const spans = spansOf(blocks, shape[row + 1], reach, `${nameOf(row)}_block`);
   const batch = shape.slice(0, row).map((size, dim): Axis => ({ name: nameOf(dim), size }));
-  const dims = [...batch, spans[0].block];
+  const [{ block }] = spans;
+  const dims = [...batch, spans.length === 1 ? block : { name: block.name, size: blocks.count }];
   const isTotal = (link: Link): boolean => addsToTotal(link, roles, dims, shape);
   const summed = new Set(links.flatMap((link) => (isTotal(link) ? [] : [...summedDims(link, roles, row)])));
   const isWalked = (dim: number): boolean =>
@@ -150,14 +180,14 @@ function summedBy(link: Link): readonly Axis[] {
 }
 
 /** Coordinates in the whole tensor, of a point of some rows; `apart`: counted from the first of them. */
-function moveTo({ roles, row, dims }: Space, rows: Rows, rowIn: (axis: Axis) => Axis) {
+function moveTo({ roles, row, dims }: Space, rows: Rows, inside: (axis: Axis) => Axis) {
   return (at: Affine, apart: boolean): Affine =>
     affine(
       at.terms.flatMap(({ axis, scale }) => {
         const role = roles.get(axis);
-        if (role === undefined || role > row) return [{ axis, scale }];
-        if (role < row) return [{ axis: dims[role], scale }];
-        const inner = { axis: rowIn(axis), scale };
+        if (role !== undefined && role < row) return [{ axis: dims[role], scale }];
+        const inner = { axis: inside(axis), scale };
+        if (role !== row) return [inner];
         return !apart && rows.block.size > 1 ? [{ axis: rows.block, scale: scale * rows.size }, inner] : [inner];
       }),
       at.offset + (apart ? 0 : rows.from * scaleOfRows(at, roles, row)),
@@ -168,11 +198,13 @@ function moveTo({ roles, row, dims }: Space, rows: Rows, rowIn: (axis: Axis) => 
 const scaleOfRows = ({ terms }: Affine, roles: Roles, row: number): number =>
   terms.reduce((sum, { axis, scale }) => (roles.get(axis) === row ? sum + scale : sum), 0);
 
-/** One axis for each that walks all rows. */
-function shortened(size: number): (axis: Axis) => Axis {
+/** One axis for each that walks all rows, or all columns: those at hand. */
+function shortened({ roles, row }: Space, { size, columns }: Rows): (axis: Axis) => Axis {
   const made = new Map<Axis, Axis>();
   return (axis) => {
-    const known = made.get(axis) ?? { name: axis.name, size };
+    const role = roles.get(axis);
+    if (role !== row && role !== row + 1) return axis;
+    const known = made.get(axis) ?? { name: axis.name, size: role === row ? size : columns };
     made.set(axis, known);
     return known;
   };
@@ -181,8 +213,8 @@ function shortened(size: number): (axis: Axis) => Axis {
 /** A link for some rows. What it sums over what is walked it adds to `running`. */
 function inRows(link: Link, space: Space, rows: Rows, running: Running | undefined): Link {
   const { roles, row, shape, local } = space;
-  const rowIn = shortened(rows.size);
-  const moved = moveTo(space, rows, rowIn);
+  const axisIn = shortened(space, rows);
+  const moved = moveTo(space, rows, axisIn);
   const coordinate = (at: Coordinate): Coordinate => (at.kind === 'affine' ? moved(at, false) : at);
   const rewrite = createRewriter({
     coordinate,
@@ -194,11 +226,7 @@ function inRows(link: Link, space: Space, rows: Rows, running: Running | undefin
     },
   });
   const inside = (of: readonly Axis[]): Axis[] =>
-    of.flatMap((axis) => {
-      const role = roles.get(axis);
-      if (role === undefined || role > row) return [axis];
-      return role === row ? [rowIn(axis)] : [];
-    });
+    of.flatMap((axis) => ((roles.get(axis) ?? row) < row ? [] : [axisIn(axis)]));
   const stores = (results: readonly Result[]): Store[] =>
     (running?.sums ?? []).map(({ buffer, monoid }, at) => {
       // By blocks where these are walked: then all rows have a place.
@@ -221,18 +249,19 @@ function inRows(link: Link, space: Space, rows: Rows, running: Running | undefin
       stores: sum === undefined ? rewrite.stores(link.stores) : stores([result]),
     };
   }
-  const stages = link.stages.map(rewrite.stage);
-  const [first, ...others] = stages;
-  if (first.kind !== 'reduce') return { ...link, axes: inside(link.axes), stages };
-  const begun = { ...first, axes: inside(first.axes) };
-  if (running === undefined) return { ...link, axes: inside(link.axes), stages: [begun, ...others] };
+  const stages = link.stages.map((stage): Stage => {
+    const made = rewrite.stage(stage);
+    return made.kind === 'cumulate' ? { ...made, axis: axisIn(made.axis) } : { ...made, axes: inside(made.axes) };
+  });
+  const [first] = stages;
+  if (first.kind !== 'reduce' || running === undefined) return { ...link, axes: inside(link.axes), stages };
   const results = first.results.map(({ result, monoid, value }, at) => ({
     result: { name: `${result.name}_block`, dtype: running.sums[at].buffer.dtype },
     monoid,
     value,
   }));
   const store: Stage = { kind: 'store', axes: [], stores: stores(results.map(({ result }) => result)) };
-  return { ...link, axes: inside(link.axes), stages: [{ ...begun, results }, store] };
+  return { ...link, axes: inside(link.axes), stages: [{ ...first, results }, store] };
 }
 
 const combined = { sum: 'add', prod: 'mul', max: 'max', min: 'min' } as const;
@@ -240,14 +269,14 @@ const combined = { sum: 'add', prod: 'mul', max: 'max', min: 'min' } as const;
 /** What a sum over what is walked adds to, and what is done with all of it. */
 function addUp(link: Link, space: Space, rows: Rows, isTotal: boolean): Running {
   const { roles, row, isWalked, local } = space;
-  const rowIn = shortened(rows.size);
-  const moved = moveTo(space, rows, rowIn);
+  const axisIn = shortened(space, rows);
+  const moved = moveTo(space, rows, axisIn);
   const isWhole = (axis: Axis): boolean => {
     const role = roles.get(axis);
     return isTotal || role === undefined || role > row || isWalked(role);
   };
   const axes = link.axes.filter((axis) => isWhole(axis) || roles.get(axis) === row);
-  const own = axes.map((axis) => (isWhole(axis) ? axis : rowIn(axis)));
+  const own = axes.map((axis) => (isWhole(axis) ? axis : axisIn(axis)));
   const shape = own.map(({ size }) => size);
   const coordinate = (at: Coordinate): Coordinate => {
     if (at.kind !== 'affine') return at;

@@ -125,6 +125,13 @@ function attention(variant: Variant): Graph {
   return variant.precision === undefined ? graph : { ...graph, precision: variant.precision };
 }
 
+/** How many scores are above 0, those that are masked out included. */
+function countScores(build: Builder, scores: Value): void {
+  const { shape } = scores.type;
+  const isAbove = build.cast(build.binary('lt', build.constant(0, 'f32', shape), scores), 'f32');
+  build.output('above', 'result', build.reduce('sum', isAbove, [3]));
+}
+
 const segmentsOf = ({ steps }: LoopProgram): Segment[] =>
   steps.flatMap((step) => (step.kind === 'kernel' ? step.segments : []));
 const chainsOf = (program: LoopProgram): Chain[] => segmentsOf(program).filter((segment) => segment.kind === 'chain');
@@ -236,6 +243,37 @@ describe('attention is one kernel forward, and one backward', () => {
       [8, 2, 2],
       [8, 2, 2],
     ]);
+  });
+
+  /** Of the scores in each span of each chain. */
+  const columnsOf = (variant: Variant): number[] =>
+    chainsOf(fuse(optimize(attention(variant))).program).flatMap(({ spans }) =>
+      spans.map(({ parts: [scores] }) => scores.axes[scores.axes.length - 1].size),
+    );
+  /** Row t sees the columns up to t + reach. */
+  const masked =
+    (reach: number, hidden: number): Variant['of'] =>
+    (build, scores) => {
+      const { shape } = scores.type;
+      const past = build.binary('add', build.iota(shape, 2), build.constant(reach, 'i32', shape));
+      return build.where(build.binary('lt', past, build.iota(shape, 3)), build.constant(hidden, 'f32', shape), scores);
+    };
+
+  it.each([
+    ['a causal mask', { rows: 256, causal: true }, [64, 128, 192, 256, 64, 128, 192, 256]],
+    ['with rows that are left', { rows: 197, causal: true, backward: false }, [64, 112, 160, 197]],
+    ['that also sees what comes next', { rows: 128, of: masked(1, -Infinity), backward: false }, [80, 128]],
+    ['of fewer keys', { rows: 128, columns: 40, causal: true, backward: false }, [40]],
+    ['that only lowers scores', { rows: 128, of: masked(0, -1e9), backward: false }, [128]],
+    [
+      'whose scores are counted, apart',
+      { rows: 128, causal: true, backward: false, also: countScores },
+      [64, 128, 128],
+    ],
+  ] satisfies [string, Variant, number[]][])('computes no columns that are masked out: %s', (_, variant, columns) => {
+    expect(columnsOf(variant)).toEqual(columns);
+    const graph = optimize(attention(variant));
+    expectSame(graph, inputsFor(graph, 3), 1e-3);
   });
 
   it('and one in a loop', () => {
