@@ -37,6 +37,9 @@ export const messages = {
     `\`${h.name}\` owns parameters, and made here it would get new ones each time.`,
   'unknown-member': (h: { name: string; of: string }) =>
     `${h.of.charAt(0).toUpperCase()}${h.of.slice(1)} has no \`${h.name}\`.`,
+  requirement: (h: { name: string; condition: string; found: string }) =>
+    `\`${h.name}\` expects \`${h.condition}\`, but ${h.found}.`,
+  'inexact-requirement': () => 'What a definition expects is true or not, not nearly.',
   'not-a-choice': (h: { name: string; choices: string; found: string }) =>
     `\`${h.name}\` is one of ${h.choices}, not ${h.found}.`,
 

@@ -83,24 +83,31 @@ export function judge(
   return apply(context, pruner, given, span);
 }
 
+function attempt(work: () => Value): Value | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    return undefined;
+  }
+}
+
 /** Is it about columns? What is wrong with it is said when its program is checked. */
 function judgesColumns(prune: PlannedPrune): boolean {
   return prune.weights.every((slot) => {
     const build = createBuilder('prune');
     const weight = build.input('weight', 'param', slot.type);
-    try {
-      const found = judge(createContext(build, new Diagnostics()), prune, weight, build.constant(0, 'f32'));
-      const { shape } = slot.type;
-      return (
-        found.kind === 'tensor' &&
-        shape.length > 1 &&
-        found.value.type.dtype === 'bool' &&
-        found.value.type.shape.length === 1 &&
-        found.value.type.shape[0] === shape[shape.length - 1]
-      );
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      return false;
-    }
+    const diagnostics = new Diagnostics();
+    const found = attempt(() => judge(createContext(build, diagnostics), prune, weight, build.constant(0, 'f32')));
+    const { shape } = slot.type;
+    const ofColumns =
+      found?.kind === 'tensor' &&
+      shape.length > 1 &&
+      found.value.type.dtype === 'bool' &&
+      found.value.type.shape.length === 1 &&
+      found.value.type.shape[0] === shape[shape.length - 1];
+    // Of other pruners it is said when their program is built; these have none.
+    if (ofColumns && !diagnostics.isEmpty) throw new Problem(diagnostics.sorted()[0]);
+    return ofColumns;
   });
 }

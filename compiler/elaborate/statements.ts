@@ -7,6 +7,7 @@ import { align, constantOf } from './align.ts';
 import { at, attempt, emit, fail, readSlot, standing, type Context } from './context.ts';
 import { defineByIndex } from './index-notation.ts';
 import { noteCut } from './note-cut.ts';
+import { checkRequirement } from './requirement.ts';
 import { bind, createScope, find, visibleNames, type Scope } from './scope.ts';
 import { bool, describe, float, isNumber, showType, unknown, type Slot, type Value } from './value.ts';
 
@@ -49,6 +50,8 @@ export function runStatement(context: Context, scope: Scope, statement: Statemen
       });
       return;
     case 'expect':
+      attempt(context, () => (checkRequirement(context, scope, statement), unknown));
+      return;
     case 'gradcheck':
     case 'train':
       attempt(context, () =>

@@ -1,0 +1,67 @@
+/**
+ * `expect 0 < keep and keep <= 1` in a definition: what must be true of its hyperparameters and sizes, checked wherever it is used, before
+ * anything runs. What is not known when compiling (a tensor, a size left open) is not checked.
+ */
+import type { Binary, Expect, Expression, Identifier } from '../../grammar/ast.ts';
+import { at, fail, type Context } from './context.ts';
+import type { Scope } from './scope.ts';
+import type { Value } from './value.ts';
+
+/** Stops with what does not hold, where the definition is used. */
+export function checkRequirement(context: Context, scope: Scope, statement: Expect): void {
+  if (statement.within !== undefined || statement.comparison?.operator === '≈')
+    fail(context, 'inexact-requirement', {}, [at(statement.span)], {
+      hint: 'Say it with `<=`; `≈` and `within` are for tests.',
+    });
+  const condition = conditionOf(statement);
+  const held = context.evaluator.evaluate(context, scope, condition);
+  if (held.kind !== 'bool' || held.value !== false) return;
+  const known = new Map(
+    namesIn(condition).flatMap((name): [string, number][] => {
+      const number = numberOf(context.evaluator.evaluate(context, scope, name));
+      return number === undefined ? [] : [[name.name, number]];
+    }),
+  );
+  const names = [...known].map(([name, number]) => `\`${name}\` is ${number}`);
+  // What was written elsewhere than the definition is what can be changed.
+  const { source } = statement.span;
+  const frame =
+    context.frames.findLast(({ span }) => span.source !== source) ?? context.frames[context.frames.length - 1];
+  const own = context.frames[context.frames.length - 1];
+  fail(
+    context,
+    'requirement',
+    {
+      name: own?.name ?? 'This',
+      condition: source.text.slice(condition.span.start, condition.span.end).replace(/\s+/g, ' '),
+      found: names.length === 0 ? 'that is not so' : names.join(' and '),
+    },
+    frame === undefined ? [at(statement.span)] : [at(frame.span), at(statement.span)],
+  );
+}
+
+/** The comparison that the grammar took apart, whole again. */
+function conditionOf({ left, comparison }: Expect): Expression {
+  if (comparison === undefined || comparison.operator === '≈') return left;
+  const span = { ...left.span, end: comparison.right.span.end };
+  return { kind: 'binary', operator: comparison.operator, left, right: comparison.right, span } satisfies Binary;
+}
+
+/** In the order in which they are written. */
+function namesIn(of: Expression): Identifier[] {
+  switch (of.kind) {
+    case 'identifier':
+      return [of];
+    case 'binary':
+      return [...namesIn(of.left), ...namesIn(of.right)];
+    case 'unary':
+      return namesIn(of.operand);
+    default:
+      return [];
+  }
+}
+
+function numberOf(value: Value): number | undefined {
+  if (value.kind !== 'int' && value.kind !== 'float') return undefined;
+  return typeof value.value === 'number' ? value.value : undefined;
+}
