@@ -1,5 +1,5 @@
 /**
- * Contractions of half precisions on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile of the
+ * Contractions of half precisions and of TF32 on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile of the
  * result from strips in workgroup memory; here subgroups of 32 threads multiply them, each its part of the tile. A strip lies as its
  * operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is multiplied.
  */
@@ -8,7 +8,7 @@ import type { Access, Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { add, cast, div, index, less, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
 import type { MatrixOperand, Memory, TileExpression } from '../tile/tile.ts';
-import type { Dtype } from '../types/dtype.ts';
+import { type Dtype, dtypeBytes } from '../types/dtype.ts';
 import { pointsOf } from './cost.ts';
 import { evaluate, offsetOf, write } from './expression.ts';
 import { bindPosition } from './grid.ts';
@@ -25,12 +25,10 @@ interface MatrixTile {
 }
 
 const subgroup = 32;
-/** What is summed between two meetings. */
-const strip = 32;
-/** Elements from one row of a strip to the next, beyond its length: no two of eight begin on the same bank. */
-const gap = 8;
-/** Elements of 16 bytes. */
-const chunk = 8;
+/** Bytes of a row that are summed between two meetings. */
+const strip = 64;
+/** Bytes that come at a time; from one row of a strip to the next are as many more than it is long: no two of eight begin on the same bank. */
+const chunk = 16;
 
 const tiles: readonly MatrixTile[] = [
   { rows: 128, columns: 128, ownRows: 64, ownColumns: 32 },
@@ -41,17 +39,37 @@ const tiles: readonly MatrixTile[] = [
 const threadsOf = ({ rows, columns, ownRows, ownColumns }: MatrixTile): number =>
   subgroup * (rows / ownRows) * (columns / ownColumns);
 
-/** The element type that both operands have, where a matrix instruction takes it. */
-export function matrixDtype({ left, right, bytes }: Contraction, { matrices }: Capabilities): Dtype | undefined {
-  return bytes !== true && left.dtype === right.dtype && matrices.includes(left.dtype) ? left.dtype : undefined;
+/** A contraction as a matrix instruction takes it: what is brought to workgroup memory, and as what. */
+export interface MatrixProduct {
+  readonly dtype: Dtype;
+  readonly left: Expression;
+  readonly right: Expression;
 }
+
+/** Undefined where no matrix instruction of the machine is for these operands. */
+export function matrixProduct(
+  { left, right, bytes }: Contraction,
+  { matrices }: Capabilities,
+): MatrixProduct | undefined {
+  const { dtype } = left;
+  if (bytes === true || right.dtype !== dtype) return undefined;
+  if (matrices.some((one) => one === dtype)) return { dtype, left, right };
+  const [whole, other] = [left, right].map(beforeRounding);
+  // The instruction rounds what it reads.
+  return matrices.includes('tf32') && dtype === 'f32' && whole !== undefined && other !== undefined
+    ? { dtype, left: whole, right: other }
+    : undefined;
+}
+
+const beforeRounding = (of: Expression): Expression | undefined =>
+  of.kind === 'apply' && of.op === 'tf32' ? of.operands[0] : undefined;
 
 /** Emits the body of such a contraction's kernel. */
 export function emitMatrixContraction(
   scope: Scope,
   contraction: Contraction,
   { outer, rows, columns, sum }: Matrices,
-  dtype: Dtype,
+  { dtype, left: leftOf, right: rightOf }: MatrixProduct,
   { units }: Capabilities,
 ): Extent {
   const [height, width, length] = [pointsOf(rows), pointsOf(columns), pointsOf(sum)];
@@ -75,7 +93,7 @@ export function emitMatrixContraction(
     variable(point, number(0, 'f32')),
   );
   const left = createStrips(scope, dtype, {
-    of: contraction.left,
+    of: leftOf,
     lines: rows,
     sum,
     first: rowFrom,
@@ -83,7 +101,7 @@ export function emitMatrixContraction(
     threads,
   });
   const right = createStrips(scope, dtype, {
-    of: contraction.right,
+    of: rightOf,
     lines: columns,
     sum,
     first: columnFrom,
@@ -94,9 +112,10 @@ export function emitMatrixContraction(
   const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
     [left, right].forEach((strips) => copy(inner, strips, from, mul(place, strips.size)));
   bring(point, index(0), index(0));
-  loop(point, 0, length, strip, (inner, from) => {
-    const here = name(kernel, inner.place, rem(div(from, strip), 2));
-    const next = name(kernel, inner.place, add(from, strip));
+  const depth = strip / dtypeBytes[dtype];
+  loop(point, 0, length, depth, (inner, from) => {
+    const here = name(kernel, inner.place, rem(div(from, depth), 2));
+    const next = name(kernel, inner.place, add(from, depth));
     // What was asked for is there, and nobody reads the other place any more.
     meet(inner);
     when(inner, less(next, length), (deep) => bring(deep, next, sub(index(1), here)));
@@ -110,7 +129,7 @@ export function emitMatrixContraction(
       kind: 'multiply',
       rows: tile.ownRows,
       columns: tile.ownColumns,
-      depth: strip,
+      depth,
       left: operand(left, ownRow),
       right: operand(right, ownColumn),
       sums,
@@ -167,17 +186,22 @@ function createStrips(scope: Scope, dtype: Dtype, operand: Operand): Strips {
   const { of, lines, sum, count } = operand;
   const along = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
   const turned = !along(sum) && along(lines);
-  const pitch = (turned ? count : strip) + gap;
-  const size = (turned ? strip : count) * pitch;
+  const bytes = dtypeBytes[dtype];
+  const depth = strip / bytes;
+  // Of elements of four bytes that lie turned four rows are read at once, eight side by side of each.
+  const gap = (turned && bytes === 4 ? 2 * chunk : chunk) / bytes;
+  const pitch = (turned ? count : depth) + gap;
+  const size = (turned ? depth : count) * pitch;
   const access = of.kind === 'load' && of.guard === 'none' && of.dtype === dtype ? of.access : undefined;
-  const fetched = access !== undefined && comesInChunks(access, turned ? lines : sum) ? access : undefined;
+  const fetched =
+    access !== undefined && comesInChunks(access, turned ? lines : sum, chunk / bytes) ? access : undefined;
   return { ...operand, memory: scope.kernel.shared(dtype, 2 * size), turned, pitch, size, fetched };
 }
 
-/** Do eight elements that begin at a multiple of eight along the last of these axes lie side by side, at a multiple of 16 bytes? */
-function comesInChunks(access: Access, axes: readonly Axis[]): boolean {
+/** Do `each` elements that begin at a multiple of it along the last of these axes lie side by side, at such a multiple again? */
+function comesInChunks(access: Access, axes: readonly Axis[], each: number): boolean {
   const along = axes[axes.length - 1];
-  if (along === undefined || along.size % chunk !== 0) return false;
+  if (along === undefined || along.size % each !== 0) return false;
   const strides = rowMajorStrides(access.shape);
   const scales = new Map<Axis, number>();
   let constant = 0;
@@ -187,7 +211,7 @@ function comesInChunks(access: Access, axes: readonly Axis[]): boolean {
     for (const { axis, scale } of at.terms) scales.set(axis, (scales.get(axis) ?? 0) + scale * strides[dim]);
   }
   return (
-    constant % chunk === 0 && [...scales].every(([axis, scale]) => (axis === along ? scale === 1 : scale % chunk === 0))
+    constant % each === 0 && [...scales].every(([axis, scale]) => (axis === along ? scale === 1 : scale % each === 0))
   );
 }
 
@@ -197,25 +221,27 @@ function copy(scope: Scope, strips: Strips, from: TileExpression, to: TileExpres
   const { kernel } = scope;
   const [height, length] = [pointsOf(lines), pointsOf(sum)];
   const keep = (value: TileExpression): TileExpression => name(kernel, scope.place, value);
-  const each = fetched === undefined ? 1 : chunk;
+  const bytes = dtypeBytes[memory.dtype];
+  const depth = strip / bytes;
+  const each = fetched === undefined ? 1 : chunk / bytes;
   // The side along which it lies, in pieces.
-  const pieces = (turned ? count : strip) / each;
-  for (let start = 0; start < (strip * count) / each; start += threads) {
+  const pieces = (turned ? count : depth) / each;
+  for (let start = 0; start < (depth * count) / each; start += threads) {
     const piece = keep(add(kernel.thread, start));
     const [across, along] = [keep(div(piece, pieces)), keep(mul(rem(piece, pieces), each))];
     const [line, at] = turned ? [along, across] : [across, along];
     const lineAt = keep(add(first, line));
     const sumAt = keep(add(from, at));
-    const inside = both(within(lineAt, height, count), within(sumAt, length, strip));
+    const inside = both(within(lineAt, height, count), within(sumAt, length, depth));
     const held = (place: TileExpression, size: number, block: number, wide: number): TileExpression =>
       size % block === 0 ? place : keep(min(place, size - wide));
     const inLines = bindPosition(scope, lines, held(lineAt, height, count, turned ? each : 1));
-    const bound = bindPosition(inLines, sum, held(sumAt, length, strip, turned ? 1 : each));
+    const bound = bindPosition(inLines, sum, held(sumAt, length, depth, turned ? 1 : each));
     const offset = keep(add(to, add(mul(across, pitch), along)));
     if (fetched !== undefined) {
       const mask = inside === undefined ? {} : { mask: keep(inside) };
       const source = { from: kernel.memory(fetched.buffer), at: keep(offsetOf(bound, fetched)) };
-      scope.place.statements.push({ kind: 'fetch', memory, offset, ...source, count: chunk, ...mask });
+      scope.place.statements.push({ kind: 'fetch', memory, offset, ...source, count: each, ...mask });
       continue;
     }
     const value = keep(evaluate(bound, of));

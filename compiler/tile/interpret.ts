@@ -5,7 +5,7 @@
  * here reads and writes only what it may.
  */
 import { castScalar, binaryScalar, dot4, unaryScalar } from '../ops/scalar.ts';
-import { roundTo } from '../ops/numeric.ts';
+import { roundTf32, roundTo } from '../ops/numeric.ts';
 import { philoxWord } from '../../common/philox.ts';
 import { binaryOps, unaryOps } from '../graph/graph.ts';
 import type { BinaryOp, Monoid } from '../graph/graph.ts';
@@ -335,7 +335,7 @@ function compileMultiply(context: Context, statement: Extract<Statement, { kind:
       if (bound === undefined || value === undefined)
         throw new Error(`kernel ${context.kernel.name}: ${memory.name}[${at}] is outside its ${memory.size} elements`);
       mark(context, bound, memory, at, false);
-      return value;
+      return memory.dtype === 'f32' ? roundTf32(value) : value;
     };
   };
   const [a, b] = [operand(left), operand(right)];

@@ -68,7 +68,7 @@ export type TileExpression =
       readonly mask?: TileExpression;
     };
 
-/** Workgroup memory of a half precision: element (line, k) at offset + line·pitch + k, or `turned` at offset + k·pitch + line. */
+/** Workgroup memory of a half precision, or of f32, rounded to TF32 as it is read: element (line, k) at offset + line·pitch + k, or `turned` at offset + k·pitch + line. */
 export interface MatrixOperand {
   readonly memory: Memory;
   readonly offset: TileExpression;

@@ -42,6 +42,27 @@ static inline void emulator_mma(Convert value, float& c0, float& c1, float& c2, 
   }
   emulator_meet();
 }
+// mma.m16n8k8 of .tf32: an element in each word, of which the last 13 bits would be passed over, so they have to be 0.
+static inline void emulator_mma_tf32(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
+  static unsigned left[32][32][4], right[32][32][2];
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+  std::memcpy(left[warp][lane], a, sizeof a);
+  std::memcpy(right[warp][lane], b, sizeof b);
+  emulator_meet();
+  float* sums[4] = {&c0, &c1, &c2, &c3};
+  for (int own = 0; own < 4; own++) {
+    const int row = lane / 4 + 8 * (own >> 1), column = 2 * (lane % 4) + (own & 1);
+    float total = *sums[own];
+    for (int k = 0; k < 8; k++) {
+      const unsigned x = left[warp][row % 8 * 4 + k % 4][row / 8 + 2 * (k / 4)];
+      const unsigned y = right[warp][column * 4 + k % 4][k / 4];
+      if (((x | y) & 0x1fff) && x != 0x7fffffff && y != 0x7fffffff) __builtin_trap();
+      total += __uint_as_float(x) * __uint_as_float(y);
+    }
+    *sums[own] = total;
+  }
+  emulator_meet();
+}
 // What the thread of the warp has whose number differs in these bits: all lay theirs down, meet, and take.
 template <class Number>
 static inline Number __shfl_xor_sync(unsigned, Number own, int bits) {
@@ -66,6 +87,10 @@ static inline void emulator_fetch(void* to, const void* from, bool wanted) {
 static inline void emulator_fetched() {
   for (const Underway& copy : emulator_underway[threadIdx.x]) std::memcpy(copy.to, copy.bytes, 16);
   emulator_underway[threadIdx.x].clear();
+}
+// cvt.rna.tf32.f32: to nearest, ties away from 0; what is no number becomes the one NaN.
+static inline unsigned emulator_tf32(float x) {
+  return x != x ? 0x7fffffffu : (__float_as_uint(x) + 0x1000u) & 0xffffe000u;
 }
 static inline float emulator_bf16(unsigned short bits) { return __uint_as_float((unsigned)bits << 16); }
 static inline float emulator_f16(unsigned short bits) {

@@ -125,7 +125,7 @@ describe.each(Object.entries(examples))('%s', (name, { folders }) => {
   });
 });
 
-describe.each(['mixed(bf16)', 'mixed(f16)'])('digits in %s', (precision) => {
+describe.each(['mixed(bf16)', 'mixed(f16)', 'mixed(tf32)'])('digits in %s', (precision) => {
   it.each(Object.keys(opening))('on %s', async (target) => {
     const { problem, open } = opening[target];
     if (problem !== undefined) return console.warn(`not on ${target}: ${problem}`);

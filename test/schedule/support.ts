@@ -35,7 +35,7 @@ export const machine = (lanes: Lanes): Capabilities => {
   if (lanes === 'teams') return gpu;
   if (lanes === 'subgroups') return { ...gpu, subgroupThreads: 8 };
   return lanes === 'matrices'
-    ? { ...gpu, subgroupThreads: 32, nearMemory: 48 * 1024, matrices: ['bf16', 'f16'] }
+    ? { ...gpu, subgroupThreads: 32, nearMemory: 48 * 1024, matrices: ['bf16', 'f16', 'tf32'] }
     : processor(lanes);
 };
 

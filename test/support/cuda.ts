@@ -38,7 +38,12 @@ export function emulatedImage(source: string): Uint8Array {
     // The processor has no tensor cores and copies nothing asynchronously: these instructions are done by hand.
     const emulated = source
       .replace(/asm volatile\("cp\.async\.cg[^;]*;"[^;]*;/g, 'emulator_fetch(to, from, wanted);')
+      .replace(/asm\("cvt\.rna\.tf32\.f32[^;]*;"[^;]*;/g, 'bits = emulator_tf32(x);')
       .replace(/asm volatile\("cp\.async\.wait_all;"[^;]*;/g, 'emulator_fetched();')
+      .replace(
+        /asm\("mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32[^;]*;"[^;]*;/g,
+        'emulator_mma_tf32(c0, c1, c2, c3, a, b);',
+      )
       .replace(
         /asm\("mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.(b?f16)\.[^;]*;"[^;]*;/g,
         (_, dtype: string) => `emulator_mma(emulator_${dtype}, c0, c1, c2, c3, a, b);`,

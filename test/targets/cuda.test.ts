@@ -3,9 +3,11 @@
  * emulated driver. Where nvcc is, it compiles the kernels of every example, for sm_80 and sm_90a.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Builder } from '../../compiler/graph/build.ts';
 import type { Value } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { compile } from '../../compiler/pipeline.ts';
+import { type MatrixDtype, matrixDtypes } from '../../compiler/targets/target.ts';
 import { capabilitiesOf } from '../../compiler/targets/cuda/features.ts';
 import { emitCuda } from '../../compiler/targets/cuda/step.ts';
 import { openCudaSession, type CudaSession } from '../../runtime/devices/cuda.ts';
@@ -49,26 +51,49 @@ describe.skipIf(emulatorProblem !== undefined)(
       await prove(possible);
     });
 
-    test.each(['bf16', 'f16'] as const)('products of %s by tensor cores', async (dtype) => {
+    /** An operand of a product in one of the three ways tensor cores take. */
+    const operandOf = (build: Builder, name: string, dtype: MatrixDtype, shape: readonly number[]): Value =>
+      dtype === 'tf32'
+        ? build.unary('tf32', build.input(name, 'batch', { dtype: 'f32', shape }))
+        : build.input(name, 'batch', { dtype, shape });
+
+    test.each(matrixDtypes)('products of %s by tensor cores', async (dtype) => {
       const build = createBuilder('product');
-      const x = build.input('x', 'batch', { dtype, shape: [2, 70, 50] });
-      const w = build.input('w', 'batch', { dtype, shape: [2, 50, 90] });
+      const x = operandOf(build, 'x', dtype, [2, 70, 50]);
+      const w = operandOf(build, 'w', dtype, [2, 50, 90]);
       build.output('y', 'result', build.matmul(x, w));
       const graph = build.finish();
-      expect(emitCuda(compile(graph, capabilitiesOf(4)).tile).source).toContain(`m16n8k16.row.col.f32.${dtype}`);
+      expect(emitCuda(compile(graph, capabilitiesOf(4)).tile).source).toMatch(
+        new RegExp(`m16n8k(8|16).row.col.f32.${dtype}`),
+      );
       await prove([{ says: dtype, graph, ranges: {} }]);
     });
 
-    test.each([
+    const turned = [
       ['as they lie', [0, 1, 2], [0, 1, 2]],
       ['the left one turned', [0, 2, 1], [0, 1, 2]],
       ['the right one turned', [0, 1, 2], [0, 2, 1]],
       ['both turned', [0, 2, 1], [0, 2, 1]],
-    ])('strips of products on their way while others are multiplied, operands %s', async (_, left, right) => {
+    ] as const;
+    test.each(
+      (['bf16', 'tf32'] as const).flatMap((dtype) => turned.map(([how, left, right]) => ({ dtype, how, left, right }))),
+    )('strips of products on their way while others are multiplied, $dtype, operands $how', async (of) => {
       const build = createBuilder('product');
       const shaped = (name: string, sizes: readonly number[], order: readonly number[]): Value =>
-        build.transpose(build.input(name, 'batch', { dtype: 'bf16', shape: order.map((axis) => sizes[axis]) }), order);
-      build.output('y', 'result', build.matmul(shaped('x', [2, 72, 104], left), shaped('w', [2, 104, 136], right)));
+        build.transpose(
+          operandOf(
+            build,
+            name,
+            of.dtype,
+            order.map((axis) => sizes[axis]),
+          ),
+          order,
+        );
+      build.output(
+        'y',
+        'result',
+        build.matmul(shaped('x', [2, 72, 104], of.left), shaped('w', [2, 104, 136], of.right)),
+      );
       const graph = build.finish();
       const { source } = emitCuda(compile(graph, capabilitiesOf(4)).tile);
       expect(source.match(/ fetch\(s\d/g)?.length).toBeGreaterThan(2);

@@ -16,6 +16,6 @@ export const capabilitiesOf = (multiprocessors = 108): Capabilities => ({
   units: multiprocessors,
   smallestElement: 1,
   dtypes,
-  matrices: ['bf16', 'f16'],
+  matrices: ['bf16', 'f16', 'tf32'],
   dotsBytes: false,
 });
