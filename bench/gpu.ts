@@ -1,7 +1,8 @@
 /**
  * `npm run bench:gpu`: everything that only an NVIDIA GPU can show, with one command on a machine that has one (its driver, nvcc, and
  * for the peers PyTorch): the losses of twenty steps beside the processor's, the kernels under compute-sanitizer, a product of
- * 4096³ beside cuBLAS, the job gpt2 beside torch.compile, WebGPU through Vulkan. Prints one JSON line for each.
+ * 4096³ in every type of the tensor cores beside cuBLAS, steps that are waited for one by one and steps that queue, the job gpt2 beside
+ * torch.compile, WebGPU through Vulkan. Prints one JSON line for each.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -116,6 +117,8 @@ async function all(): Promise<void> {
   measure('matmul-4096', 'matmul-4096', '1', 'cuda');
   for (const dtype of matrixDtypes) measure(`matmul-4096 of ${dtype}`, `matmul-4096-${dtype}`, '1', 'cuda');
   peer('matmul-4096 in PyTorch', 'python3', ['-c', torchProduct]);
+  // Short steps show what waiting for each costs.
+  measure('mlp', 'mlp', '1', 'cuda');
   measure('gpt2', 'gpt2', '1', 'cuda');
   const torchJob = [
     `${flags.peers}/torch_jobs.py`,

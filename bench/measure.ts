@@ -9,6 +9,8 @@ export interface Measurement {
   /** GFLOP/s or GB/s, where that says more. */
   readonly rate?: number;
   readonly first_step_s?: number;
+  /** On a device that queues: of a step that is begun before the results of the one before are there. */
+  readonly queued_ms?: number;
   readonly kernels?: number;
 }
 

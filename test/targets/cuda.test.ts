@@ -101,6 +101,44 @@ describe.skipIf(emulatorProblem !== undefined)(
       await prove([{ says: 'strips', graph, ranges: {} }]);
     });
 
+    test('runs queue: the next are begun before the results of one are there, and none overwrites another', async () => {
+      const build = createBuilder('queue');
+      const total = build.input('total', 'param', { dtype: 'f32', shape: [300] });
+      const x = build.input('x', 'batch', { dtype: 'f32', shape: [300] });
+      const sum = build.binary('add', total, x);
+      build.output('total', 'update', sum);
+      build.output('sum', 'result', sum);
+      const executable = await session.load(emulatedProgram(compile(build.finish(), capabilitiesOf(4)).tile));
+      expect(session.queues).toBe(true);
+      session.write('total', new Float32Array(300));
+      const order: number[] = [];
+      const given = new Float32Array(300);
+      const begin = async (step: number): Promise<number> => {
+        given.fill(10 ** step);
+        const sums = (await executable.run(new Map([['x', given]]))).get('sum');
+        order.push(step);
+        expect(sums).toEqual(new Float32Array(300).fill(sums?.[0] ?? NaN));
+        return sums?.[0] ?? NaN;
+      };
+      const runs = [0, 1, 2, 3, 4].map(begin);
+      given.fill(NaN);
+      expect(order).toEqual([]);
+      // What is written and read in between waits for its turn.
+      expect((await session.read('total'))[0]).toBe(11111);
+      expect(await Promise.all(runs)).toEqual([1, 11, 111, 1111, 11111]);
+      expect(order).toEqual([0, 1, 2, 3, 4]);
+    });
+
+    test('a session that is closed while a run is under way', async () => {
+      const build = createBuilder('closing');
+      build.output('y', 'result', build.unary('neg', build.input('x', 'batch', { dtype: 'f32', shape: [4] })));
+      const closing = await openCudaSession();
+      const executable = await closing.load(emulatedProgram(compile(build.finish(), capabilitiesOf(4)).tile));
+      const run = executable.run(new Map([['x', new Float32Array(4)]]));
+      closing.close();
+      await expect(run).rejects.toThrow('The session is closed.');
+    });
+
     test('random graphs with their gradients', async () => {
       await prove(
         Array.from({ length: 20 }, (_, i) => ({
