@@ -1,7 +1,7 @@
 /**
  * `npm run bench:gpu`: everything that only an NVIDIA GPU can show, with one command on a machine that has one (its driver, nvcc, and
  * for the peers PyTorch): the losses of twenty steps beside the processor's, the kernels under compute-sanitizer, a product of
- * 4096³ in every type of the tensor cores beside cuBLAS, steps that are waited for one by one and steps that queue, the job gpt2 beside
+ * 4096³ in every type of the tensor cores, with wgmma and without, beside cuBLAS, steps that are waited for one by one and steps that queue, the job gpt2 beside
  * torch.compile, WebGPU through Vulkan. Prints one JSON line for each.
  */
 import { spawnSync } from 'node:child_process';
@@ -115,7 +115,13 @@ async function all(): Promise<void> {
     ...(checked.status !== 0 && { problem: checked.error?.message ?? checked.stdout.trim().split('\n').at(-1) }),
   });
   measure('matmul-4096', 'matmul-4096', '1', 'cuda');
-  for (const dtype of matrixDtypes) measure(`matmul-4096 of ${dtype}`, `matmul-4096-${dtype}`, '1', 'cuda');
+  const { notice, session } = await openTarget('cuda');
+  session.close();
+  say('wgmma', { notice: notice ?? 'as it should be, or not on this GPU' });
+  for (const dtype of matrixDtypes)
+    for (const form of ['', '-mma'])
+      if (form === '' || dtype !== 'tf32')
+        measure(`matmul-4096 of ${dtype}${form}`, `matmul-4096-${dtype}${form}`, '1', 'cuda');
   peer('matmul-4096 in PyTorch', 'python3', ['-c', torchProduct]);
   // Short steps show what waiting for each costs.
   measure('mlp', 'mlp', '1', 'cuda');

@@ -20,7 +20,8 @@ const columns = 1024;
 export async function measureKernel(what: string, threads: number, on: TargetName): Promise<Measurement> {
   const size = Number(what.split('-')[1]);
   const isProduct = what.startsWith('matmul');
-  const rounded = matrixDtypes.find((dtype) => what.endsWith(`-${dtype}`));
+  const [, , type, form] = what.split('-');
+  const rounded = matrixDtypes.find((dtype) => dtype === type);
   const graph = rounded
     ? productIn(rounded, size)
     : isProduct
@@ -33,7 +34,7 @@ export async function measureKernel(what: string, threads: number, on: TargetNam
           ],
         )
       : await graphOf(what === 'softmax' ? 'Softmax' : 'Norm', [], [[rows, columns]]);
-  const target = await openTarget(on, { threads });
+  const target = await openTarget(on, { threads, wide: form !== 'mma' });
   const executable = await target.load(graph);
   for (const { name } of target.session.fields.values()) {
     const values = (await target.session.read(name)).map((_, at) => ((at * 7919) % 1000) / 1000 - 0.5);

@@ -1,12 +1,13 @@
 /**
  * Contractions of half precisions and of TF32 on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile of the
- * result from strips in workgroup memory; here subgroups of 32 threads multiply them, each its part of the tile. A strip lies as its
- * operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is multiplied.
+ * result from strips in workgroup memory; here subgroups of 32 threads multiply them, or four of them together, each its part of the
+ * tile. A strip lies as its operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is multiplied.
  */
 import { rowMajorStrides } from '../loop/build.ts';
 import type { Access, Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, cast, div, index, less, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
+import { add, apply, cast, div, index, less, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
+import { type MatrixThreads, panel, sumAt } from '../tile/matrix.ts';
 import type { MatrixOperand, Memory, TileExpression } from '../tile/tile.ts';
 import { type Dtype, dtypeBytes } from '../types/dtype.ts';
 import { pointsOf } from './cost.ts';
@@ -16,8 +17,9 @@ import { contiguousAlong } from './product.ts';
 import { bindResult, loop, name, type Scope, variable, when } from './scope.ts';
 import { both, type Extent, type Matrices, meet, within } from './team.ts';
 
-/** A tile of the result, and the part of it that is one subgroup's. */
+/** A tile of the result, and the part of it that so many threads multiply together. */
 interface MatrixTile {
+  readonly team: MatrixThreads;
   readonly rows: number;
   readonly columns: number;
   readonly ownRows: number;
@@ -31,17 +33,20 @@ const strip = 64;
 const chunk = 16;
 
 const tiles: readonly MatrixTile[] = [
-  { rows: 128, columns: 128, ownRows: 64, ownColumns: 32 },
-  { rows: 64, columns: 64, ownRows: 32, ownColumns: 32 },
-  { rows: 32, columns: 32, ownRows: 16, ownColumns: 16 },
+  { team: 128, rows: 128, columns: 128, ownRows: 64, ownColumns: 128 },
+  { team: 32, rows: 128, columns: 128, ownRows: 64, ownColumns: 32 },
+  { team: 128, rows: 64, columns: 64, ownRows: 64, ownColumns: 64 },
+  { team: 32, rows: 64, columns: 64, ownRows: 32, ownColumns: 32 },
+  { team: 32, rows: 32, columns: 32, ownRows: 16, ownColumns: 16 },
 ];
 
-const threadsOf = ({ rows, columns, ownRows, ownColumns }: MatrixTile): number =>
-  subgroup * (rows / ownRows) * (columns / ownColumns);
+const threadsOf = ({ team, rows, columns, ownRows, ownColumns }: MatrixTile): number =>
+  team * (rows / ownRows) * (columns / ownColumns);
 
-/** A contraction as a matrix instruction takes it: what is brought to workgroup memory, and as what. */
+/** A contraction as a matrix instruction takes it: what is brought to workgroup memory, and as what; 128 threads take it too. */
 export interface MatrixProduct {
   readonly dtype: Dtype;
+  readonly wide: boolean;
   readonly left: Expression;
   readonly right: Expression;
 }
@@ -49,15 +54,16 @@ export interface MatrixProduct {
 /** Undefined where no matrix instruction of the machine is for these operands. */
 export function matrixProduct(
   { left, right, bytes }: Contraction,
-  { matrices }: Capabilities,
+  { matrices, wideMatrices }: Capabilities,
 ): MatrixProduct | undefined {
   const { dtype } = left;
   if (bytes === true || right.dtype !== dtype) return undefined;
-  if (matrices.some((one) => one === dtype)) return { dtype, left, right };
+  if (matrices.some((one) => one === dtype))
+    return { dtype, wide: wideMatrices.some((one) => one === dtype), left, right };
   const [whole, other] = [left, right].map(beforeRounding);
   // The instruction rounds what it reads.
   return matrices.includes('tf32') && dtype === 'f32' && whole !== undefined && other !== undefined
-    ? { dtype, left: whole, right: other }
+    ? { dtype, wide: false, left: whole, right: other }
     : undefined;
 }
 
@@ -69,14 +75,16 @@ export function emitMatrixContraction(
   scope: Scope,
   contraction: Contraction,
   { outer, rows, columns, sum }: Matrices,
-  { dtype, left: leftOf, right: rightOf }: MatrixProduct,
+  { dtype, wide, left: leftOf, right: rightOf }: MatrixProduct,
   { units }: Capabilities,
 ): Extent {
   const [height, width, length] = [pointsOf(rows), pointsOf(columns), pointsOf(sum)];
   const groupsOf = (tile: MatrixTile): number =>
     pointsOf(outer) * Math.ceil(height / tile.rows) * Math.ceil(width / tile.columns);
   // The largest tile of which there are enough for the machine, else the smallest.
-  const tile = tiles.find((one) => groupsOf(one) >= units) ?? tiles[tiles.length - 1];
+  const possible = tiles.filter(({ team }) => wide || team === subgroup);
+  const tile = possible.find((one) => groupsOf(one) >= units) ?? possible[possible.length - 1];
+  const { team } = tile;
   const threads = threadsOf(tile);
   const [downward, across] = [Math.ceil(height / tile.rows), Math.ceil(width / tile.columns)];
   const { kernel } = scope;
@@ -85,13 +93,11 @@ export function emitMatrixContraction(
   const point = bindPosition(scope, outer, keep(div(above, downward)));
   const rowFrom = keep(mul(rem(above, downward), tile.rows));
   const columnFrom = keep(mul(rem(kernel.item, across), tile.columns));
-  const own = keep(div(kernel.thread, subgroup));
+  const own = keep(div(kernel.thread, team));
   const abreast = tile.columns / tile.ownColumns;
   const ownRow = keep(mul(div(own, abreast), tile.ownRows));
   const ownColumn = keep(mul(rem(own, abreast), tile.ownColumns));
-  const sums = Array.from({ length: (tile.ownRows * tile.ownColumns) / subgroup }, () =>
-    variable(point, number(0, 'f32')),
-  );
+  const sums = Array.from({ length: (tile.ownRows * tile.ownColumns) / team }, () => variable(point, number(0, 'f32')));
   const left = createStrips(scope, dtype, {
     of: leftOf,
     lines: rows,
@@ -99,6 +105,7 @@ export function emitMatrixContraction(
     first: rowFrom,
     count: tile.rows,
     threads,
+    team,
   });
   const right = createStrips(scope, dtype, {
     of: rightOf,
@@ -107,6 +114,7 @@ export function emitMatrixContraction(
     first: columnFrom,
     count: tile.columns,
     threads,
+    team,
   });
   /** Strips lie in two places: while one is multiplied the next is on its way to the other. */
   const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
@@ -119,14 +127,15 @@ export function emitMatrixContraction(
     // What was asked for is there, and nobody reads the other place any more.
     meet(inner);
     when(inner, less(next, length), (deep) => bring(deep, next, sub(index(1), here)));
-    const operand = ({ memory, turned, pitch, size }: Strips, line: TileExpression): MatrixOperand => ({
-      memory,
-      offset: name(kernel, inner.place, add(mul(here, size), turned ? line : mul(line, pitch))),
-      pitch,
-      turned,
+    const operand = (strips: Strips, line: TileExpression): MatrixOperand => ({
+      memory: strips.memory,
+      offset: name(kernel, inner.place, add(mul(here, strips.size), placeOfLine(strips, line))),
+      pitch: strips.pitch,
+      turned: strips.turned,
     });
     inner.place.statements.push({
       kind: 'multiply',
+      threads: team,
       rows: tile.ownRows,
       columns: tile.ownColumns,
       depth,
@@ -137,10 +146,11 @@ export function emitMatrixContraction(
   });
   // Where in a block of 16 × 8 the first of the thread's four sums is.
   const lane = keep(rem(kernel.thread, subgroup));
-  const laneRow = keep(add(rowFrom, add(ownRow, div(lane, 4))));
+  const subgroupRow = team === subgroup ? index(0) : keep(mul(div(rem(kernel.thread, team), subgroup), 16));
+  const laneRow = keep(add(rowFrom, add(add(ownRow, subgroupRow), div(lane, 4))));
   const laneColumn = keep(add(columnFrom, add(ownColumn, mul(rem(lane, 4), 2))));
   sums.forEach((of, at) => {
-    const { row, column } = placeOf(at, tile.ownColumns);
+    const { row, column } = sumAt(at, tile.ownColumns, team);
     const rowAt = name(kernel, point.place, add(laneRow, row));
     const columnAt = name(kernel, point.place, add(laneColumn, column));
     const inside = both(within(rowAt, height, tile.rows), within(columnAt, width, tile.columns));
@@ -155,13 +165,6 @@ export function emitMatrixContraction(
   return { grid: groupsOf(tile), workgroup: threads };
 }
 
-/** From the thread's first sum to that with this number. */
-function placeOf(at: number, columns: number): { readonly row: number; readonly column: number } {
-  const [block, own] = [Math.floor(at / 4), at % 4];
-  const abreast = columns / 8;
-  return { row: 16 * Math.floor(block / abreast) + 8 * (own >> 1), column: 8 * (block % abreast) + (own & 1) };
-}
-
 interface Operand {
   readonly of: Expression;
   readonly lines: readonly Axis[];
@@ -170,9 +173,14 @@ interface Operand {
   readonly first: TileExpression;
   readonly count: number;
   readonly threads: number;
+  /** Of them multiply together. */
+  readonly team: MatrixThreads;
 }
 
-/** Two strips of an operand in workgroup memory, each `size` elements, as the operand lies: by lines, or turned. */
+/**
+ * Two strips of an operand in workgroup memory, each `size` elements, as the operand lies: by lines, or turned. `pitch`: from one row to
+ * the next, or from one panel to the next.
+ */
 interface Strips extends Operand {
   readonly memory: Memory;
   readonly turned: boolean;
@@ -183,19 +191,34 @@ interface Strips extends Operand {
 }
 
 function createStrips(scope: Scope, dtype: Dtype, operand: Operand): Strips {
-  const { of, lines, sum, count } = operand;
-  const along = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
-  const turned = !along(sum) && along(lines);
+  const { of, lines, sum, count, team } = operand;
+  const lies = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
+  const turned = !lies(sum) && lies(lines);
   const bytes = dtypeBytes[dtype];
   const depth = strip / bytes;
   // Of elements of four bytes that lie turned four rows are read at once, eight side by side of each.
   const gap = (turned && bytes === 4 ? 2 * chunk : chunk) / bytes;
-  const pitch = (turned ? count : depth) + gap;
-  const size = (turned ? depth : count) * pitch;
+  const [rows, along] = turned ? [depth, count] : [count, depth];
+  const pitch = team === subgroup ? along + gap : rows * panel;
+  const size = team === subgroup ? rows * pitch : rows * along;
   const access = of.kind === 'load' && of.guard === 'none' && of.dtype === dtype ? of.access : undefined;
   const fetched =
     access !== undefined && comesInChunks(access, turned ? lines : sum, chunk / bytes) ? access : undefined;
   return { ...operand, memory: scope.kernel.shared(dtype, 2 * size), turned, pitch, size, fetched };
+}
+
+/** From the start of a strip to a line that is a multiple of 32. */
+const placeOfLine = ({ team, turned, pitch }: Strips, line: TileExpression): TileExpression => {
+  if (team === subgroup) return turned ? line : mul(line, pitch);
+  return turned ? mul(div(line, panel), pitch) : mul(line, panel);
+};
+
+/** From the start of a strip to an element of a row: `elementAt` of tile/matrix.ts, where both are known only at run time. */
+function placeOfElement({ team, pitch }: Strips, row: TileExpression, along: TileExpression): TileExpression {
+  if (team === subgroup) return add(mul(row, pitch), along);
+  const eight = 8;
+  const swapped = apply('xor', div(rem(along, panel), eight), rem(div(row, 2), 4));
+  return add(add(mul(div(along, panel), pitch), mul(row, panel)), add(mul(swapped, eight), rem(along, eight)));
 }
 
 /** Do `each` elements that begin at a multiple of it along the last of these axes lie side by side, at such a multiple again? */
@@ -217,7 +240,7 @@ function comesInChunks(access: Access, axes: readonly Axis[], each: number): boo
 
 /** A strip of an operand to workgroup memory, zeros where it goes beyond. */
 function copy(scope: Scope, strips: Strips, from: TileExpression, to: TileExpression): void {
-  const { of, lines, sum, first, count, threads, memory, turned, pitch, fetched } = strips;
+  const { of, lines, sum, first, count, threads, memory, turned, fetched } = strips;
   const { kernel } = scope;
   const [height, length] = [pointsOf(lines), pointsOf(sum)];
   const keep = (value: TileExpression): TileExpression => name(kernel, scope.place, value);
@@ -237,7 +260,7 @@ function copy(scope: Scope, strips: Strips, from: TileExpression, to: TileExpres
       size % block === 0 ? place : keep(min(place, size - wide));
     const inLines = bindPosition(scope, lines, held(lineAt, height, count, turned ? each : 1));
     const bound = bindPosition(inLines, sum, held(sumAt, length, depth, turned ? 1 : each));
-    const offset = keep(add(to, add(mul(across, pitch), along)));
+    const offset = keep(add(to, placeOfElement(strips, across, along)));
     if (fetched !== undefined) {
       const mask = inside === undefined ? {} : { mask: keep(inside) };
       const source = { from: kernel.memory(fetched.buffer), at: keep(offsetOf(bound, fetched)) };

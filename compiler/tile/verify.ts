@@ -213,7 +213,7 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
 }
 
 function verifyMultiply(
-  { rows, columns, depth, left, right, sums }: Extract<Statement, { kind: 'multiply' }>,
+  { threads, rows, columns, depth, left, right, sums }: Extract<Statement, { kind: 'multiply' }>,
   scope: Scope,
   scalarIndex: (of: TileExpression, what: string) => void,
 ): void {
@@ -223,7 +223,9 @@ function verifyMultiply(
   if (rows % 16 !== 0 || columns % 8 !== 0 || depth % step !== 0)
     report(`a multiply of ${rows} × ${columns} by ${depth}, which are no blocks of 16 × 8 by ${step}`);
   if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16') report(`a multiply of ${dtype}`);
-  if (sums.length !== (rows * columns) / 32) report(`${sums.length} sums of a thread for ${rows} × ${columns}`);
+  if (threads === 128 && (rows !== 64 || dtype === 'f32'))
+    report(`a multiply of ${rows} rows of ${dtype} by 128 threads, who take 64 of a half precision`);
+  if (sums.length !== (rows * columns) / threads) report(`${sums.length} sums of a thread for ${rows} × ${columns}`);
   for (const { memory, offset } of [left, right]) {
     verifyExpression(offset, scope);
     scalarIndex(offset, 'the place of a matrix');

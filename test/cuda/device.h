@@ -84,9 +84,50 @@ static inline void emulator_fetch(void* to, const void* from, bool wanted) {
   if (wanted) std::memcpy(copy.bytes, from, 16);
   emulator_underway[threadIdx.x].push_back(copy);
 }
+// Threads whose copies are there but not yet shown to instructions that read workgroup memory by themselves.
+static bool emulator_hidden[1024];
 static inline void emulator_fetched() {
   for (const Underway& copy : emulator_underway[threadIdx.x]) std::memcpy(copy.to, copy.bytes, 16);
+  if (!emulator_underway[threadIdx.x].empty()) emulator_hidden[threadIdx.x] = true;
   emulator_underway[threadIdx.x].clear();
+}
+static inline void emulator_show() { emulator_hidden[threadIdx.x] = false; }
+// Workgroup memory has addresses of 18 bits; what was asked for is found again by them.
+#include <map>
+static std::map<unsigned, const char*> emulator_shared;
+static inline uint64_t __cvta_generic_to_shared(const void* at) {
+  const unsigned address = (unsigned)(uintptr_t)at & 0x3ffff;
+  emulator_shared[address] = (const char*)at;
+  return address;
+}
+// Element (line, k) of a matrix that a descriptor describes: the canonical layouts of the PTX ISA, "Asynchronous Warpgroup Level Matrix
+// Shared Memory Layout". Rows are as wide as the swizzle says, eight of them an atom; "leading" and "stride" lie between atoms.
+static inline unsigned short emulator_element(uint64_t descriptor, bool turned, int line, int k) {
+  const unsigned start = (unsigned)(descriptor & 0x3fff) << 4;
+  const uintptr_t leading = (descriptor >> 16 & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
+  if (descriptor >> 49 & 7) __builtin_trap();
+  const int mode = (int)(descriptor >> 62), bits = mode == 0 ? 0 : 4 - mode, width = 16 << bits;
+  uintptr_t at;
+  if (!turned) at = line % 8 * width + line / 8 * stride + (mode == 0 ? k / 8 * leading : k / 8 * 16) + k % 8 * 2;
+  else if (mode == 0) at = line / 8 * stride + line % 8 * 2 + k % 8 * 16 + k / 8 * leading;
+  else at = line % (width / 2) * 2 + line / (width / 2) * leading + k % 8 * width + k / 8 * stride;
+  const uintptr_t address = (uintptr_t)emulator_shared.at(start) + at;
+  return *(const unsigned short*)(address ^ (address >> 7 & ((1u << bits) - 1)) << 4);
+}
+// wgmma.m64nNk16 of two matrices in workgroup memory: subgroup w of the four has rows 16w to 16w + 15, as mma lays them out.
+template <class Convert>
+static inline void emulator_wgmma(Convert value, float* const* sums, int columns, uint64_t left, uint64_t right, bool left_turned, bool right_turned) {
+  emulator_meet();
+  for (bool hidden : emulator_hidden) if (hidden) __builtin_trap();
+  const int lane = threadIdx.x & 31, first = (threadIdx.x >> 5 & 3) * 16 + lane / 4;
+  for (int own = 0; own < columns / 2; own++) {
+    const int row = first + 8 * (own >> 1 & 1), column = own / 4 * 8 + lane % 4 * 2 + (own & 1);
+    float total = *sums[own];
+    for (int k = 0; k < 16; k++)
+      total += value(emulator_element(left, left_turned, row, k)) * value(emulator_element(right, right_turned, column, k));
+    *sums[own] = total;
+  }
+  emulator_meet();
 }
 // cvt.rna.tf32.f32: to nearest, ties away from 0; what is no number becomes the one NaN.
 static inline unsigned emulator_tf32(float x) {

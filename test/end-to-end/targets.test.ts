@@ -57,13 +57,13 @@ const examples: Readonly<Record<string, Small>> = {
   },
 };
 
-/** The emulated GPU as a target. */
+/** The emulated GPU as a target, which has wgmma. */
 async function openEmulated(): Promise<Target> {
   const session = await openCudaSession();
   return {
     session,
     load(graph) {
-      const { source, ...program } = compileFor(forCuda(4), graph);
+      const { source, ...program } = compileFor(forCuda(4, true), graph);
       return session.load({ ...program, image: emulatedImage(source) });
     },
   };

@@ -236,7 +236,13 @@ describe('convolutions', () => {
   });
 });
 
-test.each(['bf16', 'f16', 'tf32'])('products of %s by matrix instructions', (dtype) => {
+test.each([
+  ['bf16', 'matrices'],
+  ['f16', 'matrices'],
+  ['tf32', 'matrices'],
+  ['bf16', 'wide matrices'],
+  ['f16', 'wide matrices'],
+] as const)('products of %s by %s', (dtype, machine) => {
   const [stored, each] = dtype === 'tf32' ? ['f32', 4] : [dtype, 8];
   const read = (of: string): string => (dtype === 'tf32' ? `tf32(${of})` : of);
   for (const [outer, rows, sum, columns] of [
@@ -257,9 +263,11 @@ test.each(['bf16', 'f16', 'tf32'])('products of %s by matrix instructions', (dty
         %y[o, i, j] = max(s + %b[j], 0)
       } }
     }`;
-    expectScheduled(text, { lanes: ['matrices'] });
-    const tile = scheduled(parseLoop(text), 'matrices');
-    expect(printTile(tile)).toContain('multiply ');
+    expectScheduled(text, { lanes: [machine] });
+    const tile = scheduled(parseLoop(text), machine);
+    expect(printTile(tile)).toMatch(
+      machine === 'matrices' || rows < 32 ? /multiply \d+, \d+, \d+ by 32 / : /multiply 64, \d+, 32 by 128 /,
+    );
     expect(printTile(tile).includes(`fetch ${each} of p0`)).toBe(sum % each === 0);
     expect(printTile(tile).includes(`fetch ${each} of p1`)).toBe(columns % each === 0);
     expect(printTile(parseTile(printTile(tile)))).toBe(printTile(tile));

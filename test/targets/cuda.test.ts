@@ -5,14 +5,16 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Builder } from '../../compiler/graph/build.ts';
 import type { Value } from '../../compiler/graph/graph.ts';
+import type { CudaText } from '../../compiler/devices.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { compile } from '../../compiler/pipeline.ts';
 import { type MatrixDtype, matrixDtypes } from '../../compiler/targets/target.ts';
 import { capabilitiesOf } from '../../compiler/targets/cuda/features.ts';
 import { emitCuda } from '../../compiler/targets/cuda/step.ts';
 import { openCudaSession, type CudaSession } from '../../runtime/devices/cuda.ts';
-import type { TypedArray } from '../../runtime/program.ts';
-import { emulatedProgram, emulatorProblem } from '../support/cuda.ts';
+import type { Executable, TypedArray } from '../../runtime/program.ts';
+import { compilerOn } from '../../tools/driver/cuda-wide.ts';
+import { emulatedImage, emulatedProgram, emulatorProblem } from '../support/cuda.ts';
 import { expectNear, inputsOf, type Proof, samplesByOp } from '../support/proof.ts';
 import { randomGraph } from '../support/random-graph.ts';
 import { opNames } from '../support/samples.ts';
@@ -27,9 +29,9 @@ describe.skipIf(emulatorProblem !== undefined)(
     afterAll(() => session.close());
 
     /** Compiles and runs the graphs as one program, and compares every result with the reference's. */
-    async function prove(proofs: readonly Proof[]): Promise<void> {
+    async function prove(proofs: readonly Proof[], machine = capabilitiesOf(4)): Promise<void> {
       const inputs = proofs.map(inputsOf);
-      const tiles = proofs.map(({ graph }) => compile(graph, capabilitiesOf(4), { verify: true }).tile);
+      const tiles = proofs.map(({ graph }) => compile(graph, machine, { verify: true }).tile);
       const given = tiles.flatMap(({ buffers }, place) =>
         buffers.flatMap(({ name }): [string, TypedArray][] => {
           const tensor = inputs[place].get(name);
@@ -99,6 +101,65 @@ describe.skipIf(emulatorProblem !== undefined)(
       expect(source.match(/ fetch\(s\d/g)?.length).toBeGreaterThan(2);
       expect(source).toContain('cp.async.wait_all');
       await prove([{ says: 'strips', graph, ranges: {} }]);
+    });
+
+    test.each(
+      (['bf16', 'f16'] as const).flatMap((dtype) => turned.map(([how, left, right]) => ({ dtype, how, left, right }))),
+    )('products by 128 threads, $dtype, operands $how', async (of) => {
+      // One that is whole, one that ends within its tiles, and one that does not come by 16 bytes at a time.
+      for (const [rows, sum, columns, tile] of [
+        [128, 64, 128, 128],
+        [72, 104, 200, 128],
+        [70, 50, 90, 64],
+      ]) {
+        const build = createBuilder('product');
+        const shaped = (name: string, sizes: readonly number[], order: readonly number[]): Value =>
+          build.transpose(
+            build.input(name, 'batch', { dtype: of.dtype, shape: order.map((axis) => sizes[axis]) }),
+            order,
+          );
+        build.output(
+          'y',
+          'result',
+          build.matmul(shaped('x', [2, rows, sum], of.left), shaped('w', [2, sum, columns], of.right)),
+        );
+        const graph = build.finish();
+        const machine = capabilitiesOf(tile === 128 ? 2 : 5, true);
+        const { source } = emitCuda(compile(graph, machine).tile);
+        expect(source).toContain(`wgmma.mma_async.sync.aligned.m64n${tile}k16.f32.${of.dtype}.${of.dtype}`);
+        await prove([{ says: of.how, graph, ranges: {} }], machine);
+      }
+    });
+
+    test('products by 128 threads are tried out: wrong descriptors are found', async () => {
+      const load = ({ source, ...program }: CudaText, text = source): Promise<Executable> =>
+        session.load({ ...program, image: emulatedImage(text) });
+      const { description } = session;
+      const halves = ['bf16', 'f16'];
+      expect(description).toMatchObject({ major: 9, minor: 0 });
+      const right = await compilerOn(description, true, (program) => load(program));
+      expect([right.compiler.capabilities.wideMatrices, right.notice]).toEqual([halves, undefined]);
+      // Not tried where it is not there, or not wanted.
+      const never = (): Promise<Executable> => Promise.reject(new Error('tried'));
+      for (const chosen of [
+        await compilerOn({ ...description, major: 8 }, true, never),
+        await compilerOn(description, false, never),
+      ])
+        expect([chosen.compiler.capabilities.wideMatrices, chosen.notice]).toEqual([[], undefined]);
+      // Chunks swapped as panels of 128 bytes have them; rows too near each other; another order of the operands' elements.
+      for (const [from, to] of [
+        ['2ull << 62', '1ull << 62'],
+        ['(rows >> 4)', '(rows >> 5)'],
+        ['adds, 1, 1, 0, 1;', 'adds, 1, 1, 0, 0;'],
+      ]) {
+        const wrong = (program: CudaText): Promise<Executable> => {
+          expect(program.source).toContain(from);
+          return load(program, program.source.replaceAll(from, to));
+        };
+        const { compiler, notice } = await compilerOn(description, true, wrong);
+        expect(compiler.capabilities.wideMatrices, from).toEqual([]);
+        expect(notice).toContain('They go through mma');
+      }
     });
 
     test('runs queue: the next are begun before the results of one are there, and none overwrites another', async () => {

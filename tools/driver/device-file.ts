@@ -96,6 +96,7 @@ function capabilitiesIn(of: Fields): Capabilities {
     smallestElement: positive(of, 'smallestElement'),
     dtypes: known,
     matrices: matrixDtypes.filter((dtype) => list(of['matrices']).includes(dtype)),
+    wideMatrices: matrixDtypes.filter((dtype) => list(of['wideMatrices']).includes(dtype)),
     dotsBytes: of['dotsBytes'] === true,
   };
 }

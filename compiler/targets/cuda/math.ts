@@ -168,6 +168,18 @@ const helpers = {
 }`,
   },
   fetched: { text: `__device__ void fetched() { asm volatile("cp.async.wait_all;" ::: "memory"); }` },
+  /** What was written to workgroup memory is seen by instructions that read it by themselves (sm_90). */
+  show: { text: '__device__ void show() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }' },
+  /**
+   * A matrix in workgroup memory, for wgmma (PTX ISA, matrix descriptors): the address, `apart` from panel to panel where it lies turned,
+   * `rows` from eight rows to the next, all in units of 16 bytes, and panels of 64 bytes in which chunks are swapped.
+   */
+  describe: {
+    text: `__device__ unsigned long long describe(const void* at, int apart, int rows) {
+  const unsigned long long address = (unsigned)__cvta_generic_to_shared(at) & 0x3ffffu;
+  return address >> 4 | (unsigned long long)(apart >> 4) << 16 | (unsigned long long)(rows >> 4) << 32 | 2ull << 62;
+}`,
+  },
   multiply_bf16: { text: multiply('bf16') },
   multiply_f16: { text: multiply('f16') },
   multiply_tf32: { text: multiply('tf32') },
