@@ -207,7 +207,8 @@ const isNarrowing = (node: Node): boolean =>
  */
 function keepUnlessRounded(frame: Frame, value: Value, straight: boolean): void {
   const node = frame.producers.get(value);
-  if (node?.op === 'tf32' && !isRead(frame, value)) return keepUnlessMoved(frame, node.inputs[0], true);
+  const source = frame.producers.get(unmoved(frame, value));
+  if (source?.op === 'tf32' && !isRead(frame, source.outputs[0])) return keepUnlessMoved(frame, source.inputs[0], true);
   if (node === undefined || isRead(frame, value) || !isWidening(node)) return keepUnlessMoved(frame, value, true);
   const rounding = frame.producers.get(unmoved(frame, node.inputs[0]));
   if (straight && rounding?.op === 'cast' && !frame.producers.has(unmoved(frame, rounding.inputs[0]))) return;

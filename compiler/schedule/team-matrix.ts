@@ -56,19 +56,24 @@ export function matrixProduct(
   { left, right, bytes }: Contraction,
   { matrices, wideMatrices }: Capabilities,
 ): MatrixProduct | undefined {
-  const { dtype } = left;
-  if (bytes === true || right.dtype !== dtype) return undefined;
-  if (matrices.some((one) => one === dtype))
-    return { dtype, wide: wideMatrices.some((one) => one === dtype), left, right };
-  const [whole, other] = [left, right].map(beforeRounding);
-  // The instruction rounds what it reads.
-  return matrices.includes('tf32') && dtype === 'f32' && whole !== undefined && other !== undefined
-    ? { dtype, wide: false, left: whole, right: other }
-    : undefined;
+  const [one, other] = [left, right].map(asMultiplied);
+  const dtype = matrices.find((known) => known === one.dtype && known === other.dtype);
+  if (bytes === true || dtype === undefined) return undefined;
+  return {
+    dtype: dtype === 'tf32' ? 'f32' : dtype,
+    wide: wideMatrices.includes(dtype),
+    left: one.of,
+    right: other.of,
+  };
 }
 
-const beforeRounding = (of: Expression): Expression | undefined =>
-  of.kind === 'apply' && of.op === 'tf32' ? of.operands[0] : undefined;
+/** An operand before what the instruction does itself: it makes halves f32, and rounds f32 to TF32. */
+function asMultiplied(of: Expression): { readonly dtype: Dtype | 'tf32'; readonly of: Expression } {
+  if (of.kind !== 'apply' || of.dtype !== 'f32') return { dtype: of.dtype, of };
+  const [operand] = of.operands;
+  if (of.op === 'tf32') return { dtype: 'tf32', of: operand };
+  return of.op === 'cast' ? { dtype: operand.dtype, of: operand } : { dtype: of.dtype, of };
+}
 
 /** Emits the body of such a contraction's kernel. */
 export function emitMatrixContraction(

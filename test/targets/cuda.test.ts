@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Builder } from '../../compiler/graph/build.ts';
-import type { Value } from '../../compiler/graph/graph.ts';
+import type { Graph, Value } from '../../compiler/graph/graph.ts';
 import type { CudaText } from '../../compiler/devices.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { compile } from '../../compiler/pipeline.ts';
@@ -14,6 +14,7 @@ import { emitCuda } from '../../compiler/targets/cuda/step.ts';
 import { openCudaSession, type CudaSession } from '../../runtime/devices/cuda.ts';
 import type { Executable, TypedArray } from '../../runtime/program.ts';
 import { compilerOn } from '../../tools/driver/cuda-wide.ts';
+import { mlp } from '../fuse/networks.ts';
 import { emulatedImage, emulatedProgram, emulatorProblem } from '../support/cuda.ts';
 import { expectNear, inputsOf, type Proof, samplesByOp } from '../support/proof.ts';
 import { randomGraph } from '../support/random-graph.ts';
@@ -69,6 +70,18 @@ describe.skipIf(emulatorProblem !== undefined)(
         new RegExp(`m16n8k(8|16).row.col.f32.${dtype}`),
       );
       await prove([{ says: dtype, graph, ranges: {} }]);
+    });
+
+    test.each([
+      ['mixed(bf16)', { products: 'bf16', storage: 'bf16' }, 'bf16'],
+      ['mixed(f16)', { products: 'f16', storage: 'f16' }, 'f16'],
+      ['mixed(tf32)', { products: 'tf32', storage: 'f32' }, 'tf32'],
+    ] as const)('every product of a network in %s goes through tensor cores', (_, precision, dtype) => {
+      const graph: Graph = { ...mlp(64, [784, 256, 128, 16]), precision: { ...precision, except: [] } };
+      const { source } = emitCuda(compile(graph, capabilitiesOf(4)).tile);
+      // Three layers forward, three gradients of weights, two of what layers read.
+      expect(source.match(/unsigned a\[/g)).toHaveLength(8);
+      expect(source).toMatch(new RegExp(`m16n8k(8|16).row.col.f32.${dtype}`));
     });
 
     const turned = [

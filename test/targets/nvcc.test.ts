@@ -22,7 +22,7 @@ const folders = existsSync(shared)
 const folder = mkdtempSync(join(tmpdir(), 'nacre-nvcc-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function compiles(graph: Graph, compiler = forCuda(), versions: readonly string[] = ['80', '90a']): void {
+function compiles(graph: Graph, compiler = forCuda(), versions: readonly string[] = ['80', '90a']): string {
   const { source, kernels, name } = compileFor(compiler, graph);
   expect(kernels.length).toBeGreaterThan(0);
   const text = join(folder, `${name}.cu`);
@@ -30,6 +30,7 @@ function compiles(graph: Graph, compiler = forCuda(), versions: readonly string[
   const architectures = versions.map((version) => `-gencode=arch=compute_${version},code=sm_${version}`);
   const options = ['-fatbin', ...architectures, '-fmad=false', '-Werror', 'all-warnings', '-o', join(folder, 'out')];
   execFileSync(nvcc, [...options, text], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  return source;
 }
 
 function compilesTrain(train: RunnableTrain): void {
@@ -52,11 +53,12 @@ describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : 
 
   it.each(Object.keys(jobs))('takes the job %s', async (name) => compilesTrain(await openJob(name)));
 
-  it.each(matrixDtypes)('takes large products of %s', (dtype) => compiles(productIn(dtype, 4096)));
+  it.each(matrixDtypes)('takes large products of %s', (dtype) => void compiles(productIn(dtype, 4096)));
 
   it.each(['gpt', 'resnet'])('takes the job %s with products by 128 threads', async (name) => {
     const graph = graphOfTrain(await openJob(name), 'step');
     // The H100 alone has them.
-    compiles({ ...graph, precision: { products: 'bf16', storage: 'bf16', except: [] } }, forCuda(132, true), ['90a']);
+    const precision = { products: 'bf16', storage: 'bf16', except: [] } as const;
+    expect(compiles({ ...graph, precision }, forCuda(132, true), ['90a'])).toContain('wgmma.mma_async');
   });
 });
