@@ -1,11 +1,13 @@
 /**
  * `npm run bench:gpu`: everything that only an NVIDIA GPU can show, with one command on a machine that has one (its driver, nvcc, and
  * for the peers PyTorch): the losses of twenty steps beside the processor's, the kernels under compute-sanitizer, a product of
- * 4096³ beside cuBLAS, the job gpt2 beside torch.compile, WebGPU through Vulkan. Prints one JSON line for each.
+ * 4096³ in every type of the tensor cores, with wgmma and without, beside cuBLAS, steps that are waited for one by one and steps that queue, the job gpt2 beside
+ * torch.compile, WebGPU through Vulkan. Prints one JSON line for each.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { matrixDtypes } from '../compiler/targets/target.ts';
 import { describeCuda } from '../runtime/devices/cuda.ts';
 import { train } from '../runtime/trainer.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
@@ -83,7 +85,9 @@ const measure = (part: string, ...words: readonly string[]): void =>
 
 const torchProduct = `
 import json, torch
-for kind in (torch.float32, torch.bfloat16):
+found = []
+for name, kind in (("f32", torch.float32), ("tf32", torch.float32), ("f16", torch.float16), ("bf16", torch.bfloat16)):
+    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
     a = torch.randn(4096, 4096, device="cuda", dtype=kind)
     for _ in range(3): a @ a
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -91,7 +95,8 @@ for kind in (torch.float32, torch.bfloat16):
     for _ in range(20): a @ a
     end.record(); torch.cuda.synchronize()
     ms = start.elapsed_time(end) / 20
-    print(json.dumps({"dtype": str(kind), "ms": ms, "tflops": 2 * 4096**3 / ms / 1e9}))
+    found.append({"dtype": name, "ms": ms, "tflops": 2 * 4096**3 / ms / 1e9})
+print(json.dumps({"products": found}))
 `;
 
 async function all(): Promise<void> {
@@ -110,8 +115,16 @@ async function all(): Promise<void> {
     ...(checked.status !== 0 && { problem: checked.error?.message ?? checked.stdout.trim().split('\n').at(-1) }),
   });
   measure('matmul-4096', 'matmul-4096', '1', 'cuda');
-  measure('matmul-4096 of bf16', 'matmul-4096-bf16', '1', 'cuda');
+  const { notice, session } = await openTarget('cuda');
+  session.close();
+  say('wgmma', { notice: notice ?? 'as it should be, or not on this GPU' });
+  for (const dtype of matrixDtypes)
+    for (const form of ['', '-mma'])
+      if (form === '' || dtype !== 'tf32')
+        measure(`matmul-4096 of ${dtype}${form}`, `matmul-4096-${dtype}${form}`, '1', 'cuda');
   peer('matmul-4096 in PyTorch', 'python3', ['-c', torchProduct]);
+  // Short steps show what waiting for each costs.
+  measure('mlp', 'mlp', '1', 'cuda');
   measure('gpt2', 'gpt2', '1', 'cuda');
   const torchJob = [
     `${flags.peers}/torch_jobs.py`,

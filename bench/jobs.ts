@@ -7,7 +7,7 @@ import { openProject, packageRoot, type RunnableTrain } from '../tools/driver/pr
 import { openTarget } from '../tools/driver/target.ts';
 import type { TargetName } from '../tools/driver/target-name.ts';
 import type { Measurement } from './measure.ts';
-import { timeRuns } from './time.ts';
+import { timeQueue, timeRuns } from './time.ts';
 
 interface Job {
   readonly train: string;
@@ -106,6 +106,7 @@ export async function measureJob(
   // Since the process began: loading modules is on the user's clock too.
   const first = process.uptime();
   const ms = await timeRuns(run);
+  const queued = target.session.queues === true ? { queued_ms: await timeQueue(run) } : {};
   target.session.close();
-  return { ms, first_step_s: first };
+  return { ms, first_step_s: first, ...queued };
 }

@@ -6,6 +6,7 @@ import { find } from '../compiler/elaborate/scope.ts';
 import { int, tensor } from '../compiler/elaborate/value.ts';
 import type { Graph, Value } from '../compiler/graph/graph.ts';
 import { createBuilder } from '../compiler/ops/builder.ts';
+import { type MatrixDtype, matrixDtypes } from '../compiler/targets/target.ts';
 import { openProject } from '../tools/driver/project.ts';
 import { openTarget } from '../tools/driver/target.ts';
 import type { TargetName } from '../tools/driver/target-name.ts';
@@ -19,8 +20,10 @@ const columns = 1024;
 export async function measureKernel(what: string, threads: number, on: TargetName): Promise<Measurement> {
   const size = Number(what.split('-')[1]);
   const isProduct = what.startsWith('matmul');
-  const graph = what.endsWith('-bf16')
-    ? productOfHalves(size)
+  const [, , type, form] = what.split('-');
+  const rounded = matrixDtypes.find((dtype) => dtype === type);
+  const graph = rounded
+    ? productIn(rounded, size)
     : isProduct
       ? await graphOf(
           'Product',
@@ -31,7 +34,7 @@ export async function measureKernel(what: string, threads: number, on: TargetNam
           ],
         )
       : await graphOf(what === 'softmax' ? 'Softmax' : 'Norm', [], [[rows, columns]]);
-  const target = await openTarget(on, { threads });
+  const target = await openTarget(on, { threads, wide: form !== 'mma' });
   const executable = await target.load(graph);
   for (const { name } of target.session.fields.values()) {
     const values = (await target.session.read(name)).map((_, at) => ((at * 7919) % 1000) / 1000 - 0.5);
@@ -42,10 +45,14 @@ export async function measureKernel(what: string, threads: number, on: TargetNam
   return { ms, rate: isProduct ? (2 * size ** 3) / ms / 1e6 : (2 * 4 * rows * columns) / ms / 1e6 };
 }
 
-/** Operands and result of two bytes, summed in f32. */
-function productOfHalves(size: number): Graph {
-  const build = createBuilder('halves');
-  const operand = (name: string): Value => build.input(name, 'param', { dtype: 'bf16', shape: [size, size] });
+/** Operands as tensor cores take them, summed in f32: of two bytes, as the result is then too, or f32 and rounded to TF32. */
+export function productIn(dtype: MatrixDtype, size: number): Graph {
+  const build = createBuilder(`product_${dtype}`);
+  const shape = [size, size];
+  const operand = (name: string): Value =>
+    dtype === 'tf32'
+      ? build.unary('tf32', build.input(name, 'param', { dtype: 'f32', shape }))
+      : build.input(name, 'param', { dtype, shape });
   build.output('result', 'update', build.matmul(operand('operand0'), operand('operand1')));
   return build.finish();
 }

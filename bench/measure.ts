@@ -1,6 +1,6 @@
 /**
  * One measurement of Nacre in its own process: `node measure.js WHAT THREADS [TARGET]` prints a JSON line with the median
- * milliseconds. WHAT: peak, copy, matmul-N, matmul-N-bf16, softmax, layernorm, or a job of jobs.ts; TARGET: cpu, if not said.
+ * milliseconds. WHAT: peak, copy, matmul-N, matmul-N-bf16 (f16, tf32; -mma after it: without wgmma), softmax, layernorm, or a job of jobs.ts; TARGET: cpu, if not said.
  */
 import { targets } from '../tools/driver/target-name.ts';
 
@@ -9,6 +9,8 @@ export interface Measurement {
   /** GFLOP/s or GB/s, where that says more. */
   readonly rate?: number;
   readonly first_step_s?: number;
+  /** On a device that queues: of a step that is begun before the results of the one before are there. */
+  readonly queued_ms?: number;
   readonly kernels?: number;
 }
 

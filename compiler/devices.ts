@@ -51,9 +51,9 @@ export function forCpu(host: CpuHost, threads: number): Compiler<NativeProgram> 
   };
 }
 
-/** CUDA C++, for GPUs with so many multiprocessors. */
-export const forCuda = (multiprocessors?: number): Compiler<CudaText> => ({
-  capabilities: capabilitiesOfGpu(multiprocessors),
+/** CUDA C++, for GPUs with so many multiprocessors, and `wide` for those on which 128 threads multiply together. */
+export const forCuda = (multiprocessors?: number, wide = false): Compiler<CudaText> => ({
+  capabilities: capabilitiesOfGpu(multiprocessors, wide),
   program: (tile) => ({ ...parts(tile), ...emitCuda(tile) }),
   text: (tile) => emitCuda(tile).source,
 });

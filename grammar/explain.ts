@@ -67,7 +67,7 @@ const hopes: Record<string, string> = {
   expression: 'an expression',
   selector: 'a path such as `model.head.*`, or `role(…)`',
   pathPart: 'a name, `*` or `{…}` in this path',
-  precision: '`mixed(bf16)`, `mixed(f16)` or an element type',
+  precision: '`mixed(bf16)`, `mixed(f16)`, `mixed(tf32)` or an element type',
   save: '`best`, `every` or `last`',
   clip: '`norm` or `value`',
   string: 'a string',

@@ -138,7 +138,12 @@ class Tally {
       if (root.kind === 'load') this.add(this.reads, root.access.buffer, footprint(root.access, axesOf(root)));
       if (root.kind !== 'apply') continue;
       const points = pointsOf(axesOf(root));
-      if (root.op !== 'cast' && root.op !== 'where' && root.operands.some(({ dtype }) => isFloat(dtype)))
+      if (
+        root.op !== 'cast' &&
+        root.op !== 'tf32' &&
+        root.op !== 'where' &&
+        root.operands.some(({ dtype }) => isFloat(dtype))
+      )
         this.flops += points;
     }
   }

@@ -85,7 +85,8 @@ class Counter {
         this.cycles.rest += times * simple;
         return;
       case 'multiply':
-        this.cycles.multiply += (times * statement.rows * statement.columns * statement.depth) / 4096;
+        this.cycles.multiply +=
+          (times * statement.rows * statement.columns * statement.depth) / (128 * statement.threads);
         return;
       case 'exchange':
         this.expression(statement.value, times);

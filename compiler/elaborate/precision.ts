@@ -14,6 +14,8 @@ export function resolvePrecision(entry: TrainPrecision, slots: readonly Slot[]):
   const except = [...new Set(chosen.map((slot) => slotPath(slot).split('.').slice(0, -1).join('.')))];
   const { mixed, dtype, storing } = entry;
   if (mixed && isHalf(dtype.name)) return { products: dtype.name, storage: dtype.name, except };
+  // A way of rounding, not a type: nothing is kept in it.
+  if (mixed && dtype.name === 'tf32') return { products: 'tf32', storage: 'f32', except };
   if (!mixed && dtype.name === 'f32') {
     if (storing === undefined) return undefined;
     if (isHalf(storing.name)) return { products: 'f32', storage: storing.name, except };
@@ -23,8 +25,9 @@ export function resolvePrecision(entry: TrainPrecision, slots: readonly Slot[]):
     : storing === undefined
       ? dtype.name
       : `${dtype.name} storing ${storing.name}`;
-  const wanted = '`f32`, `mixed(bf16)`, `mixed(f16)`, `f32 storing bf16` or `f32 storing f16`';
-  const hint = !mixed && isHalf(dtype.name) ? { hint: `Did you mean \`mixed(${dtype.name})\`?` } : {};
+  const wanted = '`f32`, `mixed(bf16)`, `mixed(f16)`, `mixed(tf32)`, `f32 storing bf16` or `f32 storing f16`';
+  const hint =
+    !mixed && (isHalf(dtype.name) || dtype.name === 'tf32') ? { hint: `Did you mean \`mixed(${dtype.name})\`?` } : {};
   throw new Problem(
     diagnose(
       'bad-setting',

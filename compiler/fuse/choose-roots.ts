@@ -203,10 +203,12 @@ const isNarrowing = (node: Node): boolean =>
 
 /**
  * A product's operand: what is stored in two bytes is read as it is, and what the program is given (weights, data) is
- * rounded where it is read, unless windows overlap.
+ * rounded where it is read, unless windows overlap. What is rounded to TF32 takes no fewer bytes: it is read as it was before.
  */
 function keepUnlessRounded(frame: Frame, value: Value, straight: boolean): void {
   const node = frame.producers.get(value);
+  const source = frame.producers.get(unmoved(frame, value));
+  if (source?.op === 'tf32' && !isRead(frame, source.outputs[0])) return keepUnlessMoved(frame, source.inputs[0], true);
   if (node === undefined || isRead(frame, value) || !isWidening(node)) return keepUnlessMoved(frame, value, true);
   const rounding = frame.producers.get(unmoved(frame, node.inputs[0]));
   if (straight && rounding?.op === 'cast' && !frame.producers.has(unmoved(frame, rounding.inputs[0]))) return;
@@ -247,7 +249,7 @@ function whyKeep(
   const behind = frame.producers.get(node.inputs[0]);
   if (behind !== undefined && isNarrowing(node) && isContraction(behind) && isOnTheWay(node.inputs[0]))
     return 'half the bytes of the sum';
-  if (cost === undefined || cost.flops === 0 || isWidening(node)) return undefined;
+  if (cost === undefined || cost.flops === 0 || isWidening(node) || node.op === 'tf32') return undefined;
   const uses = wanted.by.size;
   const times = wanted.size / elements(node.outputs[0]);
   if (times >= 2 && cost.flops > 2)

@@ -53,6 +53,7 @@ export const unaryOps = [
   'floor',
   'ceil',
   'round',
+  'tf32',
   'not',
 ] as const;
 export const binaryOps = [
@@ -172,9 +173,9 @@ export interface GraphOutput {
 /** What a train block's `precision` asks for. */
 export interface Precision {
   /** What operands of products are rounded to; f32: they are taken as they are. */
-  readonly products: 'f32' | 'f16' | 'bf16';
-  /** What is kept in memory between products. */
-  readonly storage: 'f16' | 'bf16';
+  readonly products: 'f32' | 'f16' | 'bf16' | 'tf32';
+  /** What is kept in memory between products: of tf32, which has no memory of its own, f32. */
+  readonly storage: 'f32' | 'f16' | 'bf16';
   /** Paths of instances in which nothing is rounded. */
   readonly except: readonly string[];
 }

@@ -161,12 +161,13 @@ class Reader {
   }
 
   private precision(): Precision {
-    const products = this.dtype();
+    const products = this.name();
     this.expect('storing');
-    const storage = this.dtype();
-    if (!(products === 'f32' || products === 'bf16' || products === 'f16'))
+    const storage = this.name();
+    if (!(products === 'f32' || products === 'bf16' || products === 'f16' || products === 'tf32'))
       return this.fail(`products are not rounded to ${products}`);
-    if (!(storage === 'bf16' || storage === 'f16')) return this.fail(`${storage} is not stored instead of f32`);
+    if (!(storage === 'bf16' || storage === 'f16' || (storage === 'f32' && products === 'tf32')))
+      return this.fail(`${storage} is not stored instead of f32`);
     return { products, storage, except: this.accept('except') ? this.names() : [] };
   }
 

@@ -32,6 +32,16 @@ export function roundHalfEven(x: number): number {
 export const roundF16 = (x: number): number => nearest(x, 11, -14, 65504);
 export const roundBf16 = (x: number): number => nearest(x, 8, -126, 3.3895313892515355e38);
 
+const single = new DataView(bits.buffer, 0, 4);
+
+/** An f32 to 11 binary digits, ties away from 0, as `cvt.rna.tf32.f32` does; its exponent stays. */
+export function roundTf32(x: number): number {
+  if (Number.isNaN(x)) return x;
+  single.setFloat32(0, x);
+  single.setUint32(0, (single.getUint32(0) + 0x1000) & 0xffffe000);
+  return single.getFloat32(0);
+}
+
 /** A number as an element of a type: floats rounded to nearest even, integers wrapped. */
 export function roundTo(dtype: Dtype, x: number): number {
   switch (dtype) {

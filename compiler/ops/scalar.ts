@@ -12,7 +12,7 @@
 import type { BinaryOp, UnaryOp } from '../graph/graph.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
-import { limits, roundHalfEven, roundTo } from './numeric.ts';
+import { limits, roundHalfEven, roundTf32, roundTo } from './numeric.ts';
 
 /** erf to double precision: a series of positive terms near 0, a continued fraction of erfc beyond. */
 export function erf(x: number): number {
@@ -48,11 +48,14 @@ const floatUnary: Record<UnaryOp, (x: number) => number> = {
   floor: Math.floor,
   ceil: Math.ceil,
   round: roundHalfEven,
+  tf32: roundTf32,
   not: (x) => ~x,
 };
 
 export function unaryScalar(op: UnaryOp, dtype: Dtype): (x: number) => number {
   if (op === 'not' && dtype === 'bool') return (x) => 1 - x;
+  // Double precision is what roundings are measured against.
+  if (op === 'tf32' && dtype === 'f64') return (x) => x;
   return floatUnary[op];
 }
 

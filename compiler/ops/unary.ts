@@ -83,6 +83,11 @@ const facts: Record<UnaryOp, Facts> = {
   floor: { doc: 'The greatest whole number not above x. No gradient.', takes: 'float' },
   ceil: { doc: 'The least whole number not below x. No gradient.', takes: 'float' },
   round: { doc: 'The nearest whole number, ties to the even one. No gradient.', takes: 'float' },
+  tf32: {
+    doc: 'The nearest number of 11 binary digits, ties away from 0: what tensor cores take of f32. Gradients pass as they are.',
+    takes: 'float',
+    gradient: (_x, _y, g) => g,
+  },
   not: { doc: 'The opposite of a bool; every bit of an integer flipped.', takes: 'logical' },
 };
 
@@ -100,7 +105,7 @@ function record<Name extends UnaryOp>(name: Name): Op<Name> {
     },
     interpret(inputs, _, [type], context) {
       const { data } = one(name, inputs);
-      const apply = unaryScalar(name, type.dtype);
+      const apply = unaryScalar(name, context.precision === 'f64' && isFloat(type.dtype) ? 'f64' : type.dtype);
       const result = blank(type);
       for (let i = 0; i < data.length; i++) result.data[i] = apply(data[i]);
       roundAll(result.data, type.dtype, context);
@@ -151,5 +156,6 @@ export const unary: { readonly [Name in UnaryOp]: Op<Name> } = {
   floor: record('floor'),
   ceil: record('ceil'),
   round: record('round'),
+  tf32: record('tf32'),
   not: record('not'),
 };

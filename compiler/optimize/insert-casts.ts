@@ -9,6 +9,8 @@
  *                                                                   %7: f32[6, 5] = cast(%6)
  *                                                                   %8[i, j]: f32[4, 5] = sum[k: 6] %5[i, k] * %7[k, j]
  *
+ * TF32 is a way of rounding only, `%4: f32[4, 6] = tf32(%3)`: it takes the place of the two casts, and nothing is kept low.
+ *
  *  1. Operands of products are rounded: to the low type and back, so that what is multiplied and summed in f32 are the
  *     low numbers. A weight is rounded once a step, and stays f32 everywhere else. What a product reads is read like that
  *     by all others too: it is in memory once.
@@ -80,11 +82,11 @@ function insertInto(
     if (found === undefined) throw new Error(`%${value.id} is used before it is defined`);
     return found;
   };
-  const low = precision.products === 'f32' ? precision.storage : precision.products;
+  const rounding = roundingOf(build, precision);
 
   graph.inputs.forEach(({ name, role, value }, place) => {
     const input = build.input(name, role, value.type);
-    forms.set(value, plain(build, input, low, kinds[place] ?? (role === 'batch' ? 'full' : 'given')));
+    forms.set(value, plain(rounding, input, kinds[place] ?? (role === 'batch' ? 'full' : 'given')));
   });
   for (const node of known.nodes) {
     build.origin = node.origin;
@@ -102,7 +104,7 @@ function insertInto(
       const [of] = operands;
       forms.set(
         node.outputs[0],
-        moved(build, node, of, (value) => make([value])),
+        moved(build, rounding, node, of, (value) => make([value])),
       );
       return;
     }
@@ -139,11 +141,16 @@ function insertInto(
           )
         : [make(operands.map((operand) => readBy(node, treatment, isExcepted, operand)))];
     node.outputs.forEach((value, place) => {
-      const isStored = !isExcepted && value.type.dtype === 'f32' && kind !== 'given' && known.isStored(value, kind);
-      const round = (): Value => partsOf(node)?.() ?? build.cast(results[place], low);
+      const isStored =
+        !isExcepted &&
+        precision.storage !== 'f32' &&
+        value.type.dtype === 'f32' &&
+        kind !== 'given' &&
+        known.isStored(value, kind);
+      const round = (): Value => partsOf(node)?.() ?? rounding.lower(results[place]);
       forms.set(
         value,
-        isStored ? stored(build, node, results[place], round, kind) : plain(build, results[place], low, kind),
+        isStored ? stored(build, rounding, node, results[place], round, kind) : plain(rounding, results[place], kind),
       );
     });
   }
@@ -180,24 +187,36 @@ function insertInto(
   }
 }
 
+/** To the low form of a value, and from there to the f32 that is computed with. */
+interface Rounding {
+  lower(value: Value): Value;
+  raise(low: Value): Value;
+}
+
+function roundingOf(build: Builder, { products, storage }: Precision): Rounding {
+  const low = products === 'f32' ? storage : products;
+  if (low === 'tf32') return { lower: (value) => value, raise: (value) => build.unary('tf32', value) };
+  return { lower: (value) => build.cast(value, low), raise: (value) => build.cast(value, 'f32') };
+}
+
 /** A value that nothing else needs low: rounded only for products. */
-function plain(build: Builder, raw: Value, type: 'f16' | 'bf16', kind: Kind): Forms {
-  const low = once(() => build.cast(raw, type));
-  return { kind, raw: () => raw, low, rounded: once(() => build.cast(low(), 'f32')), shown: () => raw, stored: false };
+function plain({ lower, raise }: Rounding, raw: Value, kind: Kind): Forms {
+  const low = once(() => lower(raw));
+  return { kind, raw: () => raw, low, rounded: once(() => raise(low())), shown: () => raw, stored: false };
 }
 
 /** A value that is kept low, and read as it is kept. */
-function stored(build: Builder, node: Node, raw: Value, round: () => Value, kind: Kind): Forms {
+function stored(build: Builder, { raise }: Rounding, node: Node, raw: Value, round: () => Value, kind: Kind): Forms {
   const low = once(() => standing(build, node, round));
-  const rounded = once(() => standing(build, node, () => build.cast(low(), 'f32')));
+  const rounded = once(() => standing(build, node, () => raise(low())));
   return { kind, raw: () => raw, low, rounded, shown: rounded, stored: true };
 }
 
 /** A value read in another order: each of its forms is one of what it reads. */
-function moved(build: Builder, node: Node, of: Forms, move: (value: Value) => Value): Forms {
+function moved(build: Builder, { raise }: Rounding, node: Node, of: Forms, move: (value: Value) => Value): Forms {
   const raw = once(() => standing(build, node, () => move(of.raw())));
   const low = once(() => standing(build, node, () => move(of.low())));
-  const rounded = once(() => standing(build, node, () => build.cast(low(), 'f32')));
+  const rounded = once(() => standing(build, node, () => raise(low())));
   return { kind: of.kind, raw, low, rounded, shown: of.stored ? rounded : raw, stored: of.stored };
 }
 

@@ -2,7 +2,7 @@
  * Mixed precision as a table: what the pass insert-casts does with each kind of op. `docs/precision.md` prints it.
  *
  * Everything is computed in f32. What differs is what is rounded to the low type on the way: the operands of products,
- * and what is kept in memory between them.
+ * and what is kept in memory between them. TF32 is only rounded to: nothing follows it.
  */
 import { binaryOps, type Node, type OpName, unaryOps } from '../graph/graph.ts';
 import { isProduct } from '../graph/products.ts';

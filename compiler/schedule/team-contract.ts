@@ -12,7 +12,7 @@ import { pointsOf, strideAlong } from './cost.ts';
 import { dependsOn, evaluate, write } from './expression.ts';
 import { bindPosition } from './grid.ts';
 import { assign, bindResult, loop, name, type Scope, variable, when } from './scope.ts';
-import { emitMatrixContraction, matrixDtype } from './team-matrix.ts';
+import { emitMatrixContraction, matrixProduct } from './team-matrix.ts';
 import { emitTeamRegion } from './team-region.ts';
 import { both, type Extent, type Matrices, meet, within } from './team.ts';
 
@@ -46,8 +46,8 @@ const threadsOf = (tile: TeamTile): number => (tile.rows / tile.threadRows) * (t
 export function emitTeamContraction(scope: Scope, contraction: Contraction, capabilities: Capabilities): Extent {
   const matrices = asMatrices(contraction);
   if (matrices === undefined) return emitTeamRegion(scope, asRegion(contraction), capabilities);
-  const halves = matrixDtype(contraction, capabilities);
-  if (halves !== undefined) return emitMatrixContraction(scope, contraction, matrices, halves, capabilities);
+  const product = matrixProduct(contraction, capabilities);
+  if (product !== undefined) return emitMatrixContraction(scope, contraction, matrices, product, capabilities);
   const { outer, rows, columns, sum } = matrices;
   const tile = chooseTile(matrices, capabilities);
   const threads = threadsOf(tile);

@@ -1,14 +1,15 @@
 /**
- * Contractions of half precisions on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile of the
- * result from strips in workgroup memory; here subgroups of 32 threads multiply them, each its part of the tile. A strip lies as its
- * operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is multiplied.
+ * Contractions of half precisions and of TF32 on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile of the
+ * result from strips in workgroup memory; here subgroups of 32 threads multiply them, or four of them together, each its part of the
+ * tile. A strip lies as its operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is multiplied.
  */
 import { rowMajorStrides } from '../loop/build.ts';
 import type { Access, Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, cast, div, index, less, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
+import { add, apply, cast, div, index, less, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
+import { type MatrixThreads, panel, sumAt } from '../tile/matrix.ts';
 import type { MatrixOperand, Memory, TileExpression } from '../tile/tile.ts';
-import type { Dtype } from '../types/dtype.ts';
+import { type Dtype, dtypeBytes } from '../types/dtype.ts';
 import { pointsOf } from './cost.ts';
 import { evaluate, offsetOf, write } from './expression.ts';
 import { bindPosition } from './grid.ts';
@@ -16,8 +17,9 @@ import { contiguousAlong } from './product.ts';
 import { bindResult, loop, name, type Scope, variable, when } from './scope.ts';
 import { both, type Extent, type Matrices, meet, within } from './team.ts';
 
-/** A tile of the result, and the part of it that is one subgroup's. */
+/** A tile of the result, and the part of it that so many threads multiply together. */
 interface MatrixTile {
+  readonly team: MatrixThreads;
   readonly rows: number;
   readonly columns: number;
   readonly ownRows: number;
@@ -25,25 +27,52 @@ interface MatrixTile {
 }
 
 const subgroup = 32;
-/** What is summed between two meetings. */
-const strip = 32;
-/** Elements from one row of a strip to the next, beyond its length: no two of eight begin on the same bank. */
-const gap = 8;
-/** Elements of 16 bytes. */
-const chunk = 8;
+/** Bytes of a row that are summed between two meetings. */
+const strip = 64;
+/** Bytes that come at a time; from one row of a strip to the next are as many more than it is long: no two of eight begin on the same bank. */
+const chunk = 16;
 
 const tiles: readonly MatrixTile[] = [
-  { rows: 128, columns: 128, ownRows: 64, ownColumns: 32 },
-  { rows: 64, columns: 64, ownRows: 32, ownColumns: 32 },
-  { rows: 32, columns: 32, ownRows: 16, ownColumns: 16 },
+  { team: 128, rows: 128, columns: 128, ownRows: 64, ownColumns: 128 },
+  { team: 32, rows: 128, columns: 128, ownRows: 64, ownColumns: 32 },
+  { team: 128, rows: 64, columns: 64, ownRows: 64, ownColumns: 64 },
+  { team: 32, rows: 64, columns: 64, ownRows: 32, ownColumns: 32 },
+  { team: 32, rows: 32, columns: 32, ownRows: 16, ownColumns: 16 },
 ];
 
-const threadsOf = ({ rows, columns, ownRows, ownColumns }: MatrixTile): number =>
-  subgroup * (rows / ownRows) * (columns / ownColumns);
+const threadsOf = ({ team, rows, columns, ownRows, ownColumns }: MatrixTile): number =>
+  team * (rows / ownRows) * (columns / ownColumns);
 
-/** The element type that both operands have, where a matrix instruction takes it. */
-export function matrixDtype({ left, right, bytes }: Contraction, { matrices }: Capabilities): Dtype | undefined {
-  return bytes !== true && left.dtype === right.dtype && matrices.includes(left.dtype) ? left.dtype : undefined;
+/** A contraction as a matrix instruction takes it: what is brought to workgroup memory, and as what; 128 threads take it too. */
+export interface MatrixProduct {
+  readonly dtype: Dtype;
+  readonly wide: boolean;
+  readonly left: Expression;
+  readonly right: Expression;
+}
+
+/** Undefined where no matrix instruction of the machine is for these operands. */
+export function matrixProduct(
+  { left, right, bytes }: Contraction,
+  { matrices, wideMatrices }: Capabilities,
+): MatrixProduct | undefined {
+  const [one, other] = [left, right].map(asMultiplied);
+  const dtype = matrices.find((known) => known === one.dtype && known === other.dtype);
+  if (bytes === true || dtype === undefined) return undefined;
+  return {
+    dtype: dtype === 'tf32' ? 'f32' : dtype,
+    wide: wideMatrices.includes(dtype),
+    left: one.of,
+    right: other.of,
+  };
+}
+
+/** An operand before what the instruction does itself: it makes halves f32, and rounds f32 to TF32. */
+function asMultiplied(of: Expression): { readonly dtype: Dtype | 'tf32'; readonly of: Expression } {
+  if (of.kind !== 'apply' || of.dtype !== 'f32') return { dtype: of.dtype, of };
+  const [operand] = of.operands;
+  if (of.op === 'tf32') return { dtype: 'tf32', of: operand };
+  return of.op === 'cast' ? { dtype: operand.dtype, of: operand } : { dtype: of.dtype, of };
 }
 
 /** Emits the body of such a contraction's kernel. */
@@ -51,14 +80,16 @@ export function emitMatrixContraction(
   scope: Scope,
   contraction: Contraction,
   { outer, rows, columns, sum }: Matrices,
-  dtype: Dtype,
+  { dtype, wide, left: leftOf, right: rightOf }: MatrixProduct,
   { units }: Capabilities,
 ): Extent {
   const [height, width, length] = [pointsOf(rows), pointsOf(columns), pointsOf(sum)];
   const groupsOf = (tile: MatrixTile): number =>
     pointsOf(outer) * Math.ceil(height / tile.rows) * Math.ceil(width / tile.columns);
   // The largest tile of which there are enough for the machine, else the smallest.
-  const tile = tiles.find((one) => groupsOf(one) >= units) ?? tiles[tiles.length - 1];
+  const possible = tiles.filter(({ team }) => wide || team === subgroup);
+  const tile = possible.find((one) => groupsOf(one) >= units) ?? possible[possible.length - 1];
+  const { team } = tile;
   const threads = threadsOf(tile);
   const [downward, across] = [Math.ceil(height / tile.rows), Math.ceil(width / tile.columns)];
   const { kernel } = scope;
@@ -67,50 +98,52 @@ export function emitMatrixContraction(
   const point = bindPosition(scope, outer, keep(div(above, downward)));
   const rowFrom = keep(mul(rem(above, downward), tile.rows));
   const columnFrom = keep(mul(rem(kernel.item, across), tile.columns));
-  const own = keep(div(kernel.thread, subgroup));
+  const own = keep(div(kernel.thread, team));
   const abreast = tile.columns / tile.ownColumns;
   const ownRow = keep(mul(div(own, abreast), tile.ownRows));
   const ownColumn = keep(mul(rem(own, abreast), tile.ownColumns));
-  const sums = Array.from({ length: (tile.ownRows * tile.ownColumns) / subgroup }, () =>
-    variable(point, number(0, 'f32')),
-  );
+  const sums = Array.from({ length: (tile.ownRows * tile.ownColumns) / team }, () => variable(point, number(0, 'f32')));
   const left = createStrips(scope, dtype, {
-    of: contraction.left,
+    of: leftOf,
     lines: rows,
     sum,
     first: rowFrom,
     count: tile.rows,
     threads,
+    team,
   });
   const right = createStrips(scope, dtype, {
-    of: contraction.right,
+    of: rightOf,
     lines: columns,
     sum,
     first: columnFrom,
     count: tile.columns,
     threads,
+    team,
   });
   /** Strips lie in two places: while one is multiplied the next is on its way to the other. */
   const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
     [left, right].forEach((strips) => copy(inner, strips, from, mul(place, strips.size)));
   bring(point, index(0), index(0));
-  loop(point, 0, length, strip, (inner, from) => {
-    const here = name(kernel, inner.place, rem(div(from, strip), 2));
-    const next = name(kernel, inner.place, add(from, strip));
+  const depth = strip / dtypeBytes[dtype];
+  loop(point, 0, length, depth, (inner, from) => {
+    const here = name(kernel, inner.place, rem(div(from, depth), 2));
+    const next = name(kernel, inner.place, add(from, depth));
     // What was asked for is there, and nobody reads the other place any more.
     meet(inner);
     when(inner, less(next, length), (deep) => bring(deep, next, sub(index(1), here)));
-    const operand = ({ memory, turned, pitch, size }: Strips, line: TileExpression): MatrixOperand => ({
-      memory,
-      offset: name(kernel, inner.place, add(mul(here, size), turned ? line : mul(line, pitch))),
-      pitch,
-      turned,
+    const operand = (strips: Strips, line: TileExpression): MatrixOperand => ({
+      memory: strips.memory,
+      offset: name(kernel, inner.place, add(mul(here, strips.size), placeOfLine(strips, line))),
+      pitch: strips.pitch,
+      turned: strips.turned,
     });
     inner.place.statements.push({
       kind: 'multiply',
+      threads: team,
       rows: tile.ownRows,
       columns: tile.ownColumns,
-      depth: strip,
+      depth,
       left: operand(left, ownRow),
       right: operand(right, ownColumn),
       sums,
@@ -118,10 +151,11 @@ export function emitMatrixContraction(
   });
   // Where in a block of 16 × 8 the first of the thread's four sums is.
   const lane = keep(rem(kernel.thread, subgroup));
-  const laneRow = keep(add(rowFrom, add(ownRow, div(lane, 4))));
+  const subgroupRow = team === subgroup ? index(0) : keep(mul(div(rem(kernel.thread, team), subgroup), 16));
+  const laneRow = keep(add(rowFrom, add(add(ownRow, subgroupRow), div(lane, 4))));
   const laneColumn = keep(add(columnFrom, add(ownColumn, mul(rem(lane, 4), 2))));
   sums.forEach((of, at) => {
-    const { row, column } = placeOf(at, tile.ownColumns);
+    const { row, column } = sumAt(at, tile.ownColumns, team);
     const rowAt = name(kernel, point.place, add(laneRow, row));
     const columnAt = name(kernel, point.place, add(laneColumn, column));
     const inside = both(within(rowAt, height, tile.rows), within(columnAt, width, tile.columns));
@@ -136,13 +170,6 @@ export function emitMatrixContraction(
   return { grid: groupsOf(tile), workgroup: threads };
 }
 
-/** From the thread's first sum to that with this number. */
-function placeOf(at: number, columns: number): { readonly row: number; readonly column: number } {
-  const [block, own] = [Math.floor(at / 4), at % 4];
-  const abreast = columns / 8;
-  return { row: 16 * Math.floor(block / abreast) + 8 * (own >> 1), column: 8 * (block % abreast) + (own & 1) };
-}
-
 interface Operand {
   readonly of: Expression;
   readonly lines: readonly Axis[];
@@ -151,9 +178,14 @@ interface Operand {
   readonly first: TileExpression;
   readonly count: number;
   readonly threads: number;
+  /** Of them multiply together. */
+  readonly team: MatrixThreads;
 }
 
-/** Two strips of an operand in workgroup memory, each `size` elements, as the operand lies: by lines, or turned. */
+/**
+ * Two strips of an operand in workgroup memory, each `size` elements, as the operand lies: by lines, or turned. `pitch`: from one row to
+ * the next, or from one panel to the next.
+ */
 interface Strips extends Operand {
   readonly memory: Memory;
   readonly turned: boolean;
@@ -164,20 +196,40 @@ interface Strips extends Operand {
 }
 
 function createStrips(scope: Scope, dtype: Dtype, operand: Operand): Strips {
-  const { of, lines, sum, count } = operand;
-  const along = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
-  const turned = !along(sum) && along(lines);
-  const pitch = (turned ? count : strip) + gap;
-  const size = (turned ? strip : count) * pitch;
+  const { of, lines, sum, count, team } = operand;
+  const lies = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
+  const turned = !lies(sum) && lies(lines);
+  const bytes = dtypeBytes[dtype];
+  const depth = strip / bytes;
+  // Of elements of four bytes that lie turned four rows are read at once, eight side by side of each.
+  const gap = (turned && bytes === 4 ? 2 * chunk : chunk) / bytes;
+  const [rows, along] = turned ? [depth, count] : [count, depth];
+  const pitch = team === subgroup ? along + gap : rows * panel;
+  const size = team === subgroup ? rows * pitch : rows * along;
   const access = of.kind === 'load' && of.guard === 'none' && of.dtype === dtype ? of.access : undefined;
-  const fetched = access !== undefined && comesInChunks(access, turned ? lines : sum) ? access : undefined;
+  const fetched =
+    access !== undefined && comesInChunks(access, turned ? lines : sum, chunk / bytes) ? access : undefined;
   return { ...operand, memory: scope.kernel.shared(dtype, 2 * size), turned, pitch, size, fetched };
 }
 
-/** Do eight elements that begin at a multiple of eight along the last of these axes lie side by side, at a multiple of 16 bytes? */
-function comesInChunks(access: Access, axes: readonly Axis[]): boolean {
+/** From the start of a strip to a line that is a multiple of 32. */
+const placeOfLine = ({ team, turned, pitch }: Strips, line: TileExpression): TileExpression => {
+  if (team === subgroup) return turned ? line : mul(line, pitch);
+  return turned ? mul(div(line, panel), pitch) : mul(line, panel);
+};
+
+/** From the start of a strip to an element of a row: `elementAt` of tile/matrix.ts, where both are known only at run time. */
+function placeOfElement({ team, pitch }: Strips, row: TileExpression, along: TileExpression): TileExpression {
+  if (team === subgroup) return add(mul(row, pitch), along);
+  const eight = 8;
+  const swapped = apply('xor', div(rem(along, panel), eight), rem(div(row, 2), 4));
+  return add(add(mul(div(along, panel), pitch), mul(row, panel)), add(mul(swapped, eight), rem(along, eight)));
+}
+
+/** Do `each` elements that begin at a multiple of it along the last of these axes lie side by side, at such a multiple again? */
+function comesInChunks(access: Access, axes: readonly Axis[], each: number): boolean {
   const along = axes[axes.length - 1];
-  if (along === undefined || along.size % chunk !== 0) return false;
+  if (along === undefined || along.size % each !== 0) return false;
   const strides = rowMajorStrides(access.shape);
   const scales = new Map<Axis, number>();
   let constant = 0;
@@ -187,35 +239,37 @@ function comesInChunks(access: Access, axes: readonly Axis[]): boolean {
     for (const { axis, scale } of at.terms) scales.set(axis, (scales.get(axis) ?? 0) + scale * strides[dim]);
   }
   return (
-    constant % chunk === 0 && [...scales].every(([axis, scale]) => (axis === along ? scale === 1 : scale % chunk === 0))
+    constant % each === 0 && [...scales].every(([axis, scale]) => (axis === along ? scale === 1 : scale % each === 0))
   );
 }
 
 /** A strip of an operand to workgroup memory, zeros where it goes beyond. */
 function copy(scope: Scope, strips: Strips, from: TileExpression, to: TileExpression): void {
-  const { of, lines, sum, first, count, threads, memory, turned, pitch, fetched } = strips;
+  const { of, lines, sum, first, count, threads, memory, turned, fetched } = strips;
   const { kernel } = scope;
   const [height, length] = [pointsOf(lines), pointsOf(sum)];
   const keep = (value: TileExpression): TileExpression => name(kernel, scope.place, value);
-  const each = fetched === undefined ? 1 : chunk;
+  const bytes = dtypeBytes[memory.dtype];
+  const depth = strip / bytes;
+  const each = fetched === undefined ? 1 : chunk / bytes;
   // The side along which it lies, in pieces.
-  const pieces = (turned ? count : strip) / each;
-  for (let start = 0; start < (strip * count) / each; start += threads) {
+  const pieces = (turned ? count : depth) / each;
+  for (let start = 0; start < (depth * count) / each; start += threads) {
     const piece = keep(add(kernel.thread, start));
     const [across, along] = [keep(div(piece, pieces)), keep(mul(rem(piece, pieces), each))];
     const [line, at] = turned ? [along, across] : [across, along];
     const lineAt = keep(add(first, line));
     const sumAt = keep(add(from, at));
-    const inside = both(within(lineAt, height, count), within(sumAt, length, strip));
+    const inside = both(within(lineAt, height, count), within(sumAt, length, depth));
     const held = (place: TileExpression, size: number, block: number, wide: number): TileExpression =>
       size % block === 0 ? place : keep(min(place, size - wide));
     const inLines = bindPosition(scope, lines, held(lineAt, height, count, turned ? each : 1));
-    const bound = bindPosition(inLines, sum, held(sumAt, length, strip, turned ? 1 : each));
-    const offset = keep(add(to, add(mul(across, pitch), along)));
+    const bound = bindPosition(inLines, sum, held(sumAt, length, depth, turned ? 1 : each));
+    const offset = keep(add(to, placeOfElement(strips, across, along)));
     if (fetched !== undefined) {
       const mask = inside === undefined ? {} : { mask: keep(inside) };
       const source = { from: kernel.memory(fetched.buffer), at: keep(offsetOf(bound, fetched)) };
-      scope.place.statements.push({ kind: 'fetch', memory, offset, ...source, count: chunk, ...mask });
+      scope.place.statements.push({ kind: 'fetch', memory, offset, ...source, count: each, ...mask });
       continue;
     }
     const value = keep(evaluate(bound, of));

@@ -4,6 +4,10 @@
  */
 import type { Dtype } from '../types/dtype.ts';
 
+/** What matrix instructions multiply: TF32 is f32 of which they take 11 digits. */
+export const matrixDtypes = ['bf16', 'f16', 'tf32'] as const;
+export type MatrixDtype = (typeof matrixDtypes)[number];
+
 export interface Capabilities {
   /** f32 lanes of one vector register; 1 where the target has no vectors. */
   readonly vectorLanes: number;
@@ -22,8 +26,10 @@ export interface Capabilities {
   /** Bytes that the smallest element takes in memory: 1, or a word where nothing less can be stored by itself. */
   readonly smallestElement: number;
   readonly dtypes: readonly Dtype[];
-  /** Element types whose products a matrix instruction sums in f32 (16 × 8 by 16, 32 threads together). */
-  readonly matrices: readonly Dtype[];
+  /** Whose products a matrix instruction sums in f32 (16 × 8 by 32 bytes, 32 threads together). */
+  readonly matrices: readonly MatrixDtype[];
+  /** Those of them that 128 threads multiply together too, from panels of workgroup memory (64 × 8n by 32 bytes). */
+  readonly wideMatrices: readonly MatrixDtype[];
   /** Four products of bytes are summed in one instruction. */
   readonly dotsBytes: boolean;
 }

@@ -5,13 +5,14 @@
  * here reads and writes only what it may.
  */
 import { castScalar, binaryScalar, dot4, unaryScalar } from '../ops/scalar.ts';
-import { roundTo } from '../ops/numeric.ts';
+import { roundTf32, roundTo } from '../ops/numeric.ts';
 import { philoxWord } from '../../common/philox.ts';
 import { binaryOps, unaryOps } from '../graph/graph.ts';
 import type { BinaryOp, Monoid } from '../graph/graph.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
 import type { TileDtype } from './build.ts';
+import { elementAt, sumAt } from './matrix.ts';
 import type {
   MatrixOperand,
   Memory,
@@ -325,26 +326,27 @@ function compileFetch(context: Context, statement: Extract<Statement, { kind: 'f
 
 /** What one thread of the subgroup does: all products of its own sums. */
 function compileMultiply(context: Context, statement: Extract<Statement, { kind: 'multiply' }>): () => void {
-  const { columns, depth, left, right, sums } = statement;
-  const operand = ({ memory, offset, pitch, turned }: MatrixOperand): ((line: number, k: number) => number) => {
+  const { threads, columns, depth, left, right, sums } = statement;
+  const operand = (matrix: MatrixOperand): ((line: number, k: number) => number) => {
+    const { memory, offset } = matrix;
     const start = compile(context, offset);
     return (line, k) => {
-      const at = laneOf(start(), 0) + (turned ? k * pitch + line : line * pitch + k);
+      const at = laneOf(start(), 0) + elementAt(matrix, threads, line, k);
       const bound = context.memories.get(memory);
       const value = bound?.data[at];
       if (bound === undefined || value === undefined)
         throw new Error(`kernel ${context.kernel.name}: ${memory.name}[${at}] is outside its ${memory.size} elements`);
       mark(context, bound, memory, at, false);
-      return value;
+      return memory.dtype === 'f32' ? roundTf32(value) : value;
     };
   };
   const [a, b] = [operand(left), operand(right)];
   return () => {
     const lane = context.thread % 32;
+    const own = 16 * Math.floor((context.thread % threads) / 32);
     sums.forEach((sum, at) => {
-      const [block, own] = [Math.floor(at / 4), at % 4];
-      const row = 16 * Math.floor(block / (columns / 8)) + Math.floor(lane / 4) + 8 * (own >> 1);
-      const column = 8 * (block % (columns / 8)) + 2 * (lane % 4) + (own & 1);
+      const place = sumAt(at, columns, threads);
+      const [row, column] = [own + Math.floor(lane / 4) + place.row, 2 * (lane % 4) + place.column];
       let total = laneOf(context.registers.get(sum) ?? NaN, 0);
       for (let k = 0; k < depth; k++) total += a(row, k) * b(column, k);
       context.registers.set(sum, Math.fround(total));

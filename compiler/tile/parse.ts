@@ -209,13 +209,15 @@ class Parser {
       return this.number();
     };
     const [rows, columns, depth] = [this.number(), next(), next()];
+    this.expect('by');
+    const threads = this.number() === 128 ? 128 : 32;
     this.expect('of');
     const left = this.matrix();
     this.expect(',');
     const right = this.matrix();
     this.expect('into');
     const sums = this.list('(', ')', () => this.register());
-    return { kind: 'multiply', rows, columns, depth, left, right, sums };
+    return { kind: 'multiply', threads, rows, columns, depth, left, right, sums };
   }
 
   private fetch(): Statement {

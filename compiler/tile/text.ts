@@ -227,11 +227,11 @@ function printStatement(statement: Statement, naming: Naming): string[] {
     case 'exchange':
       return [`exchange ${naming(statement.register)} = ${show(statement.value)} by ${statement.distance}`];
     case 'multiply': {
-      const { rows, columns, depth, left, right, sums } = statement;
+      const { threads, rows, columns, depth, left, right, sums } = statement;
       const operand = ({ memory, offset, pitch, turned }: MatrixOperand): string =>
         `${naming(memory)}[${show(offset)} by ${pitch}]${turned ? ' turned' : ''}`;
       return [
-        `multiply ${rows}, ${columns}, ${depth} of ${operand(left)}, ${operand(right)} into (${sums.map(naming).join(', ')})`,
+        `multiply ${rows}, ${columns}, ${depth} by ${threads} of ${operand(left)}, ${operand(right)} into (${sums.map(naming).join(', ')})`,
       ];
     }
     case 'flag':

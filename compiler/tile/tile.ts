@@ -4,6 +4,7 @@
  */
 import type { BinaryOp, Monoid, UnaryOp } from '../graph/graph.ts';
 import type { Dtype } from '../types/dtype.ts';
+import type { MatrixThreads } from './matrix.ts';
 
 /** `index` is the target's address arithmetic type (i64 on the CPU, i32 on GPUs). lanes = 1: a scalar. */
 export interface TileType {
@@ -68,7 +69,7 @@ export type TileExpression =
       readonly mask?: TileExpression;
     };
 
-/** Workgroup memory of a half precision: element (line, k) at offset + line·pitch + k, or `turned` at offset + k·pitch + line. */
+/** Workgroup memory of a half precision, or of f32, rounded to TF32 as it is read: element (line, k) at offset + line·pitch + k, or `turned` at offset + k·pitch + line. */
 export interface MatrixOperand {
   readonly memory: Memory;
   readonly offset: TileExpression;
@@ -131,12 +132,15 @@ export type Statement =
       readonly distance: number;
     }
   /**
-   * Matrix instructions of a subgroup of 32 threads together: sums[rows × columns] += Σ over depth of left[row, k]·right[column, k].
-   * Of each 16 × 8 of the sums thread l holds four: rows
-   * l/4 and l/4 + 8, columns 2·(l mod 4) and the next; blocks row by row, in a block row by row. Offsets are the same for the 32.
+   * Matrix instructions of 32 or 128 threads together: sums[rows × columns] += Σ over depth of left[row, k]·right[column, k].
+   * Of each 16 × 8 of the sums thread l of a subgroup of 32 holds four: rows
+   * l/4 and l/4 + 8, columns 2·(l mod 4) and the next; blocks row by row, in a block row by row. Offsets are the same for all.
+   * Of 128 threads each subgroup in turn has 16 of the 64 rows, and operands lie in panels (matrix.ts): `pitch` from one to the next,
+   * rows of 32 elements, line by line, or turned k by k; in row r the chunk of 8 with number c lies where r/2 mod 4, xor c, says.
    */
   | {
       readonly kind: 'multiply';
+      readonly threads: MatrixThreads;
       readonly rows: number;
       readonly columns: number;
       readonly depth: number;

@@ -213,19 +213,24 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
 }
 
 function verifyMultiply(
-  { rows, columns, depth, left, right, sums }: Extract<Statement, { kind: 'multiply' }>,
+  { threads, rows, columns, depth, left, right, sums }: Extract<Statement, { kind: 'multiply' }>,
   scope: Scope,
   scalarIndex: (of: TileExpression, what: string) => void,
 ): void {
   const { report, registers } = scope;
-  if (rows % 16 !== 0 || columns % 8 !== 0 || depth % 16 !== 0)
-    report(`a multiply of ${rows} × ${columns} by ${depth}, which are no blocks of 16 × 8 by 16`);
-  if (sums.length !== (rows * columns) / 32) report(`${sums.length} sums of a thread for ${rows} × ${columns}`);
+  const { dtype } = left.memory;
+  const step = dtype === 'f32' ? 8 : 16;
+  if (rows % 16 !== 0 || columns % 8 !== 0 || depth % step !== 0)
+    report(`a multiply of ${rows} × ${columns} by ${depth}, which are no blocks of 16 × 8 by ${step}`);
+  if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16') report(`a multiply of ${dtype}`);
+  if (threads === 128 && (rows !== 64 || dtype === 'f32'))
+    report(`a multiply of ${rows} rows of ${dtype} by 128 threads, who take 64 of a half precision`);
+  if (sums.length !== (rows * columns) / threads) report(`${sums.length} sums of a thread for ${rows} × ${columns}`);
   for (const { memory, offset } of [left, right]) {
     verifyExpression(offset, scope);
     scalarIndex(offset, 'the place of a matrix');
     if (!scope.memories.has(memory)) report(`memory ${memory.name} is not this kernel's`);
-    if (memory.space !== 'workgroup' || memory.dtype !== left.memory.dtype)
+    if (memory.space !== 'workgroup' || memory.dtype !== dtype)
       report(`a matrix in ${memory.name}, which is ${memory.space} memory of ${memory.dtype}`);
   }
   for (const sum of sums)
@@ -331,6 +336,7 @@ const floatOnly: ReadonlySet<TileOp> = new Set<TileOp>([
   'floor',
   'ceil',
   'round',
+  'tf32',
   'pow',
 ]);
 const arity = (op: TileOp): number =>

@@ -19,7 +19,7 @@ export interface CudaDriver {
   loadModule(image: Uint8Array, program: string): Handle;
   functionOf(module: Handle, name: string): Handle;
   unloadModule(module: Handle): void;
-  /** Zeroed memory of the device. */
+  /** Memory of the device, zeroed before anything that is asked for later. */
   allocate(bytes: number, purpose: string): Handle;
   free(address: Handle): void;
   /** Host memory at a fixed address that the device may copy to and from while this thread goes on. */
@@ -33,13 +33,26 @@ export interface CudaDriver {
   capture(act: () => void): Handle;
   run(graph: Handle): void;
   drop(graph: Handle): void;
+  newEvent(): Handle;
+  dropEvent(event: Handle): void;
+  /** The event happens when all is done that was asked for until now. */
+  mark(event: Handle): void;
+  hasHappened(event: Handle): boolean;
+  /** Returns when it has. */
+  waitFor(event: Handle): void;
   /** Returns when everything is done. */
   wait(): void;
+  /** The same, whether it went well or not. */
+  settle(): void;
 }
 
 const libraries = ['libcuda.so.1', '/usr/lib/x86_64-linux-gnu/libcuda.so.1', '/usr/lib/wsl/lib/libcuda.so.1'];
 const attributes = { multiprocessors: 16, major: 75, minor: 76 } as const;
 const threadLocal = 1;
+/** An event that nobody asks when it was. */
+const untimed = 2;
+/** What has not happened yet. */
+const notReady = 600;
 
 let opened: CudaDriver | undefined;
 
@@ -82,7 +95,7 @@ function openDriver(koffi: Koffi): CudaDriver {
     unload: native('int cuModuleUnload(uint64_t module)'),
     allocate: native('int cuMemAlloc_v2(uint64_t address, size_t bytes)'),
     free: native('int cuMemFree_v2(uint64_t address)'),
-    clear: native('int cuMemsetD8_v2(uint64_t address, unsigned char value, size_t bytes)'),
+    clear: native('int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, uint64_t stream)'),
     pin: native('int cuMemHostRegister_v2(uint64_t address, size_t bytes, unsigned int flags)'),
     unpin: native('int cuMemHostUnregister(uint64_t address)'),
     copyIn: native('int cuMemcpyHtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, uint64_t stream)'),
@@ -97,6 +110,11 @@ function openDriver(koffi: Koffi): CudaDriver {
     run: native('int cuGraphLaunch(uint64_t instance, uint64_t stream)'),
     drop: native('int cuGraphExecDestroy(uint64_t instance)'),
     wait: native('int cuStreamSynchronize(uint64_t stream)'),
+    newEvent: native('int cuEventCreate(uint64_t event, unsigned int flags)'),
+    dropEvent: native('int cuEventDestroy_v2(uint64_t event)'),
+    mark: native('int cuEventRecord(uint64_t event, uint64_t stream)'),
+    ask: native('int cuEventQuery(uint64_t event)'),
+    waitFor: native('int cuEventSynchronize(uint64_t event)'),
   };
   const cell = new BigUint64Array(1);
   const cellAddress = koffi.address(cell.buffer);
@@ -156,7 +174,7 @@ function openDriver(koffi: Koffi): CudaDriver {
           `There is not enough memory on the GPU for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed. Take a smaller batch.`,
         );
       const address = made(error, `making room for ${purpose}`);
-      check(c.clear(address, 0, size), `clearing ${purpose}`);
+      check(c.clear(address, 0, size, stream), `clearing ${purpose}`);
       return address;
     },
     free: (address) => void c.free(address),
@@ -177,6 +195,16 @@ function openDriver(koffi: Koffi): CudaDriver {
     },
     run: (graph) => check(c.run(graph, stream), 'starting a step'),
     drop: (graph) => void c.drop(graph),
+    newEvent: () => made(c.newEvent(cellAddress, untimed), 'making an event'),
+    dropEvent: (event) => void c.dropEvent(event),
+    mark: (event) => check(c.mark(event, stream), 'starting a step'),
+    hasHappened(event) {
+      const answer = c.ask(event);
+      if (answer !== notReady) check(answer, 'running a step');
+      return answer !== notReady;
+    },
+    waitFor: (event) => check(c.waitFor(event), 'running a step'),
     wait: () => check(c.wait(stream), 'running a step'),
+    settle: () => void c.wait(stream),
   };
 }

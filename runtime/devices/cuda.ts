@@ -1,6 +1,7 @@
 /**
  * NVIDIA GPUs through the driver. A run is one CUDA graph, recorded when the program first runs: inputs are copied in from pinned
- * memory, kernels run, results and the flag word are copied out.
+ * memory, kernels run, results and the flag word are copied out. Runs queue: the next is begun while one is under way, and so
+ * each program has that pinned memory twice, in turns.
  */
 import { DeviceError, elementBytes } from '../program.ts';
 import type { Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
@@ -27,6 +28,29 @@ export interface CudaSession extends Session {
   readonly description: CudaDescription;
   load(program: CudaProgram): Promise<Executable>;
 }
+
+/** Where what a run is given and what it gives lie: not touched while it is under way. */
+interface Slot {
+  readonly hosts: ReadonlyMap<string, NativeMemory>;
+  readonly raised: NativeMemory;
+  /** Happens when the run is done. */
+  readonly event: Handle;
+  recorded?: { readonly graph: Handle; readonly arena: Handle };
+  /** Takes the results of the run that was begun here last, if nobody has; waits for it. */
+  collect?(): void;
+}
+
+/** Results, and whether an index was out of range. */
+interface Outcome {
+  readonly results: ReadonlyMap<string, TypedArray>;
+  readonly raised: boolean;
+}
+
+/** How many runs of a program may be under way. */
+const slotsOfEach = 2;
+
+/** Milliseconds in which the GPU is asked again and again; after them it is asked every millisecond. */
+const impatient = 2;
 
 const bytesOf = ({ dtype, shape }: Field): number =>
   shape.reduce((product, length) => product * length, elementBytes[dtype]);
@@ -55,7 +79,7 @@ export async function openCudaSession(): Promise<CudaSession> {
     return memory;
   };
   const flag = newMemory(4, 'the flag word');
-  const raised = newPinned(4, 'the flag word');
+  const lowered = newPinned(4, 'the flag word');
   let arena = { address: newMemory(0, 'the arena'), bytes: 0 };
   let closed = false;
   const ready = (): void => {
@@ -93,21 +117,25 @@ export async function openCudaSession(): Promise<CudaSession> {
           driver.copyIn(address, host.address, bytesOf(buffer));
         });
     }
-    const hosts = new Map(
-      program.buffers
-        .filter(({ role }) => role === 'batch' || role === 'scalar' || role === 'result')
-        .map((buffer) => [buffer.name, newPinned(bytesOf(buffer), `${buffer.name} of ${program.name}`)]),
-    );
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
     const results = program.buffers.filter(({ role }) => role === 'result');
-    const hostOf = ({ name }: Field): NativeMemory => hosts.get(name) ?? raised;
+    const slots = Array.from({ length: slotsOfEach }, (): Slot => {
+      const hosts = [...inputs, ...results].map((buffer): [string, NativeMemory] => [
+        buffer.name,
+        newPinned(bytesOf(buffer), `${buffer.name} of ${program.name}`),
+      ]);
+      const slot = { hosts: new Map(hosts), raised: newPinned(4, 'the flag word'), event: driver.newEvent() };
+      closing.push(() => driver.dropEvent(slot.event));
+      return slot;
+    });
+    const hostOf = ({ hosts, raised }: Slot, { name }: Field): NativeMemory => hosts.get(name) ?? raised;
     const deviceOf = ({ name }: Field): Handle => places.get(name) ?? flag;
     const offsets = new Map(program.buffers.map(({ name, offset }) => [name, BigInt(offset ?? 0)]));
     const launches = unrolled(program.steps);
-    const record = (): Handle =>
+    const record = (slot: Slot): Handle =>
       driver.capture(() => {
         for (const input of inputs)
-          if (bytesOf(input) > 0) driver.copyIn(deviceOf(input), hostOf(input).address, bytesOf(input));
+          if (bytesOf(input) > 0) driver.copyIn(deviceOf(input), hostOf(slot, input).address, bytesOf(input));
         for (const { kernel, buffers, values } of launches) {
           const { grid, block, handle } = kernels[kernel];
           if (grid === 0) continue;
@@ -121,34 +149,51 @@ export async function openCudaSession(): Promise<CudaSession> {
           driver.launch(handle, grid, block, base + BigInt(8 * words.length));
         }
         for (const result of results)
-          if (bytesOf(result) > 0) driver.copyOut(hostOf(result).address, deviceOf(result), bytesOf(result));
-        driver.copyOut(raised.address, flag, 4);
+          if (bytesOf(result) > 0) driver.copyOut(hostOf(slot, result).address, deviceOf(result), bytesOf(result));
+        driver.copyOut(slot.raised.address, flag, 4);
       });
-    let recorded: { readonly graph: Handle; readonly arena: Handle } | undefined;
-    closing.push(() => recorded !== undefined && driver.drop(recorded.graph));
+    closing.push(() => slots.forEach(({ recorded }) => recorded !== undefined && driver.drop(recorded.graph)));
+    const outcomeOf = (slot: Slot): Outcome => ({
+      results: new Map(results.map((result) => [result.name, viewAs(hostOf(slot, result), result.dtype).slice()])),
+      raised: slot.raised.bytes[0] !== 0,
+    });
+    let begun = 0;
     return {
       inputs,
       results,
       async run(given) {
         ready();
+        const slot = slots[begun++ % slots.length];
+        slot.collect?.();
         for (const input of inputs) {
           const data = given.get(input.name);
           if (data === undefined) throw notGiven(program.name, input.name);
-          fill(`The input ${input.name} of ${program.name}`, viewAs(hostOf(input), input.dtype), data);
+          fill(`The input ${input.name} of ${program.name}`, viewAs(hostOf(slot, input), input.dtype), data);
         }
-        if (recorded === undefined || recorded.arena !== arena.address) {
-          if (recorded !== undefined) driver.drop(recorded.graph);
-          recorded = { graph: record(), arena: arena.address };
+        if (slot.recorded?.arena !== arena.address) {
+          if (slot.recorded !== undefined) driver.drop(slot.recorded.graph);
+          slot.recorded = { graph: record(slot), arena: arena.address };
         }
-        driver.run(recorded.graph);
-        driver.wait();
-        if (raised.bytes[0] !== 0) {
-          raised.bytes.fill(0);
-          driver.copyIn(flag, raised.address, 4);
-          driver.wait();
+        driver.run(slot.recorded.graph);
+        driver.mark(slot.event);
+        let outcome: Outcome | undefined;
+        // Whoever is first: the run that needs the place next, or this one when it is told that it is done.
+        slot.collect = () => {
+          if (outcome !== undefined) return;
+          driver.waitFor(slot.event);
+          outcome = outcomeOf(slot);
+        };
+        for (const from = performance.now(); outcome === undefined && !driver.hasHappened(slot.event); ready())
+          await new Promise<void>((resolve) =>
+            performance.now() - from < impatient ? setImmediate(resolve) : setTimeout(resolve, 1),
+          );
+        outcome ??= outcomeOf(slot);
+        if (outcome.raised) {
+          // Runs that were begun meanwhile find it raised too.
+          driver.copyIn(flag, lowered.address, 4);
           throw outOfRange(program.name);
         }
-        return new Map(results.map((result) => [result.name, viewAs(hostOf(result), result.dtype).slice()]));
+        return outcome.results;
       },
     };
   };
@@ -162,6 +207,7 @@ export async function openCudaSession(): Promise<CudaSession> {
 
   return {
     target: 'cuda',
+    queues: true,
     description: driver.description,
     fields,
     load,
@@ -181,6 +227,7 @@ export async function openCudaSession(): Promise<CudaSession> {
     close() {
       if (closed) return;
       closed = true;
+      driver.settle();
       closing.forEach((close) => close());
       pinned.forEach(({ address }) => driver.unpin(address));
       held.forEach((address) => driver.free(address));

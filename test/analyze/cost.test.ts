@@ -22,6 +22,7 @@ const capabilities: Capabilities = {
   smallestElement: 1,
   dtypes: ['f32', 'i32', 'u32', 'bool'],
   matrices: [],
+  wideMatrices: [],
   dotsBytes: false,
 };
 

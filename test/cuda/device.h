@@ -42,6 +42,27 @@ static inline void emulator_mma(Convert value, float& c0, float& c1, float& c2, 
   }
   emulator_meet();
 }
+// mma.m16n8k8 of .tf32: an element in each word, of which the last 13 bits would be passed over, so they have to be 0.
+static inline void emulator_mma_tf32(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
+  static unsigned left[32][32][4], right[32][32][2];
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+  std::memcpy(left[warp][lane], a, sizeof a);
+  std::memcpy(right[warp][lane], b, sizeof b);
+  emulator_meet();
+  float* sums[4] = {&c0, &c1, &c2, &c3};
+  for (int own = 0; own < 4; own++) {
+    const int row = lane / 4 + 8 * (own >> 1), column = 2 * (lane % 4) + (own & 1);
+    float total = *sums[own];
+    for (int k = 0; k < 8; k++) {
+      const unsigned x = left[warp][row % 8 * 4 + k % 4][row / 8 + 2 * (k / 4)];
+      const unsigned y = right[warp][column * 4 + k % 4][k / 4];
+      if (((x | y) & 0x1fff) && x != 0x7fffffff && y != 0x7fffffff) __builtin_trap();
+      total += __uint_as_float(x) * __uint_as_float(y);
+    }
+    *sums[own] = total;
+  }
+  emulator_meet();
+}
 // What the thread of the warp has whose number differs in these bits: all lay theirs down, meet, and take.
 template <class Number>
 static inline Number __shfl_xor_sync(unsigned, Number own, int bits) {
@@ -63,9 +84,54 @@ static inline void emulator_fetch(void* to, const void* from, bool wanted) {
   if (wanted) std::memcpy(copy.bytes, from, 16);
   emulator_underway[threadIdx.x].push_back(copy);
 }
+// Threads whose copies are there but not yet shown to instructions that read workgroup memory by themselves.
+static bool emulator_hidden[1024];
 static inline void emulator_fetched() {
   for (const Underway& copy : emulator_underway[threadIdx.x]) std::memcpy(copy.to, copy.bytes, 16);
+  if (!emulator_underway[threadIdx.x].empty()) emulator_hidden[threadIdx.x] = true;
   emulator_underway[threadIdx.x].clear();
+}
+static inline void emulator_show() { emulator_hidden[threadIdx.x] = false; }
+// Workgroup memory has addresses of 18 bits; what was asked for is found again by them.
+#include <map>
+static std::map<unsigned, const char*> emulator_shared;
+static inline uint64_t __cvta_generic_to_shared(const void* at) {
+  const unsigned address = (unsigned)(uintptr_t)at & 0x3ffff;
+  emulator_shared[address] = (const char*)at;
+  return address;
+}
+// Element (line, k) of a matrix that a descriptor describes: the canonical layouts of the PTX ISA, "Asynchronous Warpgroup Level Matrix
+// Shared Memory Layout". Rows are as wide as the swizzle says, eight of them an atom; "leading" and "stride" lie between atoms.
+static inline unsigned short emulator_element(uint64_t descriptor, bool turned, int line, int k) {
+  const unsigned start = (unsigned)(descriptor & 0x3fff) << 4;
+  const uintptr_t leading = (descriptor >> 16 & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
+  if (descriptor >> 49 & 7) __builtin_trap();
+  const int mode = (int)(descriptor >> 62), bits = mode == 0 ? 0 : 4 - mode, width = 16 << bits;
+  uintptr_t at;
+  if (!turned) at = line % 8 * width + line / 8 * stride + (mode == 0 ? k / 8 * leading : k / 8 * 16) + k % 8 * 2;
+  else if (mode == 0) at = line / 8 * stride + line % 8 * 2 + k % 8 * 16 + k / 8 * leading;
+  else at = line % (width / 2) * 2 + line / (width / 2) * leading + k % 8 * width + k / 8 * stride;
+  const uintptr_t address = (uintptr_t)emulator_shared.at(start) + at;
+  return *(const unsigned short*)(address ^ (address >> 7 & ((1u << bits) - 1)) << 4);
+}
+// wgmma.m64nNk16 of two matrices in workgroup memory: subgroup w of the four has rows 16w to 16w + 15, as mma lays them out.
+template <class Convert>
+static inline void emulator_wgmma(Convert value, float* const* sums, int columns, uint64_t left, uint64_t right, bool left_turned, bool right_turned) {
+  emulator_meet();
+  for (bool hidden : emulator_hidden) if (hidden) __builtin_trap();
+  const int lane = threadIdx.x & 31, first = (threadIdx.x >> 5 & 3) * 16 + lane / 4;
+  for (int own = 0; own < columns / 2; own++) {
+    const int row = first + 8 * (own >> 1 & 1), column = own / 4 * 8 + lane % 4 * 2 + (own & 1);
+    float total = *sums[own];
+    for (int k = 0; k < 16; k++)
+      total += value(emulator_element(left, left_turned, row, k)) * value(emulator_element(right, right_turned, column, k));
+    *sums[own] = total;
+  }
+  emulator_meet();
+}
+// cvt.rna.tf32.f32: to nearest, ties away from 0; what is no number becomes the one NaN.
+static inline unsigned emulator_tf32(float x) {
+  return x != x ? 0x7fffffffu : (__float_as_uint(x) + 0x1000u) & 0xffffe000u;
 }
 static inline float emulator_bf16(unsigned short bits) { return __uint_as_float((unsigned)bits << 16); }
 static inline float emulator_f16(unsigned short bits) {

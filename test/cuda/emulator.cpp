@@ -1,12 +1,14 @@
 // The calls of NVIDIA's driver that runtime/devices/cuda-driver.ts makes, on the processor: device memory is memory, a module is a
 // shared library made of the same CUDA text by a C++ compiler, the threads of a block take turns at its barriers. So a machine
-// without a GPU can run the cuda target from end to end, slowly. Memory has canaries around it that every free looks at.
+// without a GPU can run the cuda target from end to end, slowly. Memory has canaries around it that every free looks at. What a stream
+// is asked for is done as late as it may be: one piece whenever an event is asked for, or when somebody waits.
 #include <dlfcn.h>
 #include <ucontext.h>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
 #include <vector>
@@ -21,7 +23,11 @@ typedef void (*Kernel)(...);
 struct Launch { Kernel kernel; unsigned grid, block; std::vector<uint64_t> arguments; };
 struct Graph { std::vector<std::function<void()>> acts; };
 Graph* recording = nullptr;
-std::map<uint64_t, size_t> memories;
+std::map<uint64_t, size_t> memories, pinned;
+std::deque<std::function<void()>> underway;
+struct Event { uint64_t after; bool asked; };
+// Pieces that were asked for, and that are done.
+uint64_t asked = 0, done = 0;
 
 std::vector<ucontext_t> threads;
 std::vector<std::vector<char>> stacks;
@@ -75,10 +81,33 @@ void run(const Launch& launch) {
   }
 }
 
-int now(std::function<void()> act) {
-  if (recording) recording->acts.push_back(act);
-  else act();
+int later(std::function<void()> act) {
+  if (recording) {
+    recording->acts.push_back(act);
+    return 0;
+  }
+  underway.push_back(act);
+  asked++;
   return 0;
+}
+
+void doOne() {
+  std::function<void()> act = underway.front();
+  underway.pop_front();
+  act();
+  done++;
+}
+
+int doUntil(uint64_t count) {
+  while (done < count) doOne();
+  return 0;
+}
+
+bool isPinned(uint64_t address, size_t bytes) {
+  auto next = pinned.upper_bound(address);
+  if (next == pinned.begin()) return false;
+  --next;
+  return address + bytes <= next->first + next->second;
 }
 
 template <class T> int give(uint64_t where, T value) {
@@ -114,7 +143,7 @@ int cuModuleGetFunction(uint64_t function, uint64_t module, const char* name) {
   void* found = dlsym(reinterpret_cast<void*>(module), name);
   return found ? give(function, found) : 500;
 }
-int cuModuleUnload(uint64_t) { return 0; }
+int cuModuleUnload(uint64_t) { return doUntil(asked); }
 int cuMemAlloc_v2(uint64_t address, size_t bytes) {
   if (bytes > (size_t(1) << 33)) return 2;
   char* base = static_cast<char*>(std::malloc(bytes + 2 * canary));
@@ -124,6 +153,7 @@ int cuMemAlloc_v2(uint64_t address, size_t bytes) {
   return give(address, at);
 }
 int cuMemFree_v2(uint64_t address) {
+  doUntil(asked);
   size_t bytes = memories[address];
   unsigned char* base = reinterpret_cast<unsigned char*>(address) - canary;
   for (size_t at = 0; at < canary; at++)
@@ -135,14 +165,20 @@ int cuMemFree_v2(uint64_t address) {
   std::free(base);
   return 0;
 }
-int cuMemsetD8_v2(uint64_t address, unsigned char value, size_t bytes) { std::memset(reinterpret_cast<void*>(address), value, bytes); return 0; }
-int cuMemHostRegister_v2(uint64_t, size_t, unsigned) { return 0; }
-int cuMemHostUnregister(uint64_t) { return 0; }
+int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, uint64_t) {
+  return later([=] { std::memset(reinterpret_cast<void*>(address), value, bytes); });
+}
+int cuMemHostRegister_v2(uint64_t address, size_t bytes, unsigned) { pinned[address] = bytes; return 0; }
+int cuMemHostUnregister(uint64_t address) { pinned.erase(address); return 0; }
+// Memory that is not pinned is copied from at once, and waited for where it is copied to, as the driver does.
 int cuMemcpyHtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, uint64_t) {
-  return now([=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
+  if (isPinned(from, bytes)) return later([=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
+  std::vector<char> staged(reinterpret_cast<char*>(from), reinterpret_cast<char*>(from) + bytes);
+  return later([=] { std::memcpy(reinterpret_cast<void*>(to), staged.data(), bytes); });
 }
 int cuMemcpyDtoHAsync_v2(uint64_t to, uint64_t from, size_t bytes, uint64_t) {
-  return now([=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
+  later([=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
+  return recording || isPinned(to, bytes) ? 0 : doUntil(asked);
 }
 int cuLaunchKernel(uint64_t function, unsigned gx, unsigned, unsigned, unsigned bx, unsigned, unsigned, unsigned, uint64_t, uint64_t parameters, uint64_t) {
   Launch launch{reinterpret_cast<Kernel>(function), gx, bx, {}};
@@ -150,7 +186,7 @@ int cuLaunchKernel(uint64_t function, unsigned gx, unsigned, unsigned, unsigned 
   // The values lie before the list of their addresses, in order.
   for (int at = 0; reinterpret_cast<const uint64_t*>(list[0]) + at < list && at < longest; at++)
     launch.arguments.push_back(*reinterpret_cast<const uint64_t*>(list[at]));
-  return now([launch] { run(launch); });
+  return later([launch] { run(launch); });
 }
 int cuStreamBeginCapture_v2(uint64_t, int) { recording = new Graph; return 0; }
 int cuStreamEndCapture(uint64_t, uint64_t graph) { Graph* made = recording; recording = nullptr; return give(graph, made); }
@@ -158,7 +194,19 @@ int cuGraphInstantiateWithFlags(uint64_t instance, uint64_t graph, unsigned long
   return give(instance, new Graph(*reinterpret_cast<Graph*>(graph)));
 }
 int cuGraphDestroy(uint64_t graph) { delete reinterpret_cast<Graph*>(graph); return 0; }
-int cuGraphLaunch(uint64_t instance, uint64_t) { for (auto& act : reinterpret_cast<Graph*>(instance)->acts) act(); return 0; }
+int cuGraphLaunch(uint64_t instance, uint64_t) { for (auto& act : reinterpret_cast<Graph*>(instance)->acts) later(act); return 0; }
 int cuGraphExecDestroy(uint64_t instance) { delete reinterpret_cast<Graph*>(instance); return 0; }
-int cuStreamSynchronize(uint64_t) { return 0; }
+int cuStreamSynchronize(uint64_t) { return doUntil(asked); }
+int cuEventCreate(uint64_t event, unsigned) { return give(event, new Event{0, true}); }
+int cuEventDestroy_v2(uint64_t event) { delete reinterpret_cast<Event*>(event); return 0; }
+int cuEventRecord(uint64_t event, uint64_t) { *reinterpret_cast<Event*>(event) = {asked, false}; return 0; }
+int cuEventSynchronize(uint64_t event) { return doUntil(reinterpret_cast<Event*>(event)->after); }
+int cuEventQuery(uint64_t event) {
+  Event& of = *reinterpret_cast<Event*>(event);
+  // Not ready when it is first asked for, whatever it waits for.
+  const bool ready = of.asked && done >= of.after;
+  of.asked = true;
+  if (!ready && !underway.empty()) doOne();
+  return ready ? 0 : 600;
+}
 }

@@ -45,6 +45,7 @@ describe('resolves', () => {
   it.each([
     ['precision = f32', undefined],
     ['precision = mixed(bf16)', { products: 'bf16', storage: 'bf16', except: [] }],
+    ['precision = mixed(tf32)', { products: 'tf32', storage: 'f32', except: [] }],
     ['precision = f32 storing f16', { products: 'f32', storage: 'f16', except: [] }],
     [
       'precision = mixed(f16) except role(norm), model.head.*',
@@ -62,16 +63,18 @@ describe('resolves', () => {
 it.each([
   [
     'precision = mixed(int8)',
-    '`precision` should be `f32`, `mixed(bf16)`, `mixed(f16)`, `f32 storing bf16` or `f32 storing f16`, but it is `mixed(int8)`.',
+    '`precision` should be `f32`, `mixed(bf16)`, `mixed(f16)`, `mixed(tf32)`, `f32 storing bf16` or `f32 storing f16`, but it is `mixed(int8)`.',
   ],
   ['precision = bf16', 'but it is `bf16`.\n'],
   ['precision = bf16', 'hint: Did you mean `mixed(bf16)`?'],
+  ['precision = tf32', 'hint: Did you mean `mixed(tf32)`?'],
+  ['precision = f32 storing tf32', 'but it is `f32 storing tf32`.'],
   ['precision = f32 storing u8', 'but it is `f32 storing u8`.'],
   ['precision = mixed(bf16) except role(nrom)', 'The selector `role(nrom)` matches no parameter.'],
   ['precision = mixed(bf16) except role(nrom)', 'hint: The nearest there is: `norm`.'],
   ['precision = mixed(bf16) except model.haed.*', 'The selector `model.haed.*` matches no parameter.'],
   ['precision = f32\n  precision = mixed(f16)', '`precision` is set twice.'],
-  ['precision = 3', '`mixed(bf16)`, `mixed(f16)` or an element type'],
+  ['precision = 3', '`mixed(bf16)`, `mixed(f16)`, `mixed(tf32)` or an element type'],
 ])('%s: %s', async (precision, message) => {
   const found = (await openProject(write(network(precision)))).check();
   expect(found.map((diagnostic) => renderDiagnostic(diagnostic, { color: false })).join('\n')).toContain(message);

@@ -87,13 +87,16 @@ async function trained(
 describe('a network', () => {
   const target = native ? 'cpu' : 'reference';
 
-  it.each(['mixed(bf16)', 'mixed(f16)', 'f32 storing bf16'])('%s learns as f32 does', async (precision) => {
-    const whole = await trained('precision = f32', { target });
-    const mixed = await trained(`precision = ${precision}`, { target });
-    expect(mixed.weight).not.toEqual(whole.weight);
-    expect(whole.loss).toBeLessThan(0.1);
-    expect(Math.abs(mixed.loss - whole.loss)).toBeLessThan(0.02);
-  });
+  it.each(['mixed(bf16)', 'mixed(f16)', 'mixed(tf32)', 'f32 storing bf16'])(
+    '%s learns as f32 does',
+    async (precision) => {
+      const whole = await trained('precision = f32', { target });
+      const mixed = await trained(`precision = ${precision}`, { target });
+      expect(mixed.weight).not.toEqual(whole.weight);
+      expect(whole.loss).toBeLessThan(0.1);
+      expect(Math.abs(mixed.loss - whole.loss)).toBeLessThan(0.02);
+    },
+  );
 
   it('what is too large for f16 ends in an error that names it', async () => {
     await expect(trained('precision = mixed(f16)', { target, times: 300_000 })).rejects.toMatchObject({

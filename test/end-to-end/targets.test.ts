@@ -57,13 +57,13 @@ const examples: Readonly<Record<string, Small>> = {
   },
 };
 
-/** The emulated GPU as a target. */
+/** The emulated GPU as a target, which has wgmma. */
 async function openEmulated(): Promise<Target> {
   const session = await openCudaSession();
   return {
     session,
     load(graph) {
-      const { source, ...program } = compileFor(forCuda(4), graph);
+      const { source, ...program } = compileFor(forCuda(4, true), graph);
       return session.load({ ...program, image: emulatedImage(source) });
     },
   };
@@ -125,7 +125,7 @@ describe.each(Object.entries(examples))('%s', (name, { folders }) => {
   });
 });
 
-describe.each(['mixed(bf16)', 'mixed(f16)'])('digits in %s', (precision) => {
+describe.each(['mixed(bf16)', 'mixed(f16)', 'mixed(tf32)'])('digits in %s', (precision) => {
   it.each(Object.keys(opening))('on %s', async (target) => {
     const { problem, open } = opening[target];
     if (problem !== undefined) return console.warn(`not on ${target}: ${problem}`);

@@ -1,6 +1,6 @@
 /** Rounding and the edges of scalar functions, against published or hand-made values. */
 import { describe, expect, test } from 'vitest';
-import { roundBf16, roundF16, roundHalfEven, roundTo } from '../../compiler/ops/numeric.ts';
+import { roundBf16, roundF16, roundHalfEven, roundTf32, roundTo } from '../../compiler/ops/numeric.ts';
 import { binaryScalar, castScalar, erf, unaryScalar } from '../../compiler/ops/scalar.ts';
 
 describe('rounding', () => {
@@ -17,6 +17,14 @@ describe('rounding', () => {
       0.10009765625,
       -1.5,
     ]);
+  });
+  test('tf32: halfway cases go away from 0, and exponents are those of f32', () => {
+    expect(
+      [1 + 2 ** -11, 1 + 2 ** -11 - 2 ** -20, -1 - 3 * 2 ** -11, 3.4028234663852886e38, 2 ** -149, 2 ** -137].map(
+        roundTf32,
+      ),
+    ).toEqual([1 + 2 ** -10, 1, -1 - 2 ** -9, Infinity, 0, 2 ** -136]);
+    expect([roundTf32(-0), roundTf32(-Infinity), roundTf32(NaN)]).toEqual([-0, -Infinity, NaN]);
   });
   test('every half precision number is kept, and halfway cases go to the even one', () => {
     for (let bits = 0; bits < 0x7c00; bits++) {

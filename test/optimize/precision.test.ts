@@ -16,6 +16,7 @@ import { networks } from '../support/networks.ts';
 import { draw, numbers, opNames } from '../support/samples.ts';
 
 const mixed = (dtype: 'f16' | 'bf16'): Precision => ({ products: dtype, storage: dtype, except: [] });
+const tf32: Precision = { products: 'tf32', storage: 'f32', except: [] };
 const storing = (dtype: 'f16' | 'bf16'): Precision => ({ products: 'f32', storage: dtype, except: [] });
 
 function inputsOf(graph: Graph): Map<string, Tensor> {
@@ -53,6 +54,7 @@ describe.each(Object.entries(networks))('%s', (_, build) => {
   test.each([
     ['mixed(f16)', mixed('f16'), 1e-2],
     ['mixed(bf16)', mixed('bf16'), 1e-1],
+    ['mixed(tf32)', tf32, 1e-2],
     ['f32 storing f16', storing('f16'), 1e-2],
     ['f32 storing bf16', storing('bf16'), 1e-1],
   ] as const)('%s', (_name, precision, bound) => {
@@ -75,6 +77,7 @@ test('a graph keeps its precision through its text', () => {
   };
   expect(parseGraph(printGraph(graph))).toEqual(graph);
   expect(() => parseGraph('graph g precision u8 storing f16 { }')).toThrow('products are not rounded to u8');
+  expect(() => parseGraph('graph g precision bf16 storing f32 { }')).toThrow('f32 is not stored instead of f32');
 });
 
 test('nothing is rounded where all is excepted', () => {

@@ -236,7 +236,15 @@ describe('convolutions', () => {
   });
 });
 
-test.each(['bf16', 'f16'])('products of %s by matrix instructions', (dtype) => {
+test.each([
+  ['bf16', 'matrices'],
+  ['f16', 'matrices'],
+  ['tf32', 'matrices'],
+  ['bf16', 'wide matrices'],
+  ['f16', 'wide matrices'],
+] as const)('products of %s by %s', (dtype, machine) => {
+  const [stored, each] = dtype === 'tf32' ? ['f32', 4] : [dtype, 8];
+  const read = (of: string): string => (dtype === 'tf32' ? `tf32(${of})` : of);
   for (const [outer, rows, sum, columns] of [
     [1, 16, 16, 16],
     [2, 40, 50, 36],
@@ -246,20 +254,22 @@ test.each(['bf16', 'f16'])('products of %s by matrix instructions', (dtype) => {
     [2, 72, 104, 136],
   ]) {
     const text = `program p {
-      buffer %x: ${dtype}[${outer}, ${rows}, ${sum}] batch
-      buffer %w: ${dtype}[${outer}, ${sum}, ${columns}] param
+      buffer %x: ${stored}[${outer}, ${rows}, ${sum}] batch
+      buffer %w: ${stored}[${outer}, ${sum}, ${columns}] param
       buffer %b: f32[${columns}] param
       buffer %y: f32[${outer}, ${rows}, ${columns}] result
       kernel k0 { contraction for o in ${outer}, i in ${rows}, j in ${columns} sum k in ${sum} {
-        s: f32 = %x[o, i, k] . %w[o, k, j]
+        s: f32 = ${read('%x[o, i, k]')} . ${read('%w[o, k, j]')}
         %y[o, i, j] = max(s + %b[j], 0)
       } }
     }`;
-    expectScheduled(text, { lanes: ['matrices'] });
-    const tile = scheduled(parseLoop(text), 'matrices');
-    expect(printTile(tile)).toContain('multiply ');
-    expect(printTile(tile).includes('fetch 8 of p0')).toBe(sum % 8 === 0);
-    expect(printTile(tile).includes('fetch 8 of p1')).toBe(columns % 8 === 0);
+    expectScheduled(text, { lanes: [machine] });
+    const tile = scheduled(parseLoop(text), machine);
+    expect(printTile(tile)).toMatch(
+      machine === 'matrices' || rows < 32 ? /multiply \d+, \d+, \d+ by 32 / : /multiply 64, \d+, 32 by 128 /,
+    );
+    expect(printTile(tile).includes(`fetch ${each} of p0`)).toBe(sum % each === 0);
+    expect(printTile(tile).includes(`fetch ${each} of p1`)).toBe(columns % each === 0);
     expect(printTile(parseTile(printTile(tile)))).toBe(printTile(tile));
   }
 });

@@ -12,8 +12,8 @@ import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
 
-/** Vectors of so many lanes, or threads in workgroups: as they are, in subgroups, with matrix instructions. */
-export type Lanes = number | 'teams' | 'subgroups' | 'matrices';
+/** Vectors of so many lanes, or threads in workgroups: as they are, in subgroups, with matrix instructions of 32 threads, and of 128. */
+export type Lanes = number | 'teams' | 'subgroups' | 'matrices' | 'wide matrices';
 
 const processor = (vectorLanes: number): Capabilities => ({
   vectorLanes,
@@ -26,6 +26,7 @@ const processor = (vectorLanes: number): Capabilities => ({
   smallestElement: 1,
   dtypes: ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'i8', 'u8', 'bool'],
   matrices: [],
+  wideMatrices: [],
   dotsBytes: vectorLanes > 1,
 });
 
@@ -34,9 +35,9 @@ const gpu: Capabilities = { ...processor(1), workgroupThreads: 256, nearMemory: 
 export const machine = (lanes: Lanes): Capabilities => {
   if (lanes === 'teams') return gpu;
   if (lanes === 'subgroups') return { ...gpu, subgroupThreads: 8 };
-  return lanes === 'matrices'
-    ? { ...gpu, subgroupThreads: 32, nearMemory: 48 * 1024, matrices: ['bf16', 'f16'] }
-    : processor(lanes);
+  if (lanes === 'matrices')
+    return { ...gpu, subgroupThreads: 32, nearMemory: 48 * 1024, matrices: ['bf16', 'f16', 'tf32'] };
+  return lanes === 'wide matrices' ? { ...machine('matrices'), wideMatrices: ['bf16', 'f16'] } : processor(lanes);
 };
 
 /** Deterministic contents for every buffer that is read from outside; integers below 4. */

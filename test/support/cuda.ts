@@ -30,6 +30,23 @@ export const emulatorProblem: string | undefined = (() => {
   }
 })();
 
+/** A product by 128 threads, as wide-matrix.ts writes it: the instructions one by one, between their fence and their wait. */
+function emulatedWide(statement: string): string {
+  for (const needed of ['wgmma.fence.sync', 'wgmma.commit_group.sync', 'wgmma.wait_group.sync.aligned 0'])
+    if (!statement.includes(needed)) throw new Error(`a product by 128 threads without ${needed}`);
+  const sums = [...statement.matchAll(/"\+f"\((\w+)\)/g)].map(([, name]) => `&${name}`);
+  const described = [...statement.matchAll(/"l"\((.*)\)(?:,$|$)/gm)].map(([, operand]) => operand);
+  const pattern =
+    /wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k16\.f32\.(b?f16)\.\2 \{([^}]*)\}, %(\d+), %(\d+), adds, 1, 1, ([01]), ([01]);/g;
+  const steps = [...statement.matchAll(pattern)].map(([, columns, dtype, own, left, right, ...turned]) => {
+    if (own.split(', ').length !== sums.length || sums.length !== Number(columns) / 2) throw new Error('other sums');
+    const [a, b] = [left, right].map((place) => described[Number(place) - sums.length]);
+    return `emulator_wgmma(emulator_${dtype}, sums, ${columns}, ${a}, ${b}, ${turned.join(', ')});`;
+  });
+  if (steps.length === 0) throw new Error('a product by 128 threads that multiplies nothing');
+  return `{ float* const sums[] = {${sums.join(', ')}}; ${steps.join(' ')} }`;
+}
+
 /** The image the emulated driver takes: the path of a library, made of the text by the C++ compiler. */
 export function emulatedImage(source: string): Uint8Array {
   const stem = join(folder, createHash('sha256').update(source).digest('hex'));
@@ -38,7 +55,14 @@ export function emulatedImage(source: string): Uint8Array {
     // The processor has no tensor cores and copies nothing asynchronously: these instructions are done by hand.
     const emulated = source
       .replace(/asm volatile\("cp\.async\.cg[^;]*;"[^;]*;/g, 'emulator_fetch(to, from, wanted);')
+      .replace(/asm\("cvt\.rna\.tf32\.f32[^;]*;"[^;]*;/g, 'bits = emulator_tf32(x);')
+      .replace(/asm volatile\("\{ \.reg \.pred adds;[^]*?: "memory"\);/g, emulatedWide)
+      .replace(/asm volatile\("fence\.proxy\.async\.shared::cta;"[^;]*;/g, 'emulator_show();')
       .replace(/asm volatile\("cp\.async\.wait_all;"[^;]*;/g, 'emulator_fetched();')
+      .replace(
+        /asm\("mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32[^;]*;"[^;]*;/g,
+        'emulator_mma_tf32(c0, c1, c2, c3, a, b);',
+      )
       .replace(
         /asm\("mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.(b?f16)\.[^;]*;"[^;]*;/g,
         (_, dtype: string) => `emulator_mma(emulator_${dtype}, c0, c1, c2, c3, a, b);`,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compileFor, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
 import type { Graph, UnaryOp } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
+import { roundTf32 } from '../../compiler/ops/numeric.ts';
 import { binaryScalar, erf, unaryScalar } from '../../compiler/ops/scalar.ts';
 import { openCudaSession } from '../../runtime/devices/cuda.ts';
 import { openWasmSession } from '../../runtime/devices/wasm.ts';
@@ -62,6 +63,8 @@ const claims: readonly (readonly [UnaryOp, (x: number) => number, readonly Float
   ['erf', erf, [along(-4, 4)], 2],
   ['sqrt', Math.sqrt, [along(0, 1e6)], 1],
   ['rsqrt', (x) => 1 / Math.sqrt(x), [evenly(1e-3, 1e6)], 2],
+  // Exact; every other of the second lie halfway between two.
+  ['tf32', roundTf32, [along(-3, 3), Float32Array.from({ length: count }, (_, at) => 1 + at * 2 ** -11)], 0],
 ];
 
 const unit = (value: number): number => 2 ** (Math.floor(Math.log2(Math.max(Math.abs(value), 2 ** -126))) - 23);

@@ -1,7 +1,7 @@
-/** Conversions between f32 and the types of two bytes: instructions, integer arithmetic and the interpreter agree to the bit. */
+/** Conversions between f32 and the types of two bytes, and rounding to TF32: instructions, integer arithmetic and the interpreter agree to the bit. */
 import { describe, expect, it } from 'vitest';
-import { roundTo } from '../../compiler/ops/numeric.ts';
-import { cast } from '../../compiler/tile/build.ts';
+import { roundTf32, roundTo } from '../../compiler/ops/numeric.ts';
+import { apply, cast } from '../../compiler/tile/build.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { openCpuSession } from '../../runtime/devices/cpu.ts';
 import { elementwise } from '../tile/programs.ts';
@@ -49,6 +49,20 @@ describe.skipIf(nativeProblem !== undefined).each(['f16', 'bf16'] as const)('%s'
           throw new Error(`bits ${bits} stand for ${first[bits]}, not ${wanted}`);
       });
     });
+});
+
+describe.skipIf(nativeProblem !== undefined)('tf32', () => {
+  it.each([1, 16])('in %i lanes', async (lanes) => {
+    const rounded = await run(
+      elementwise(['f32'], floats.length, lanes, (x) => apply('tf32', x)),
+      floats,
+      true,
+    );
+    floats.forEach((x, at) => {
+      const wanted = roundTf32(x);
+      if (!Object.is(rounded[at], wanted)) throw new Error(`${x} becomes ${rounded[at]}, not ${wanted}`);
+    });
+  });
 });
 
 async function run(

@@ -1,11 +1,14 @@
-/** nvcc takes the kernels of every example and of the benchmark's jobs, for the A100 (sm_80) and the H100 (sm_90a). */
+/** nvcc takes the kernels of every example and of the benchmark's jobs and products, for the A100 (sm_80) and the H100 (sm_90a). */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { jobs, openJob } from '../../bench/jobs.ts';
+import { productIn } from '../../bench/kernels.ts';
 import { compileFor, forCuda } from '../../compiler/devices.ts';
+import type { Graph } from '../../compiler/graph/graph.ts';
+import { matrixDtypes } from '../../compiler/targets/target.ts';
 import { findNvcc } from '../../tools/driver/cuda-compile.ts';
 import { graphOfTrain } from '../../tools/driver/ir.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
@@ -19,16 +22,19 @@ const folders = existsSync(shared)
 const folder = mkdtempSync(join(tmpdir(), 'nacre-nvcc-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function compiles(train: RunnableTrain): void {
-  for (const kind of ['init', 'step'] as const) {
-    const { source, kernels, name } = compileFor(forCuda(), graphOfTrain(train, kind));
-    expect(kernels.length).toBeGreaterThan(0);
-    const text = join(folder, `${name}.cu`);
-    writeFileSync(text, source);
-    const architectures = ['80', '90a'].map((version) => `-gencode=arch=compute_${version},code=sm_${version}`);
-    const options = ['-fatbin', ...architectures, '-fmad=false', '-Werror', 'all-warnings', '-o', join(folder, 'out')];
-    execFileSync(nvcc, [...options, text], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-  }
+function compiles(graph: Graph, compiler = forCuda(), versions: readonly string[] = ['80', '90a']): string {
+  const { source, kernels, name } = compileFor(compiler, graph);
+  expect(kernels.length).toBeGreaterThan(0);
+  const text = join(folder, `${name}.cu`);
+  writeFileSync(text, source);
+  const architectures = versions.map((version) => `-gencode=arch=compute_${version},code=sm_${version}`);
+  const options = ['-fatbin', ...architectures, '-fmad=false', '-Werror', 'all-warnings', '-o', join(folder, 'out')];
+  execFileSync(nvcc, [...options, text], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  return source;
+}
+
+function compilesTrain(train: RunnableTrain): void {
+  for (const kind of ['init', 'step'] as const) compiles(graphOfTrain(train, kind));
 }
 
 describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : ''}`, () => {
@@ -41,9 +47,18 @@ describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : 
         if (error instanceof Error && /There is no file|not in/.test(error.message)) return undefined;
         throw error;
       });
-      if (train !== undefined) compiles(train);
+      if (train !== undefined) compilesTrain(train);
     }
   });
 
-  it.each(Object.keys(jobs))('takes the job %s', async (name) => compiles(await openJob(name)));
+  it.each(Object.keys(jobs))('takes the job %s', async (name) => compilesTrain(await openJob(name)));
+
+  it.each(matrixDtypes)('takes large products of %s', (dtype) => void compiles(productIn(dtype, 4096)));
+
+  it.each(['gpt', 'resnet'])('takes the job %s with products by 128 threads', async (name) => {
+    const graph = graphOfTrain(await openJob(name), 'step');
+    // The H100 alone has them.
+    const precision = { products: 'bf16', storage: 'bf16', except: [] } as const;
+    expect(compiles({ ...graph, precision }, forCuda(132, true), ['90a'])).toContain('wgmma.mma_async');
+  });
 });

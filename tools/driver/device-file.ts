@@ -2,7 +2,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { Machine } from '../../compiler/analyze/predict.ts';
-import type { Capabilities } from '../../compiler/targets/target.ts';
+import { type Capabilities, matrixDtypes } from '../../compiler/targets/target.ts';
 import { dtypes } from '../../compiler/types/dtype.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { hostCapabilities, measureMachine } from './machine.ts';
@@ -95,7 +95,8 @@ function capabilitiesIn(of: Fields): Capabilities {
     units: positive(of, 'units'),
     smallestElement: positive(of, 'smallestElement'),
     dtypes: known,
-    matrices: dtypes.filter((dtype) => list(of['matrices']).includes(dtype)),
+    matrices: matrixDtypes.filter((dtype) => list(of['matrices']).includes(dtype)),
+    wideMatrices: matrixDtypes.filter((dtype) => list(of['wideMatrices']).includes(dtype)),
     dotsBytes: of['dotsBytes'] === true,
   };
 }

@@ -5,10 +5,10 @@
 import { availableParallelism } from 'node:os';
 import {
   type Compiler,
+  type CudaText,
   compileFor,
   foreignDtype,
   forCpu,
-  forCuda,
   forWasm,
   forWebGpu,
 } from '../../compiler/devices.ts';
@@ -29,6 +29,8 @@ export interface TargetOptions {
   readonly threads?: number;
   /** Passes of the compiler to leave out. */
   readonly without?: readonly string[];
+  /** CUDA: products by 128 threads, where the GPU has them and they are right. */
+  readonly wide?: boolean;
 }
 
 type Open = (options: Required<TargetOptions>) => Promise<Target>;
@@ -36,9 +38,9 @@ type Open = (options: Required<TargetOptions>) => Promise<Target>;
 /** Opens a target. Throws DeviceError. */
 export function openTarget(
   name: TargetName,
-  { threads = availableParallelism(), without = [] }: TargetOptions = {},
+  { threads = availableParallelism(), without = [], wide = true }: TargetOptions = {},
 ): Promise<Target> {
-  return opening[name]({ threads, without });
+  return opening[name]({ threads, without, wide });
 }
 
 const opening: Record<TargetName, Open> = {
@@ -60,16 +62,18 @@ const opening: Record<TargetName, Open> = {
       session.load(program),
     );
   },
-  async cuda({ without }) {
-    const [{ openCudaSession }, { architectureOf, compileCuda }] = await Promise.all([
+  async cuda({ without, wide }) {
+    const [{ openCudaSession }, { architectureOf, compileCuda }, { compilerOn }] = await Promise.all([
       import('../../runtime/devices/cuda.ts'),
       import('./cuda-compile.ts'),
+      import('./cuda-wide.ts'),
     ]);
     const session = await openCudaSession();
-    const { major, minor, multiprocessors } = session.description;
-    return compiling(session, forCuda(multiprocessors), without, async ({ source, ...program }) =>
-      session.load({ ...program, image: await compileCuda(source, architectureOf(major, minor), program.name) }),
-    );
+    const { major, minor } = session.description;
+    const load = async ({ source, ...program }: CudaText): Promise<Executable> =>
+      session.load({ ...program, image: await compileCuda(source, architectureOf(major, minor), program.name) });
+    const { compiler, ...said } = await compilerOn(session.description, wide, load);
+    return { ...compiling(session, compiler, without, load), ...said };
   },
   async webgpu({ without }) {
     const { openWebGpuSession } = await import('../../runtime/devices/webgpu.ts');

@@ -42,7 +42,7 @@ const feedsProduct = (value: Node['outputs'][number], readers: Readers): boolean
 
 const productRule = policy.find(({ treatment }) => treatment === 'low');
 
-/** Every rounding to a type of two bytes: whose value, for whom, and the bytes it saves. */
+/** Every rounding, to a type of two bytes or to TF32: whose value, for whom, and the bytes it saves. */
 function renderCasts(graph: Graph): string {
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((value) => [value, node] as const)));
   const readers = new Map<Node['outputs'][number], Node[]>();
@@ -51,7 +51,8 @@ function renderCasts(graph: Graph): string {
   const inputs = new Map(graph.inputs.map(({ name, value }) => [value, name]));
   const found = graph.nodes.flatMap((node) => {
     const [value] = node.outputs;
-    if (node.op !== 'cast' || dtypeBytes[value.type.dtype] !== 2 || node.inputs[0].type.dtype !== 'f32') return [];
+    const isHalved = node.op === 'cast' && dtypeBytes[value.type.dtype] === 2 && node.inputs[0].type.dtype === 'f32';
+    if (!isHalved && node.op !== 'tf32') return [];
     const [source] = node.inputs;
     const made = producers.get(source);
     const isProduct = feedsProduct(value, readers);
@@ -59,10 +60,10 @@ function renderCasts(graph: Graph): string {
       {
         layer: made?.origin.path ?? node.origin.path ?? '',
         what: inputs.get(source) ?? made?.op ?? '',
-        type: `${value.type.dtype}[${concrete(value.type.shape).join(', ')}]`,
+        type: `${isHalved ? value.type.dtype : 'tf32'}[${concrete(value.type.shape).join(', ')}]`,
         as: isProduct ? 'operand of a product' : 'kept in memory',
         rule: isProduct ? productRule : made === undefined ? undefined : ruleOf(made),
-        saved: 2 * concrete(value.type.shape).reduce((product, size) => product * size, 1),
+        saved: (isHalved ? 2 : 0) * concrete(value.type.shape).reduce((product, size) => product * size, 1),
       },
     ];
   });
@@ -75,5 +76,5 @@ function renderCasts(graph: Graph): string {
     rule === undefined ? 'what the run is given' : `${escapeHtml(rule.what)} <small>${escapeHtml(rule.why)}</small>`,
     showBytes(bytes),
   ]);
-  return `<p>${showCount(found.length)} tensors are rounded to two bytes, ${showBytes(saved)} smaller together; sums, norms, softmax, losses and optimizer states stay f32.</p><details><summary>The casts <small>${showCount(found.length)}</small></summary>${table(['layer', 'value', 'becomes', 'as', 'by the rule for', 'bytes less'], rows)}</details>`;
+  return `<p>${showCount(found.length)} tensors are rounded, ${showBytes(saved)} smaller together; sums, norms, softmax, losses and optimizer states stay f32.</p><details><summary>The casts <small>${showCount(found.length)}</small></summary>${table(['layer', 'value', 'becomes', 'as', 'by the rule for', 'bytes less'], rows)}</details>`;
 }

@@ -4,8 +4,8 @@ import type { Capabilities } from '../target.ts';
 
 const dtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8', 'bool'];
 
-/** `multiprocessors`: 132 of an H100, 108 of an A100. */
-export const capabilitiesOf = (multiprocessors = 108): Capabilities => ({
+/** `multiprocessors`: 132 of an H100, 108 of an A100. `wide`: it has wgmma (sm_90a), which was seen to work. */
+export const capabilitiesOf = (multiprocessors = 108, wide = false): Capabilities => ({
   vectorLanes: 1,
   vectorRegisters: 64,
   workgroupThreads: 256,
@@ -16,6 +16,8 @@ export const capabilitiesOf = (multiprocessors = 108): Capabilities => ({
   units: multiprocessors,
   smallestElement: 1,
   dtypes,
-  matrices: ['bf16', 'f16'],
+  matrices: ['bf16', 'f16', 'tf32'],
+  // wgmma takes no f32 that is not rounded already.
+  wideMatrices: wide ? ['bf16', 'f16'] : [],
   dotsBytes: false,
 });

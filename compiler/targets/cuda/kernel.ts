@@ -5,18 +5,29 @@ import { emitCast } from './cast.ts';
 import { emitMultiply } from './matrix.ts';
 import { declaration, emitFetch, emitLoad, emitStore, parameter } from './memory.ts';
 import { emitOp } from './scalar.ts';
+import { emitWideMultiply } from './wide-matrix.ts';
 import { cudaType, literal, type UnitWriter } from './writer.ts';
 
-/** Does it have to wait for what it fetched? */
-const fetches = (body: readonly Statement[]): boolean =>
-  body.some((statement) => {
-    if (statement.kind === 'for') return fetches(statement.body);
-    if (statement.kind === 'if') return fetches(statement.then) || fetches(statement.else);
-    return statement.kind === 'fetch';
+/** All statements, those within others too. */
+const statementsIn = (body: readonly Statement[]): readonly Statement[] =>
+  body.flatMap((statement) => {
+    if (statement.kind === 'for') return statementsIn(statement.body);
+    if (statement.kind === 'if') return [...statementsIn(statement.then), ...statementsIn(statement.else)];
+    return statement;
   });
 
 /** `shared[i]`: parameter i may be the same buffer as another. */
 export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel, shared: readonly boolean[]): string {
+  const statements = statementsIn(kernel.body);
+  const inPanels = new Set(
+    statements.flatMap((of) => (of.kind === 'multiply' && of.threads === 128 ? [of.left.memory, of.right.memory] : [])),
+  );
+  const arrive = [
+    // What was asked for is there, and whoever reads workgroup memory without a thread's doing finds it.
+    ...(statements.some(({ kind }) => kind === 'fetch') ? [`${writer.use('fetched')}();`] : []),
+    ...(inPanels.size > 0 ? [`${writer.use('show')}();`] : []),
+    '__syncthreads();',
+  ];
   const body = printBody(kernel.body, {
     literal,
     constant: (register, dtype, value) => `const ${cudaType(dtype)} ${register} = ${value};`,
@@ -28,8 +39,9 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
     loop: (index, from, to, step) =>
       `for (int ${index} = ${from}; ${index} < ${to}; ${step === 1 ? `${index}++` : `${index} += ${step}`})`,
     fetch: (of, print) => emitFetch(writer, of, print),
-    multiply: (of, print) => emitMultiply(writer, of, print),
-    barrier: fetches(kernel.body) ? `${writer.use('fetched')}(); __syncthreads();` : '__syncthreads();',
+    multiply: (of, print) =>
+      of.threads === 128 ? emitWideMultiply(writer, of, print) : emitMultiply(writer, of, print),
+    barrier: arrive.join(' '),
     exchange: (dtype, value, distance) =>
       dtype === 'bool'
         ? `(__shfl_xor_sync(0xffffffffu, (int)(${value}), ${distance}) != 0)`
@@ -46,7 +58,7 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
     `extern "C" __global__ void __launch_bounds__(${kernel.workgroup}) ${name}(`,
     ...parameters.map((text, place) => `  ${text}${place === parameters.length - 1 ? '' : ','}`),
     ') {',
-    ...kernel.scratch.map((memory) => `  ${declaration(memory)}`),
+    ...kernel.scratch.map((memory) => `  ${declaration(memory, inPanels.has(memory))}`),
     ...(mentions(body, kernel.item) ? [`  const int ${kernel.item.name} = blockIdx.x;`] : []),
     ...(mentions(body, kernel.thread) ? [`  const int ${kernel.thread.name} = threadIdx.x;`] : []),
     ...body,

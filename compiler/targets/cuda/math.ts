@@ -8,10 +8,10 @@ interface Helper {
   readonly uses?: readonly HelperName[];
 }
 
-/** The 16 × 8 sums of 32 threads and the products of 16 × 16 and 16 × 8, by a tensor core. */
-const multiply = (dtype: 'bf16' | 'f16'): string =>
+/** The 16 × 8 sums of 32 threads and the products of 16 × 32 bytes and 32 bytes × 8, by a tensor core. */
+const multiply = (dtype: 'bf16' | 'f16' | 'tf32'): string =>
   `__device__ void multiply_${dtype}(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.${dtype}.${dtype}.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm("mma.sync.aligned.m16n8k${dtype === 'tf32' ? 8 : 16}.row.col.f32.${dtype}.${dtype}.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
     : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }`;
@@ -84,6 +84,18 @@ const helpers = {
     uses: ['bf16_bits', 'from_bf16'],
     text: '__device__ float round_bf16(float x) { return from_bf16(bf16_bits(x)); }',
   },
+  /** To nearest, ties away from 0; a float still, of which the last 13 bits are 0. */
+  tf32_bits: {
+    text: `__device__ unsigned tf32_bits(float x) {
+  unsigned bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}`,
+  },
+  round_tf32: {
+    uses: ['tf32_bits'],
+    text: '__device__ float round_tf32(float x) { return __uint_as_float(tf32_bits(x)); }',
+  },
   /**
    * The operands of a matrix instruction, as its threads hold them (PTX ISA, mma.m16n8k16): thread l has of the left lines l/4 and
    * l/4 + 8, of the right line l/4, and of each the elements 2·(l mod 4), the next, and those 8 further on, two in a word.
@@ -125,6 +137,30 @@ const helpers = {
   b[1] = pair[8 * pitch] | (unsigned)pair[9 * pitch] << 16;
 }`,
   },
+  /**
+   * Of f32, as they are or turned (mma.m16n8k8 of .tf32): thread l has of the left lines l/4 and l/4 + 8, of the right line l/4, and
+   * of each the elements l mod 4 and that four further on, rounded.
+   */
+  left_tf32: {
+    uses: ['tf32_bits'],
+    text: `__device__ void left_tf32(unsigned (&a)[4], const float* at, int line, int step) {
+  const int lane = threadIdx.x & 31;
+  const float* own = at + (lane >> 2) * line + (lane & 3) * step;
+  a[0] = tf32_bits(own[0]);
+  a[1] = tf32_bits(own[8 * line]);
+  a[2] = tf32_bits(own[4 * step]);
+  a[3] = tf32_bits(own[8 * line + 4 * step]);
+}`,
+  },
+  right_tf32: {
+    uses: ['tf32_bits'],
+    text: `__device__ void right_tf32(unsigned (&b)[2], const float* at, int line, int step) {
+  const int lane = threadIdx.x & 31;
+  const float* own = at + (lane >> 2) * line + (lane & 3) * step;
+  b[0] = tf32_bits(own[0]);
+  b[1] = tf32_bits(own[4 * step]);
+}`,
+  },
   /** Asks for 16 bytes of workgroup memory (sm_80 and newer), and waits for all that this thread asked for. */
   fetch: {
     text: `__device__ void fetch(void* to, const void* from, bool wanted) {
@@ -132,8 +168,21 @@ const helpers = {
 }`,
   },
   fetched: { text: `__device__ void fetched() { asm volatile("cp.async.wait_all;" ::: "memory"); }` },
+  /** What was written to workgroup memory is seen by instructions that read it by themselves (sm_90). */
+  show: { text: '__device__ void show() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }' },
+  /**
+   * A matrix in workgroup memory, for wgmma (PTX ISA, matrix descriptors): the address, `apart` from panel to panel where it lies turned,
+   * `rows` from eight rows to the next, all in units of 16 bytes, and panels of 64 bytes in which chunks are swapped.
+   */
+  describe: {
+    text: `__device__ unsigned long long describe(const void* at, int apart, int rows) {
+  const unsigned long long address = (unsigned)__cvta_generic_to_shared(at) & 0x3ffffu;
+  return address >> 4 | (unsigned long long)(apart >> 4) << 16 | (unsigned long long)(rows >> 4) << 32 | 2ull << 62;
+}`,
+  },
   multiply_bf16: { text: multiply('bf16') },
   multiply_f16: { text: multiply('f16') },
+  multiply_tf32: { text: multiply('tf32') },
   /** Philox4x32-10 (Salmon et al., 2011): word 0 of the block for counter (index, stream, step, 0) and a two-word key. */
   philox: {
     text: `__device__ unsigned philox(unsigned x0, unsigned x1, unsigned x2, unsigned key0, unsigned key1) {

@@ -23,10 +23,10 @@ function elementOf({ dtype, name }: Memory): string {
 export const parameter = (memory: Memory, shared: boolean): string =>
   `${memory.access === 'read' ? 'const ' : ''}${elementOf(memory)}* ${shared ? '' : '__restrict__ '}${memory.name}`;
 
-/** Scratch: of the workgroup, or of each thread. */
-export const declaration = (memory: Memory): string =>
+/** Scratch: of the workgroup, where it can be fetched to by 16 bytes, or of each thread. In panels chunks are swapped by address. */
+export const declaration = (memory: Memory, inPanels: boolean): string =>
   memory.space === 'workgroup'
-    ? `__shared__ ${isPacked(memory) ? `__align__(16) ${elementOf(memory)}` : cudaType(memory.dtype)} ${memory.name}[${memory.size}];`
+    ? `__shared__ __align__(${inPanels ? 1024 : 16}) ${isPacked(memory) ? elementOf(memory) : cudaType(memory.dtype)} ${memory.name}[${memory.size}];`
     : `${cudaType(memory.dtype)} ${memory.name}[${memory.size}];`;
 
 /** Are its elements as memory has them? Buffers, and what matrix instructions read; other scratch is as registers hold values. */

@@ -52,6 +52,17 @@ export function fromHalfBits(writer: FunctionWriter, dtype: 'f16' | 'bf16', lane
   );
 }
 
+/** The nearest float of 11 binary digits, ties away from 0. */
+export function roundTf32(writer: FunctionWriter, lanes: number, value: string): string {
+  const [float, word] = [vectorOf('float', lanes), vectorOf('i32', lanes)];
+  const raw = writer.define(`bitcast ${float} ${value} to ${word}`);
+  const above = writer.define(`add ${word} ${raw}, ${literal('i32', lanes, 0x1000)}`);
+  const kept = writer.define(`and ${word} ${above}, ${literal('i32', lanes, 0xffffe000 | 0)}`);
+  const unordered = writer.define(`fcmp uno ${float} ${value}, ${value}`);
+  const rounded = writer.define(`bitcast ${word} ${kept} to ${float}`);
+  return writer.define(`select ${vectorOf('i1', lanes)} ${unordered}, ${float} ${value}, ${float} ${rounded}`);
+}
+
 /** A float value rounded to what the dtype can hold; other dtypes as they are. */
 export function roundTo(writer: FunctionWriter, dtype: TileDtype, lanes: number, value: string): string {
   if (dtype !== 'f16' && dtype !== 'bf16') return value;

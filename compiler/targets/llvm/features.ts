@@ -30,6 +30,7 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
     smallestElement: 1,
     dtypes: nativeDtypes,
     matrices: [],
+    wideMatrices: [],
     dotsBytes: instructionsOf(host).dotsBytes,
   };
 }

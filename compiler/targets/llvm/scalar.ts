@@ -6,7 +6,7 @@
 import type { BinaryOp, UnaryOp } from '../../graph/graph.ts';
 import type { TileDtype } from '../../tile/build.ts';
 import type { TileOp } from '../../tile/tile.ts';
-import { roundTo } from './cast.ts';
+import { roundTf32, roundTo } from './cast.ts';
 import { callMath } from './math.ts';
 import { narrow, vector, widen } from './vector.ts';
 import type { FunctionWriter } from './writer.ts';
@@ -157,6 +157,8 @@ const unary: Record<UnaryOp, Unary> = {
   ceil: wholeNumber('ceil'),
   // To nearest, ties to even: the rounding mode of the machine, which nothing here changes.
   round: wholeNumber('nearbyint'),
+  // Half precisions have no more digits, and what computes in double precision wants all of its own.
+  tf32: (site, a) => (site.dtype === 'f32' ? roundTf32(site.writer, site.lanes, a) : a),
   not: (site, a) =>
     define(site, `xor ${site.type} ${a}, ${site.dtype === 'bool' ? literal('i1', site.lanes, 1) : constant(site, -1)}`),
 };
@@ -192,6 +194,7 @@ const exact: ReadonlySet<TileOp> = new Set<TileOp>([
   'floor',
   'ceil',
   'round',
+  'tf32',
   'max',
   'min',
   'eq',

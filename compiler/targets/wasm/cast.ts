@@ -43,6 +43,14 @@ export function fromHalfBits(writer: FunctionWriter, dtype: 'f16' | 'bf16', bits
   return v.bits('or', bounded, v.shift('shl', v.bits('and', given, v.i(0x8000)), 16));
 }
 
+/** The nearest numbers of 11 binary digits, ties away from 0. */
+export function roundTf32(writer: FunctionWriter, value: Code): Code {
+  const v = vector(writer);
+  const x = v.keep(value);
+  const nan = v.int('gt_u', v.bits('and', x, v.i(0x7fffffff)), v.i(0x7f800000));
+  return v.select(nan, x, v.bits('and', v.int('add', x, v.i(0x1000)), v.i(0xffffe000 | 0)));
+}
+
 /** A function of vectors on what may be a scalar. */
 export const onVector = (
   writer: FunctionWriter,

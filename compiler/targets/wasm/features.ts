@@ -16,5 +16,6 @@ export const capabilitiesOf = (threads: number): Capabilities => ({
   smallestElement: 1,
   dtypes,
   matrices: [],
+  wideMatrices: [],
   dotsBytes: false,
 });

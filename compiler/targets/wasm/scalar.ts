@@ -2,7 +2,7 @@
 import type { BinaryOp, UnaryOp } from '../../graph/graph.ts';
 import type { TileDtype } from '../../tile/build.ts';
 import type { TileOp } from '../../tile/tile.ts';
-import { floats, onVector, roundTo, words } from './cast.ts';
+import { floats, onVector, roundTf32, roundTo, words } from './cast.ts';
 import { type Code, i32, lane, plain } from './code.ts';
 import { callMath, type MathFunction } from './math.ts';
 import { vector } from './vector.ts';
@@ -145,6 +145,9 @@ const unary: Record<UnaryOp, Unary> = {
   ceil: ofFloats('ceil'),
   // To nearest, ties to even.
   round: ofFloats('nearest'),
+  // Half precisions have no more digits.
+  tf32: (site, a) =>
+    site.dtype === 'f32' ? onVector(site.writer, site.lanes, [a], floats, ([x]) => roundTf32(site.writer, x)) : a,
   not: (site, a) => {
     if (site.lanes === 4) return plain('v128.not', a);
     return site.dtype === 'bool' ? plain('i32.eqz', a) : plain('i32.xor', a, i32(-1));
@@ -178,7 +181,23 @@ const binary: Record<BinaryOp, Binary> = {
 
 /** Ops whose result needs no rounding: it is exact, or not of the type. */
 const exact: ReadonlySet<TileOp> = new Set<TileOp>([
-  ...(['abs', 'sign', 'floor', 'ceil', 'round', 'max', 'min', 'eq', 'ne', 'lt', 'le', 'where', 'and', 'or'] as const),
+  ...([
+    'abs',
+    'sign',
+    'floor',
+    'ceil',
+    'round',
+    'tf32',
+    'max',
+    'min',
+    'eq',
+    'ne',
+    'lt',
+    'le',
+    'where',
+    'and',
+    'or',
+  ] as const),
 ]);
 
 /** Writes one op. `dtype` is that of the first operand (of the second for `where`). */

@@ -36,5 +36,6 @@ export const capabilitiesOf = (
   smallestElement: 4,
   dtypes,
   matrices: [],
+  wideMatrices: [],
   dotsBytes: false,
 });

@@ -226,6 +226,13 @@ const helpers = {
   return bitcast<f32>(select(rounded, (bits | 0x00400000u) & 0xffff0000u, (bits & 0x7fffffffu) > 0x7f800000u));
 }`,
   },
+  /** The nearest number of 11 binary digits, ties away from 0. */
+  round_tf32: {
+    text: `fn round_tf32(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  return bitcast<f32>(select((bits + 0x1000u) & 0xffffe000u, bits, (bits & 0x7fffffffu) > 0x7f800000u));
+}`,
+  },
   /** The upper word of a product. */
   high_product: {
     text: `fn high_product(a: u32, b: u32) -> u32 {

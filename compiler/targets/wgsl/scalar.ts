@@ -79,6 +79,8 @@ const unary: Record<UnaryOp, Unary> = {
   floor: builtin('floor'),
   ceil: builtin('ceil'),
   round: builtin('round'),
+  // Half precisions have no more digits.
+  tf32: (site, a) => (site.dtype === 'f32' ? call(site, 'round_tf32', a) : a),
   not: ({ type }, a) => (type === 'bool' ? `!${a}` : `~${a}`),
 };
 
@@ -111,7 +113,23 @@ const binary: Record<BinaryOp, Binary> = {
 
 /** Ops whose result needs no rounding: it is exact, or of another type. */
 const exact: ReadonlySet<TileOp> = new Set<TileOp>([
-  ...(['abs', 'sign', 'floor', 'ceil', 'round', 'max', 'min', 'eq', 'ne', 'lt', 'le', 'where', 'and', 'or'] as const),
+  ...([
+    'abs',
+    'sign',
+    'floor',
+    'ceil',
+    'round',
+    'tf32',
+    'max',
+    'min',
+    'eq',
+    'ne',
+    'lt',
+    'le',
+    'where',
+    'and',
+    'or',
+  ] as const),
 ]);
 
 /** `dtype` is that of the first operand (of the second for `where`). */
