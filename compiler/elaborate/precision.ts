@@ -26,8 +26,7 @@ export function resolvePrecision(entry: TrainPrecision, slots: readonly Slot[]):
       ? dtype.name
       : `${dtype.name} storing ${storing.name}`;
   const wanted = '`f32`, `mixed(bf16)`, `mixed(f16)`, `mixed(tf32)`, `f32 storing bf16` or `f32 storing f16`';
-  const hint =
-    !mixed && (isHalf(dtype.name) || dtype.name === 'tf32') ? { hint: `Did you mean \`mixed(${dtype.name})\`?` } : {};
+  const hint = !mixed && (isHalf(dtype.name) || dtype.name === 'tf32') ? { hint: hintFor(dtype.name) } : {};
   throw new Problem(
     diagnose(
       'bad-setting',
@@ -37,3 +36,9 @@ export function resolvePrecision(entry: TrainPrecision, slots: readonly Slot[]):
     ),
   );
 }
+
+/** Weights and updates of f16 alone lose what is small, however the loss is scaled. */
+const hintFor = (dtype: string): string =>
+  dtype === 'f16'
+    ? 'Did you mean `mixed(f16)`? It keeps weights in f32 and scales the loss; in f16 alone small gradients would be 0.'
+    : `Did you mean \`mixed(${dtype})\`?`;

@@ -92,6 +92,12 @@ export interface TrainBlock {
 /** Settings that are not instances. */
 const settings: readonly string[] = ['data', 'optimizer', ...numberSettings];
 
+/** For a setting that there is not: the nearest there is. Scaling the loss is nothing to be set. */
+const hintForSetting = (name: string): { readonly hint?: string } =>
+  /^(loss|grad(ient)?)_?scal(e|ing|er)$/.test(name)
+    ? { hint: "Leave it out: wherever gradients are stored in f16 the loss is scaled, as by PyTorch's GradScaler." }
+    : didYouMean(name, settings);
+
 /**
  * Resolves a train block in the scope of its module. What is wrong is collected; `undefined` if the block cannot be run.
  */
@@ -146,7 +152,7 @@ function resolve(
         roots.set(key, value);
         bind(scope, key, value);
       } else if (value.kind !== 'unknown' && !settings.includes(key))
-        wrong('unknown-setting', { name: key }, entry.name.span, didYouMean(key, settings));
+        wrong('unknown-setting', { name: key }, entry.name.span, hintForSetting(key));
     });
   }
   const required = (key: string): { value: Value; entry: TrainSetting } =>
