@@ -3,6 +3,10 @@
  * instance it owns. Classes and anchors survive into SVG, where a page can colour and link them.
  */
 import type { Graph, Node, Value } from '../graph/graph.ts';
+import { readsOf, writesOf } from '../loop/accesses.ts';
+import { linksOf, ownBuffers } from '../loop/build.ts';
+import type { Buffer, LoopProgram } from '../loop/loop.ts';
+import { kernelsOf } from './cost.ts';
 import { showShape } from '../types/dim.ts';
 import type { TensorType } from '../types/tensor.ts';
 
@@ -128,6 +132,56 @@ export function dotOfGraph(graph: Graph): string {
     if (from !== undefined) edges.push({ from, to: id });
   }
   return printDot(graph.name, nodes, edges);
+}
+
+/** Loop IR: a box for every kernel and for every buffer that is given or asked for; arrows are what is written and then read. */
+export function dotOfLoop(program: LoopProgram): string {
+  const nodes: DotNode[] = [];
+  const edges: DotEdge[] = [];
+  const writers = new Map<Buffer, string>();
+  for (const buffer of program.buffers) {
+    if (buffer.role === 'temporary' || buffer.role === 'constant') continue;
+    if (buffer.role !== 'result') writers.set(buffer, `b ${buffer.name}`);
+    nodes.push({
+      id: `b ${buffer.name}`,
+      lines: [`${buffer.role} ${buffer.name}`, showType(buffer)],
+      path: '',
+      class: buffer.role === 'result' ? 'output' : 'input',
+    });
+  }
+  for (const { kernel, repeats } of kernelsOf(program.steps)) {
+    const links = kernel.segments.flatMap(linksOf);
+    const kinds = new Map<string, number>();
+    for (const { kind } of kernel.segments) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    const paths = new Set(kernel.origins.flatMap(({ path }) => path ?? []));
+    nodes.push({
+      id: kernel.name,
+      lines: [
+        kernel.name,
+        [...kinds].map(([kind, count]) => (count === 1 ? kind : `${count} ${kind}s`)).join(', '),
+        ...repeats.map(({ name, size }) => `for each ${name} in ${size}`),
+      ],
+      path: paths.size === 1 ? [...paths][0] : '',
+      class: 'kernel',
+    });
+    const own = new Set(kernel.segments.flatMap((segment) => (segment.kind === 'chain' ? ownBuffers(segment) : [])));
+    // One arrow for all that comes from one place.
+    const read = new Map<string, Buffer[]>();
+    for (const buffer of new Set(links.flatMap(readsOf).map((access) => access.buffer))) {
+      const from = writers.get(buffer);
+      if (from !== undefined && from !== kernel.name) read.set(from, [...(read.get(from) ?? []), buffer]);
+    }
+    for (const [from, [first, ...others]] of read) {
+      const more = others.length === 0 ? '' : ` and ${others.length} more`;
+      edges.push({ from, to: kernel.name, ...(first.role === 'temporary' && { label: `${showType(first)}${more}` }) });
+    }
+    for (const { buffer } of links.flatMap(writesOf)) {
+      if (own.has(buffer)) continue;
+      writers.set(buffer, kernel.name);
+      if (buffer.role === 'result') edges.push({ from: kernel.name, to: `b ${buffer.name}` });
+    }
+  }
+  return printDot(program.name, nodes, edges);
 }
 
 const showType = ({ dtype, shape }: TensorType): string => `${dtype}${showShape(shape)}`;

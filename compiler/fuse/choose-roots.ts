@@ -84,7 +84,9 @@ function decide(frame: Frame, costs: ReadonlyMap<Value, Cost>, before: ReadonlyS
   frame.kept.clear();
   for (const value of frame.forced) roots.add(value);
   for (const { value } of frame.updates) if (frame.producers.has(value)) roots.add(value);
-  for (const node of frame.nodes) if (!isPointwise(node)) for (const value of node.outputs) roots.add(value);
+  for (const node of frame.nodes)
+    if (!isPointwise(node) || (frame.session.apart && !moves.has(node.op)))
+      for (const value of node.outputs) roots.add(value);
 
   /** The roots that would compute a value, and the largest number of times one of them would. */
   const demands = new Map<Value, Demand>();

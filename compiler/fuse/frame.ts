@@ -58,6 +58,8 @@ export interface Frame {
 export interface Session {
   readonly buffers: Map<string, Buffer>;
   readonly constants: Map<string, Buffer>;
+  /** Nothing is fused: every operation is kept. */
+  readonly apart: boolean;
 }
 
 /** Lowering found that a value cannot be computed at a use: it has to be a root of its frame. Thrown, always caught; no error, so no stack is kept. */

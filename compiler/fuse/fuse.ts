@@ -8,7 +8,7 @@
  *   order          who waits for whom; independent groups share a kernel
  *   emit           groups as segments
  */
-import type { Graph } from '../graph/graph.ts';
+import type { Graph, Node } from '../graph/graph.ts';
 import type { Axis, Buffer, Expression, Link, LoopProgram, Scatter, Step } from '../loop/loop.ts';
 import { children, linksOf } from '../loop/build.ts';
 import { chainGroups } from './chain-groups.ts';
@@ -16,7 +16,7 @@ import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
 import { emitKernel } from './emit.ts';
 import { producerOf } from './frame.ts';
-import type { Session } from './frame.ts';
+import type { Frame, Session } from './frame.ts';
 import { neededValues, outsideReads } from './group.ts';
 import type { Group, Plan } from './group.ts';
 import { joinGroups } from './join.ts';
@@ -26,25 +26,30 @@ import { createMainFrame, planFrame } from './plan.ts';
 export interface Fused {
   readonly program: LoopProgram;
   readonly decisions: readonly FusionDecision[];
+  /** What each kernel computes, by its name. An operation that its uses compute is in each of them. */
+  readonly operations: ReadonlyMap<string, readonly Node[]>;
 }
 
 export interface FuseOptions {
   /** Make chains: the machine has memory of its own for each thread. */
   readonly chains?: boolean;
+  /** Fuse nothing: a kernel for every operation, to see what fusion is worth. */
+  readonly apart?: boolean;
 }
 
 /** Lowers a graph of concrete sizes to kernels. */
-export function fuse(graph: Graph, { chains = true }: FuseOptions = {}): Fused {
+export function fuse(graph: Graph, { chains = true, apart = false }: FuseOptions = {}): Fused {
   const indirect = new Set<string>();
   for (;;) {
     const decisions: FusionDecision[] = [];
-    const session: Session = { buffers: new Map(), constants: new Map() };
+    const session: Session = { buffers: new Map(), constants: new Map(), apart };
     const plan = planFrame(createMainFrame(session, graph, indirect));
     const blocked = findBlocked(plan);
     if (blocked === undefined) {
       const tell = (decision: FusionDecision): void => void decisions.push(decision);
-      const joined = joinPlan(plan, chains, tell);
-      return { program: assemble(graph, session, emitPlan(joined, [], { next: 0 })), decisions };
+      const operations = new Map<string, readonly Node[]>();
+      const steps = emitPlan(apart ? plan : joinPlan(plan, chains, tell), [], operations);
+      return { program: assemble(graph, session, steps), decisions, operations };
     }
     if (indirect.has(blocked)) throw new Error(`'${blocked}' cannot be updated`);
     indirect.add(blocked);
@@ -94,22 +99,40 @@ function findBlocked({ frame, groups }: Plan): string | undefined {
   return update.place.buffer.name;
 }
 
-function emitPlan(plan: Plan, enclosing: readonly Axis[], count: { next: number }): Step[] {
+function emitPlan(plan: Plan, enclosing: readonly Axis[], operations: Map<string, readonly Node[]>): Step[] {
   const { frame, groups } = plan;
   const before = dependencies(frame, groups);
   const { sorted } = sortGroups(groups, before);
   const needed = neededValues(frame, groups);
-  return gatherKernels(sorted, before).map((together): Step => {
+  const kernels = frame.session.apart ? sorted.map((group) => [group]) : gatherKernels(sorted, before);
+  return kernels.map((together): Step => {
     const [{ loop }] = together;
     if (loop !== undefined)
       return {
         kind: 'repeat',
         axis: loop.axis,
         reverse: loop.reverse,
-        body: emitPlan(loop.body, [...enclosing, loop.axis], count),
+        body: emitPlan(loop.body, [...enclosing, loop.axis], operations),
       };
-    return emitKernel({ frame, isNeeded: (value) => needed.has(value) }, together, `k${count.next++}`, enclosing);
+    const name = `k${operations.size}`;
+    operations.set(name, operationsOf(frame, together));
+    return emitKernel({ frame, isNeeded: (value) => needed.has(value) }, together, name, enclosing);
   });
+}
+
+/** The nodes that groups compute: those of their roots, and between them and what is in memory. */
+function operationsOf(frame: Frame, groups: readonly Group[]): readonly Node[] {
+  const found = new Set<Node>();
+  const visit = (node: Node): void => {
+    if (found.has(node)) return;
+    found.add(node);
+    for (const value of node.inputs) {
+      const producer = frame.producers.get(value);
+      if (producer !== undefined && !frame.roots.has(value)) visit(producer);
+    }
+  };
+  for (const { roots } of groups) for (const { node } of roots) visit(node);
+  return frame.nodes.filter((node) => found.has(node));
 }
 
 /** The program with the buffers it uses. */

@@ -39,6 +39,32 @@ describe('nacre ir', () => {
     expect((await nacre('ir', example('rings'), '--only', '')).out).toBe(none.out);
   });
 
+  it('shows what fusion made of which operations, and what a pass changed in kernels', async () => {
+    const fused = await nacre('ir', example('rings'), '--diff', 'fuse');
+    const [, before, after] =
+      /^\/\/ fuse: .+\n\/\/ (\d+) kernels if every operation is one, (\d+) after/.exec(fused.out) ?? [];
+    const count = (text: string): number => text.match(/^ +kernel /gm)?.length ?? 0;
+    const [apart, whole] = await Promise.all([
+      nacre('ir', example('rings'), '--without', 'fuse', '--stage', 'loop'),
+      nacre('ir', example('rings'), '--stage', 'loop'),
+    ]);
+    expect([count(apart.out), count(whole.out)]).toEqual([Number(before), Number(after)]);
+    expect(Number(before)).toBeGreaterThan(3 * Number(after));
+    expect(fused.out.match(/^\+ kernel /gm)?.length).toBeLessThanOrEqual(Number(after));
+    const kernels = await nacre('ir', example('rings'), '--stage', 'loop', '--diff', 'remove-dead');
+    expect(kernels.out).toMatch(
+      /^\/\/ remove-dead: .+\n\/\/ \d+ kernels before, \d+ after: 0 gone, 0 new, \d+ the same\n$/,
+    );
+    const merged = await nacre('ir', example('rings'), '--stage', 'loop', '--diff', 'merge-common');
+    expect(merged.out).toMatch(/\n- kernel k\d+[^]*\n\+ kernel k\d+/);
+    const only = await nacre('ir', example('rings'), '--only', 'fuse', '--stage', 'loop');
+    expect(only.out).toBe((await nacre('ir', example('rings'), '--only', '', '--stage', 'loop')).out);
+    expect((await nacre('ir', example('rings'), '--diff', 'schedule')).err).toContain(
+      'schedule makes another level, so it cannot be left out or compared.',
+    );
+    expect((await nacre('ir', example('rings'), '--diff', 'simplify', '--stage', 'tile')).err).toContain('not in tile');
+  });
+
   it('lists passes with the time each took here', async () => {
     const { out } = await nacre('ir', example('rings'), '--passes', '--without', 'fold-constants');
     const names = out
@@ -69,8 +95,13 @@ describe('nacre ir', () => {
     expect(svg.startsWith('<svg')).toBe(true);
     expect(svg.match(/<g id="node/g)).toHaveLength(dot.match(/^ +"[^"]+" \[/gm)?.length ?? 0);
     expect((await nacre('ir', example('rings'), '--stage', 'tile', '--format', 'svg')).err).toContain(
-      'picture of the tensor level',
+      'pictures of the tensor and the loop level',
     );
+    const { out: kernels } = await nacre('ir', example('rings'), '--stage', 'loop', '--format', 'dot');
+    const names = [...(await nacre('ir', example('rings'), '--stage', 'loop')).out.matchAll(/^ +kernel (\w+)/gm)];
+    expect(names.length).toBeGreaterThan(2);
+    for (const [, name] of names) expect(kernels).toContain(`"${name}" [label="${name}\\n`);
+    expect(kernels).toMatch(/"k\d+" -> "k\d+" \[label="f32\[/);
   });
 
   it('and the others say what the cpu target has no code for', async () => {

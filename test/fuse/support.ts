@@ -1,6 +1,6 @@
 /** Runs a graph through the Tensor IR interpreter and through fusion and the Loop IR interpreter, on the same inputs. */
 import { expect } from 'vitest';
-import { fuse } from '../../compiler/fuse/fuse.ts';
+import { fuse, type FuseOptions } from '../../compiler/fuse/fuse.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
@@ -42,9 +42,14 @@ export function inputsFor(
 }
 
 /** Checks that the fused program computes what the graph does, and that its text reads back; returns the program. */
-export function expectSame(graph: Graph, inputs: ReadonlyMap<string, Tensor>, tolerance = 1e-4): LoopProgram {
+export function expectSame(
+  graph: Graph,
+  inputs: ReadonlyMap<string, Tensor>,
+  tolerance = 1e-4,
+  options: FuseOptions = {},
+): LoopProgram {
   const wanted = interpretGraph(graph, inputs, { precision: 'as-written' });
-  const { program } = fuse(graph);
+  const { program } = fuse(graph, options);
   const text = printLoop(program);
   expect(verifyLoop(program)).toEqual([]);
   const again = parseLoop(text);

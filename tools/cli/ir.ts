@@ -1,9 +1,8 @@
 /** `nacre ir`: a program at any level, as text or as a picture, and what a pass did to it. */
 import { readFileSync } from 'node:fs';
 import { analyze } from '../../compiler/analyze/analyze.ts';
-import { dotOfGraph } from '../../compiler/analyze/dot.ts';
+import { dotOfGraph, dotOfLoop } from '../../compiler/analyze/dot.ts';
 import { modelTree, parseModelTree, printModelTree } from '../../compiler/elaborate/model-text.ts';
-import { compareGraphs, foldDiff } from '../../compiler/graph/compare.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { printGraph } from '../../compiler/graph/text.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
@@ -30,6 +29,7 @@ import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
 import { hostCapabilities } from '../driver/machine.ts';
 import type { ProgramKind } from '../driver/program-kind.ts';
 import { openProject } from '../driver/project.ts';
+import { below, showDiff } from './ir-diff.ts';
 import { checkSettings, parseSettings } from './settings.ts';
 import { exit, type Terminal } from './terminal.ts';
 
@@ -91,9 +91,17 @@ function readText(file: string): string {
 }
 
 function checkPassNames({ after, diff, without, only }: IrCommand): void {
-  const known = passes.map((pass) => pass.name);
+  const known = [...passes.map((pass) => pass.name), 'fuse'];
   const check = (name: string, names: readonly string[]): void => {
     if (names.includes(name)) return;
+    if (name === 'fuse')
+      throw new UserError('unknown-pass', 'After fuse there is no graph any more.', 'Its kernels: --stage loop.');
+    if (below[name] !== undefined)
+      throw new UserError(
+        'unknown-pass',
+        `${name} makes another level, so it cannot be left out or compared. ${below[name]}`,
+        'Look at --stage loop, --stage tile and --stage llvm.',
+      );
     const near = nearestName(name, names);
     throw new UserError(
       'unknown-pass',
@@ -101,7 +109,7 @@ function checkPassNames({ after, diff, without, only }: IrCommand): void {
       near === undefined ? `Passes are ${names.join(', ')}.` : `Did you mean ${near}?`,
     );
   };
-  if (after !== undefined) check(after, ['none', ...known]);
+  if (after !== undefined) check(after, ['none', ...passes.map(({ name }) => name)]);
   for (const name of [...(diff === undefined ? [] : [diff]), ...without, ...(only ?? [])]) check(name, known);
 }
 
@@ -110,11 +118,12 @@ async function show(found: Found, options: IrCommand): Promise<string> {
   const level = stage === 'model' ? found.level : stage;
   const lowering: LowerOptions = {
     capabilities: async () => (isLanguage(level) ? (await compilerFor(level)).capabilities : hostCapabilities()),
-    without,
-    ...(only !== undefined && { only }),
+    without: without.filter((name) => name !== 'fuse'),
+    ...(only !== undefined && { only: only.filter((name) => name !== 'fuse') }),
+    apart: without.includes('fuse'),
     ...(after === 'none' ? { raw: true } : after !== undefined && { after }),
   };
-  if (diff !== undefined) return showDiff(found, diff, lowering);
+  if (diff !== undefined) return showDiff(graphOf(found, '--diff'), diff, level, lowering);
   if (options.passes) return showPasses(found, lowering);
   const program = await lower(found, level, lowering);
   if (options.bitcode !== undefined) return saveBitcode(program, options.bitcode);
@@ -161,10 +170,11 @@ async function jsonOf(program: Found, level: Level): Promise<unknown> {
 
 function dotOf(program: Found, level: Level): string {
   if (program.level === 'tensor') return dotOfGraph(program.graph);
+  if (program.level === 'loop') return dotOfLoop(program.loop);
   throw new UserError(
     'ir-format',
-    `There is a picture of the tensor level, not of ${level}.`,
-    'The kernels are drawn by `nacre explain`.',
+    `There are pictures of the tensor and the loop level, not of ${level}.`,
+    'The kernels and what they take are drawn by --stage loop, and by `nacre explain`.',
   );
 }
 
@@ -176,32 +186,6 @@ function graphOf(found: Found, what: string): Graph {
     );
   return found.graph;
 }
-
-/** What one pass changed, after all that run before it. */
-async function showDiff(found: Found, name: string, options: LowerOptions): Promise<string> {
-  let shown: string | undefined;
-  const graph = graphOf(found, '--diff');
-  await lower({ level: 'tensor', graph }, 'tensor', {
-    ...options,
-    after: name,
-    observe: (pass, before, after) => {
-      if (pass.name !== name) return;
-      const diff = compareGraphs(before, after);
-      const counts = `${diff.before} operations before, ${diff.after} after: ${diff.gone} gone, ${diff.added} new, ${diff.changed} changed`;
-      shown = [`// ${pass.name}: ${pass.doc}`, `// ${counts}`, ...foldDiff(diff), ''].join('\n');
-    },
-  });
-  if (shown === undefined)
-    throw new UserError('unknown-pass', `The pass ${name} is left out here, so there is nothing to compare.`);
-  return shown;
-}
-
-const below: Readonly<Record<string, string>> = {
-  fuse: 'Tensor IR to Loop IR: values that need no memory of their own are computed where they are used.',
-  schedule: 'Loop IR to Tile IR: loops, vectors and work items for this machine.',
-  'plan-memory': 'Gives every temporary its place in the arena.',
-  emit: 'Tile IR to LLVM text.',
-};
 
 /** Every pass and every step below, what it does, and what it took and left on this program. */
 async function showPasses(found: Found, options: LowerOptions): Promise<string> {

@@ -122,6 +122,8 @@ function parseProgram(text: string, file: string): Found {
 export interface LowerOptions extends OptimizeOptions {
   /** No pass over Tensor IR at all. */
   readonly raw?: boolean;
+  /** A kernel for every operation. */
+  readonly apart?: boolean;
   readonly capabilities: () => Promise<Capabilities>;
   /** Told of every step below Tensor IR, with the milliseconds it took. */
   readonly observeStep?: (name: string, milliseconds: number) => void;
@@ -153,7 +155,7 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     if (to === 'tensor') return at;
     if (isLanguage(to) && machine !== undefined) refuseDtypes(graph, machine, to === 'llvm' ? 'cpu' : to);
     const chains = machine === undefined || makesChains(machine);
-    at = { level: 'loop', loop: timed('fuse', () => fuse(graph, { chains }).program) };
+    at = { level: 'loop', loop: timed('fuse', () => fuse(graph, { chains, apart: options.apart ?? false }).program) };
   }
   if (at.level === 'loop') {
     const { loop } = at;
