@@ -1,12 +1,13 @@
 /**
  * `npm run bench:gpu`: everything that only an NVIDIA GPU can show, with one command on a machine that has one (its driver, nvcc, and
- * for the peers PyTorch): the losses of twenty steps beside the processor's, the kernels under compute-sanitizer, a product of
- * 4096³ in every type of the tensor cores, with wgmma and without, beside cuBLAS, steps that are waited for one by one and steps that queue, the job gpt2 beside
- * torch.compile, WebGPU through Vulkan. Prints one JSON line for each.
+ * for the peers PyTorch): the losses of twenty steps beside the processor's, in f32 and in mixed precision; the kernels under
+ * compute-sanitizer; a product of 4096³ in every type of the tensor cores, with wgmma and without, beside cuBLAS; steps that are waited
+ * for one by one and steps that queue; the job gpt2 beside torch.compile; WebGPU through Vulkan. Prints one JSON line for each.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { Precision } from '../compiler/graph/graph.ts';
 import { matrixDtypes } from '../compiler/targets/target.ts';
 import { describeCuda } from '../runtime/devices/cuda.ts';
 import { train } from '../runtime/trainer.ts';
@@ -35,7 +36,19 @@ const examples = [
   ['sequence', []],
 ] as const;
 
-async function losses(name: string, folders: readonly string[], on: TargetName): Promise<number[]> {
+/** As the examples are written, and through tensor cores. */
+const precisions: Readonly<Record<string, Precision | undefined>> = {
+  f32: undefined,
+  'mixed(tf32)': { products: 'tf32', storage: 'f32', except: [] },
+  'mixed(bf16)': { products: 'bf16', storage: 'bf16', except: [] },
+};
+
+async function losses(
+  name: string,
+  folders: readonly string[],
+  on: TargetName,
+  precision: Precision | undefined,
+): Promise<number[]> {
   const project = await openProject(`${packageRoot}/examples/${name}.model`, {
     data: folders.map((folder) => `${flags.data}/${folder}`),
   });
@@ -45,7 +58,7 @@ async function losses(name: string, folders: readonly string[], on: TargetName):
   try {
     await train({
       plan: { ...plan, evaluations: [], saves: [] },
-      programs: createPrograms(block, data, target),
+      programs: createPrograms({ ...block, precision }, data, target),
       files: project.files,
       out: flags.out,
       steps: 20,
@@ -62,12 +75,15 @@ const farthest = (found: readonly number[], wanted: readonly number[]): number =
 
 async function compareLosses(on: TargetName): Promise<void> {
   for (const [name, folders] of examples) {
-    try {
-      const wanted = await losses(name, folders, 'auto');
-      const found = await losses(name, folders, on);
-      say(`losses on ${on}`, { example: name, steps: found.length, largest_difference: farthest(found, wanted) });
-    } catch (error) {
-      say(`losses on ${on}`, { example: name, problem: error instanceof Error ? error.message : String(error) });
+    for (const [says, precision] of Object.entries(precisions)) {
+      const what = { example: name, precision: says };
+      try {
+        const wanted = await losses(name, folders, 'auto', precision);
+        const found = await losses(name, folders, on, precision);
+        say(`losses on ${on}`, { ...what, steps: found.length, largest_difference: farthest(found, wanted) });
+      } catch (error) {
+        say(`losses on ${on}`, { ...what, problem: error instanceof Error ? error.message : String(error) });
+      }
     }
   }
 }

@@ -208,13 +208,13 @@ const isNarrowing = (node: Node): boolean =>
  * rounded where it is read, unless windows overlap. What is rounded to TF32 takes no fewer bytes: it is read as it was before.
  */
 function keepUnlessRounded(frame: Frame, value: Value, straight: boolean): void {
-  const node = frame.producers.get(value);
   const source = frame.producers.get(unmoved(frame, value));
-  if (source?.op === 'tf32' && !isRead(frame, source.outputs[0])) return keepUnlessMoved(frame, source.inputs[0], true);
-  if (node === undefined || isRead(frame, value) || !isWidening(node)) return keepUnlessMoved(frame, value, true);
-  const rounding = frame.producers.get(unmoved(frame, node.inputs[0]));
+  if (source === undefined || isRead(frame, value) || isRead(frame, source.outputs[0]))
+    return keepUnlessMoved(frame, value, true);
+  if (source.op !== 'tf32' && !isWidening(source)) return keepUnlessMoved(frame, value, true);
+  const rounding = frame.producers.get(unmoved(frame, source.inputs[0]));
   if (straight && rounding?.op === 'cast' && !frame.producers.has(unmoved(frame, rounding.inputs[0]))) return;
-  keepUnlessMoved(frame, node.inputs[0], true);
+  keepUnlessMoved(frame, source.inputs[0], true);
 }
 
 /** What a value is another view of. */

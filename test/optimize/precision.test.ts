@@ -2,11 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fuse } from '../../compiler/fuse/fuse.ts';
-import type { Graph, Precision } from '../../compiler/graph/graph.ts';
+import type { Graph, Precision, Value } from '../../compiler/graph/graph.ts';
 import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
 import { parseGraph } from '../../compiler/graph/parse-text.ts';
 import { printGraph } from '../../compiler/graph/text.ts';
+import { printLoop } from '../../compiler/loop/text.ts';
+import { createBuilder } from '../../compiler/ops/builder.ts';
 import { optimize } from '../../compiler/optimize/index.ts';
 import { policy } from '../../compiler/optimize/precision-policy.ts';
 import { dtypeBytes } from '../../compiler/types/dtype.ts';
@@ -86,6 +88,26 @@ test('nothing is rounded where all is excepted', () => {
   const precision: Precision = { ...mixed('bf16'), except: ['model'] };
   expect(run(optimize({ ...graph, nodes, precision }))).toEqual(run(optimize(graph)));
 });
+
+test.each(['bf16', 'tf32'] as const)(
+  'what waits for the backward pass is read as it is stored, and rounded: %s',
+  (products) => {
+    const build = createBuilder('waiting');
+    const input = (name: string): Value => build.input(name, 'batch', { dtype: 'f32', shape: [16, 16] });
+    const round = (value: Value): Value =>
+      products === 'tf32' ? build.unary('tf32', value) : build.cast(build.cast(value, products), 'f32');
+    const sum = round(build.matmul(input('x'), input('w')));
+    const forward = build.matmul(round(input('a')), sum);
+    build.output('y', 'result', build.matmul(round(forward), build.node('after', [sum, forward], {})[0]));
+    const graph = build.finish();
+    const kept = fuse(graph).program.buffers.filter(({ role }) => role === 'temporary');
+    // The first product, whose sum is read twice, and the second.
+    expect(kept.map(({ dtype }) => dtype)).toEqual(products === 'tf32' ? ['f32', 'f32'] : ['bf16', 'bf16']);
+    const loop = printLoop(fuse(graph).program);
+    expect(loop.match(products === 'tf32' ? /tf32\(%/g : / f32\(%/g)).toHaveLength(products === 'tf32' ? 4 : 3);
+    expectSame(graph, inputsOf(graph));
+  },
+);
 
 /** Bytes of what a step keeps of its batch between its kernels. */
 function activationBytes(graph: Graph, batch: number): number {
