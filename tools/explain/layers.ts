@@ -6,7 +6,8 @@ import { bar, escapeHtml, linkTo, timeText, typeText } from './html.ts';
 import { secondsOf, type KernelView, type LayerView } from './view.ts';
 
 export function renderLayers(roots: readonly LayerView[], kernels: readonly KernelView[]): string {
-  const total = sum(kernels.map((kernel) => secondsOf(kernel) ?? 0));
+  const seconds = kernels.map((kernel) => secondsOf(kernel) ?? 0);
+  const scale: Scale = { total: sum(seconds), most: Math.max(0, ...seconds) };
   const known = new Set<string>();
   const note = ({ path, children }: LayerView): void => {
     known.add(path);
@@ -19,18 +20,24 @@ export function renderLayers(roots: readonly LayerView[], kernels: readonly Kern
       const name = kernel.layer === 'optimizer' ? 'optimizer' : kernel.layer === '' ? 'loss and data' : kernel.layer;
       others.set(name, [...(others.get(name) ?? []), kernel]);
     }
-  return `<div class="tree">${roots.map((root) => renderLayer(root, kernels, total, 0)).join('')}${[...others]
+  return `<div class="tree">${roots.map((root) => renderLayer(root, kernels, scale, 0)).join('')}${[...others]
     .map(
       ([name, own]) =>
-        `<details><summary><b>${escapeHtml(name)}</b> ${share(own, total)}</summary>${kernelList(own)}</details>`,
+        `<details><summary>${row(`<b>${escapeHtml(name)}</b>`, own, scale)}</summary>${kernelList(own, scale)}</details>`,
     )
     .join('')}</div>`;
+}
+
+/** Of the whole step: its seconds, and those of its longest kernel. */
+interface Scale {
+  readonly total: number;
+  readonly most: number;
 }
 
 function renderLayer(
   { path, instance, children }: LayerView,
   kernels: readonly KernelView[],
-  total: number,
+  scale: Scale,
   depth: number,
 ): string {
   const tree = modelTree(instance);
@@ -42,25 +49,27 @@ function renderLayer(
     ({ role, name, dtype, shape, tag }) =>
       `<li>${role} <b>${escapeHtml(name)}</b> <code>${typeText({ dtype, shape })}</code>${tag === undefined ? '' : ` <small>as ${escapeHtml(tag)}</small>`}</li>`,
   );
-  const inside = `${slots.length === 0 ? '' : `<ul class="slots">${slots.join('')}</ul>`}${kernelList(own)}${children.map((child) => renderLayer(child, kernels, total, depth + 1)).join('')}`;
-  const place = `${source.name}:${position(source, start).line}`;
-  const head = `<b>${escapeHtml(instance.name ?? path)}</b> <span class="layer">${escapeHtml(tree.layer)}</span>${hyper === '' ? '' : ` <small>${escapeHtml(hyper)}</small>`} <small class="place">${escapeHtml(place)}</small> ${share(below, total)}`;
+  const inside = `${slots.length === 0 ? '' : `<ul class="slots">${slots.join('')}</ul>`}${kernelList(own, scale)}${children.map((child) => renderLayer(child, kernels, scale, depth + 1)).join('')}`;
+  const { line } = position(source, start);
+  const place = `<small class="place" title="${escapeHtml(source.name)}">${escapeHtml(`${source.name.split('/').at(-1) ?? ''}:${line}`)}</small>`;
+  const text = `<b>${escapeHtml(instance.name ?? path)}</b> <span class="layer">${escapeHtml(tree.layer)}</span>${hyper === '' ? '' : ` <small>${escapeHtml(hyper)}</small>`} ${place}`;
+  const head = row(text, below, scale);
   return inside === ''
     ? `<div class="leaf">${head}</div>`
     : `<details${depth < 1 ? ' open' : ''}><summary>${head}</summary>${inside}</details>`;
 }
 
-function share(kernels: readonly KernelView[], total: number): string {
-  if (kernels.length === 0) return '';
+/** A line of the tree: what it is, and on the right what its kernels take. */
+function row(text: string, kernels: readonly KernelView[], { total }: Scale): string {
+  if (kernels.length === 0) return `<span class="row"><span>${text}</span></span>`;
   const seconds = sum(kernels.map((kernel) => secondsOf(kernel) ?? 0));
   const moved = sum(kernels.map(({ cost, runs }) => runs * (cost.bytesRead + cost.bytesWritten)));
   const time = total > 0 ? `${timeText(seconds)}, ${((100 * seconds) / total).toFixed(0)} %` : '';
-  return `<span class="share">${showCount(kernels.length)} kernel${kernels.length === 1 ? '' : 's'} · ${showBytes(moved)}${time === '' ? '' : ` · ${time}`}</span>`;
+  return `<span class="row"><span>${text}</span><span class="share">${showCount(kernels.length)} kernel${kernels.length === 1 ? '' : 's'} · ${showBytes(moved)}${time === '' ? '' : ` · ${time}`}</span></span>`;
 }
 
-function kernelList(kernels: readonly KernelView[]): string {
+function kernelList(kernels: readonly KernelView[], { most }: Scale): string {
   if (kernels.length === 0) return '';
-  const most = Math.max(...kernels.map((kernel) => secondsOf(kernel) ?? 0));
   return `<ul class="kernels">${kernels
     .map((kernel) => {
       const seconds = secondsOf(kernel);

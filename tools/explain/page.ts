@@ -16,6 +16,12 @@ import { style } from './style.ts';
 import { dotOfKernels, renderTimeline } from './timeline.ts';
 import { secondsOf, viewKernels, viewLayers, type Explained, type KernelView } from './view.ts';
 
+/** Points of a picture's width that can still be read when it is made as wide as the page. */
+const mostShrunk = 1300;
+
+const fits = (picture: string): boolean =>
+  Number(/<svg width="([\d.]+)pt"/.exec(picture)?.[1] ?? Infinity) <= mostShrunk;
+
 /** More boxes than this make no picture that says anything. */
 const mostDrawn = 160;
 
@@ -39,7 +45,7 @@ export async function renderPage(explained: Explained): Promise<string> {
       'The graph',
       picture === undefined
         ? `<p>${kernels.length} kernels are too many for a picture.</p>`
-        : `<p>Kernels by phase and layer; an arrow is what one reads of another${kernels.length > 24 ? '; what is kept from one phase for another is not drawn' : ', a dashed one what is kept from one phase for another'}. Each box leads to its kernel below.</p><details${kernels.length > 24 ? '' : ' open'}><summary>The picture</summary><div class="scroll graph">${picture}</div></details>`,
+        : `<p>Kernels by phase and layer; an arrow is what one reads of another${kernels.length > 24 ? '; what is kept from one phase for another is not drawn' : ', a dashed one what is kept from one phase for another'}. Each box leads to its kernel below.</p><details${kernels.length > 24 ? '' : ' open'}><summary>The picture</summary><div class="scroll graph${fits(picture) ? ' whole' : ''}">${picture}</div></details>`,
     ],
     ['kernels', 'Every kernel', renderKernels(kernels)],
     ['memory', 'Memory', renderMemory(step.analysis.memory, kernels)],

@@ -27,7 +27,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 .timeline { margin: 0 0 .5rem; } .timeline svg { width: 100%; height: auto; display: block; }
 .forward > rect, .bar.forward { fill: var(--forward); background: var(--forward); } .backward > rect, .bar.backward { fill: var(--backward); background: var(--backward); } .update > rect, .bar.update { fill: var(--update); background: var(--update); }
 .timeline text { fill: var(--paper); font: 12px system-ui, sans-serif; text-anchor: middle; pointer-events: none; } .timeline a:hover rect { opacity: .75; }
-.tree details { margin-left: 1.1rem; } .tree > details { margin-left: 0; } .tree .leaf { margin-left: 2.1rem; } .tree .layer { color: var(--forward); } .share { float: right; color: var(--faint); font-size: .82rem; font-variant-numeric: tabular-nums; }
+.tree details { margin-left: 1.1rem; } .tree > details { margin-left: 0; } .tree .leaf { margin-left: 2.1rem; } .tree .layer { color: var(--forward); } .share { color: var(--faint); font-size: .82rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.row { display: inline-flex; width: calc(100% - 1.2rem); justify-content: space-between; align-items: baseline; gap: 0 1.5rem; vertical-align: top; } .tree .leaf .row { width: 100%; }
 .tree ul { list-style: none; margin: .2rem 0 .3rem 1.2rem; padding: 0; font-size: .9rem; } .slots li { color: var(--faint); } .slots b, .slots code { color: var(--ink); font-weight: 500; }
 .place { opacity: .8; }
 .bar { display: inline-block; height: .55em; border-radius: 2px; min-width: 1px; vertical-align: middle; }
@@ -39,7 +40,7 @@ ul.kernels li, .kernels > details > summary { display: grid; grid-template-colum
 .kernels > details:target > summary { outline: 2px solid var(--forward); outline-offset: 3px; border-radius: 4px; }
 .body { padding-top: .6rem; } .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(380px, 1fr)); gap: 0 2rem; }
 .source { margin: .8rem 0; } .source figcaption { color: var(--faint); font-size: .8rem; } .source .line, .gap { display: inline-block; width: 2.8em; color: var(--faint); user-select: none; }
-.graph svg { max-width: none; height: auto; } .graph text { fill: var(--ink); } .graph polygon[fill="none"], .graph .cluster path { stroke: var(--line); }
+.graph svg { max-width: none; height: auto; } .graph.whole svg { max-width: 100%; } .graph text { fill: var(--ink); } .graph polygon[fill="none"], .graph .cluster path { stroke: var(--line); }
 .graph .node.forward path { fill: var(--forward-soft); stroke: var(--forward); } .graph .node.backward path { fill: var(--backward-soft); stroke: var(--backward); } .graph .node.update path { fill: var(--update-soft); stroke: var(--update); }
 .graph .cluster text, .graph .edge text { fill: var(--faint); } .graph .edge.aside { opacity: .45; }
 .memory { margin: 1rem 0; } .memory svg { width: 100%; height: auto; } .memory figcaption { color: var(--faint); font-size: .82rem; text-align: right; }
@@ -47,5 +48,5 @@ ul.kernels li, .kernels > details > summary { display: grid; grid-template-colum
 .box rect { stroke: var(--paper); stroke-width: .6; } .box.forward rect { fill: var(--forward-soft); } .box.backward rect { fill: var(--backward-soft); } .box.update rect { fill: var(--update-soft); } .box:hover rect { stroke: var(--ink); } .box text { fill: var(--ink); pointer-events: none; }
 .alive { fill: var(--line); stroke: var(--faint); stroke-width: 1; }
 .reason { margin-left: 1.1rem; }
-@media (max-width: 640px) { .share { float: none; display: block; } ul.kernels li, .kernels > details > summary { grid-template-columns: 3.2em minmax(0, 1fr) 5em; } .kernels .bar { display: none; } }
+@media (max-width: 640px) { .row { flex-wrap: wrap; } .share { white-space: normal; } ul.kernels li, .kernels > details > summary { grid-template-columns: 3.2em minmax(0, 1fr) 5em; } .kernels .bar { display: none; } }
 @media print { nav { display: none; } body { max-width: none; } }`;
