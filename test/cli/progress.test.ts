@@ -57,6 +57,16 @@ describe('progress', () => {
     expect(written).toEqual(['epoch 1  accuracy 0.2500\n', 'epoch 1  loss 0.7500  1 min 5 s\n']);
   });
 
+  it('says what quantized weights take, and where that is more', () => {
+    const { progress, written } = record(false);
+    progress.show({ event: 'quantize', weights: 4, was: 860_736, bytes: 215_944 });
+    progress.show({ event: 'quantize', weights: 1, was: 24, bytes: 30 });
+    expect(written).toEqual([
+      '4 weights in few bits: 860,736 bytes become 215,944 (3.99× smaller)\n',
+      '1 weight in few bits: 24 bytes become 30 (1.25× larger: they are so small that their scales take more)\n',
+    ]);
+  });
+
   it('is one line that is redrawn on a screen, and taken away for other lines', () => {
     const { progress, written, pass } = record(true);
     progress.show(start);

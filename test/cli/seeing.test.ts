@@ -11,6 +11,7 @@ import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
 import { nacre } from '../support/nacre.ts';
 import { passes } from '../../compiler/optimize/index.ts';
 import { analyzeTrain } from '../../tools/driver/analysis.ts';
+import { asTrained } from '../../tools/driver/compact.ts';
 import { openProject } from '../../tools/driver/project.ts';
 
 const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
@@ -148,14 +149,33 @@ describe('nacre plan', () => {
     expect(text).toMatch(/peak +[\d.]+ MiB/);
   });
 
-  it.runIf(native)('foretells the memory that training allocates within a tenth', async () => {
-    for (const [name, batch] of [
-      ['digits', 64],
-      ['digits', 500],
-      ['sequence', 64],
-      ['rings', 200],
-    ] as const) {
-      const runnable = await (await openProject(example(name))).train(undefined);
+  const shared = join(root, '../shared/data');
+  /** Train blocks of the examples, with the data and the batches they are planned for. */
+  const blocks: readonly (readonly [string, string, number, string?])[] = [
+    ['digits', 'reader', 64],
+    ['digits', 'reader', 500],
+    ['sequence', 'adder', 64],
+    ['rings', 'rings', 200],
+    ['mnist', 'mlp', 100, 'mnist'],
+    ['convnet', 'convnet', 64, 'mnist'],
+    ['chars', 'gpt', 32, 'shakespeare'],
+    ['distill', 'distilled', 64, 'mnist'],
+    ['distill', 'alone', 64, 'mnist'],
+    ['finetune', 'pretrain', 64, 'mnist'],
+    ['finetune', 'even_or_odd', 64, 'mnist'],
+    ['prune', 'sparse', 64, 'mnist'],
+    ['prune', 'ticket', 64, 'mnist'],
+    ['quantize', 'int8', 64, 'mnist'],
+    ['quantize', 'aware', 64, 'mnist'],
+    ['slim', 'slim', 64, 'mnist'],
+  ];
+  const present = blocks.filter(([, , , data]) => data === undefined || existsSync(join(shared, data)));
+
+  it.runIf(native).each(present)(
+    'foretells the memory that training %s %s in batches of %i allocates within a tenth',
+    async (name, block, batch, data) => {
+      const project = await openProject(example(name), data === undefined ? {} : { data: [join(shared, data)] });
+      const runnable = asTrained(await project.train(block));
       const { programs, memory } = await analyzeTrain(runnable, { threads: 2, batch, predict: false });
       const session = await openCpuSession({ threads: 2 });
       for (const {
@@ -166,9 +186,27 @@ describe('nacre plan', () => {
       }
       const ratio = memory.peak / session.allocated();
       session.close();
-      expect([name, batch, ratio > 0.9 && ratio < 1.1, ratio]).toEqual([name, batch, true, ratio]);
-    }
-  });
+      expect([ratio > 0.9 && ratio < 1.1, ratio]).toEqual([true, ratio]);
+    },
+  );
+
+  it.each(present.filter(([name]) => ['mnist', 'convnet', 'chars'].includes(name)))(
+    'mixed precision halves most of what the forward pass of %s leaves for the backward pass',
+    async (name, block, batch, data = '') => {
+      const [plain, mixed] = await Promise.all(
+        ['', '  precision = mixed(bf16)\n'].map(async (line) => {
+          const file = join(folder, `${name}${line.length}.model`);
+          writeFileSync(file, readFileSync(example(name), 'utf8').replace(/^ {2}optimizer = /m, `${line}  optimizer = `));
+          const project = await openProject(file, { data: [join(shared, data)] });
+          const runnable = await project.train(block);
+          expect(runnable.block.precision === undefined).toBe(line === '');
+          const { programs } = await analyzeTrain(runnable, { threads: 2, batch, predict: false });
+          return programs.find(({ kind }) => kind === 'step')?.analysis.activations ?? NaN;
+        }),
+      );
+      expect(mixed).toBeLessThanOrEqual(0.6 * plain);
+    },
+  );
 });
 
 describe('a plan for another machine', () => {

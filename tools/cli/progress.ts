@@ -61,9 +61,12 @@ export class Progress {
       }
       case 'quantize': {
         const { weights, bytes, was } = event;
-        this.line(
-          `${count(weights, 'weight')} in few bits: ${group(was)} bytes become ${group(bytes)} (${(was / bytes).toFixed(2)}× smaller)`,
-        );
+        // A scale for each column is more than what so small a weight saves.
+        const change =
+          bytes <= was
+            ? `${(was / bytes).toFixed(2)}× smaller`
+            : `${(bytes / was).toFixed(2)}× larger: they are so small that their scales take more`;
+        this.line(`${count(weights, 'weight')} in few bits: ${group(was)} bytes become ${group(bytes)} (${change})`);
         return;
       }
       case 'save':
