@@ -1,13 +1,14 @@
 /**
- * Contractions of half precisions and of TF32 on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile of the
- * result from strips in workgroup memory; here subgroups of 32 threads multiply them, or four of them together, each its part of the
- * tile. A strip lies as its operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is multiplied.
+ * Contractions of half precisions and of TF32 on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile
+ * of the result from strips in workgroup memory; here subgroups of 32 threads multiply them, or four of them together, each its part of
+ * the tile. A strip lies as its operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is
+ * multiplied.
  */
 import { rowMajorStrides } from '../loop/build.ts';
 import type { Access, Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { add, apply, cast, div, index, less, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
-import { type MatrixThreads, panel, sumAt } from '../tile/matrix.ts';
+import { type MatrixThreads, panel, panelChunk, sumAt } from '../tile/matrix.ts';
 import type { MatrixOperand, Memory, TileExpression } from '../tile/tile.ts';
 import { type Dtype, dtypeBytes } from '../types/dtype.ts';
 import { pointsOf } from './cost.ts';
@@ -29,7 +30,7 @@ interface MatrixTile {
 const subgroup = 32;
 /** Bytes of a row that are summed between two meetings. */
 const strip = 64;
-/** Bytes that come at a time; from one row of a strip to the next are as many more than it is long: no two of eight begin on the same bank. */
+/** Bytes that come at a time. From one row of a strip to the next are as many more than it is long: no two of eight begin on one bank. */
 const chunk = 16;
 
 const tiles: readonly MatrixTile[] = [
@@ -221,9 +222,9 @@ const placeOfLine = ({ team, turned, pitch }: Strips, line: TileExpression): Til
 /** From the start of a strip to an element of a row: `elementAt` of tile/matrix.ts, where both are known only at run time. */
 function placeOfElement({ team, pitch }: Strips, row: TileExpression, along: TileExpression): TileExpression {
   if (team === subgroup) return add(mul(row, pitch), along);
-  const eight = 8;
-  const swapped = apply('xor', div(rem(along, panel), eight), rem(div(row, 2), 4));
-  return add(add(mul(div(along, panel), pitch), mul(row, panel)), add(mul(swapped, eight), rem(along, eight)));
+  const swapped = apply('xor', div(rem(along, panel), panelChunk), rem(div(row, 2), 4));
+  const within = add(mul(swapped, panelChunk), rem(along, panelChunk));
+  return add(add(mul(div(along, panel), pitch), mul(row, panel)), within);
 }
 
 /** Do `each` elements that begin at a multiple of it along the last of these axes lie side by side, at such a multiple again? */

@@ -6,15 +6,16 @@ export type MatrixThreads = 32 | 128;
 
 /** Elements of a row of a panel: 64 bytes of a half precision, in four chunks of 16 bytes. */
 export const panel = 32;
-const chunk = 8;
+/** Of them in a chunk. */
+export const panelChunk = 8;
 
 /** Places from the operand's offset to element k of a line. */
 export function elementAt({ pitch, turned }: MatrixOperand, threads: MatrixThreads, line: number, k: number): number {
   const [row, along] = turned ? [k, line] : [line, k];
   if (threads === 32) return row * pitch + along;
   const [of, within] = [Math.floor(along / panel), along % panel];
-  const swapped = Math.floor(within / chunk) ^ ((row >> 1) & 3);
-  return of * pitch + row * panel + swapped * chunk + (within % chunk);
+  const swapped = Math.floor(within / panelChunk) ^ ((row >> 1) & 3);
+  return of * pitch + row * panel + swapped * panelChunk + (within % panelChunk);
 }
 
 /** From the thread's first sum to that with this number, of so many columns. */
