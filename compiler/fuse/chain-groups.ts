@@ -4,7 +4,7 @@
  *
  *   law 1  everything that touches one of the tensors is in the chain; the program asks for none of them
  *   law 2  nothing outside has to run between two parts
- *   law 3  the parts agree which axis is which (make-chain.ts)
+ *   law 3  the parts agree which axis is which (chain-axes.ts)
  */
 import type { Value } from '../graph/graph.ts';
 import { findScores, isSameShape } from '../graph/scores.ts';
@@ -16,7 +16,7 @@ import { elements } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { neededValues, outsideReads } from './group.ts';
 import type { Group, Links, Root } from './group.ts';
-import { NoChain } from './make-chain.ts';
+import { NoChain } from './chain-axes.ts';
 import { dependencies, sortGroups, writersOf } from './order.ts';
 
 /** The groups, with those of each chain made one. */

@@ -12,8 +12,8 @@
 import type { Monoid } from '../graph/graph.ts';
 import { blocksOf } from '../graph/scores.ts';
 import type { Blocks } from '../graph/scores.ts';
-import { mayMeet, readsOf, writesOf } from '../loop/accesses.ts';
-import { affine, apply, axisAt, cast, load, sizeOf, soleAxis } from '../loop/build.ts';
+import { readsOf, writesOf } from '../loop/accesses.ts';
+import { affine, apply, axisAt, cast, load, sizeOf } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type {
   Access,
@@ -31,20 +31,10 @@ import type {
 } from '../loop/loop.ts';
 import { accumulatorDtype, dtypeBytes } from '../types/dtype.ts';
 import type { Dtype } from '../types/dtype.ts';
+import { checkReads, NoChain, ownIndex, rolesIn, summedDims } from './chain-axes.ts';
+import type { Roles } from './chain-axes.ts';
 import { reachOf } from './masked-columns.ts';
-import { reshapeIndex } from './reshape-index.ts';
 import { createRewriter } from './rewrite-expression.ts';
-
-/** The links do not make a chain. Thrown, always caught; no error, so no stack is kept. */
-export class NoChain {
-  readonly reason: string;
-  constructor(reason: string) {
-    this.reason = reason;
-  }
-}
-
-/** Which axis of what is handed on an axis of a link walks. */
-type Roles = ReadonlyMap<Axis, number>;
 
 /** Rows that are worked on together: so many in each block, from one row on, and how many of the columns they need. */
 interface Rows {
@@ -153,12 +143,6 @@ interface Running {
   readonly finish: Region;
 }
 
-/** The rows and axes of the batch that a link sums over. */
-function summedDims(link: Link, roles: Roles, row: number): ReadonlySet<number> {
-  const dims = summedBy(link).flatMap((axis) => roles.get(axis) ?? []);
-  return new Set(dims.filter((dim) => dim <= row));
-}
-
 /** Is what a link sums over the batch so small that every point of the chain may have its own, which are added after? */
 function addsToTotal(link: Link, roles: Roles, dims: readonly Axis[], shape: readonly number[]): boolean {
   const row = dims.length - 1;
@@ -171,13 +155,6 @@ function addsToTotal(link: Link, roles: Roles, dims: readonly Axis[], shape: rea
 
 /** Of a tensor that is handed on. */
 const smallShare = 16;
-
-/** The axes of the sum that a link begins with. */
-function summedBy(link: Link): readonly Axis[] {
-  if (link.kind === 'contraction') return link.reduce;
-  const [stage] = link.stages;
-  return stage.kind === 'reduce' ? stage.axes : [];
-}
 
 /** Coordinates in the whole tensor, of a point of some rows; `apart`: counted from the first of them. */
 function moveTo({ roles, row, dims }: Space, rows: Rows, inside: (axis: Axis) => Axis) {
@@ -340,84 +317,3 @@ const localOf = ({ name, dtype, shape }: Buffer, rows: number): Buffer => ({
   dtype,
   shape: [rows, shape[shape.length - 1]],
 });
-
-/** The coordinates in the shape of what is handed on. */
-function ownIndex(access: Access, shape: readonly number[]): readonly Affine[] {
-  const own = reshapeIndex(access.index, access.shape, shape);
-  if (own === undefined || 'axis' in own || !own.every((at) => at.kind === 'affine'))
-    throw new NoChain('its elements are read in another shape');
-  return own;
-}
-
-/** Every access to what is handed on says which axis is which. */
-function rolesIn(link: Link, handed: ReadonlySet<Buffer>, shape: readonly number[]): Roles {
-  const roles = new Map<Axis, number>();
-  for (const access of [...readsOf(link), ...writesOf(link)]) {
-    if (!handed.has(access.buffer)) continue;
-    ownIndex(access, shape).forEach((at, dim) => {
-      if (shape[dim] === 1) return;
-      const axis = soleAxis(at);
-      if (axis === undefined || axis.size !== shape[dim] || (roles.get(axis) ?? dim) !== dim)
-        throw new NoChain('its elements are not read one by one, in their order');
-      roles.set(axis, dim);
-    });
-  }
-  const row = shape.length - 2;
-  const outer = new Set<Axis>(link.axes);
-  for (const [axis, dim] of roles) {
-    const isSummed = summedBy(link).includes(axis);
-    if (!outer.has(axis) && dim <= row && !isSummed)
-      throw new NoChain(dim < row ? 'it is summed over a batch' : 'a reduction runs over the rows');
-  }
-  const upToRows = [...roles.values()].filter((dim) => dim <= row);
-  const seen = new Set(upToRows);
-  if (seen.size < upToRows.length) throw new NoChain('a part brings rows together');
-  if (shape.some((size, dim) => size > 1 && dim <= row && !seen.has(dim)))
-    throw new NoChain('a part does not run over all of it');
-  return roles;
-}
-
-/**
- * What a link writes elsewhere, a later one may read at the same rows only; what it sums over rows or a batch, only one that sums over
- * the same, once it has its own sum.
- */
-function checkReads(links: readonly Link[], handed: ReadonlySet<Buffer>, roles: Roles, row: number): void {
-  links.forEach((reader, at) => {
-    const sums = summedDims(reader, roles, row);
-    const late = sums.size > 0 ? new Set(readsOf(afterSum(reader)).map(({ buffer }) => buffer)) : new Set();
-    for (const read of readsOf(reader))
-      links.forEach((writer, from) => {
-        if (writer === reader || handed.has(read.buffer)) return;
-        for (const write of writesOf(writer)) {
-          if (!mayMeet(write, read)) continue;
-          const summed = summedDims(writer, roles, row);
-          const isLate = late.has(read.buffer) && [...summed].join() === [...sums].join();
-          if (summed.size > 0 && !isLate) throw new NoChain('a part reads what is summed over rows or a batch');
-          const [where, there] = [write, read].map((access) => placeOf(access, roles, row, summed.size > 0));
-          if (from > at || where === undefined || where !== there)
-            throw new NoChain('a part reads what another writes at other rows');
-        }
-      });
-  });
-}
-
-/** What a link does with its sum. */
-const afterSum = (link: Link): Region => ({
-  kind: 'region',
-  axes: link.axes,
-  stages: link.kind === 'contraction' ? [{ kind: 'store', axes: [], stores: link.stores }] : link.stages.slice(1),
-});
-
-/** The rows and the place in the batch of an access; undefined where it runs over more, unless that is there (`whole`). */
-function placeOf({ shape, index }: Access, roles: Roles, row: number, whole: boolean): string | undefined {
-  const coordinates = index.map((at) => {
-    if (at.kind !== 'affine') return undefined;
-    const terms = at.terms.map(({ axis, scale }) => ({ role: roles.get(axis) ?? Infinity, scale }));
-    if (terms.some(({ role }) => role > row)) return whole && terms.every(({ role }) => role > row) ? '' : undefined;
-    return `${terms
-      .map(({ role, scale }) => `${scale}*${role}`)
-      .sort()
-      .join('+')}+${at.offset}/${at.divisor}`;
-  });
-  return coordinates.includes(undefined) ? undefined : `${shape.join()} ${coordinates.join()}`;
-}
