@@ -38,7 +38,7 @@ type Open = (options: Required<TargetOptions>) => Promise<Target>;
 /** Opens a target. Throws DeviceError. */
 export function openTarget(
   name: TargetName,
-  { threads = availableParallelism(), without = [], wide = true }: TargetOptions = {},
+  { threads = availableParallelism(), without = [], wide = process.env['NACRE_WGMMA'] !== 'off' }: TargetOptions = {},
 ): Promise<Target> {
   return opening[name]({ threads, without, wide });
 }
