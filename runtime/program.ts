@@ -168,7 +168,8 @@ export interface TrainPlan {
   /** The columns that structured pruning left of weights, by path: what the run's programs are made from. */
   readonly columns?: Readonly<Record<string, readonly number[]>>;
   /** When weights are pruned: before the first step, or after every `every`; `rewind`: they go back to what they were after that step. */
-  readonly prunes?: readonly { readonly every?: number; readonly rewind?: number }[];
+  /** `place`: `file:line:column` of the line. */
+  readonly prunes?: readonly { readonly every?: number; readonly rewind?: number; readonly place?: string }[];
   /** Weights that are kept and saved in few bits, each in these states; `calibrate`: batches looked at before the first step. */
   readonly quantization?: {
     readonly calibrate: number;

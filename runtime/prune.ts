@@ -1,4 +1,5 @@
 /** Pruning between two steps: which lines of the plan are due, and their programs. */
+import { placed, UserError } from './errors.ts';
 import type { Programs, TrainPlan } from './program.ts';
 import { chooseInputs, guardDevice, scalarsOf } from './step.ts';
 
@@ -30,6 +31,15 @@ export async function pruneDue(plan: TrainPlan, programs: Programs, step: number
       const results = await guardDevice(step, () => program.run(inputs));
       const sparsity = results.get('sparsity');
       if (sparsity === undefined) throw new Error('the prune program gave no sparsity');
+      if (prune.every === undefined && sparsity[0] === 0)
+        throw placed(
+          new UserError(
+            'prunes-nothing',
+            'This prunes once, before the first step, and no weight becomes 0.',
+            'A schedule begins with little or nothing: say `every 100`, and it goes on. Or give a larger number.',
+          ),
+          prune.place,
+        );
       done.push({ sparsity: sparsity[0], rewind: rewind ?? null });
     }
     if (rewind === step) {

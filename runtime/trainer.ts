@@ -115,7 +115,10 @@ const lasting = ['seed', 'data', 'batch', 'accumulate', 'precision', 'prunes', '
 
 function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress {
   const before = run.config().plan;
-  const changed = lasting.filter((key) => JSON.stringify(before[key]) !== JSON.stringify(plan[key]));
+  // Lines move in a file.
+  const shown = (of: TrainPlan, key: (typeof lasting)[number]): string =>
+    JSON.stringify(of[key], (name, value: unknown) => (name === 'place' ? undefined : value));
+  const changed = lasting.filter((key) => shown(before, key) !== shown(plan, key));
   if (changed.length > 0) {
     throw new UserError(
       'resume-differs',

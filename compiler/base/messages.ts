@@ -146,6 +146,9 @@ export const messages = {
   'rewinds-nowhere': (h: { rewind: number }) =>
     `The weights cannot go back to what they were after step ${h.rewind}: nothing is pruned later than that.`,
   'cannot-compact': (h: { why: string }) => `What this removes runs into an axis that has to stay whole: ${h.why}.`,
+  'keeps-no-column': (h: { name: string; path: string; columns: number }) =>
+    `\`${h.name}\` keeps none of the ${h.columns} columns of \`${h.path}\`.`,
+  'removes-no-column': (h: { name: string; paths: string }) => `\`${h.name}\` removes no column of ${h.paths}.`,
   'columns-once': (h: { word: string }) =>
     `Whole channels are removed once, before the first step, each weight by itself: \`${h.word}\` does not go with it.`,
   'not-a-mask': (h: { name: string; wanted: string; found: string }) =>

@@ -1,6 +1,6 @@
 /** Structured pruning in programs: a forward pass is elaborated as it is written, then made smaller before gradients are taken. */
 import { CannotCompact, compactInto, keptOf, type Kept } from '../compact/compact.ts';
-import { diagnose, Problem, type Diagnostics } from '../base/diagnostics.ts';
+import { diagnose, Problem, refuse, type Diagnostics } from '../base/diagnostics.ts';
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Value as GraphValue } from '../graph/graph.ts';
 import { interpretGraph } from '../graph/interpret.ts';
@@ -13,7 +13,7 @@ import { evaluateBody, sumAndCount } from './bodies.ts';
 import type { Context } from './context.ts';
 import type { DataDescription } from './describe.ts';
 import { createContext } from './evaluate.ts';
-import { judge } from './prune.ts';
+import { judge, purposeOf, type PlannedPrune } from './prune.ts';
 import type { TrainBlock } from './train.ts';
 import { slotPath, type Slot } from './value.ts';
 
@@ -87,18 +87,41 @@ export function compactBlock(
   const graph = forwardGraph({ context, values: [sum, count] });
   let removed = new Map<string, number[]>();
   let kept = new Map<string, Kept>();
-  for (const { weights, structured } of block.prunes)
-    for (const slot of structured ? weights : []) {
+  for (const prune of block.prunes.filter(({ structured }) => structured))
+    for (const slot of prune.weights) {
       const path = slotPath(slot);
       const stays = new Set(columns[path]);
       const last = slot.type.shape.length - 1;
       if (kept.get(path)?.[last] !== undefined) continue;
-      const size = Number(slot.type.shape[last]);
+      const size = columnsIn(slot);
+      if (stays.size === 0)
+        refuse('keeps-no-column', { name: prune.pruner.declaration.name.name, path, columns: size }, [prune.span], {
+          hint: 'Columns stay or go as a whole: keep a larger part of them.',
+        });
       const gone = Array.from({ length: size }, (_, at) => at).filter((at) => !stays.has(at));
       removed = new Map([...removed, [path, gone]]);
-      kept = explained(block, () => keptOf(graph, removed));
+      kept = explained([prune], () => keptOf(graph, removed));
     }
   return { ...block, kept };
+}
+
+const columnsIn = ({ type: { shape } }: Slot): number => Number(shape[shape.length - 1]);
+
+/** Refuses a line by which every column of all its weights stays: what was asked for is not what happens. */
+export function refuseIdle(block: TrainBlock, columns: Readonly<Record<string, readonly number[]>>): void {
+  for (const { weights, pruner, span } of block.prunes.filter(({ structured }) => structured))
+    if (weights.every((slot) => columns[slotPath(slot)]?.length === columnsIn(slot)))
+      refuse(
+        'removes-no-column',
+        {
+          name: pruner.declaration.name.name,
+          paths: weights.map((slot) => `\`${slotPath(slot)}\` (it has ${columnsIn(slot)})`).join(', '),
+        },
+        [span],
+        {
+          hint: 'Columns stay or go as a whole, and the part that goes is rounded to whole ones: keep less, or leave the line out.',
+        },
+      );
 }
 
 /** A forward pass as far as it was built, and values in it that are still needed. */
@@ -114,7 +137,7 @@ export function compactForward(block: TrainBlock, name: string, forward: Forward
   return rebuilt(
     forward,
     build,
-    explained(block, () => compactInto(build, forwardGraph(forward), block.kept)),
+    explained(block.prunes, () => compactInto(build, forwardGraph(forward), block.kept)),
   );
 }
 
@@ -143,12 +166,13 @@ export function forwardGraph({ context: { root, updates }, values }: Forward): G
   };
 }
 
-function explained<T>(block: TrainBlock, work: () => T): T {
+/** Says which line forbids it; of several, the first that removes columns. */
+function explained<T>(prunes: readonly PlannedPrune[], work: () => T): T {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof CannotCompact)) throw error;
-    const line = block.prunes.find(({ structured }) => structured);
+    const line = prunes.find(({ structured }) => structured);
     const where = error.node?.origin.span;
     throw new Problem(
       diagnose(
@@ -160,7 +184,10 @@ function explained<T>(block: TrainBlock, work: () => T): T {
         ],
         {
           hint: 'Prune what lies before it by element: `magnitude` keeps all shapes. Or leave this weight out of the selector.',
-          ...(error.node?.origin.path !== undefined && { notes: [`inside \`${error.node.origin.path}\``] }),
+          notes: [
+            ...(error.node?.origin.path === undefined ? [] : [`inside \`${error.node.origin.path}\``]),
+            ...(line === undefined ? [] : purposeOf(line.pruner)),
+          ],
         },
       ),
     );

@@ -13,7 +13,7 @@ import type { Context } from './context.ts';
 import { typeOf } from './compact.ts';
 import { createContext } from './evaluate.ts';
 import { optimizerStates, stateName } from './optimizer.ts';
-import { judge, type PlannedPrune } from './prune.ts';
+import { judge, purposeOf, type PlannedPrune } from './prune.ts';
 import type { TrainBlock } from './train.ts';
 import { describe, showType, slotPath, type Slot } from './value.ts';
 
@@ -73,7 +73,7 @@ export function buildPrune(block: TrainBlock, index: number, diagnostics: Diagno
   const judged = build.cast(step, 'f32');
   const masks = prune.globally
     ? together(build, weights, (all) => maskOf(context, prune, all, judged))
-    : weights.map(({ path, value }) => about(path, () => maskOf(context, prune, value, judged)));
+    : weights.map(({ path, value }) => about(path, prune, () => maskOf(context, prune, value, judged)));
   const rewound = prune.rewind === undefined ? undefined : rewind(context, block);
   const zero = (value: GraphValue): GraphValue => build.constant(0, value.type.dtype, value.type.shape);
   weights.forEach(({ slot, path, value }, at) => {
@@ -110,7 +110,7 @@ function maskOf(context: Context, prune: PlannedPrune, weight: GraphValue, step:
 }
 
 /** Says of what goes wrong within which weight it is about. */
-function about<T>(path: string, work: () => T): T {
+function about<T>(path: string, { pruner }: PlannedPrune, work: () => T): T {
   try {
     return work();
   } catch (error) {
@@ -118,7 +118,7 @@ function about<T>(path: string, work: () => T): T {
     throw new Problem({
       hint: 'Select other weights, or give this one a pruner of its own.',
       ...error.diagnostic,
-      notes: [`the weight is \`${path}\``, ...error.diagnostic.notes],
+      notes: [`the weight is \`${path}\``, ...purposeOf(pruner), ...error.diagnostic.notes],
     });
   }
 }

@@ -83,6 +83,12 @@ export function judge(
   return apply(context, pruner, given, span);
 }
 
+/** What a pruner is for, in the first sentence of its doc comment: a weight that it does not fit is seldom one that it was made for. */
+export function purposeOf({ declaration: { name, doc } }: FunctionValue): readonly string[] {
+  const sentence = doc === undefined ? undefined : /^.*?[.:](?=\s|$)/.exec(doc.replace(/\s+/g, ' '))?.[0];
+  return sentence === undefined ? [] : [`\`${name.name}\`: ${sentence.replace(/:$/, '.')}`];
+}
+
 function attempt(work: () => Value): Value | undefined {
   try {
     return work();

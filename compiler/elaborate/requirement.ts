@@ -37,7 +37,19 @@ export function checkRequirement(context: Context, scope: Scope, statement: Expe
       found: names.length === 0 ? 'that is not so' : names.join(' and '),
     },
     frame === undefined ? [at(statement.span)] : [at(frame.span), at(statement.span)],
+    hintOfPercent(condition, known),
   );
+}
+
+/** `keep < 1`, and it is 80: a part was given in percent. */
+function hintOfPercent(condition: Expression, known: ReadonlyMap<string, number>): { readonly hint?: string } {
+  if (condition.kind !== 'binary') return {};
+  const { operator, left, right } = condition;
+  if (operator === 'and') return { ...hintOfPercent(left, known), ...hintOfPercent(right, known) };
+  const isPart = (operator === '<' || operator === '<=') && right.kind === 'number' && right.value === 1;
+  const given = isPart && left.kind === 'identifier' ? known.get(left.name) : undefined;
+  if (given === undefined || !Number.isInteger(given) || given <= 1 || given > 100) return {};
+  return { hint: `A part of 1 is meant, not percent: did you mean ${given / 100}?` };
 }
 
 /** The comparison that the grammar took apart, whole again. */

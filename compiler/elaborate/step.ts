@@ -4,6 +4,7 @@
  */
 import type { StepPhase, TrainPlan } from '../../runtime/program.ts';
 import type { Diagnostics } from '../base/diagnostics.ts';
+import { showPlace } from '../base/source.ts';
 import { differentiate } from '../differentiate/differentiate.ts';
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Value as GraphValue } from '../graph/graph.ts';
@@ -192,9 +193,10 @@ export function planTrain(
     ...(maskingOf(block).length === 0
       ? {}
       : {
-          prunes: maskingOf(block).map(({ every, rewind }) => ({
+          prunes: maskingOf(block).map(({ every, rewind, span }) => ({
             ...(every === undefined ? {} : { every }),
             ...(rewind === undefined ? {} : { rewind }),
+            place: showPlace(span),
           })),
         }),
     ...(block.quantizes.length === 0 ? {} : { quantization: quantizationOf(block) }),

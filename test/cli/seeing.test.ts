@@ -166,6 +166,7 @@ describe('nacre plan', () => {
     ['prune', 'sparse', 64, 'mnist'],
     ['prune', 'ticket', 64, 'mnist'],
     ['quantize', 'int8', 64, 'mnist'],
+    ['quantize', 'int4', 64, 'mnist'],
     ['quantize', 'aware', 64, 'mnist'],
     ['slim', 'slim', 64, 'mnist'],
   ];
@@ -196,7 +197,10 @@ describe('nacre plan', () => {
       const [plain, mixed] = await Promise.all(
         ['', '  precision = mixed(bf16)\n'].map(async (line) => {
           const file = join(folder, `${name}${line.length}.model`);
-          writeFileSync(file, readFileSync(example(name), 'utf8').replace(/^ {2}optimizer = /m, `${line}  optimizer = `));
+          writeFileSync(
+            file,
+            readFileSync(example(name), 'utf8').replace(/^ {2}optimizer = /m, `${line}  optimizer = `),
+          );
           const project = await openProject(file, { data: [join(shared, data)] });
           const runnable = await project.train(block);
           expect(runnable.block.precision === undefined).toBe(line === '');
@@ -358,6 +362,9 @@ train t {
         boxes: document.querySelectorAll('.memory .box rect').length,
         colours: new Set([...document.querySelectorAll('.timeline rect')].map((rect) => getComputedStyle(rect).fill)).size,
       };
+      // No window of this browser is as narrow as a telephone.
+      document.body.style.width = '340px';
+      found.spills = [...document.querySelectorAll('.columns')].filter((grid) => grid.scrollWidth > grid.clientWidth).length;
       document.title = 'seen ' + JSON.stringify(found);
     </script></body>`;
     const copy = join(folder, 'copy.html');
@@ -392,6 +399,7 @@ train t {
           kernels: expect.any(Number),
           boxes: expect.any(Number),
           colours: 3,
+          spills: 0,
         },
       ]);
       expect(seen.wider).toBeLessThanOrEqual(0);

@@ -17,6 +17,7 @@ import { verifyGraph } from '../../compiler/graph/verify.ts';
 import { concrete } from '../../compiler/types/dim.ts';
 import { Diagnosed } from '../../tools/driver/diagnosed.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
+import { nacre } from '../support/nacre.ts';
 import { draw, numbers } from '../support/samples.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-compact-'));
@@ -249,16 +250,88 @@ describe('what cannot go', () => {
   it('is said with the line that forbids it: a mean is taken over it', async () => {
     expect(await complaint(uses, normed, 'f32(index)', 'prune model.up.weight with channels{keep: 0.5}'))
       .toMatchInlineSnapshot(`
-      "error[cannot-compact]: What this removes runs into an axis that has to stay whole: it is reduced over.
-        --> case.model:19:3
-      19 |   prune model.up.weight with channels{keep: 0.5}
-         |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-        --> stdlib/normalization.model:8:17
-       8 |     let c = x - mean(x, axis: -1, keep: true)
-         |                 ----------------------------- here
-         = inside \`model.norm\`
+        "error[cannot-compact]: What this removes runs into an axis that has to stay whole: it is reduced over.
+          --> case.model:19:3
+        19 |   prune model.up.weight with channels{keep: 0.5}
+           |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          --> stdlib/normalization.model:8:17
+         8 |     let c = x - mean(x, axis: -1, keep: true)
+           |                 ----------------------------- here
+           = inside \`model.norm\`
+           = \`channels\`: Keeps the part \`keep\` of the outputs of a weight whose last axis counts them, those of the largest norm; the others are removed, with all that goes with them.
+           hint: Prune what lies before it by element: \`magnitude\` keeps all shapes. Or leave this weight out of the selector."
+      `);
+  });
+
+  it('is said with the line of several that it is about, and what its pruner is for', async () => {
+    const model = `model Net {
+  up = Linear{1, 12}
+  q = Linear{12, 12}
+  k = Linear{12, 12}
+  v = Linear{12, 12}
+  wide = Linear{12, 8}
+  down = Linear{8, 2}
+  (x: f32[B]) -> f32[B, 2] {
+    let h = broadcast(reshape(x, [B, 1, 1]), [B, 3, 1]) |> up
+    let y = attention{}(reshape(q(h), [B, 3, 2, 6]), reshape(k(h), [B, 3, 2, 6]), reshape(v(h), [B, 3, 2, 6]))
+    mean(reshape(y, [B, 3, 12]) |> wide |> relu |> down, axis: 1)
+  }
+}`;
+    const attending = 'use std.layers { Linear }\nuse std.attention { attention }\nuse std.pruning { channels, heads }';
+    const lines = 'prune model.wide.weight with channels{keep: 0.5}\n  prune model.q.weight with heads{count: 2}';
+    expect(await complaint(attending, model, 'f32(index)', lines)).toMatchInlineSnapshot(`
+      "error[cannot-compact]: What this removes runs into an axis that has to stay whole: a reshape cuts across it.
+        --> case.model:27:3
+      27 |   prune model.q.weight with heads{count: 2}
+         |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        --> stdlib/layers.model:8:40
+       8 |   (x: f32[..., in]) -> f32[..., out] = x @ weight + bias
+         |                                        ----------------- here
+         = inside \`model.q\`
+         = \`heads\`: Keeps the part \`keep\` of the \`count\` heads of one projection to queries, keys and values together (\`3 * count * D\` columns), those whose three parts have the largest norm together.
          hint: Prune what lies before it by element: \`magnitude\` keeps all shapes. Or leave this weight out of the selector."
     `);
+  });
+
+  it.each([
+    [
+      'keep: 0.05',
+      `error[keeps-no-column]: \`channels\` keeps none of the 8 columns of \`model.up.weight\`.
+  --> case.model:17:3
+17 |   prune model.up.weight with channels{keep: 0.05}
+   |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   hint: Columns stay or go as a whole: keep a larger part of them.
+`,
+    ],
+    [
+      'keep: 0.95',
+      `error[removes-no-column]: \`channels\` removes no column of \`model.up.weight\` (it has 8).
+  --> case.model:17:3
+17 |   prune model.up.weight with channels{keep: 0.95}
+   |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   hint: Columns stay or go as a whole, and the part that goes is rounded to whole ones: keep less, or leave the line out.
+`,
+    ],
+  ])('is all or nothing of so few columns with %s', async (part, message) => {
+    const plain = `model Net {
+  up = Linear{1, 8}
+  down = Linear{8, 2}
+  (x: f32[B]) -> f32[B, 2] = reshape(x, [B, 1]) |> up |> down
+}`;
+    const path = write(
+      'use std.layers { Linear }\nuse std.pruning { channels }',
+      plain,
+      'f32(index)',
+      `prune model.up.weight with channels{${part}}`,
+    );
+    const { code, err } = await nacre('train', path, '--target', 'reference', '--out', folder);
+    expect([
+      code,
+      err
+        .replaceAll(`${folder}/`, '')
+        .replace(/case\d+/g, 'case')
+        .trimEnd(),
+    ]).toEqual([1, message.trimEnd()]);
   });
 
   it('is said of what the loss reads', async () => {

@@ -65,19 +65,6 @@ it.each([
     'precision = mixed(int8)',
     '`precision` should be `f32`, `mixed(bf16)`, `mixed(f16)`, `mixed(tf32)`, `f32 storing bf16` or `f32 storing f16`, but it is `mixed(int8)`.',
   ],
-  [
-    'precision = f16',
-    'error[bad-setting]: `precision` should be `f32`, `mixed(bf16)`, `mixed(f16)`, `mixed(tf32)`, `f32 storing bf16` or `f32 storing f16`, but it is `f16`.\n',
-  ],
-  [
-    'precision = f16',
-    'hint: Did you mean `mixed(f16)`? It keeps weights in f32 and scales the loss; in f16 alone small gradients would be 0.',
-  ],
-  ['precision = mixed(f16)\n  loss_scale = 1', 'error[unknown-setting]: A train block has no setting `loss_scale`.\n'],
-  [
-    'precision = mixed(f16)\n  loss_scale = 1',
-    "hint: Leave it out: wherever gradients are stored in f16 the loss is scaled, as by PyTorch's GradScaler.",
-  ],
   ['precision = bf16', 'but it is `bf16`.\n'],
   ['precision = bf16', 'hint: Did you mean `mixed(bf16)`?'],
   ['precision = tf32', 'hint: Did you mean `mixed(tf32)`?'],

@@ -157,6 +157,15 @@ describe('pruned weights', () => {
   });
 });
 
+it('a schedule that is asked once, when nothing goes yet, is a mistake', async () => {
+  const once = await open('prune *.weight with magnitude{sparsity: gradual{final: 0.8, end: 10}}', 'SGD{lr: 0.1}');
+  await expect(train({ ...once, out: folder, steps: 2 })).rejects.toMatchObject({
+    code: 'prunes-nothing',
+    message: `${folder}/case${files}.model:16:3: This prunes once, before the first step, and no weight becomes 0.`,
+    hint: 'A schedule begins with little or nothing: say `every 100`, and it goes on. Or give a larger number.',
+  });
+});
+
 describe('a run that prunes', () => {
   const line =
     'prune *.weight with magnitude{sparsity: gradual{final: 0.75, end: 9}} every 3\n  prune *.bias with magnitude{sparsity: iterative{rate: 0.5, every: 5}} every 5 rewind 2';
@@ -178,6 +187,12 @@ describe('a run that prunes', () => {
     await train({ ...continued, out: folder, resume: run, steps: 14, onEvent: ({ event }) => void events.push(event) });
     expect(events.filter((event) => event === 'step')).toHaveLength(14 - cut);
     expect(await everythingIn(continued.programs)).toEqual(await everythingIn(whole.programs));
+  });
+
+  it('goes on where its line moved in the file', async () => {
+    const { run } = await train({ ...(await open(line, 'Adam{lr: 0.05}')), out: folder, steps: 2 });
+    const moved = await open(`\n  ${line}`, 'Adam{lr: 0.05}');
+    await expect(train({ ...moved, out: folder, resume: run, steps: 4 })).resolves.toMatchObject({ run });
   });
 
   it('is another run with another line', async () => {

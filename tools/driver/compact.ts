@@ -1,7 +1,7 @@
 /** Structured pruning of a run: looks at the first or loaded weights once, and goes on with the smaller block. */
 import { slice } from '../../compiler/compact/compact.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
-import { buildColumns, compactBlock, guessColumns, readColumns } from '../../compiler/elaborate/compact.ts';
+import { buildColumns, compactBlock, guessColumns, readColumns, refuseIdle } from '../../compiler/elaborate/compact.ts';
 import { planTrain } from '../../compiler/elaborate/step.ts';
 import type { Files } from '../../runtime/files.ts';
 import type { TrainPlan, TypedArray } from '../../runtime/program.ts';
@@ -43,6 +43,7 @@ export async function compactTrain(train: RunnableTrain, files: Files, target: T
   const judge = await target.load(buildColumns(block, diagnostics));
   const verdicts = await judge.run(chooseInputs(judge, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
   const columns = readColumns(verdicts);
+  diagnosed(diagnostics, () => refuseIdle(block, columns));
   const small = withColumns(train, columns);
   const weights = new Map<string, TypedArray>();
   for (const { name, shape } of weightsOf(plan)) {

@@ -22,8 +22,23 @@ const mostShrunk = 1300;
 const fits = (picture: string): boolean =>
   Number(/<svg width="([\d.]+)pt"/.exec(picture)?.[1] ?? Infinity) <= mostShrunk;
 
+/** More boxes than this are a knot with what is kept between the phases. */
+const mostTied = 24;
+
 /** More boxes than this make no picture that says anything. */
 const mostDrawn = 160;
+
+/** Few kernels with what is kept between the phases, where that is no wider than the page; then it stands open. */
+async function renderGraph(name: string, kernels: readonly KernelView[]): Promise<string> {
+  if (kernels.length > mostDrawn) return `<p>${kernels.length} kernels are too many for a picture.</p>`;
+  const whole = kernels.length > mostTied ? undefined : await drawSvg(dotOfKernels(name, kernels, true));
+  const tied = whole !== undefined && fits(whole);
+  const picture = tied ? whole : await drawSvg(dotOfKernels(name, kernels, false));
+  const between = tied
+    ? ', a dashed one what is kept from one phase for another'
+    : '; what is kept from one phase for another is not drawn';
+  return `<p>Kernels by phase and layer; an arrow is what one reads of another${between}. Each box leads to its kernel below.</p><details${kernels.length > mostTied ? '' : ' open'}><summary>The picture</summary><div class="scroll graph${fits(picture) ? ' whole' : ''}">${picture}</div></details>`;
+}
 
 export async function renderPage(explained: Explained): Promise<string> {
   const {
@@ -34,19 +49,12 @@ export async function renderPage(explained: Explained): Promise<string> {
   } = explained;
   const kernels = viewKernels(explained);
   const { step } = analysis;
-  const picture = kernels.length > mostDrawn ? undefined : await drawSvg(dotOfKernels(step.name, kernels));
   const asked = renderAsked(explained.runnable);
   const weights = plan.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const sections: readonly (readonly [string, string, string])[] = [
     ['step', 'The step', `${renderTimeline(kernels)}${legend(kernels)}${timesText(explained, kernels)}`],
     ['model', 'The model and its kernels', renderLayers(viewLayers(block), kernels)],
-    [
-      'graph',
-      'The graph',
-      picture === undefined
-        ? `<p>${kernels.length} kernels are too many for a picture.</p>`
-        : `<p>Kernels by phase and layer; an arrow is what one reads of another${kernels.length > 24 ? '; what is kept from one phase for another is not drawn' : ', a dashed one what is kept from one phase for another'}. Each box leads to its kernel below.</p><details${kernels.length > 24 ? '' : ' open'}><summary>The picture</summary><div class="scroll graph${fits(picture) ? ' whole' : ''}">${picture}</div></details>`,
-    ],
+    ['graph', 'The graph', await renderGraph(step.name, kernels)],
     ['kernels', 'Every kernel', renderKernels(kernels)],
     ['memory', 'Memory', renderMemory(step.analysis.memory, kernels)],
     ['passes', 'Passes', renderPasses(step.graph)],

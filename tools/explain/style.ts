@@ -38,7 +38,7 @@ ul.kernels li, .kernels > details > summary { display: grid; grid-template-colum
 .kernels > details { border-bottom: 1px solid var(--line); } .kernels > details > summary { list-style: none; padding: .3rem 0; } .kernels > details > summary::-webkit-details-marker { display: none; }
 .kernels > details[open] { background: var(--soft); border-radius: 8px; padding: 0 .9rem .8rem; margin: .5rem -.9rem; border: 0; } .kernels > details[open] pre { background: var(--paper); }
 .kernels > details:target > summary { outline: 2px solid var(--forward); outline-offset: 3px; border-radius: 4px; }
-.body { padding-top: .6rem; } .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(380px, 1fr)); gap: 0 2rem; }
+.body { padding-top: .6rem; } .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(380px, 100%), 1fr)); gap: 0 2rem; }
 .source { margin: .8rem 0; } .source figcaption { color: var(--faint); font-size: .8rem; } .source .line, .gap { display: inline-block; width: 2.8em; color: var(--faint); user-select: none; }
 .graph svg { max-width: none; height: auto; } .graph.whole svg { max-width: 100%; } .graph text { fill: var(--ink); } .graph polygon[fill="none"], .graph .cluster path { stroke: var(--line); }
 .graph .node.forward path { fill: var(--forward-soft); stroke: var(--forward); } .graph .node.backward path { fill: var(--backward-soft); stroke: var(--backward); } .graph .node.update path { fill: var(--update-soft); stroke: var(--update); }

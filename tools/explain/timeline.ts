@@ -28,7 +28,7 @@ export function renderTimeline(kernels: readonly KernelView[]): string {
 }
 
 /** Kernels in the clusters of their layers, arrows for what one reads of another. */
-export function dotOfKernels(name: string, kernels: readonly KernelView[]): string {
+export function dotOfKernels(name: string, kernels: readonly KernelView[], betweenPhases: boolean): string {
   const writers = new Map<Buffer, KernelView>();
   const edges: DotEdge[] = [];
   for (const kernel of kernels) {
@@ -40,7 +40,7 @@ export function dotOfKernels(name: string, kernels: readonly KernelView[]): stri
     for (const [writer, read] of bytes) {
       // What the forward pass leaves for the backward pass would tie a knot around everything else.
       const aside = writer.phase !== kernel.phase;
-      if (!aside || kernels.length <= 24)
+      if (!aside || betweenPhases)
         edges.push({
           from: writer.kernel.name,
           to: kernel.kernel.name,
