@@ -49,7 +49,7 @@ for (const job of positionals.length > 0 ? positionals : ['mlp', 'gpt', 'resnet'
     console.log(`| ${cells.join(' | ')} |`);
   };
   row('–', [], rounds === 0 ? '' : '1');
-  for (const name of working(graph, passesLeft(capabilities))) {
+  for (const name of [...working(graph, passesLeft(capabilities)), 'fuse']) {
     // In turn, so that what else the machine does falls on both.
     const times = { with: Infinity, without: Infinity };
     for (let round = 0; round < rounds; round++) {

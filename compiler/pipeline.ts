@@ -27,7 +27,7 @@ export interface Stages {
 export interface CompileOptions {
   /** Check every level, and the graph after every pass: for tests and for finding the guilty pass. */
   readonly verify?: boolean;
-  /** Passes to leave out: to see what they are worth. */
+  /** Passes to leave out, `fuse` among them (every operation is a kernel): to see what they are worth. */
   readonly without?: readonly string[];
 }
 
@@ -46,8 +46,10 @@ export function compile(
   capabilities: Capabilities,
   { verify = false, without = [] }: CompileOptions = {},
 ): Stages {
-  const optimized = optimize(graph, { verify, without: [...without, ...passesLeft(capabilities)] });
-  const { program: loop, decisions } = fuse(optimized, { chains: makesChains(capabilities) });
+  const left = without.filter((name) => name !== 'fuse');
+  const optimized = optimize(graph, { verify, without: [...left, ...passesLeft(capabilities)] });
+  const apart = without.includes('fuse');
+  const { program: loop, decisions } = fuse(optimized, { chains: makesChains(capabilities), apart });
   const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement);
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
   return { optimized, loop, decisions, tile };
