@@ -28,18 +28,19 @@ export function chainGroups(
   let groups = given;
   const tried = new Set<Group>();
   const { products, made } = findScores(frame.nodes);
+  const updated = new Set(frame.updates.flatMap(({ value, old }) => (old === undefined ? [] : [value])));
   for (const node of products) {
     const seed = groups.find(({ kind, roots }) => kind === 'contraction' && roots[0].node === node);
     if (seed === undefined || tried.has(seed)) continue;
     const isHanded = (value: Value): boolean => made.has(value) && isSameShape(value, node.outputs[0]);
-    const apart = groups.flatMap((group) => partOf(group, isHanded));
+    const apart = groups.flatMap((group) => partOf(group, isHanded, updated));
     const links = gather(frame, apart, seed, isHanded);
     const { parts, handed } = links;
     for (const group of parts) tried.add(group);
     const producer = nameOfNode(node);
     const consumer = nameOfNode(parts[parts.length - 1].roots[0].node);
     try {
-      groups = joinChain(frame, apart, links);
+      groups = joinChain(frame, apart, links, updated);
       const bytes = handed.reduce((sum, value) => sum + elements(value) * dtypeBytes[value.type.dtype], 0);
       const reason = 'one kernel: their rows are there for some at a time only';
       decide({ producer, consumer, fused: true, reason, bytesSaved: 2 * bytes });
@@ -51,12 +52,20 @@ export function chainGroups(
   return groups;
 }
 
-/** Sums of whole tensors share a kernel whatever they are of: those of what is handed on are needed alone. */
-function partOf(group: Group, isHanded: (value: Value) => boolean): Group[] {
+/**
+ * What a chain needs of a group that reads what is handed on, and the rest of it. Sums of whole tensors share a kernel whatever they are of;
+ * and what overwrites a parameter has to wait until nobody reads it any more.
+ */
+function partOf(group: Group, isHanded: (value: Value) => boolean, updated: ReadonlySet<Value>): Group[] {
   const { kind, roots, outer } = group;
   const touches = ({ reads }: Root): boolean => reads.some(({ value }) => isHanded(value));
-  if (kind !== 'region' || outer.length > 0 || !roots.some(touches) || roots.every(touches)) return [group];
-  return [true, false].map((own) => ({ kind, outer, roots: roots.filter((root) => touches(root) === own) }));
+  const isApart = (root: Root): boolean => !touches(root) && (outer.length === 0 || updated.has(root.value));
+  const rest = roots.filter(isApart);
+  if ((kind !== 'region' && kind !== 'contraction') || rest.length === 0 || !roots.some(touches)) return [group];
+  return [
+    { kind, outer, roots: roots.filter((root) => !isApart(root)) },
+    { kind: 'region', outer, roots: rest },
+  ];
 }
 
 /** The groups that write or read what is made of the seed's scores, from one to the next. */
@@ -80,14 +89,13 @@ function gather(frame: Frame, groups: readonly Group[], seed: Group, isHanded: (
   return { parts, handed: parts.flatMap((group) => group.roots.map(({ value }) => value)).filter(isHanded) };
 }
 
-function joinChain(frame: Frame, groups: readonly Group[], links: Links): Group[] {
+function joinChain(frame: Frame, groups: readonly Group[], links: Links, updated: ReadonlySet<Value>): Group[] {
   const { parts, handed } = links;
   if (parts.length < 2) throw new NoChain('nothing of its shape is read');
   const wanted = neededValues(frame, []);
   if (handed.some((value) => wanted.has(value))) throw new NoChain('it has to be in memory as a whole');
   if (parts.some(({ kind }) => kind !== 'region' && kind !== 'contraction'))
     throw new NoChain('a loop or a scatter reads it');
-  const updated = new Set(frame.updates.flatMap(({ value, old }) => (old === undefined ? [] : [value])));
   if (parts.some(({ roots }) => roots.some(({ value }) => updated.has(value))))
     throw new NoChain('a part overwrites what may still be read');
   const chain: Group = { kind: 'chain', roots: parts.flatMap(({ roots }) => roots), outer: [], chain: links };

@@ -20,6 +20,7 @@ export const pointwise: ReadonlySet<OpName> = new Set([
 ]);
 
 export interface Scores {
+  /** The largest first: what is small and looks like scores may be read with larger ones. */
   readonly products: ReadonlySet<NodeOf<'contract'>>;
   /**
    * They, random numbers, and what is made of either element by element. What is made of neither (a mask) may belong to many, and
@@ -33,14 +34,24 @@ export function findScores(nodes: readonly Node[]): Scores {
   const products = new Set<NodeOf<'contract'>>();
   const made = new Set<Value>();
   for (const node of nodes) {
-    const isOfMade = node.inputs.some((value) => made.has(value));
+    // What a node only waits for it is not made of.
+    const operands = node.op === 'after' ? node.inputs.slice(0, 1) : node.inputs;
+    const isOfMade = operands.some((value) => made.has(value));
     if (isBatchedProduct(node) && !isOfMade) {
       products.add(node);
       made.add(node.outputs[0]);
-    } else if (pointwise.has(node.op) && (isOfMade || node.op === 'random')) made.add(node.outputs[0]);
+    } else if (node.op === 'random' || (isOfMade && pointwise.has(node.op) && keepsElements(node)))
+      made.add(node.outputs[0]);
   }
-  return { products, made };
+  const largestFirst = [...products].sort((a, b) => sizeOf(b.outputs[0]) - sizeOf(a.outputs[0]));
+  return { products: new Set(largestFirst), made };
 }
+
+/** A view may spread elements, or leave some out. */
+const keepsElements = ({ op, inputs: [input], outputs: [output] }: Node): boolean =>
+  op !== 'view' || sizeOf(input) === sizeOf(output);
+
+const sizeOf = ({ type }: Value): number => concrete(type.shape).reduce((product, size) => product * size, 1);
 
 /** Have both the same rows, columns and batch? Axes of one point say nothing. */
 export function isSameShape(one: Value, other: Value): boolean {

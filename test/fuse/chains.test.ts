@@ -34,6 +34,10 @@ interface Variant extends Sizes {
   readonly of?: (build: Builder, scores: Value, param: (...sizes: number[]) => Value) => Value;
   /** Two softmaxes, one less the other times a number that is trained (Ye et al. 2024). */
   readonly twice?: boolean;
+  /** The loss sees the mean over the rows: the gradient of each is the same. */
+  readonly pooled?: boolean;
+  /** What is trained is overwritten. */
+  readonly updates?: boolean;
   /** Added to the loss. */
   readonly penalty?: (build: Builder, softmax: Value) => Value;
   /** What is made of them beside the loss is a chain of its own. */
@@ -113,14 +117,17 @@ function attention(variant: Variant): Graph {
     p = build.where(isKept, scale(p, 2), build.constant(0, 'f32', shape));
   }
   const y = product(p, v, [inner, column], width, columns);
-  let loss = build.reduce('sum', build.binary('mul', y, y), [...y.type.shape.keys()]);
+  const seenByLoss = variant.pooled ? build.reduce('sum', y, [batch.length]) : y;
+  const squares = build.binary('mul', seenByLoss, seenByLoss);
+  let loss = build.reduce('sum', squares, [...squares.type.shape.keys()]);
   const penalty = variant.penalty?.(build, p);
   if (penalty !== undefined) loss = build.binary('add', loss, penalty);
   build.output('loss.sum', 'result', loss);
   if (backward)
-    differentiate(build, loss, wanted).forEach((gradient, at) =>
-      build.output(`d${['q', 'k', 'v'][at] ?? at}`, 'result', gradient),
-    );
+    differentiate(build, loss, wanted).forEach((gradient, at) => {
+      if (at < 3 || !variant.updates) build.output(`d${['q', 'k', 'v'][at] ?? at}`, 'result', gradient);
+      else build.output(`p${at}`, 'update', build.binary('sub', wanted[at], scale(gradient, 0.1)));
+    });
   const graph = build.finish();
   return variant.precision === undefined ? graph : { ...graph, precision: variant.precision };
 }
@@ -164,6 +171,27 @@ const variants: Readonly<Record<string, Variant>> = {
     rows: 70,
     columns: 5,
     of: (build, scores, param) => build.binary('add', scores, build.broadcast(param(70, 5), scores.type.shape)),
+  },
+  'keys that heads share, the same gradient for all rows': {
+    batch: [4, 3],
+    rows: 70,
+    columns: 5,
+    shared: true,
+    pooled: true,
+  },
+  'a trained bias that is updated in place': {
+    rows: 70,
+    columns: 5,
+    updates: true,
+    // Its gradient.
+    square: 1,
+    of: (build, scores, param) => build.binary('add', scores, build.broadcast(param(4, 70, 5), scores.type.shape)),
+  },
+  'a trained temperature that is updated in place': {
+    rows: 70,
+    columns: 5,
+    updates: true,
+    of: (build, scores, param) => build.binary('mul', scores, build.broadcast(param(), scores.type.shape)),
   },
   'a trained bias of each head, rows that are left': {
     batch: [3, 2],
