@@ -60,9 +60,14 @@ describe('nacre ir', () => {
     expect(merged.out).toMatch(/\n- kernel k\d+[^]*\n\+ kernel k\d+/);
     const only = await nacre('ir', example('rings'), '--only', 'fuse', '--stage', 'loop');
     expect(only.out).toBe((await nacre('ir', example('rings'), '--only', '', '--stage', 'loop')).out);
-    expect((await nacre('ir', example('rings'), '--diff', 'schedule')).err).toContain(
-      'schedule makes another level, so it cannot be left out or compared.',
-    );
+    for (const [option, name, what] of [
+      ['--diff', 'schedule', 'Loop IR to Tile IR: loops, vectors and work items for this machine.'],
+      ['--without', 'plan-memory', 'Gives every temporary its place in the arena.'],
+      ['--only', 'emit', 'Tile IR to LLVM text.'],
+    ] as const)
+      expect((await nacre('ir', example('rings'), option, name)).err).toBe(
+        `error: ${name} cannot be left out or compared: every program needs it. ${what}\nhint: Look at --stage loop, --stage tile and --stage llvm.\n`,
+      );
     expect((await nacre('ir', example('rings'), '--diff', 'simplify', '--stage', 'tile')).err).toContain('not in tile');
   });
 

@@ -1,5 +1,5 @@
 /** Quantization in training: what is saved and loaded, that runs go on bit for bit, and what may not be trained on. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -60,6 +60,12 @@ function headerOf(path: string): ReturnType<typeof readWeightsHeader> {
   } finally {
     file.close();
   }
+}
+
+/** What a safetensors file holds beside its header. */
+function bytesBehindHeader(path: string): number {
+  const file = readFileSync(path);
+  return file.length - 8 - Number(file.readBigUInt64LE(0));
 }
 
 const trained = await run(learning);
@@ -140,6 +146,41 @@ describe('training through the rounding', () => {
     const other = await open(aware.replace('int8', 'int8 weights').replace(' calibrate 3', ''));
     await expect(train({ ...other, out: folder, resume: path, steps: 4 })).rejects.toThrow('another quantization');
   });
+});
+
+it('files of a wide layer are as small as codes and scales are', async () => {
+  const sizes = await Promise.all(
+    ['', 'quantize *.weight to int8 calibrate 1', 'quantize *.weight to int4 weights group 64'].map(async (line) => {
+      const wide = await openOnReference(
+        join(folder, `case${++files}.model`),
+        `use std.layers { Linear }
+use std.optim { SGD }
+data points() = generate(2) |> map(x: f32(index))
+model Net {
+  fc = Linear{256, 256}
+  (x: f32[B]) -> f32[B, 256] = fc(broadcast(reshape(x, [B, 1]), [B, 256]))
+}
+train t {
+  model = Net{}
+  data = points() |> batch(2)
+  loss(x) = mean(model(x) ^ 2)
+  optimizer = SGD{lr: 0.001}
+  epochs = 1
+  save last
+  ${line}
+}
+`,
+      );
+      const { run: path } = await train({ ...wide, out: folder });
+      return bytesBehindHeader(join(path, 'last.safetensors'));
+    }),
+  );
+  const [biases, scales, range] = [4 * 256, 4 * 256, 4];
+  expect(sizes).toEqual([
+    4 * 256 * 256 + biases,
+    256 * 256 + scales + range + biases,
+    (256 * 256) / 2 + 4 * scales + biases,
+  ]);
 });
 
 it('a block that learns nothing takes no number of epochs', async () => {

@@ -99,7 +99,7 @@ function checkPassNames({ after, diff, without, only }: IrCommand): void {
     if (below[name] !== undefined)
       throw new UserError(
         'unknown-pass',
-        `${name} makes another level, so it cannot be left out or compared. ${below[name]}`,
+        `${name} cannot be left out or compared: every program needs it. ${below[name]}`,
         'Look at --stage loop, --stage tile and --stage llvm.',
       );
     const near = nearestName(name, names);
