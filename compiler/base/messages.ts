@@ -141,6 +141,8 @@ export const messages = {
     `The train block \`${h.train}\` trains no parameter: all are frozen, or there are none.`,
   'unreached-parameter': (h: { path: string }) =>
     `The parameter \`${h.path}\` has no influence on the loss, so it cannot be trained.`,
+  'no-gradient': (h: { paths: string }) =>
+    `No gradient reaches ${h.paths}: the loss sees it through \`stop_gradient\` alone.`,
   'prunes-nothing': (h: { selector: string }) => `\`prune ${h.selector}\` means no parameter.`,
   'pruned-twice': (h: { path: string }) => `\`${h.path}\` is pruned by two lines.`,
   'rewinds-nowhere': (h: { rewind: number }) =>

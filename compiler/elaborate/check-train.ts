@@ -3,11 +3,13 @@
  * say in the loss, that its optimizer can be applied. Fields of data that was not looked at are of any type.
  */
 import { diagnose, didYouMean, Problem, type Diagnostics } from '../base/diagnostics.ts';
+import type { Value as GraphValue } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { evaluateBody, metricsOf, sumAndCount } from './bodies.ts';
 import { compactBlock, guessColumns } from './compact.ts';
 import { findCutOff } from './cut-off.ts';
 import { fieldsWithoutLooking } from './data.ts';
+import type { Context } from './context.ts';
 import { createContext } from './evaluate.ts';
 import { buildPrune, maskingOf } from './masks.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
@@ -57,8 +59,36 @@ function checkLoss(block: TrainBlock, diagnostics: Diagnostics, data: BoundData 
           { hint: `Take it out of the model, or say \`freeze ${path}\`.` },
         ),
       );
+  if (diagnostics.isEmpty) checkGradients(block, context, sum, diagnostics);
   // Which weights can be multiplied in few bits shows in the graph.
   quantizeForward(block, block.name, { context, values: [sum] }, 'observe');
+}
+
+/** A parameter that the loss sees through `stop_gradient` alone would be changed by weight decay and nothing else. */
+function checkGradients(block: TrainBlock, { root, slots }: Context, sum: GraphValue, diagnostics: Diagnostics): void {
+  const reached = new Set<GraphValue>([sum]);
+  for (const value of reached) {
+    const node = root.producer(value);
+    if (node !== undefined && node.op !== 'detach') for (const input of node.inputs) reached.add(input);
+  }
+  const still = block.parameters.filter(({ slot, optimizer }) => {
+    const value = slots.get(slot);
+    return optimizer !== undefined && value !== undefined && !reached.has(value);
+  });
+  if (still.length === 0) return;
+  const [{ path, slot }] = still;
+  const paths = still.slice(0, 3).map((one) => `\`${one.path}\``);
+  diagnostics.report(
+    diagnose(
+      'no-gradient',
+      { paths: `${paths.join(', ')}${still.length > 3 ? ` and ${still.length - 3} more` : ''}` },
+      [
+        { span: block.loss.span, text: 'the loss' },
+        { span: slot.declaration.span, text: 'the parameter' },
+      ],
+      { hint: `A teacher is frozen, and loaded: \`freeze ${path.split('.')[0]}.*\`.` },
+    ),
+  );
 }
 
 /** Tries structured pruning on weights that are all different: what may be removed depends on shapes. */

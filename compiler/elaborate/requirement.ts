@@ -5,7 +5,7 @@
 import type { Binary, Expect, Expression, Identifier } from '../../grammar/ast.ts';
 import { at, fail, type Context } from './context.ts';
 import type { Scope } from './scope.ts';
-import type { Value } from './value.ts';
+import { describe, type Value } from './value.ts';
 
 /** Stops with what does not hold, where the definition is used. */
 export function checkRequirement(context: Context, scope: Scope, statement: Expect): void {
@@ -15,6 +15,10 @@ export function checkRequirement(context: Context, scope: Scope, statement: Expe
     });
   const condition = conditionOf(statement);
   const held = context.evaluator.evaluate(context, scope, condition);
+  if (held.kind !== 'bool' && held.kind !== 'unknown' && !isCondition(held))
+    fail(context, 'wrong-kind', { what: 'What is expected', wanted: 'a condition', found: describe(held) }, [
+      at(condition.span),
+    ]);
   if (held.kind !== 'bool' || held.value !== false) return;
   const known = new Map(
     namesIn(condition).flatMap((name): [string, number][] => {
@@ -51,6 +55,9 @@ function hintOfPercent(condition: Expression, known: ReadonlyMap<string, number>
   if (given === undefined || !Number.isInteger(given) || given <= 1 || given > 100) return {};
   return { hint: `A part of 1 is meant, not percent: did you mean ${given / 100}?` };
 }
+
+/** Only known while running. */
+const isCondition = (value: Value): boolean => value.kind === 'tensor' && value.value.type.dtype === 'bool';
 
 /** The comparison that the grammar took apart, whole again. */
 function conditionOf({ left, comparison }: Expect): Expression {

@@ -254,7 +254,7 @@ function whyKeep(
   if (cost === undefined || cost.flops === 0 || isWidening(node) || node.op === 'tf32') return undefined;
   const uses = wanted.by.size;
   const times = wanted.size / elements(node.outputs[0]);
-  if (times >= 2 && cost.flops > 2)
+  if (times >= 2 && cost.flops > 2 && !isMask(node, cost))
     return `each element is needed ${Math.round(times)} times, at ${cost.flops} operations`;
   if (uses < 2) return undefined;
   if (isEpilogue(frame, node, isOnTheWay)) return `${uses} uses, and it is there when the contraction ends`;
@@ -265,6 +265,11 @@ function whyKeep(
   if (uses * once <= once + 1 + uses) return undefined;
   return `${uses} uses, ${cost.flops} operations on ${cost.reads.size} tensors each`;
 }
+
+/** A few comparisons of coordinates: as fast as reading what they gave, and seen by who looks for masks (masked-columns.ts). */
+const isMask = ({ outputs: [{ type }] }: Node, { flops, reads }: Cost): boolean =>
+  type.dtype === 'bool' && reads.size === 0 && flops <= mostOfMask;
+const mostOfMask = 8;
 
 /** How many nodes read each value; an output is read once more. */
 function countReaders(frame: Frame): Map<Value, number> {

@@ -123,6 +123,14 @@ async function show(found: Found, options: IrCommand): Promise<string> {
     apart: without.includes('fuse'),
     ...(after === 'none' ? { raw: true } : after !== undefined && { after }),
   };
+  if (format !== 'text' && (diff !== undefined || options.passes))
+    throw new UserError(
+      'ir-format',
+      `${diff === undefined ? '--passes' : '--diff'} is written as text, not as ${format}.`,
+      'Leave --format out.',
+    );
+  if (diff === 'fuse' && without.includes('fuse'))
+    throw new UserError('unknown-pass', 'The pass fuse is left out here, so there is nothing to compare.');
   if (diff !== undefined) return showDiff(graphOf(found, '--diff'), diff, level, lowering);
   if (options.passes) return showPasses(found, lowering);
   const program = await lower(found, level, lowering);
@@ -135,8 +143,22 @@ async function show(found: Found, options: IrCommand): Promise<string> {
     case 'dot':
       return dotOf(program, level);
     case 'svg':
-      return drawSvg(dotOf(program, level));
+      return drawSvg(drawable(dotOf(program, level)));
   }
+}
+
+/** More boxes than this take Graphviz minutes, and nobody can read what comes out. */
+const mostBoxes = 1200;
+
+function drawable(dot: string): string {
+  const boxes = dot.match(/^ +"[^"]+" \[/gm)?.length ?? 0;
+  if (boxes > mostBoxes)
+    throw new UserError(
+      'ir-format',
+      `${boxes} boxes are too many for a picture.`,
+      '--format dot writes what Graphviz draws; nacre explain folds it by layer.',
+    );
+  return dot;
 }
 
 /** Ahead of time, for LLVM's own tools. */
