@@ -55,13 +55,10 @@ const sizeOf = ({ type }: Value): number => concrete(type.shape).reduce((product
 
 /** Have both the same rows, columns and batch? Axes of one point say nothing. */
 export function isSameShape(one: Value, other: Value): boolean {
-  const [batches, ends] = [0, 1].map((part) =>
-    [one, other].map(({ type }) => {
-      const shape = concrete(type.shape);
-      return part === 0 ? shape.slice(0, -2).filter((size) => size !== 1) : shape.slice(-2);
-    }),
+  const [a, b] = [one, other].map(({ type }) =>
+    concrete(type.shape).filter((size, axis, shape) => size !== 1 || axis >= shape.length - 2),
   );
-  return [batches, ends].every(([a, b]) => a.join() === b.join());
+  return a.join() === b.join();
 }
 
 /** Are its last two axes the rows of one operand and the columns of the other, and do both have a batch? */

@@ -10,23 +10,21 @@ export interface KernelDiff {
 
 /** Kernels by what they compute; each is recognized once for each time it is there. */
 export function compareKernels(before: LoopProgram, after: LoopProgram): KernelDiff {
-  const [old, now] = [before, after].map(({ steps }) => kernelsIn(steps));
-  const left = new Map<string, number>();
-  for (const kernel of old) left.set(essence(kernel), (left.get(essence(kernel)) ?? 0) + 1);
-  const added = now.filter((kernel) => {
-    const count = left.get(essence(kernel)) ?? 0;
-    if (count > 0) left.set(essence(kernel), count - 1);
-    return count === 0;
-  });
-  const gone = old.filter((kernel) => {
-    const count = left.get(essence(kernel)) ?? 0;
-    if (count > 0) left.set(essence(kernel), count - 1);
-    return count > 0;
-  });
-  return { same: now.length - added.length, gone, added };
+  const left = new Map<string, Kernel[]>();
+  for (const kernel of kernelsIn(before.steps))
+    left.set(essence(kernel), [...(left.get(essence(kernel)) ?? []), kernel]);
+  const now = kernelsIn(after.steps);
+  const added = now.filter((kernel) => left.get(essence(kernel))?.pop() === undefined);
+  const unseen = new Set([...left.values()].flat());
+  return {
+    same: now.length - added.length,
+    gone: kernelsIn(before.steps).filter((kernel) => unseen.has(kernel)),
+    added,
+  };
 }
 
-const kernelsIn = (steps: readonly Step[]): Kernel[] =>
+/** All kernels, in order, those in loops too. */
+export const kernelsIn = (steps: readonly Step[]): Kernel[] =>
   steps.flatMap((step) => (step.kind === 'kernel' ? [step] : kernelsIn(step.body)));
 
 /** Its lines as `nacre ir` prints them. */

@@ -8,8 +8,8 @@
 import { type Affine, affine, axisAt, load } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Chain, Link, Region, Segment, Stage, Store, Sum } from '../loop/loop.ts';
 import { pointsOf } from './cost.ts';
+import { type Cut, spellCut } from './cut-axis.ts';
 import { type Rewriter, rewriter, rewriteStage } from './rewrite.ts';
-import { scaleOf } from './simplify.ts';
 
 /** Makes a temporary of the program. */
 export type NewTemporary = (dtype: Buffer['dtype'], shape: readonly number[]) => Buffer;
@@ -59,7 +59,7 @@ function dealWalk({ walk, spans }: Chain, wanted: number): readonly Share[] | un
   const [axis] = [...walk].sort((a, b) => b.size - a.size);
   if (axis === undefined) return undefined;
   const cut = cutAxis(axis, wanted);
-  const inPart = within(cut);
+  const inPart = rewriter({ affine: spellCut(cut) });
   return [
     {
       part: cut.part,
@@ -74,7 +74,7 @@ const dealSpans = ({ walk, spans }: Chain, wanted: number): readonly Share[] =>
   spans.map(({ axes: [axis], parts }) => {
     if (axis === undefined) return { part: { name: 'part', size: 1 }, walk, spans: [{ axes: [], parts }] };
     const cut = cutAxis(axis, Math.ceil(wanted / spans.length));
-    const inPart = within(cut);
+    const inPart = rewriter({ affine: spellCut(cut) });
     return {
       part: cut.part,
       walk,
@@ -96,12 +96,6 @@ function addTotals(chain: Chain, temporary: NewTemporary): readonly Segment[] {
   return [...splitChain(own, temporary), ...addParts(partials, [], axes, end)];
 }
 
-interface Cut {
-  readonly axis: Axis;
-  readonly part: Axis;
-  readonly inner: Axis;
-}
-
 /** In at least `wanted` parts of equal size, or as many as it has positions. */
 function cutAxis(axis: Axis, wanted: number): Cut {
   let count = Math.min(wanted, axis.size);
@@ -112,21 +106,6 @@ function cutAxis(axis: Axis, wanted: number): Cut {
     inner: { name: `${axis.name}_in`, size: axis.size / count },
   };
 }
-
-/** What is computed at a position, at part·size + inner. */
-const within = ({ axis, part, inner }: Cut): Rewriter =>
-  rewriter({
-    affine: (at) => {
-      const scale = scaleOf(at, axis);
-      if (scale === 0) return at;
-      const others = at.terms.filter((term) => term.axis !== axis);
-      return affine(
-        [...others, { axis: part, scale: scale * inner.size }, { axis: inner, scale }],
-        at.offset,
-        at.divisor,
-      );
-    },
-  });
 
 const rewriteLink = (link: Link, to: Rewriter): Link =>
   link.kind === 'region'

@@ -5,11 +5,12 @@
  *
  *   mean over 65536:  reduce k  →  partial[p] = reduce k' of k = p·4096 + k';  then reduce p
  */
-import { affine, apply, axisAt, combine, number } from '../loop/build.ts';
+import { apply, axisAt, combine, number } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Contraction, Expression, Region, Segment, Stage } from '../loop/loop.ts';
 import { identity } from '../ops/monoid.ts';
 import { accumulatorDtype } from '../types/dtype.ts';
 import { costOf, itemsFor, pointsOf } from './cost.ts';
+import { type Cut, spellCut } from './cut-axis.ts';
 import type { ReduceStage } from './reduce.ts';
 import { rewriter } from './rewrite.ts';
 import { type NewTemporary, splitChain } from './split-chain.ts';
@@ -64,12 +65,6 @@ function splitContraction(contraction: Contraction, lanes: number, temporary: Ne
   return [first, second];
 }
 
-interface Cut {
-  readonly axis: Axis;
-  readonly part: Axis;
-  readonly inner: Axis;
-}
-
 /** Cuts the longest axis in about `parts`, evenly where a nearby number divides it. */
 export function cutAxis(axes: readonly Axis[], parts: number): Cut {
   const axis = axes.reduce((longest, candidate) => (candidate.size > longest.size ? candidate : longest));
@@ -96,18 +91,7 @@ function within(cut: Cut, of: Expression, outside: number): Expression {
     ],
     0,
   );
-  const moved = rewriter({
-    affine: (at) => {
-      const scale = at.terms.find((term) => term.axis === cut.axis)?.scale ?? 0;
-      if (scale === 0) return at;
-      const terms = at.terms.filter((term) => term.axis !== cut.axis);
-      return affine(
-        [...terms, { axis: cut.part, scale: scale * cut.inner.size }, { axis: cut.inner, scale }],
-        at.offset,
-        at.divisor,
-      );
-    },
-  }).expression(of);
+  const moved = rewriter({ affine: spellCut(cut) }).expression(of);
   if (cut.part.size * cut.inner.size === cut.axis.size) return moved;
   const inside = apply('lt', { kind: 'coordinate', dtype: 'i32', value: position }, number(cut.axis.size, 'i32'));
   return apply('where', inside, moved, number(outside, of.dtype));

@@ -21,9 +21,10 @@ static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((ui
 
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
-// mma.m16n8k16 as the PTX ISA says which thread holds what: 32 threads lay their operands down, meet, and each sums what is its own.
-template <class Convert>
-static inline void emulator_mma(Convert value, float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
+// mma.m16n8 as the PTX ISA says which thread holds what: 32 threads lay their operands down, meet, and each sums what is its own. Of k
+// elements of a row four lie in the words of four threads, `packed` in each, and so on in the next word.
+template <int depth, int packed, class Multiply>
+static inline void emulator_mma_by(Multiply multiply, float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
   static unsigned left[32][32][4], right[32][32][2];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   std::memcpy(left[warp][lane], a, sizeof a);
@@ -33,35 +34,29 @@ static inline void emulator_mma(Convert value, float& c0, float& c1, float& c2, 
   for (int own = 0; own < 4; own++) {
     const int row = lane / 4 + 8 * (own >> 1), column = 2 * (lane % 4) + (own & 1);
     float total = *sums[own];
-    for (int k = 0; k < 16; k++) {
-      const unsigned x = left[warp][row % 8 * 4 + k % 8 / 2][row / 8 + 2 * (k / 8)];
-      const unsigned y = right[warp][column * 4 + k % 8 / 2][k / 8];
-      total += value((unsigned short)(x >> 16 * (k & 1))) * value((unsigned short)(y >> 16 * (k & 1)));
+    for (int k = 0; k < depth; k++) {
+      const int holder = k / packed % 4, word = k / (4 * packed);
+      total += multiply(left[warp][row % 8 * 4 + holder][row / 8 + 2 * word], right[warp][column * 4 + holder][word], k % packed);
     }
     *sums[own] = total;
   }
   emulator_meet();
 }
+// mma.m16n8k16 of half precisions: two in each word.
+template <class Convert>
+static inline void emulator_mma(Convert value, float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
+  emulator_mma_by<16, 2>(
+      [&](unsigned x, unsigned y, int at) { return value((unsigned short)(x >> 16 * at)) * value((unsigned short)(y >> 16 * at)); },
+      c0, c1, c2, c3, a, b);
+}
 // mma.m16n8k8 of .tf32: an element in each word, of which the last 13 bits would be passed over, so they have to be 0.
 static inline void emulator_mma_tf32(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], const unsigned (&b)[2]) {
-  static unsigned left[32][32][4], right[32][32][2];
-  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-  std::memcpy(left[warp][lane], a, sizeof a);
-  std::memcpy(right[warp][lane], b, sizeof b);
-  emulator_meet();
-  float* sums[4] = {&c0, &c1, &c2, &c3};
-  for (int own = 0; own < 4; own++) {
-    const int row = lane / 4 + 8 * (own >> 1), column = 2 * (lane % 4) + (own & 1);
-    float total = *sums[own];
-    for (int k = 0; k < 8; k++) {
-      const unsigned x = left[warp][row % 8 * 4 + k % 4][row / 8 + 2 * (k / 4)];
-      const unsigned y = right[warp][column * 4 + k % 4][k / 4];
-      if (((x | y) & 0x1fff) && x != 0x7fffffff && y != 0x7fffffff) __builtin_trap();
-      total += __uint_as_float(x) * __uint_as_float(y);
-    }
-    *sums[own] = total;
-  }
-  emulator_meet();
+  emulator_mma_by<8, 1>(
+      [](unsigned x, unsigned y, int) {
+        if (((x | y) & 0x1fff) && x != 0x7fffffff && y != 0x7fffffff) __builtin_trap();
+        return __uint_as_float(x) * __uint_as_float(y);
+      },
+      c0, c1, c2, c3, a, b);
 }
 // What the thread of the warp has whose number differs in these bits: all lay theirs down, meet, and take.
 template <class Number>

@@ -2,8 +2,8 @@
 import { compareGraphs, foldDiff } from '../../compiler/graph/compare.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Graph, Node } from '../../compiler/graph/graph.ts';
-import { compareKernels, essence, linesOfKernel } from '../../compiler/loop/compare.ts';
-import type { Kernel, Step } from '../../compiler/loop/loop.ts';
+import { compareKernels, essence, kernelsIn, linesOfKernel } from '../../compiler/loop/compare.ts';
+import type { Kernel } from '../../compiler/loop/loop.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { lower, type Level, type LowerOptions } from '../driver/ir.ts';
 
@@ -90,6 +90,3 @@ async function showFusion(given: Graph, options: LowerOptions): Promise<string> 
   const counts = `${apart.operations.size} kernels if every operation is one, ${fused.operations.size} after: ${same} the same`;
   return [`// fuse: ${below['fuse']}`, `// ${counts}`, ...lines, ''].join('\n');
 }
-
-const kernelsIn = (steps: readonly Step[]): Kernel[] =>
-  steps.flatMap((step) => (step.kind === 'kernel' ? [step] : kernelsIn(step.body)));

@@ -3,6 +3,7 @@
  * that NaN or infinity do not happen; integer operations that trap or are undefined in LLVM (division by 0, shifts
  * beyond the width) are made total.
  */
+import { exactOps } from '../exact.ts';
 import type { BinaryOp, UnaryOp } from '../../graph/graph.ts';
 import type { TileDtype } from '../../tile/build.ts';
 import type { TileOp } from '../../tile/tile.ts';
@@ -187,22 +188,7 @@ const binary: Record<BinaryOp, Binary> = {
 };
 
 /** Ops whose result needs no rounding to a half precision: it is exact, or not a float. */
-const exact: ReadonlySet<TileOp> = new Set<TileOp>([
-  'neg',
-  'abs',
-  'sign',
-  'floor',
-  'ceil',
-  'round',
-  'tf32',
-  'max',
-  'min',
-  'eq',
-  'ne',
-  'lt',
-  'le',
-  'where',
-]);
+const exact: ReadonlySet<TileOp> = new Set<TileOp>([...exactOps, 'neg']);
 
 /**
  * Writes one op. `dtype` is that of the first operand (of the second for `where`).

@@ -1,4 +1,5 @@
 /** One WebAssembly spelling for every scalar op of Tile IR, of one value or of four. Integer operations that trap are made total. */
+import { exactOps } from '../exact.ts';
 import type { BinaryOp, UnaryOp } from '../../graph/graph.ts';
 import type { TileDtype } from '../../tile/build.ts';
 import type { TileOp } from '../../tile/tile.ts';
@@ -179,27 +180,6 @@ const binary: Record<BinaryOp, Binary> = {
   shr: shift(false),
 };
 
-/** Ops whose result needs no rounding: it is exact, or not of the type. */
-const exact: ReadonlySet<TileOp> = new Set<TileOp>([
-  ...([
-    'abs',
-    'sign',
-    'floor',
-    'ceil',
-    'round',
-    'tf32',
-    'max',
-    'min',
-    'eq',
-    'ne',
-    'lt',
-    'le',
-    'where',
-    'and',
-    'or',
-  ] as const),
-]);
-
 /** Writes one op. `dtype` is that of the first operand (of the second for `where`). */
 export function emitOp(
   writer: FunctionWriter,
@@ -212,7 +192,7 @@ export function emitOp(
   const shape = `${float ? 'f32' : 'i32'}${lanes === 4 ? 'x4' : ''}`;
   const site: Site = { writer, dtype, lanes, shape, float, sign: isUnsigned(dtype) ? 'u' : 's' };
   const result = spell(site, name, values);
-  return exact.has(name) ? result : roundTo(writer, dtype, lanes, result);
+  return exactOps.has(name) ? result : roundTo(writer, dtype, lanes, result);
 }
 
 /** c and the products of the four bytes of words, those of a unsigned, those of b signed. */

@@ -1,4 +1,5 @@
 /** One WGSL spelling for every scalar op of Tile IR. Integer operations that WGSL leaves open (division by 0) are made total. */
+import { exactOps } from '../exact.ts';
 import type { BinaryOp, UnaryOp } from '../../graph/graph.ts';
 import type { TileDtype } from '../../tile/build.ts';
 import type { TileOp } from '../../tile/tile.ts';
@@ -111,31 +112,10 @@ const binary: Record<BinaryOp, Binary> = {
   shr: shift('>>'),
 };
 
-/** Ops whose result needs no rounding: it is exact, or of another type. */
-const exact: ReadonlySet<TileOp> = new Set<TileOp>([
-  ...([
-    'abs',
-    'sign',
-    'floor',
-    'ceil',
-    'round',
-    'tf32',
-    'max',
-    'min',
-    'eq',
-    'ne',
-    'lt',
-    'le',
-    'where',
-    'and',
-    'or',
-  ] as const),
-]);
-
 /** `dtype` is that of the first operand (of the second for `where`). */
 export function emitOp(writer: ModuleWriter, op: TileOp, dtype: TileDtype, values: readonly string[]): string {
   const result = spell({ writer, dtype, type: wgslType(dtype) }, op, values);
-  return exact.has(op) ? result : roundTo(writer, dtype, result);
+  return exactOps.has(op) ? result : roundTo(writer, dtype, result);
 }
 
 function spell(site: Site, op: TileOp, values: readonly string[]): string {
