@@ -26,8 +26,8 @@ import { createMainFrame, planFrame } from './plan.ts';
 export interface Fused {
   readonly program: LoopProgram;
   readonly decisions: readonly FusionDecision[];
-  /** What each kernel computes, by its name. An operation that its uses compute is in each of them. */
-  readonly operations: ReadonlyMap<string, readonly Node[]>;
+  /** What each kernel computes, by its name, for who asks. An operation that its uses compute is in each of them. */
+  readonly operations: ReadonlyMap<string, () => readonly Node[]>;
 }
 
 export interface FuseOptions {
@@ -47,7 +47,7 @@ export function fuse(graph: Graph, { chains = true, apart = false }: FuseOptions
     const blocked = findBlocked(plan);
     if (blocked === undefined) {
       const tell = (decision: FusionDecision): void => void decisions.push(decision);
-      const operations = new Map<string, readonly Node[]>();
+      const operations = new Map<string, () => readonly Node[]>();
       const steps = emitPlan(apart ? plan : joinPlan(plan, chains, tell), [], operations);
       return { program: assemble(graph, session, steps), decisions, operations };
     }
@@ -99,7 +99,7 @@ function findBlocked({ frame, groups }: Plan): string | undefined {
   return update.place.buffer.name;
 }
 
-function emitPlan(plan: Plan, enclosing: readonly Axis[], operations: Map<string, readonly Node[]>): Step[] {
+function emitPlan(plan: Plan, enclosing: readonly Axis[], operations: Map<string, () => readonly Node[]>): Step[] {
   const { frame, groups } = plan;
   const before = dependencies(frame, groups);
   const { sorted } = sortGroups(groups, before);
@@ -115,7 +115,7 @@ function emitPlan(plan: Plan, enclosing: readonly Axis[], operations: Map<string
         body: emitPlan(loop.body, [...enclosing, loop.axis], operations),
       };
     const name = `k${operations.size}`;
-    operations.set(name, operationsOf(frame, together));
+    operations.set(name, () => operationsOf(frame, together));
     return emitKernel({ frame, isNeeded: (value) => needed.has(value) }, together, name, enclosing);
   });
 }

@@ -72,11 +72,11 @@ async function showFusion(given: Graph, options: LowerOptions): Promise<string> 
   if (found.level !== 'tensor') throw new Error('asked for a graph');
   const [apart, fused] = [true, false].map((alone) => fuse(found.graph, { apart: alone }));
   const owner = new Map<Node, string>();
-  for (const [name, nodes] of fused.operations) for (const node of nodes) if (!owner.has(node)) owner.set(node, name);
+  for (const [name, nodes] of fused.operations) for (const node of nodes()) if (!owner.has(node)) owner.set(node, name);
   const alone = new Map<string, Kernel[]>();
   for (const kernel of kernelsIn(apart.program.steps)) {
     // The last operation is the kernel's own; before it stand views and constants.
-    const own = apart.operations.get(kernel.name)?.at(-1);
+    const own = apart.operations.get(kernel.name)?.().at(-1);
     const name = own && owner.get(own);
     if (name !== undefined) alone.set(name, [...(alone.get(name) ?? []), kernel]);
   }
