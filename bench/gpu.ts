@@ -157,6 +157,7 @@ async function all(): Promise<void> {
 }
 
 if (flags.only === 'losses') await compareLosses('cuda');
+else if (flags.only === 'webgpu') await compareLosses('webgpu');
 else
   await all().catch((error: unknown) => {
     console.error(`error: ${error instanceof Error ? error.message : String(error)}`);

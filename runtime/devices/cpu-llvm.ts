@@ -56,7 +56,8 @@ const codegen = { default: 2, pic: 2, smallModel: 3, assembly: 0, object: 1 } as
 export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   let library: ReturnType<Koffi['load']>;
   try {
-    library = koffi.load(found.path);
+    // From 16 on the JIT looks for functions of its own among those of the process.
+    library = koffi.load(found.path, { global: found.version >= 16 });
   } catch (error) {
     throw new DeviceError(
       `libLLVM at ${found.path} cannot be loaded: ${error instanceof Error ? error.message : String(error)}.`,
@@ -218,6 +219,9 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
     for (const object of objects) check(c.addObject(jit[0], main, object), 'link the module');
     return { jit: jit[0] };
   };
+
+  // Whether it starts at all is to be known before something relies on it.
+  check(c.jitDispose(link([]).jit), 'close its JIT');
 
   return {
     ...found,
