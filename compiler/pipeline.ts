@@ -49,7 +49,11 @@ export function compile(
   const left = without.filter((name) => name !== 'fuse');
   const optimized = optimize(graph, { verify, without: [...left, ...passesLeft(capabilities)] });
   const apart = without.includes('fuse');
-  const { program: loop, decisions } = fuse(optimized, { chains: makesChains(capabilities), apart });
+  const { program: loop, decisions } = fuse(optimized, {
+    chains: makesChains(capabilities),
+    apart,
+    asItLies: capabilities.matrices.length > 0,
+  });
   const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement);
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
   return { optimized, loop, decisions, tile };

@@ -205,7 +205,7 @@ const isNarrowing = (node: Node): boolean =>
 
 /**
  * A product's operand: what is stored in two bytes is read as it is, and what the program is given (weights, data) is
- * rounded where it is read, unless windows overlap. What is rounded to TF32 takes no fewer bytes: it is read as it was before.
+ * rounded where it is read, unless windows overlap, or matrix instructions read it as it lies. What is rounded to TF32 takes no fewer bytes: it is read as it was before.
  */
 function keepUnlessRounded(frame: Frame, value: Value, straight: boolean): void {
   const source = frame.producers.get(unmoved(frame, value));
@@ -213,7 +213,7 @@ function keepUnlessRounded(frame: Frame, value: Value, straight: boolean): void 
     return keepUnlessMoved(frame, value, true);
   if (source.op !== 'tf32' && !isWidening(source)) return keepUnlessMoved(frame, value, true);
   const rounding = frame.producers.get(unmoved(frame, source.inputs[0]));
-  if (straight && rounding?.op === 'cast' && !frame.producers.has(unmoved(frame, rounding.inputs[0]))) return;
+  if (straight && !frame.session.asItLies && rounding?.op === 'cast' && !frame.producers.has(unmoved(frame, rounding.inputs[0]))) return;
   keepUnlessMoved(frame, source.inputs[0], true);
 }
 

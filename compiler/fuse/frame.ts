@@ -60,6 +60,8 @@ export interface Session {
   readonly constants: Map<string, Buffer>;
   /** Nothing is fused: every operation is kept. */
   readonly apart: boolean;
+  /** Operands of products of halves are rounded in memory, and read as they lie. */
+  readonly asItLies: boolean;
 }
 
 /** Lowering found that a value cannot be computed at a use: it has to be a root of its frame. Thrown, always caught; no error, so no stack is kept. */

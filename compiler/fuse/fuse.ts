@@ -35,14 +35,16 @@ export interface FuseOptions {
   readonly chains?: boolean;
   /** Fuse nothing: a kernel for every operation, to see what fusion is worth. */
   readonly apart?: boolean;
+  /** Round the operands of products of halves once, in memory: the machine has matrix instructions, to which they come as they lie. */
+  readonly asItLies?: boolean;
 }
 
 /** Lowers a graph of concrete sizes to kernels. */
-export function fuse(graph: Graph, { chains = true, apart = false }: FuseOptions = {}): Fused {
+export function fuse(graph: Graph, { chains = true, apart = false, asItLies = false }: FuseOptions = {}): Fused {
   const indirect = new Set<string>();
   for (;;) {
     const decisions: FusionDecision[] = [];
-    const session: Session = { buffers: new Map(), constants: new Map(), apart };
+    const session: Session = { buffers: new Map(), constants: new Map(), apart, asItLies };
     const plan = planFrame(createMainFrame(session, graph, indirect));
     const blocked = findBlocked(plan);
     if (blocked === undefined) {
