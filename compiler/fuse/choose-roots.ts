@@ -213,7 +213,13 @@ function keepUnlessRounded(frame: Frame, value: Value, straight: boolean): void 
     return keepUnlessMoved(frame, value, true);
   if (source.op !== 'tf32' && !isWidening(source)) return keepUnlessMoved(frame, value, true);
   const rounding = frame.producers.get(unmoved(frame, source.inputs[0]));
-  if (straight && !frame.session.asItLies && rounding?.op === 'cast' && !frame.producers.has(unmoved(frame, rounding.inputs[0]))) return;
+  if (
+    straight &&
+    !frame.session.asItLies &&
+    rounding?.op === 'cast' &&
+    !frame.producers.has(unmoved(frame, rounding.inputs[0]))
+  )
+    return;
   keepUnlessMoved(frame, source.inputs[0], true);
 }
 

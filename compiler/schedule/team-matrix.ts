@@ -1,13 +1,13 @@
 /**
  * Contractions of half precisions and of TF32 on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile
  * of the result from strips in workgroup memory; here subgroups of 32 threads multiply them, or four of them together, each its part of
- * the tile. A strip lies as its operand does, so that it comes by 16 bytes at a time where it can, and the next one comes while one is
- * multiplied.
+ * the tile. A strip lies as its operand does, so that it comes by 16 bytes at a time where it can, and the next ones come while one is
+ * multiplied: as many as there is workgroup memory for.
  */
 import { rowMajorStrides } from '../loop/build.ts';
 import type { Access, Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, apply, cast, div, index, less, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
+import { add, apply, cast, div, index, less, min, mul, number, read, rem, where } from '../tile/build.ts';
 import { type MatrixThreads, panel, panelChunk, sumAt } from '../tile/matrix.ts';
 import type { MatrixOperand, Memory, TileExpression } from '../tile/tile.ts';
 import { type Dtype, dtypeBytes } from '../types/dtype.ts';
@@ -30,6 +30,8 @@ interface MatrixTile {
 const subgroup = 32;
 /** Bytes of a row that are summed between two meetings. */
 const strip = 64;
+/** Places for strips at most. On an H100 two are enough for no product; what more than four would bring has not been seen. */
+const mostPlaces = 4;
 /** Bytes that come at a time. From one row of a strip to the next are as many more than it is long: no two of eight begin on one bank. */
 const chunk = 16;
 
@@ -82,7 +84,7 @@ export function emitMatrixContraction(
   contraction: Contraction,
   { outer, rows, columns, sum }: Matrices,
   { dtype, wide, left: leftOf, right: rightOf }: MatrixProduct,
-  { units }: Capabilities,
+  { units, nearMemory }: Capabilities,
 ): Extent {
   const [height, width, length] = [pointsOf(rows), pointsOf(columns), pointsOf(sum)];
   const groupsOf = (tile: MatrixTile): number =>
@@ -104,35 +106,44 @@ export function emitMatrixContraction(
   const ownRow = keep(mul(div(own, abreast), tile.ownRows));
   const ownColumn = keep(mul(rem(own, abreast), tile.ownColumns));
   const sums = Array.from({ length: (tile.ownRows * tile.ownColumns) / team }, () => variable(point, number(0, 'f32')));
-  const left = createStrips(scope, dtype, {
-    of: leftOf,
-    lines: rows,
-    sum,
-    first: rowFrom,
-    count: tile.rows,
-    threads,
-    team,
-  });
-  const right = createStrips(scope, dtype, {
-    of: rightOf,
-    lines: columns,
-    sum,
-    first: columnFrom,
-    count: tile.columns,
-    threads,
-    team,
-  });
-  /** Strips lie in two places: while one is multiplied the next is on its way to the other. */
+  const lying = [
+    layStrips(dtype, {
+      of: leftOf,
+      lines: rows,
+      sum,
+      first: rowFrom,
+      count: tile.rows,
+      threads,
+      team,
+    }),
+    layStrips(dtype, {
+      of: rightOf,
+      lines: columns,
+      sum,
+      first: columnFrom,
+      count: tile.columns,
+      threads,
+      team,
+    }),
+  ];
+  /** Strips lie in some places by turns: while one is multiplied the next are on their way to the others. */
+  const each = dtypeBytes[dtype] * (lying[0].size + lying[1].size);
+  const places = Math.max(2, Math.min(mostPlaces, Math.floor(nearMemory / each)));
+  const [left, right] = lying.map((of): Strips => ({ ...of, memory: kernel.shared(dtype, places * of.size) }));
   const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
     [left, right].forEach((strips) => copy(inner, strips, from, mul(place, strips.size)));
-  bring(point, index(0), index(0));
   const depth = strip / dtypeBytes[dtype];
+  for (let ahead = 0; ahead < places - 1; ahead++) {
+    if (ahead > 0) meet(point, places - 2);
+    if (ahead * depth < length) bring(point, index(ahead * depth), index(ahead));
+  }
   loop(point, 0, length, depth, (inner, from) => {
-    const here = name(kernel, inner.place, rem(div(from, depth), 2));
-    const next = name(kernel, inner.place, add(from, depth));
-    // What was asked for is there, and nobody reads the other place any more.
-    meet(inner);
-    when(inner, less(next, length), (deep) => bring(deep, next, sub(index(1), here)));
+    const turn = name(kernel, inner.place, div(from, depth));
+    const here = name(kernel, inner.place, rem(turn, places));
+    const next = name(kernel, inner.place, add(from, (places - 1) * depth));
+    // This strip is there, and nobody reads the place of the one before any more.
+    meet(inner, places - 2);
+    when(inner, less(next, length), (deep) => bring(deep, next, rem(add(turn, places - 1), places)));
     const operand = (strips: Strips, line: TileExpression): MatrixOperand => ({
       memory: strips.memory,
       offset: name(kernel, inner.place, add(mul(here, strips.size), placeOfLine(strips, line))),
@@ -184,11 +195,10 @@ interface Operand {
 }
 
 /**
- * Two strips of an operand in workgroup memory, each `size` elements, as the operand lies: by lines, or turned. `pitch`: from one row to
- * the next, or from one panel to the next.
+ * How strips of an operand, each `size` elements, lie in workgroup memory: as the operand does, by lines, or turned. `pitch`: from one
+ * row to the next, or from one panel to the next.
  */
-interface Strips extends Operand {
-  readonly memory: Memory;
+interface Lying extends Operand {
   readonly turned: boolean;
   readonly pitch: number;
   readonly size: number;
@@ -196,7 +206,12 @@ interface Strips extends Operand {
   readonly fetched: Access | undefined;
 }
 
-function createStrips(scope: Scope, dtype: Dtype, operand: Operand): Strips {
+/** Strips of an operand, one after another. */
+interface Strips extends Lying {
+  readonly memory: Memory;
+}
+
+function layStrips(dtype: Dtype, operand: Operand): Lying {
   const { of, lines, sum, count, team } = operand;
   const lies = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
   const turned = !lies(sum) && lies(lines);
@@ -210,7 +225,7 @@ function createStrips(scope: Scope, dtype: Dtype, operand: Operand): Strips {
   const access = of.kind === 'load' && of.guard === 'none' && of.dtype === dtype ? of.access : undefined;
   const fetched =
     access !== undefined && comesInChunks(access, turned ? lines : sum, chunk / bytes) ? access : undefined;
-  return { ...operand, memory: scope.kernel.shared(dtype, 2 * size), turned, pitch, size, fetched };
+  return { ...operand, turned, pitch, size, fetched };
 }
 
 /** From the start of a strip to a line that is a multiple of 32. */

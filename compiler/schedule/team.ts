@@ -73,8 +73,9 @@ export function whenActive(scope: Scope, team: Team, first: boolean, body: (inne
   );
 }
 
-/** All threads of the workgroup arrive. */
-export const meet = (scope: Scope): void => void scope.place.statements.push({ kind: 'barrier' });
+/** All threads of the workgroup arrive; what was fetched since so many meetings, this one counted, may be on its way still. */
+export const meet = (scope: Scope, leaves = 0): void =>
+  void scope.place.statements.push({ kind: 'barrier', ...(leaves > 0 && { leaves }) });
 
 /** For each point of `outer`: rows × sum times sum × columns. */
 export interface Matrices {

@@ -18,11 +18,11 @@ export interface Spelling {
   store(memory: Memory, offset: string, value: string): string;
   /** Up to the opening brace. */
   loop(index: string, from: string, to: string, step: number): string;
-  /** 16 bytes to workgroup memory, there after the next barrier. */
+  /** 16 bytes to workgroup memory, there after a barrier that does not leave it. */
   fetch(of: Extract<Statement, { kind: 'fetch' }>, print: (of: TileExpression) => string): string;
   /** A matrix instruction, one line or several; `print` spells its offsets. */
   multiply(of: Extract<Statement, { kind: 'multiply' }>, print: (of: TileExpression) => string): readonly string[];
-  readonly barrier: string;
+  barrier(leaves: number): string;
   /** What another thread of the subgroup has for `value`. */
   exchange(dtype: TileDtype, value: string, distance: number): string;
   readonly raiseFlag: string;
@@ -63,7 +63,7 @@ export function printBody(body: readonly Statement[], spelling: Spelling): reado
       case 'multiply':
         return spelling.multiply(statement, expression).forEach((line) => write(depth, line));
       case 'barrier':
-        return write(depth, spelling.barrier);
+        return write(depth, spelling.barrier(statement.leaves ?? 0));
       case 'exchange': {
         const { register, value, distance } = statement;
         const taken = spelling.exchange(register.type.dtype, expression(value), distance);

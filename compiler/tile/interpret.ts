@@ -103,7 +103,7 @@ function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner 
     thread: 0,
     threads,
     touched: new Map(),
-    underway: [],
+    underway: [[]],
   };
   for (const memory of [...kernel.parameters, ...kernel.scratch])
     context.memories.set(memory, { data: new Float64Array(0) });
@@ -129,6 +129,7 @@ function compileKernel(kernel: TileKernel, state: { flagged: boolean }): Runner 
     for (let item = 0; item < kernel.grid; item++) {
       context.item = item;
       context.touched.clear();
+      context.underway.splice(0, context.underway.length, []);
       for (const memory of kernel.scratch) {
         const fresh = (): Float64Array => new Float64Array(memory.size).fill(unwritten(memory.dtype));
         const bound = context.memories.get(memory);
@@ -170,10 +171,11 @@ function compileTeam(context: Context, body: readonly Statement[]): () => void {
     if (statement.kind === 'for') parts.push(compileShared(context, statement));
     else if (statement.kind === 'if') parts.push(compileSharedIf(context, statement));
     else if (statement.kind === 'exchange') parts.push(compileExchange(context, statement));
-    else
+    else if (statement.kind === 'barrier')
       parts.push(() => {
         context.touched.clear();
-        for (const arrive of context.underway.splice(0)) arrive();
+        for (const arrive of context.underway.splice(statement.leaves ?? 0).flat()) arrive();
+        context.underway.unshift([]);
       });
   }
   close();
@@ -319,7 +321,7 @@ function compileFetch(context: Context, statement: Extract<Statement, { kind: 'f
       mark(context, bound, memory, place, true);
       const { data } = bound;
       data[place] = unwritten(memory.dtype);
-      context.underway.push(() => void (data[place] = values[lane]));
+      context.underway[0].push(() => void (data[place] = values[lane]));
     });
   };
 }

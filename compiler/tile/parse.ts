@@ -157,7 +157,7 @@ class Parser {
   private statement(): Statement {
     if (this.accept('let')) return this.definition('let');
     if (this.accept('var')) return this.definition('var');
-    if (this.accept('barrier')) return { kind: 'barrier' };
+    if (this.accept('barrier')) return { kind: 'barrier', ...(this.accept('leaves') && { leaves: this.number() }) };
     if (this.accept('exchange')) {
       const { register, value } = this.definition('let');
       this.expect('by');

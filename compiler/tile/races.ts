@@ -33,8 +33,8 @@ export interface Context {
     readonly scratch: Map<Memory, Float64Array>;
   }[];
   readonly touched: Map<Float64Array, Map<number, Touch>>;
-  /** What was fetched and is not there before the threads meet. */
-  readonly underway: (() => void)[];
+  /** What was fetched and is not there yet: since the last barrier, between the two before, … */
+  readonly underway: (() => void)[][];
 }
 
 /** Notes who touched an element and objects where two work items meet at one that is written. */

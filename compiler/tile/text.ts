@@ -218,7 +218,7 @@ function printStatement(statement: Statement, naming: Naming): string[] {
     case 'prefetch':
       return [`prefetch ${naming(statement.memory)}[${show(statement.offset)}]`];
     case 'barrier':
-      return ['barrier'];
+      return [statement.leaves === undefined ? 'barrier' : `barrier leaves ${statement.leaves}`];
     case 'fetch': {
       const { memory, offset, from, at, count, mask } = statement;
       const wanted = mask === undefined ? '' : ` if ${show(mask)}`;

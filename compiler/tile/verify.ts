@@ -207,6 +207,7 @@ function verifyBody(body: readonly Statement[], outer: Scope): void {
         break;
       }
       case 'barrier':
+        if ((statement.leaves ?? 1) < 1) report(`a barrier that leaves ${statement.leaves} says nothing`);
         break;
     }
   }

@@ -72,19 +72,27 @@ static inline Number __shfl_xor_sync(unsigned, Number own, int bits) {
 // Asynchronous copies: on their way until they are waited for, so that whoever reads too early finds what was there before.
 #include <vector>
 struct Underway { void* to; unsigned char bytes[16]; };
-static std::vector<Underway> emulator_underway[1024];
+// Those of each group, the oldest first; the last is not closed yet.
+static std::vector<std::vector<Underway>> emulator_underway[1024];
 static inline void emulator_fetch(void* to, const void* from, bool wanted) {
   Underway copy{to, {}};
   if (((uintptr_t)to | (uintptr_t)from) & 15) __builtin_trap();
   if (wanted) std::memcpy(copy.bytes, from, 16);
-  emulator_underway[threadIdx.x].push_back(copy);
+  auto& groups = emulator_underway[threadIdx.x];
+  if (groups.empty()) groups.emplace_back();
+  groups.back().push_back(copy);
 }
 // Threads whose copies are there but not yet shown to instructions that read workgroup memory by themselves.
 static bool emulator_hidden[1024];
-static inline void emulator_fetched() {
-  for (const Underway& copy : emulator_underway[threadIdx.x]) std::memcpy(copy.to, copy.bytes, 16);
-  if (!emulator_underway[threadIdx.x].empty()) emulator_hidden[threadIdx.x] = true;
-  emulator_underway[threadIdx.x].clear();
+static inline void emulator_fetched(int leaves) {
+  auto& groups = emulator_underway[threadIdx.x];
+  if (groups.empty()) groups.emplace_back();
+  for (; (int)groups.size() > leaves; groups.erase(groups.begin()))
+    for (const Underway& copy : groups.front()) {
+      std::memcpy(copy.to, copy.bytes, 16);
+      emulator_hidden[threadIdx.x] = true;
+    }
+  groups.emplace_back();
 }
 static inline void emulator_show() { emulator_hidden[threadIdx.x] = false; }
 // Workgroup memory has addresses of 18 bits; what was asked for is found again by them.

@@ -58,7 +58,7 @@ export function emulatedImage(source: string): Uint8Array {
       .replace(/asm\("cvt\.rna\.tf32\.f32[^;]*;"[^;]*;/g, 'bits = emulator_tf32(x);')
       .replace(/asm volatile\("\{ \.reg \.pred adds;[^]*?: "memory"\);/g, emulatedWide)
       .replace(/asm volatile\("fence\.proxy\.async\.shared::cta;"[^;]*;/g, 'emulator_show();')
-      .replace(/asm volatile\("cp\.async\.wait_all;"[^;]*;/g, 'emulator_fetched();')
+      .replace(/asm volatile\("cp\.async\.commit_group; cp\.async\.wait_group %0;"[^;]*;/g, 'emulator_fetched(leaves);')
       .replace(
         /asm\("mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32[^;]*;"[^;]*;/g,
         'emulator_mma_tf32(c0, c1, c2, c3, a, b);',

@@ -112,7 +112,7 @@ describe.skipIf(emulatorProblem !== undefined)(
       const graph = build.finish();
       const { source } = emitCuda(compile(graph, capabilitiesOf(4)).tile);
       expect(source.match(/ fetch\(s\d/g)?.length).toBeGreaterThan(2);
-      expect(source).toContain('cp.async.wait_all');
+      expect(source).toContain('cp.async.wait_group');
       await prove([{ says: 'strips', graph, ranges: {} }]);
     });
 

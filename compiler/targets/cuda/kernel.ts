@@ -22,9 +22,10 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
   const inPanels = new Set(
     statements.flatMap((of) => (of.kind === 'multiply' && of.threads === 128 ? [of.left.memory, of.right.memory] : [])),
   );
-  const arrive = [
+  const fetches = statements.some(({ kind }) => kind === 'fetch');
+  const arrive = (leaves: number): readonly string[] => [
     // What was asked for is there, and whoever reads workgroup memory without a thread's doing finds it.
-    ...(statements.some(({ kind }) => kind === 'fetch') ? [`${writer.use('fetched')}();`] : []),
+    ...(fetches ? [`${writer.use('fetched')}<${leaves}>();`] : []),
     ...(inPanels.size > 0 ? [`${writer.use('show')}();`] : []),
     '__syncthreads();',
   ];
@@ -41,7 +42,7 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
     fetch: (of, print) => emitFetch(writer, of, print),
     multiply: (of, print) =>
       of.threads === 128 ? emitWideMultiply(writer, of, print) : emitMultiply(writer, of, print),
-    barrier: arrive.join(' '),
+    barrier: (leaves) => arrive(leaves).join(' '),
     exchange: (dtype, value, distance) =>
       dtype === 'bool'
         ? `(__shfl_xor_sync(0xffffffffu, (int)(${value}), ${distance}) != 0)`

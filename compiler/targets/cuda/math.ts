@@ -161,13 +161,17 @@ const helpers = {
   b[1] = tf32_bits(own[4 * step]);
 }`,
   },
-  /** Asks for 16 bytes of workgroup memory (sm_80 and newer), and waits for all that this thread asked for. */
+  /** Asks for 16 bytes of workgroup memory (sm_80 and newer), and waits for what this thread asked for but since the newest meetings. */
   fetch: {
     text: `__device__ void fetch(void* to, const void* from, bool wanted) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"((unsigned)__cvta_generic_to_shared(to)), "l"(from), "r"(wanted ? 16 : 0) : "memory");
 }`,
   },
-  fetched: { text: `__device__ void fetched() { asm volatile("cp.async.wait_all;" ::: "memory"); }` },
+  fetched: {
+    text: `template <int leaves> __device__ void fetched() {
+  asm volatile("cp.async.commit_group; cp.async.wait_group %0;" :: "n"(leaves) : "memory");
+}`,
+  },
   /** What was written to workgroup memory is seen by instructions that read it by themselves (sm_90). */
   show: { text: '__device__ void show() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }' },
   /**

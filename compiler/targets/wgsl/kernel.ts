@@ -28,7 +28,7 @@ export function emitKernel(kernel: TileKernel): string {
     multiply() {
       throw new Error('a matrix instruction on a machine without');
     },
-    barrier: 'workgroupBarrier(); storageBarrier();',
+    barrier: () => 'workgroupBarrier(); storageBarrier();',
     exchange: (dtype, value, distance) =>
       dtype === 'bool'
         ? `(subgroupShuffleXor(u32(${value}), ${distance}u) != 0u)`
