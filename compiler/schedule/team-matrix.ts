@@ -30,7 +30,7 @@ interface MatrixTile {
 const subgroup = 32;
 /** Bytes of a row that are summed between two meetings. */
 const strip = 64;
-/** Places for strips at most: a guess. With two an H100 reached 39 % of cuBLAS's rate, and waited for memory most of the time. */
+/** Places for strips at most: a guess. With two an H100 reached 39 % of cuBLAS's rate. */
 const mostPlaces = 4;
 /** Bytes that come at a time. From one row of a strip to the next are as many more than it is long: no two of eight begin on one bank. */
 const chunk = 16;
