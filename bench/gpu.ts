@@ -21,7 +21,7 @@ const { values: flags } = parseArgs({
     data: { type: 'string', default: '../shared/data' },
     peers: { type: 'string', default: '../shared/peers' },
     out: { type: 'string', default: 'runs' },
-    /** One part alone: what compute-sanitizer is run on. */
+    /** One part alone: `losses`, what compute-sanitizer is run on, or `webgpu`. */
     only: { type: 'string' },
   },
 });
