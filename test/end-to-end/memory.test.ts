@@ -56,7 +56,9 @@ function write(lines: string, depth?: number): string {
   return path;
 }
 
-async function weightsAfter(lines: string, target: TargetName, steps: number, depth?: number): Promise<unknown> {
+type Weights = ReadonlyMap<string, readonly number[]>;
+
+async function weightsAfter(lines: string, target: TargetName, steps: number, depth?: number): Promise<Weights> {
   const project = await openProject(write(lines, depth));
   const { block, plan, data } = await project.train();
   const opened = await openTarget(target, target === 'cpu' ? { threads: 2 } : {});
@@ -70,6 +72,14 @@ async function weightsAfter(lines: string, target: TargetName, steps: number, de
   }
 }
 
+/** The largest difference of a weight from what it should be. */
+const farthest = (found: Weights, wanted: Weights): number =>
+  Math.max(
+    ...[...wanted].flatMap(([name, values]) =>
+      values.map((value, at) => Math.abs((found.get(name)?.[at] ?? NaN) - value)),
+    ),
+  );
+
 const analysisOf = async (lines: string): Promise<TrainAnalysis> =>
   analyzeTrain(await (await openProject(write(lines))).train(), { threads: 2, predict: false });
 
@@ -82,11 +92,13 @@ describe('checkpoint', () => {
     },
   );
 
+  // A value that is computed again may be summed by a kernel of another shape: on some processors its last digit is another one.
   it.runIf(native).each(['', 'precision = mixed(bf16)', 'precision = mixed(f16)', 'clip norm 1.0'])(
-    'changes no bit of the training, natively (%s)',
+    'changes nothing but last digits, natively (%s)',
     async (precision) => {
       const plain = await weightsAfter(precision, 'cpu', 10);
-      expect(await weightsAfter(`${precision}\n  checkpoint model.blocks.*`, 'cpu', 10)).toEqual(plain);
+      const again = await weightsAfter(`${precision}\n  checkpoint model.blocks.*`, 'cpu', 10);
+      expect(farthest(again, plain)).toBeLessThan(1e-4);
     },
   );
 
