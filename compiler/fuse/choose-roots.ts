@@ -205,7 +205,8 @@ const isNarrowing = (node: Node): boolean =>
 
 /**
  * A product's operand: what is stored in two bytes is read as it is, and what the program is given (weights, data) is
- * rounded where it is read, unless windows overlap, or matrix instructions read it as it lies. What is rounded to TF32 takes no fewer bytes: it is read as it was before.
+ * rounded where it is read, unless windows overlap, or matrix instructions read it as it lies. What is rounded to TF32 takes no
+ * fewer bytes: it is read as it was before.
  */
 function keepUnlessRounded(frame: Frame, value: Value, straight: boolean): void {
   const source = frame.producers.get(unmoved(frame, value));

@@ -107,28 +107,12 @@ export function emitMatrixContraction(
   const ownColumn = keep(mul(rem(own, abreast), tile.ownColumns));
   const sums = Array.from({ length: (tile.ownRows * tile.ownColumns) / team }, () => variable(point, number(0, 'f32')));
   const lying = [
-    layStrips(dtype, {
-      of: leftOf,
-      lines: rows,
-      sum,
-      first: rowFrom,
-      count: tile.rows,
-      threads,
-      team,
-    }),
-    layStrips(dtype, {
-      of: rightOf,
-      lines: columns,
-      sum,
-      first: columnFrom,
-      count: tile.columns,
-      threads,
-      team,
-    }),
-  ];
-  /** Strips lie in some places by turns: while one is multiplied the next are on their way to the others. */
-  const each = dtypeBytes[dtype] * (lying[0].size + lying[1].size);
-  const places = Math.max(2, Math.min(mostPlaces, Math.floor(nearMemory / each)));
+    { of: leftOf, lines: rows, first: rowFrom, count: tile.rows },
+    { of: rightOf, lines: columns, first: columnFrom, count: tile.columns },
+  ].map((operand) => layStrips(dtype, { ...operand, sum, threads, team }));
+  const bytes = dtypeBytes[dtype] * (lying[0].size + lying[1].size);
+  // Strips lie in so many places by turns: while one is multiplied the next are on their way to the others.
+  const places = Math.max(2, Math.min(mostPlaces, Math.floor(nearMemory / bytes)));
   const [left, right] = lying.map((of): Strips => ({ ...of, memory: kernel.shared(dtype, places * of.size) }));
   const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
     [left, right].forEach((strips) => copy(inner, strips, from, mul(place, strips.size)));

@@ -73,7 +73,7 @@ export function whenActive(scope: Scope, team: Team, first: boolean, body: (inne
   );
 }
 
-/** All threads of the workgroup arrive; what was fetched since so many meetings, this one counted, may be on its way still. */
+/** All threads of the workgroup arrive; what was fetched since the meeting that many before this one may be on its way still. */
 export const meet = (scope: Scope, leaves = 0): void =>
   void scope.place.statements.push({ kind: 'barrier', ...(leaves > 0 && { leaves }) });
 

@@ -108,7 +108,8 @@ export type Statement =
   | { readonly kind: 'prefetch'; readonly memory: Memory; readonly offset: TileExpression }
   /**
    * memory[offset + i] = from[at + i] for the `count` elements i, or 0 where the mask is false; they are there when the threads have
-   * met at a barrier that does not leave them, and until then nobody touches them. 16 bytes from global to workgroup memory, both places multiples of 16.
+   * met at a barrier that does not leave them, and until then nobody touches them. 16 bytes from global to workgroup memory, both
+   * places multiples of 16.
    */
   | {
       readonly kind: 'fetch';
@@ -120,8 +121,8 @@ export type Statement =
       readonly mask?: TileExpression;
     }
   /**
-   * All threads of a workgroup arrive before one goes on. What was fetched is there then, except what was asked for since the last
-   * barrier before the `leaves` newest, this one counted, which may be on its way still.
+   * All threads of a workgroup arrive before one goes on. What was fetched is there then; with `leaves` n, what was fetched since
+   * the n-th barrier before this one may be on its way still.
    */
   | { readonly kind: 'barrier'; readonly leaves?: number }
   /**

@@ -23,12 +23,13 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
     statements.flatMap((of) => (of.kind === 'multiply' && of.threads === 128 ? [of.left.memory, of.right.memory] : [])),
   );
   const fetches = statements.some(({ kind }) => kind === 'fetch');
-  const arrive = (leaves: number): readonly string[] => [
-    // What was asked for is there, and whoever reads workgroup memory without a thread's doing finds it.
-    ...(fetches ? [`${writer.use('fetched')}<${leaves}>();`] : []),
-    ...(inPanels.size > 0 ? [`${writer.use('show')}();`] : []),
-    '__syncthreads();',
-  ];
+  // What was asked for is there, and whoever reads workgroup memory without a thread's doing finds it.
+  const barrier = (leaves: number): string =>
+    [
+      ...(fetches ? [`${writer.use('fetched')}<${leaves}>();`] : []),
+      ...(inPanels.size > 0 ? [`${writer.use('show')}();`] : []),
+      '__syncthreads();',
+    ].join(' ');
   const body = printBody(kernel.body, {
     literal,
     constant: (register, dtype, value) => `const ${cudaType(dtype)} ${register} = ${value};`,
@@ -42,7 +43,7 @@ export function emitKernel(writer: UnitWriter, name: string, kernel: TileKernel,
     fetch: (of, print) => emitFetch(writer, of, print),
     multiply: (of, print) =>
       of.threads === 128 ? emitWideMultiply(writer, of, print) : emitMultiply(writer, of, print),
-    barrier: (leaves) => arrive(leaves).join(' '),
+    barrier,
     exchange: (dtype, value, distance) =>
       dtype === 'bool'
         ? `(__shfl_xor_sync(0xffffffffu, (int)(${value}), ${distance}) != 0)`
