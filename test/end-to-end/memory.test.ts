@@ -92,13 +92,14 @@ describe('checkpoint', () => {
     },
   );
 
-  // A value that is computed again may be summed by a kernel of another shape: on some processors its last digit is another one.
+  // To the bit with AVX-512; with AVX2 alone last digits were seen to differ, and why is not known yet.
   it.runIf(native).each(['', 'precision = mixed(bf16)', 'precision = mixed(f16)', 'clip norm 1.0'])(
     'changes nothing but last digits, natively (%s)',
     async (precision) => {
       const plain = await weightsAfter(precision, 'cpu', 10);
       const again = await weightsAfter(`${precision}\n  checkpoint model.blocks.*`, 'cpu', 10);
-      expect(farthest(again, plain)).toBeLessThan(1e-4);
+      const { features = '' } = await describeCpu();
+      expect(farthest(again, plain)).toBeLessThanOrEqual(features.includes('+avx512f') ? 0 : 1e-4);
     },
   );
 
