@@ -135,7 +135,7 @@ export function openThreads(
       // Global, so that the compiled text finds omp_get_thread_num in this process.
       const library = koffi.load(found.path, { global: true });
       const parallel: (...values: readonly unknown[]) => unknown = library.func(
-        'void GOMP_parallel(void *enter, void *team, unsigned count, unsigned flags)',
+        'void GOMP_parallel(void *enter, void *team, uint32_t count, uint32_t flags)',
       );
       return {
         kind: 'openmp',
@@ -143,7 +143,8 @@ export function openThreads(
         text: wait + yields + openMp,
         run: (enter, team) => void parallel(enter, team, count, 0),
       };
-    } catch {
+    } catch (error) {
+      if (kind === 'openmp') throw error;
       // An OpenMP runtime without GNU's entry point (macOS): threads of our own.
     }
   }
