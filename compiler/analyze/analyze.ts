@@ -119,9 +119,13 @@ function worksOf(
 const launchesOf = (steps: readonly TileStep[]): Extract<TileStep, { kind: 'launch' }>[] =>
   steps.flatMap((step) => (step.kind === 'launch' ? [step] : launchesOf(step.body)));
 
-/** Twice, so that everything was touched before, as in any step but the first. What repeats is asked as if its trips followed each other. */
+/**
+ * Twice, so that everything was touched before, as in any step but the first. What repeats is asked as if its trips followed
+ * each other. Threads meet before a kernel that several of them share.
+ */
 function predictAll(kernels: readonly { readonly works: readonly Work[] }[], machine: Machine): Prediction[] {
   const predictor = new Predictor(machine);
+  const isShared = ({ launches }: Work): boolean => launches.some(({ grid }) => grid > 1);
   const all = (): Prediction[] =>
     kernels.map(({ works }) =>
       works
@@ -132,7 +136,7 @@ function predictAll(kernels: readonly { readonly works: readonly Work[] }[], mac
             arithmetic: sum.arithmetic + arithmetic,
             traffic: sum.traffic + traffic,
           }),
-          { seconds: machine.meeting, arithmetic: 0, traffic: 0 },
+          { seconds: works.some(isShared) ? machine.meeting : 0, arithmetic: 0, traffic: 0 },
         ),
     );
   all();

@@ -1,6 +1,6 @@
 /**
  * How long work will take on a machine, before it runs: a roofline. A segment takes as long as the slower of its
- * arithmetic and its memory traffic (a contraction as long as both), plus its launches; before each kernel all threads meet.
+ * arithmetic and its memory traffic (a contraction as long as both), plus its launches; before a kernel that they share, threads meet.
  *
  *   arithmetic   the cycles of its kernels (cycles.ts), each kind at the rate the machine reaches in it; where a grid has fewer
  *                items than the machine has threads, the rest stand idle
@@ -30,13 +30,15 @@ export interface Machine {
   };
   /** Bytes a second where `within` bytes are touched again and again; ascending, the last one is main memory. */
   readonly bandwidth: readonly { readonly within: number; readonly rate: number }[];
-  /** Seconds from one launch to the next within a kernel, and from one kernel to the next, when all threads have to meet. */
+  /** Seconds a launch takes beside its work, and seconds until all threads have met. */
   readonly launch: number;
   readonly meeting: number;
   /** Seconds it takes to start a program. */
   readonly call: number;
-  /** Seconds a training run takes between two steps: the next batch, what is logged. */
+  /** Seconds a training run takes between two steps: choosing the next batch, reading and logging what the last one reports. */
   readonly between: number;
+  /** Bytes a second at which a batch is put together. */
+  readonly gather: number;
 }
 
 /** A part of a kernel as it will be launched. */

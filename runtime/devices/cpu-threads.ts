@@ -6,9 +6,10 @@
 import { barrier, noBarrier } from './cpu-barrier.ts';
 import { findOpenMp } from './cpu-library.ts';
 import type { Koffi } from './cpu-library.ts';
+import { apart } from './cpu-places.ts';
 
 /** The words of the memory `@enter` reads. */
-export const teamWords = { threads: 0, buffers: 1, scratch: 2, sync: 3, go: 4, count: 5 } as const;
+export const teamWords = { threads: 0, buffers: 1, scratch: 2, sync: 3, go: 4, count: 5, taken: 6 } as const;
 
 export interface Threads {
   readonly kind: 'one' | 'openmp' | 'pthreads';
@@ -34,12 +35,12 @@ ${loads}  call void @step(i64 0, i64 1, ptr %buffers, ptr %scratch, ptr %sync)
 }
 `;
 
-const openMp = `
+const openMp = (linux: boolean): string => `
 declare i32 @omp_get_thread_num()
 declare i32 @omp_get_num_threads()
-
+${linux ? apart : ''}
 define void @enter(ptr %team) nounwind {
-${loads}  %number = call i32 @omp_get_thread_num()
+${loads}${linux ? `  %taken = getelementptr i64, ptr %team, i64 ${teamWords.taken}\n  call void @apart(ptr %taken)\n` : ''}  %number = call i32 @omp_get_thread_num()
   %granted = call i32 @omp_get_num_threads()
   %thread = zext i32 %number to i64
   %threads = zext i32 %granted to i64
@@ -126,7 +127,8 @@ export function openThreads(
   const type = koffi.proto('void', ['void *']);
   const direct = (enter: bigint, team: bigint): void => void koffi.call(enter, type, team);
   if (count === 1 || kind === 'one') return { kind: 'one', count: 1, text: noBarrier + oneThread, run: direct };
-  const wait = barrier(architecture, process.platform === 'linux');
+  const linux = process.platform === 'linux';
+  const wait = barrier(architecture, linux);
   const found = kind === 'pthreads' ? undefined : findOpenMp();
   if (found !== undefined) {
     // Between steps the pool spins about a third of a millisecond for the next, then sleeps; its own default is ten times that.
@@ -140,7 +142,7 @@ export function openThreads(
       return {
         kind: 'openmp',
         count,
-        text: wait + yields + openMp,
+        text: wait + yields + openMp(linux),
         run: (enter, team) => void parallel(enter, team, count, 0),
       };
     } catch (error) {

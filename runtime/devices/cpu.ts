@@ -160,6 +160,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
       );
     const table = newMemory(Math.max(8, 8 * program.buffers.length), `the buffer table of ${program.name}`);
     const team = newMemory(64, `the team of ${program.name}`);
+    const words = new BigUint64Array(team.bytes.buffer, team.bytes.byteOffset, 8);
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
     const results = program.buffers.filter(({ role }) => role === 'result');
     const view = (buffer: ProgramBuffer): TypedArray => {
@@ -169,7 +170,6 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     };
     const bind = (): void => {
       new BigUint64Array(table.bytes.buffer, table.bytes.byteOffset, program.buffers.length).set(addressesOf());
-      const words = new BigUint64Array(team.bytes.buffer, team.bytes.byteOffset, 8);
       words[teamWords.threads] = BigInt(count);
       words[teamWords.buffers] = table.address;
       words[teamWords.scratch] = scratch.address;
@@ -193,6 +193,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
           if (data === undefined) throw notGiven(program.name, input.name);
           fill(`The input ${input.name} of ${program.name}`, view(input), data);
         }
+        words[teamWords.taken] = 0n;
         threads.run(enter, team.address);
         for (const { name, memory } of guards) {
           if (!memory.intact()) throw new DeviceError(`${program.name} wrote outside ${name}.`);

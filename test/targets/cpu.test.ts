@@ -1,6 +1,6 @@
 /** The CPU device: threads and waits, memory shared between programs, the flag, guards, and a machine without LLVM. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { capabilitiesOf } from '../../compiler/targets/llvm/features.ts';
@@ -203,6 +203,18 @@ describe.skipIf(nativeProblem !== undefined)(
       }
       session.close();
       await expect(executable.run(new Map([['x', x]]))).rejects.toThrow('closed');
+    });
+
+    test.skipIf(process.platform !== 'linux')('threads that find their CPU taken leave it, and stay free', async () => {
+      // More threads than there are CPUs: some always do.
+      const threads = availableParallelism() + 1;
+      const { session, executable } = await loadNative(rotating(1), { threads, threading: 'openmp' });
+      for (let step = 0; step < 20; step++) await executable.run(new Map([['x', new Float32Array(size)]]));
+      const allowed = readdirSync('/proc/self/task').map(
+        (task) => /^Cpus_allowed:.*$/m.exec(readFileSync(`/proc/self/task/${task}/status`, 'utf8'))?.[0],
+      );
+      expect(new Set(allowed).size).toBe(1);
+      session.close();
     });
 
     test('programs of a session share params by name; the axis of a repeat reaches its kernels, also in reverse', async () => {

@@ -48,7 +48,7 @@ export interface TrainAnalysis {
   readonly step: AnalyzedProgram;
   readonly memory: MemoryPlan;
   readonly machine?: Machine;
-  /** Of a step of training: its program, and what the trainer does between two of them. */
+  /** Of a step of training: its programs, and what the trainer does between two of them. */
   readonly seconds?: number;
   /** Why there are no predictions. */
   readonly notice?: string;
@@ -108,9 +108,14 @@ export async function analyzeTrain(
     programs,
     step,
     memory: memoryOf(programs, threads),
-    ...(machine && { machine, seconds: (step.analysis.seconds ?? 0) + machine.between }),
+    ...(machine && { machine, seconds: secondsOf(step, plan.accumulate, machine) }),
     ...(notice !== undefined && { notice }),
   };
+}
+
+/** Each micro-batch is put together and run; what a step reports is read once. */
+function secondsOf({ analysis }: AnalyzedProgram, accumulate: number, { gather, between }: Machine): number {
+  return accumulate * ((analysis.seconds ?? 0) + analysis.bytes.batch / gather) + between;
 }
 
 interface KnownMachine {

@@ -122,5 +122,6 @@ function machineIn(of: Fields): Machine {
     meeting: positive(of, 'meeting'),
     call: positive(of, 'call'),
     between: positive(of, 'between'),
+    gather: positive(of, 'gather'),
   };
 }

@@ -3,7 +3,6 @@
  * numbers go into the predictions of `nacre plan` and `nacre explain`.
  */
 import { availableParallelism } from 'node:os';
-import { kernelsOf } from '../../compiler/analyze/cost.ts';
 import { type Cycles, kernelCycles } from '../../compiler/analyze/cycles.ts';
 import type { Machine } from '../../compiler/analyze/predict.ts';
 import type { Builder } from '../../compiler/graph/build.ts';
@@ -16,6 +15,7 @@ import { capabilitiesOf, type CpuHost, instructionsOf } from '../../compiler/tar
 import type { Instructions } from '../../compiler/targets/llvm/writer.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
+import { measureBetween, measureGather } from './between.ts';
 import { openTarget, type Target } from './target.ts';
 
 /** Of this machine's processor. */
@@ -35,6 +35,12 @@ export async function hostInstructions(): Promise<Instructions> {
   return instructionsOf({ architecture, features });
 }
 
+/**
+ * Seconds: what a launch takes beside its work, and threads of one processor until they have met. Not measured: the work that
+ * several threads share takes ten times as long at least, so a probe would mostly show that.
+ */
+const [launch, meeting] = [0.3e-6, 0.5e-6];
+
 /** Throws DeviceError where there is no libLLVM. */
 export async function measureMachine(threads = availableParallelism()): Promise<Machine> {
   const target = await openTarget('cpu', { threads });
@@ -48,7 +54,6 @@ export async function measureMachine(threads = availableParallelism()): Promise<
       convolution: convolution(),
       functions: inPlace('functions', [1024, 256], activation),
       arithmetic: inPlace('arithmetic', [1024, 256], polynomial),
-      links: chain(),
       near: inPlace('near', [within[0] / 4 / 256, 256], scaled),
       shared: inPlace('shared', [within[1] / 4 / 256, 256], scaled),
       far: inPlace('far', [within[2] / 4 / 256, 256], scaled),
@@ -79,10 +84,11 @@ export async function measureMachine(threads = availableParallelism()): Promise<
         rest,
       },
       bandwidth,
-      launch: 0.3e-6,
-      meeting: seconds.links / kernelsOf(fuse(probes.links).program.steps).length / trips,
+      launch,
+      meeting,
       call: seconds.call,
-      between: 70e-6,
+      between: Math.max(1e-6, (await measureBetween(target)) - seconds.call),
+      gather: measureGather(),
     };
   } finally {
     target.session.close();
@@ -181,23 +187,6 @@ const cyclesIn = (graph: Graph, capabilities: Capabilities): Cycles =>
       }),
       { multiply: 0, functions: 0, rest: 0 },
     );
-
-const trips = 400;
-
-/** Small kernels that wait for each other: each is all threads' work, but hardly any. */
-function chain(): Graph {
-  const build = createBuilder('chain');
-  const shape = [128, 128];
-  const x = build.input('chain', 'param', { dtype: 'f32', shape });
-  const body = build.nested('link');
-  const y = body.input('y', 'batch', { dtype: 'f32', shape });
-  const rows = body.reduce('sum', y, [1]);
-  const next = body.binary('sub', y, body.broadcast(body.reshape(rows, [128, 1]), shape));
-  body.output('y', 'result', body.binary('mul', next, body.constant(0.5, 'f32', shape)));
-  const [last] = build.loop([x], { trips, carried: 1, scanned: 0, reverse: false, body: body.finish() });
-  build.output('chain', 'update', last);
-  return build.finish();
-}
 
 /** Rounds, and milliseconds of each for each program. */
 const rounds = { count: 12, ms: 12 };

@@ -34,8 +34,11 @@ export interface MeasuredStep {
   readonly kernels: ReadonlyMap<Kernel, Measured>;
 }
 
-/** Each kernel and the whole step run this often; the fastest counts, because what disturbs only ever adds. */
-const rounds = 12;
+/**
+ * Each kernel and the whole step run this often at least, and this long: a thread that was just made takes milliseconds until it
+ * has a core of its own. The fastest run counts, because what disturbs only ever adds.
+ */
+const rounds = { count: 12, ms: 60 };
 
 /** Runs the step on the cpu target; throws DeviceError where there is none. */
 export async function measureKernels(
@@ -68,7 +71,7 @@ export async function measureKernels(
   const together = await open();
   const step = await together.load(tile);
   let whole = Infinity;
-  for (let round = 1; round <= rounds; round++) whole = Math.min(whole, await time(step, round));
+  for (const round of roundsOf()) whole = Math.min(whole, await time(step, round));
   together.close();
 
   const apart = await open();
@@ -77,7 +80,7 @@ export async function measureKernels(
     parts.push({ step: one, executable: await apart.load(alone(loop, one, at, capabilities)), best: Infinity });
   const nothing = await apart.load({ name: 'nothing', buffers: [], arena: 0, steps: [] });
   let call = Infinity;
-  for (let round = 1; round <= rounds; round++) {
+  for (const round of roundsOf()) {
     for (const part of parts) part.best = Math.min(part.best, await time(part.executable, round));
     call = Math.min(call, await time(nothing, round));
   }
@@ -90,6 +93,12 @@ export async function measureKernels(
       kernels.set(kernel, { seconds: Math.max(0, part.best - call), together: inside.length });
   }
   return { whole, kernels };
+}
+
+/** Their numbers, from 1. */
+function* roundsOf(): Generator<number> {
+  const begun = performance.now();
+  for (let round = 1; round <= rounds.count || performance.now() - begun < rounds.ms; round++) yield round;
 }
 
 function initOf(block: RunnableTrain['block']): Graph {
