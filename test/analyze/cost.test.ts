@@ -103,9 +103,10 @@ const machine: Machine = {
     { within: 1e6, rate: 1e8 },
   ],
   launch: 1e-6,
-  meeting: 1e-6,
+  meeting: 3e-6,
   call: 1e-5,
   between: 0,
+  gather: 1e9,
 };
 
 describe('the cycles of a kernel', () => {
@@ -224,6 +225,21 @@ describe('a prediction', () => {
     expect(analysis.memory.lifetimes).toMatchObject([{ name: 'y', bytes: 256, offset: 0, first: 0, last: 1 }]);
     expect(analysis.memory.alive).toEqual([256, 256]);
     expect(analysis.bytes).toMatchObject({ state: 256, temporary: 256 });
-    expect(analysis.seconds).toBeCloseTo(1e-5 + 2 * 2e-6 + (2 * 512) / 1e9, 9);
+    expect(analysis.seconds).toBeCloseTo(1e-5 + 2 * 1e-6 + (2 * 512) / 1e9, 9);
+  });
+
+  it('lets threads meet before a kernel that they share', () => {
+    const large = parseLoop(`program p {
+  buffer %x: f32[4096, 64] state
+  kernel a {
+    region for i in 4096 {
+      store for j in 64 { %x[i, j] = exp(%x[i, j]) }
+    }
+  }
+}
+`);
+    const secondsOf = (meeting: number): number | undefined =>
+      analyze(large, planMemory(schedule(large, capabilities)), capabilities, { ...machine, meeting }).seconds;
+    expect(secondsOf(1)).toBeCloseTo(1 + (secondsOf(0) ?? NaN), 9);
   });
 });

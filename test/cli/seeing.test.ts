@@ -243,6 +243,7 @@ describe('a plan for another machine', () => {
       meeting: 1e-6,
       call: 1e-5,
       between: 1e-5,
+      gather: 1e9,
     },
   };
 
