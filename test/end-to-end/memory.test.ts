@@ -1,4 +1,4 @@
-/** Recomputed activations: the same bits in less memory, by `checkpoint` and by a budget. */
+/** Recomputed activations: the same training in less memory, by `checkpoint` and by a budget. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -92,7 +92,7 @@ describe('checkpoint', () => {
     },
   );
 
-  // To the bit with AVX-512; with AVX2 alone last digits were seen to differ, and why is not known yet.
+  // To the bit with AVX-512. With AVX2 alone the vectors of the norm run along rows in one and along columns in the other, so sums are added in another order.
   it.runIf(native).each(['', 'precision = mixed(bf16)', 'precision = mixed(f16)', 'clip norm 1.0'])(
     'changes nothing but last digits, natively (%s)',
     async (precision) => {
