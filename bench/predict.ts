@@ -27,9 +27,7 @@ async function measure(file: string, name: string, out: string): Promise<number>
   const project = await openProject(file, { data: values.data });
   const asked = await project.train(name);
   const open = () => openTarget('cpu', { threads });
-  const judge = prunesColumns(asked) ? await open() : undefined;
-  const compacted = judge && (await compactTrain(asked, project.files, judge));
-  judge?.session.close();
+  const compacted = prunesColumns(asked) ? await compactTrain(asked, project.files, open) : undefined;
   const { block, plan, data } = compacted?.train ?? asked;
   const target = await open();
   const stop = new AbortController();

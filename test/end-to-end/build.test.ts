@@ -21,7 +21,6 @@ import { nacre } from '../support/nacre.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const digits = join(root, 'examples/digits.model');
-const mnist = join(root, '../shared/data/mnist');
 const native = (await describeCpu()).problem === undefined;
 const folder = mkdtempSync(join(tmpdir(), 'nacre-build-'));
 // Where the packages of native code are found.
@@ -117,17 +116,16 @@ describe('a built trainer', () => {
     });
   });
 
-  it('is not made of a block whose weights decide what is left of it', async () => {
-    const refused = await nacre(
-      'build',
-      join(root, 'examples/slim.model'),
-      '-o',
-      join(folder, 'slim'),
-      '--data',
-      mnist,
-    );
-    expect([refused.code, refused.err]).toEqual([1, expect.stringMatching(/removes columns|There is no file/)]);
-    expect(existsSync(join(folder, 'slim'))).toBe(false);
+  it('of a block that removes columns begins with those that are left, with the same bits', async () => {
+    const slim = join(folder, 'slim.model');
+    const lines = '  prune model.fc1.weight with channels{keep: 0.5}\n  epochs = 6\n';
+    const text = readFileSync(digits, 'utf8').replace('  epochs = 6\n', lines);
+    writeFileSync(slim, `use std.pruning { channels }\n${text}`);
+    const [output, target] = [join(folder, 'slim'), 'wasm'];
+    const { code, err } = await nacre('build', slim, '-o', output, '--target', target);
+    expect([code, err]).toEqual([0, expect.stringContaining('101,770 parameters become 50,890:\n')]);
+    const here = trained(join(output, 'train.js'), '--out', 'built');
+    expect(here).toEqual(trained(join(root, 'bin/nacre.mjs'), 'train', slim, '--target', target, '--out', 'trained'));
   });
 
   it('is not put where something else is, nor on a page where it cannot run', async () => {

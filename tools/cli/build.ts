@@ -1,10 +1,14 @@
 /** `nacre build`: a folder that trains a block without the compiler, in Node or in a page. */
 import type { BuiltTarget } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
-import { buildTrainer, writeFolder } from '../driver/build.ts';
-import { prunesColumns } from '../driver/compact.ts';
+import type { Files } from '../../runtime/files.ts';
+import { encodeWeights } from '../../runtime/safetensors.ts';
+import { weightsOf } from '../../runtime/weights.ts';
+import { buildTrainer, writeFolder, type BuiltFile } from '../driver/build.ts';
 import { bundleTrainer } from '../driver/bundle.ts';
-import { openProject } from '../driver/project.ts';
+import { compactTrain, prunesColumns } from '../driver/compact.ts';
+import { openProject, type RunnableTrain } from '../driver/project.ts';
+import { openTarget } from '../driver/target.ts';
 import { trainerPage } from '../trainer/page.ts';
 import { checkSettings, parseSettings } from './settings.ts';
 import { exit, printJson, type Terminal } from './terminal.ts';
@@ -17,6 +21,29 @@ export interface BuildCommand {
   readonly set: readonly string[];
   readonly data: readonly string[];
   readonly json: boolean;
+}
+
+/**
+ * Which columns structured pruning removes is decided by the weights that a run begins with: so it is decided now, and the
+ * trainer begins with those that are left.
+ */
+async function begun(
+  asked: RunnableTrain,
+  files: Files,
+  terminal: Terminal,
+): Promise<{ readonly runnable: RunnableTrain; readonly begin: readonly BuiltFile[] }> {
+  if (!prunesColumns(asked)) return { runnable: asked, begin: [] };
+  const { train, weights, notice } = await compactTrain(asked, files, () => openTarget('auto'));
+  terminal.err(`${notice}\n`);
+  const tensors = weightsOf(train.plan).flatMap((field) => {
+    const data = weights.get(field.name);
+    return data === undefined ? [] : [{ field, data }];
+  });
+  const path = 'begin.safetensors';
+  return {
+    runnable: { ...train, plan: { ...train.plan, loads: [{ path, rules: [] }] } },
+    begin: [{ name: path, bytes: Buffer.concat(encodeWeights(tensors, new Map([['nacre', 'weights']]))) }],
+  };
 }
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -35,20 +62,16 @@ export async function build(
     );
   const overrides = parseSettings(set);
   const project = await openProject(file, { data, overrides });
-  const runnable = await project.train(name);
-  checkSettings(overrides, project, runnable.block.name);
-  if (prunesColumns(runnable))
-    throw new UserError(
-      'build-columns',
-      `${runnable.plan.name} removes columns, which is decided by the weights that a run begins with: there is nothing to build before.`,
-      'Train it with `nacre train`.',
-    );
+  const asked = await project.train(name);
+  checkSettings(overrides, project, asked.block.name);
+  const { runnable, begin } = await begun(asked, project.files, terminal);
   const { trainer, files } = await buildTrainer(runnable, { target, ...(threads !== undefined && { threads }) });
   const [node, page] = await Promise.all([bundleTrainer('node', trainer), web ? bundleTrainer('web', trainer) : []]);
   const runtime = [...node, ...page];
   const all = [
     { name: 'trainer.json', bytes: encode(`${JSON.stringify(trainer)}\n`) },
     ...files,
+    ...begin,
     ...runtime,
     { name: 'train.js', bytes: encode("import './runtime/node.js';\n") },
     { name: 'package.json', bytes: encode('{ "type": "module", "private": true }\n') },

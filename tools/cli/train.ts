@@ -2,13 +2,12 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
-import type { Files } from '../../runtime/files.ts';
 import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
 import { DeviceLost } from '../../runtime/program.ts';
 import type { TrainResult } from '../../runtime/train-options.ts';
 import { train as runTraining } from '../../runtime/trainer.ts';
 import { createPrograms } from '../driver/programs.ts';
-import { asPlanned, compactTrain, prunesColumns, type Compacted } from '../driver/compact.ts';
+import { asPlanned, compactTrain, prunesColumns } from '../driver/compact.ts';
 import { describeCutOff } from '../driver/cut-off.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
@@ -52,7 +51,7 @@ export async function train(
   const seeded = seed === undefined ? asked : { ...asked, plan: { ...asked.plan, seed } };
   const open = (): Promise<Target> => openTarget(settings.target ?? 'auto', threads === undefined ? {} : { threads });
   const compacted =
-    config === undefined && prunesColumns(seeded) ? await compact(seeded, project.files, await open()) : undefined;
+    config === undefined && prunesColumns(seeded) ? await compactTrain(seeded, project.files, open) : undefined;
   if (compacted !== undefined) progress.line(compacted.notice);
   const { train: fitted, notice } = await fit(
     compacted?.train ?? (config === undefined ? seeded : asPlanned(seeded, config.plan)),
@@ -122,15 +121,6 @@ export async function train(
 
 /** A device that is lost so often will be lost again. */
 const mostLosses = 5;
-
-/** The whole model is in memory only for as long as its weights are looked at. */
-async function compact(asked: RunnableTrain, files: Files, target: Target): Promise<Compacted> {
-  try {
-    return await compactTrain(asked, files, target);
-  } finally {
-    target.session.close();
-  }
-}
 
 /** The budget is for the compiled program; the interpreter has no plan of its memory. */
 async function fit(asked: RunnableTrain, { memory, target, threads }: Settings): Promise<Fitted> {

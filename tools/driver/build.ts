@@ -14,7 +14,7 @@ import type { RunnableTrain } from './project.ts';
 import { refuseDtypes, type Target } from './target.ts';
 
 /** A file of the folder. */
-interface File {
+export interface BuiltFile {
   readonly name: string;
   readonly bytes: Uint8Array;
 }
@@ -23,7 +23,7 @@ interface File {
 type Make<Name extends BuiltTarget> = (
   graph: Graph,
   key: string,
-) => Promise<{ readonly program: BuiltPrograms[Name]; readonly files: readonly File[] }>;
+) => Promise<{ readonly program: BuiltPrograms[Name]; readonly files: readonly BuiltFile[] }>;
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -97,7 +97,7 @@ export interface BuildOptions {
 
 export interface BuiltFolder {
   readonly trainer: Trainer;
-  readonly files: readonly File[];
+  readonly files: readonly BuiltFile[];
 }
 
 /** Every program that a run of the block may ask for, compiled. */
@@ -107,7 +107,7 @@ export async function buildTrainer(
 ): Promise<BuiltFolder> {
   const make = await making[target](threads);
   const programs: Record<string, BuiltPrograms[BuiltTarget]> = {};
-  const files: File[] = [];
+  const files: BuiltFile[] = [];
   let key = '';
   // The programs of a run, asked for one by one, with a target that keeps what it is given.
   const keeper: Target = {
@@ -160,7 +160,7 @@ const nowhere = (target: string): Target['session'] => ({
 });
 
 /** Writes the folder; one that holds something else is left alone. */
-export function writeFolder(folder: string, files: readonly File[]): void {
+export function writeFolder(folder: string, files: readonly BuiltFile[]): void {
   if (existsSync(folder) && !existsSync(join(folder, 'trainer.json')))
     throw new UserError(
       'build-folder',

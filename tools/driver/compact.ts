@@ -32,16 +32,29 @@ export function asTrained(train: RunnableTrain): RunnableTrain {
   return columns === undefined ? train : withColumns(train, columns);
 }
 
-/** Judges the weights that a run begins with; `target` holds them only for that. */
-export async function compactTrain(train: RunnableTrain, files: Files, target: Target): Promise<Compacted> {
+/** Judges the weights that a run begins with, on a target that holds them only for that. */
+export async function compactTrain(
+  train: RunnableTrain,
+  files: Files,
+  open: () => Promise<Target>,
+): Promise<Compacted> {
+  const target = await open();
+  try {
+    return await judge(train, files, target);
+  } finally {
+    target.session.close();
+  }
+}
+
+async function judge(train: RunnableTrain, files: Files, target: Target): Promise<Compacted> {
   const { block, plan, data } = train;
   const programs = createPrograms(block, data, target);
   const init = await programs.init();
   await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
   loadWeights(plan, files, target.session);
   const diagnostics = new Diagnostics();
-  const judge = await target.load(buildColumns(block, diagnostics));
-  const verdicts = await judge.run(chooseInputs(judge, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
+  const program = await target.load(buildColumns(block, diagnostics));
+  const verdicts = await program.run(chooseInputs(program, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
   const columns = readColumns(verdicts);
   diagnosed(diagnostics, () => refuseIdle(block, columns));
   const small = withColumns(train, columns);
