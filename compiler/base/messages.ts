@@ -156,6 +156,8 @@ export const messages = {
   'not-a-mask': (h: { name: string; wanted: string; found: string }) =>
     `The pruner \`${h.name}\` should say what is kept as ${h.wanted}, but it is ${h.found}.`,
   'quantizes-nothing': (h: { selector: string }) => `\`quantize ${h.selector}\` means no matrix of weights.`,
+  'quantizes-untrained': (h: { train: string }) =>
+    `\`${h.train}\` quantizes weights as they are first made: it loads none and trains none.`,
   'quantized-twice': (h: { path: string }) => `\`${h.path}\` is quantized by two lines.`,
   'calibrates-nothing': () => 'Weights alone are quantized here, so there are no ranges to calibrate.',
   'cannot-quantize': (h: { path: string; why: string }) => `\`${h.path}\` cannot be multiplied in 8 bits: ${h.why}.`,

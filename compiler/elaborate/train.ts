@@ -283,6 +283,13 @@ function resolve(
       }) ?? [],
   );
 
+  if (isQuantizedOnly && loads.length === 0)
+    collect(() =>
+      wrong('quantizes-untrained', { train: name }, entries('quantize')[0].span, {
+        hint: 'Load trained weights: `load "best.safetensors"`. Or give it an optimizer and epochs: it then trains through the rounding.',
+      }),
+    );
+
   if (data === undefined || loss === undefined || parameters === undefined || !diagnostics.isEmpty) return undefined;
   if (!isQuantizedOnly && parameters.every((parameter) => parameter.optimizer === undefined))
     return wrong('nothing-to-train', { train: name }, declaration.name.span);

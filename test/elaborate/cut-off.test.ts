@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import { parseSettings } from '../../tools/cli/settings.ts';
-import { describeCutOff } from '../../tools/driver/cut-off.ts';
+import { describeCutOff } from '../../tools/driver/notices.ts';
 import { openProject, type Project } from '../../tools/driver/project.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-cut-'));

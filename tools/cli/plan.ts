@@ -4,7 +4,7 @@ import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../drive
 import { asTrained } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { readDevice } from '../driver/device-file.ts';
-import { describeCutOff } from '../driver/cut-off.ts';
+import { describeCutOff, describeUntaught } from '../driver/notices.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
 import { checkSettings, parseSettings } from './settings.ts';
@@ -86,7 +86,7 @@ function asText(
     ...rows.map(([what, bytes, more]) =>
       `  ${what.padEnd(widths[0])}  ${bytes.padStart(widths[1])}  ${more}`.trimEnd(),
     ),
-    ...[describeCutOff(block)].flatMap((line) => (line === undefined ? [] : ['', line])),
+    ...[describeCutOff(block), describeUntaught(block)].flatMap((line) => (line === undefined ? [] : ['', line])),
     '',
     'programs',
     ...names.map((line) => `  ${line}`),

@@ -8,7 +8,7 @@ import type { TrainResult } from '../../runtime/train-options.ts';
 import { train as runTraining } from '../../runtime/trainer.ts';
 import { createPrograms } from '../driver/programs.ts';
 import { asPlanned, compactTrain, prunesColumns } from '../driver/compact.ts';
-import { describeCutOff } from '../driver/cut-off.ts';
+import { describeCutOff, describeUntaught } from '../driver/notices.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { openTarget, type Target } from '../driver/target.ts';
@@ -58,8 +58,8 @@ export async function train(
     settings,
   );
   if (notice !== undefined) progress.line(notice);
-  const leftOut = describeCutOff(fitted.block);
-  if (leftOut !== undefined) progress.line(leftOut);
+  for (const line of [describeCutOff(fitted.block), describeUntaught(fitted.block)])
+    if (line !== undefined) progress.line(line);
   const { block, plan, data } = fitted;
   let target = await open();
   if (target.notice !== undefined) progress.line(target.notice);

@@ -6,7 +6,7 @@ import { codesType, scaleType } from '../../compiler/quantize/weights.ts';
 import { concrete } from '../../compiler/types/dim.ts';
 import { dtypeBytes } from '../../compiler/types/dtype.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
-import { describeCutOff } from '../driver/cut-off.ts';
+import { describeCutOff } from '../driver/notices.ts';
 import type { RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount } from '../driver/numbers.ts';
 import { escapeHtml, table } from './html.ts';
