@@ -59,8 +59,8 @@ describe('progress', () => {
 
   it('says what quantized weights take, and where that is more', () => {
     const { progress, written } = record(false);
-    progress.show({ event: 'quantize', weights: 4, was: 860_736, bytes: 215_944 });
-    progress.show({ event: 'quantize', weights: 1, was: 24, bytes: 30 });
+    progress.show({ event: 'quantize', step: 0, weights: 4, was: 860_736, bytes: 215_944 });
+    progress.show({ event: 'quantize', step: 0, weights: 1, was: 24, bytes: 30 });
     expect(written).toEqual([
       '4 weights in few bits: 860,736 bytes become 215,944 (3.99× smaller)\n',
       '1 weight in few bits: 24 bytes become 30 (1.25× larger: they are so small that their scales take more)\n',

@@ -175,7 +175,10 @@ describe('nacre plan', () => {
     ['quantize', 'aware', 64, 'mnist'],
     ['slim', 'slim', 64, 'mnist'],
   ];
-  const present = blocks.filter(([, , , data]) => data === undefined || existsSync(join(shared, data)));
+  type Block = [name: string, block: string, batch: number, data?: string];
+  const present = blocks
+    .filter(([, , , data]) => data === undefined || existsSync(join(shared, data)))
+    .map((block): Block => [...block]);
 
   it.runIf(native).each(present)(
     'foretells the memory that training %s %s in batches of %i allocates within a tenth',

@@ -25,8 +25,8 @@ it('model.ebnf is what the comments say', () => {
 
 it('each comment names the rules and words that its rule reads', () => {
   // With validations: chevrotain itself looks for ambiguities and left recursion here.
-  const productions = new ModelParser(false).getSerializedGastProductions();
-  type Part = { type: string; name?: string; label?: string; definition?: unknown };
+  type Part = { readonly type: string; readonly name?: string; readonly label?: string; readonly definition?: unknown };
+  const productions: readonly Part[] = new ModelParser(false).getSerializedGastProductions();
   const namesIn = (part: Part): string[] => {
     if (part.type === 'NonTerminal') return [part.name ?? ''];
     if (part.type === 'Terminal') {
@@ -48,9 +48,9 @@ it('each comment names the rules and words that its rule reads', () => {
   inComment.delete('infix');
   inComment.set('expression', `${inComment.get('expression') ?? ''}${infix}`);
   expect([...inComment.keys()].sort()).toEqual(productions.map((one) => one.name).sort());
-  const written = productions.map(({ name }) => {
+  const written = productions.map(({ name = '' }) => {
     const words = (inComment.get(name) ?? '').match(/"[^"]+"|\w+/g) ?? [];
     return [name, ...[...new Set(words.filter((word) => word !== 'infix'))].sort()];
   });
-  expect(written).toEqual(productions.map((one) => [one.name, ...[...new Set(namesIn(one as Part))].sort()]));
+  expect(written).toEqual(productions.map((one) => [one.name, ...[...new Set(namesIn(one))].sort()]));
 });

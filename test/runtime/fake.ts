@@ -176,8 +176,15 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
         for (let i = 0; i < batch; i++) sum += Math.abs(predict(input('x'), i) - input('y')[i]);
         return { 'error.sum': sum, 'error.count': batch };
       }),
+    prune: none,
+    calibrate: none,
+    quantize: none,
+    snapshot: none,
   };
 }
+
+/** A program that no plan here asks for. */
+const none = (): Promise<Executable> => Promise.reject(new Error('a program that is not there'));
 
 /** Steps that were begun and have not told yet, and who looked at the weights, or changed them, meanwhile. */
 interface Underway {

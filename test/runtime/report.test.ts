@@ -5,7 +5,7 @@ import type { MetricsLine } from '../../runtime/run-folder.ts';
 import { regressionPlan } from './fake.ts';
 
 const lines = (steps: number): MetricsLine[] =>
-  Array.from({ length: steps }, (_, i) => [
+  Array.from({ length: steps }, (_, i): MetricsLine[] => [
     { event: 'step', step: i + 1, epoch: 1, loss: 2 / (i + 1), lr: 0.1, seconds: i },
     ...(i % 10 === 9 ? [{ event: 'eval', step: i + 1, epoch: 1, data: 'held', accuracy: i / steps }] : []),
   ]).flat();

@@ -27,7 +27,10 @@ test('random graphs with their gradients', () => {
   for (let seed = 1; seed <= 60; seed++) {
     const { program } = fuse(randomGraph(seed));
     try {
-      expectScheduledProgram(program, { lanes: [seed % 2 === 0 ? 16 : 8, 1, seed % 2 === 0 ? 'teams' : 'subgroups'], tolerance: 2e-3 });
+      expectScheduledProgram(program, {
+        lanes: [seed % 2 === 0 ? 16 : 8, 1, seed % 2 === 0 ? 'teams' : 'subgroups'],
+        tolerance: 2e-3,
+      });
     } catch (error) {
       throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}\n${printLoop(program)}`);
     }

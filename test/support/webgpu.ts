@@ -12,7 +12,10 @@ if (existsSync(swiftshader)) process.env['VK_ICD_FILENAMES'] ??= swiftshader;
 
 /** Why WebGPU tests cannot run here; undefined where they can. */
 export const webgpuProblem: string | undefined = await openWebGpuSession().then(
-  (session) => session.close(),
+  (session) => {
+    session.close();
+    return undefined;
+  },
   (error: unknown) => String(error),
 );
 

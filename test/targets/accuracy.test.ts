@@ -1,5 +1,5 @@
 /** Functions of single precision on targets with their own code for them: how exact they are, and what they do at the ends. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, test } from 'vitest';
 import { compileFor, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
 import type { Graph, UnaryOp } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';

@@ -60,8 +60,8 @@ const families: Readonly<Record<string, (build: ReturnType<typeof createBuilder>
   'elementwise, each thread its point': (build) => build.unary('exp', input(build, 'x', 5, 30)),
   'rows, a team each': (build) => build.reduce('sum', input(build, 'x', 3, 40), [1]),
   'columns, a team each': (build) => build.reduce('max', input(build, 'x', 64, 5), [0]),
-  'the place of the largest': (build) => build.argreduce('argmax', input(build, 'x', 3, 40), 1),
-  'a running sum': (build) => build.cumulative('sum', input(build, 'x', 3, 20), 1),
+  'the place of the largest': (build) => build.argreduce('max', input(build, 'x', 3, 40), 1),
+  'a running sum': (build) => build.cumulative('sum', input(build, 'x', 3, 20), 1, false),
   'a product in tiles': (build) => build.matmul(input(build, 'x', 20, 24), input(build, 'y', 24, 18)),
 };
 

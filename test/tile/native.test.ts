@@ -90,7 +90,7 @@ async function compare(cases: readonly Case[]): Promise<void> {
   expect(verifyTile(program)).toEqual([]);
   const text = printTile(program);
   expect(printTile(parseTile(text))).toBe(text);
-  const inputs = new Map(
+  const inputs = new Map<string, Float64Array>(
     cases.flatMap((one, place) =>
       Object.entries(one.inputs).map(([name, data]) => [`${place}.${name}`, data] as const),
     ),
