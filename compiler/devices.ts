@@ -32,10 +32,16 @@ export interface Compiler<Program> {
 /** A CUDA program whose kernels are still text: nvcc makes the image of it. */
 export type CudaText = Omit<CudaProgram, 'image'> & { readonly source: string };
 
-const parts = ({ name, buffers, arena }: TileProgram): Pick<TileProgram, 'name' | 'buffers' | 'arena'> => ({
+const parts = ({
   name,
   buffers,
   arena,
+  halves,
+}: TileProgram): Pick<TileProgram, 'name' | 'buffers' | 'arena' | 'halves'> => ({
+  name,
+  buffers,
+  arena,
+  ...(halves !== undefined && { halves }),
 });
 
 /** Machine code through LLVM, for a processor as libLLVM describes it. */

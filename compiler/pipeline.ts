@@ -54,7 +54,7 @@ export function compile(
     apart,
     asItLies: capabilities.matrices.length > 0,
   });
-  const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement);
+  const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement, capabilities.halvesApart);
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
   return { optimized, loop, decisions, tile };
 }

@@ -25,6 +25,8 @@ export interface Capabilities {
   readonly units: number;
   /** Bytes that the smallest element takes in memory: 1, or a word where nothing less can be stored by itself. */
   readonly smallestElement: number;
+  /** f16 takes its two bytes all the same, in an array of its own. */
+  readonly halvesApart: boolean;
   readonly dtypes: readonly Dtype[];
   /** Whose products a matrix instruction sums in f32 (16 × 8 by 32 bytes, 32 threads together). */
   readonly matrices: readonly MatrixDtype[];

@@ -63,6 +63,7 @@ class Parser {
     const name = this.name();
     this.expect('arena');
     const arena = this.number();
+    const halves = this.accept('halves') ? { halves: this.number() } : {};
     this.expect('{');
     const buffers: TileBuffer[] = [];
     while (this.accept('buffer')) buffers.push(this.buffer());
@@ -71,7 +72,7 @@ class Parser {
       this.kernels.set(kernel.name, kernel);
     }
     this.registers = new Map();
-    return { name, buffers, arena, steps: this.steps() };
+    return { name, buffers, arena, ...halves, steps: this.steps() };
   }
 
   private buffer(): TileBuffer {

@@ -19,10 +19,29 @@ export interface Life {
   last: number;
 }
 
-/** `smallest`: bytes that an element takes at least. */
-export function planMemory(program: TileProgram, smallest = 1): TileProgram {
+/** `smallest`: bytes that an element takes at least, but for those of f16 where they lie apart, in an arena of their own. */
+export function planMemory(program: TileProgram, smallest = 1, halvesApart = false): TileProgram {
   const lives = livesOf(program);
   const temporaries = program.buffers.filter((buffer) => buffer.role === 'temporary');
+  const isApart = ({ dtype }: TileBuffer): boolean => halvesApart && dtype === 'f16';
+  const all = place(
+    temporaries.filter((buffer) => !isApart(buffer)),
+    lives,
+    smallest,
+  );
+  const halves = place(temporaries.filter(isApart), lives, 1);
+  const buffers = program.buffers.map((buffer): TileBuffer => {
+    const offset = (isApart(buffer) ? halves : all).places.get(buffer.name);
+    return offset === undefined ? buffer : { ...buffer, offset };
+  });
+  return { ...program, buffers, arena: all.arena, ...(halvesApart && { halves: halves.arena }) };
+}
+
+function place(
+  temporaries: readonly TileBuffer[],
+  lives: ReadonlyMap<string, Life>,
+  smallest: number,
+): { readonly places: ReadonlyMap<string, number>; readonly arena: number } {
   const places = new Map<string, number>();
   const placed: { readonly start: number; readonly end: number; readonly life: Life }[] = [];
   let arena = 0;
@@ -46,11 +65,7 @@ export function planMemory(program: TileProgram, smallest = 1): TileProgram {
     places.set(buffer.name, start);
     arena = Math.max(arena, start + size);
   }
-  const buffers = program.buffers.map((buffer): TileBuffer => {
-    const offset = places.get(buffer.name);
-    return offset === undefined ? buffer : { ...buffer, offset };
-  });
-  return { ...program, buffers, arena };
+  return { places, arena };
 }
 
 export const bytesOf = ({ shape, dtype }: TileBuffer, smallest = 1): number =>

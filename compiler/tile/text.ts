@@ -97,7 +97,8 @@ export const keywords: ReadonlySet<string> = new Set([
 export const printExpression = (expression: TileExpression): string => print(expression, (of) => printName(of.name));
 
 export function printTile(program: TileProgram): string {
-  const lines = [`program ${printName(program.name)} arena ${program.arena} {`];
+  const halves = program.halves === undefined ? '' : ` halves ${program.halves}`;
+  const lines = [`program ${printName(program.name)} arena ${program.arena}${halves} {`];
   for (const buffer of program.buffers) {
     const place = buffer.offset === undefined ? '' : ` @ ${buffer.offset}`;
     const data = buffer.data === undefined ? '' : ` = [${buffer.data.map(printNumber).join(', ')}]`;

@@ -193,7 +193,7 @@ export interface TileBuffer {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
   readonly data?: readonly number[];
-  /** Byte offset in the arena (temporaries only). */
+  /** Byte offset in its arena (temporaries only). */
   readonly offset?: number;
 }
 
@@ -202,5 +202,7 @@ export interface TileProgram {
   readonly buffers: readonly TileBuffer[];
   /** Bytes of the arena that holds all temporaries. */
   readonly arena: number;
+  /** Where f16 lies apart from all else: bytes of the arena that holds the temporaries of f16. */
+  readonly halves?: number;
   readonly steps: readonly TileStep[];
 }

@@ -36,11 +36,12 @@ export function verifyTile(program: TileProgram): string[] {
       report(`has ${buffer.data?.length ?? 0} of its ${size} elements`);
     if (buffer.role !== 'temporary' && buffer.offset !== undefined)
       report('has a place in the arena but is no temporary');
+    const arena = buffer.dtype === 'f16' ? (program.halves ?? program.arena) : program.arena;
     if (
       buffer.offset !== undefined &&
-      (buffer.offset % 64 !== 0 || buffer.offset + size * dtypeBytes[buffer.dtype] > program.arena)
+      (buffer.offset % 64 !== 0 || buffer.offset + size * dtypeBytes[buffer.dtype] > arena)
     )
-      report(`lies at ${buffer.offset}, in an arena of ${program.arena} bytes`);
+      report(`lies at ${buffer.offset}, in an arena of ${arena} bytes`);
   }
   const known = new Set<TileKernel>();
   verifySteps(program.steps, new Set(), buffers, known, faults);

@@ -20,6 +20,7 @@ const capabilities: Capabilities = {
   cache: 1 << 20,
   units: 2,
   smallestElement: 1,
+  halvesApart: false,
   dtypes: ['f32', 'i32', 'u32', 'bool'],
   matrices: [],
   wideMatrices: [],

@@ -234,6 +234,7 @@ describe('a plan for another machine', () => {
       cache: 262144,
       units: 3,
       smallestElement: 1,
+      halvesApart: false,
       dtypes: ['f32', 'i32', 'u32', 'bool'],
       dotsBytes: false,
     },

@@ -24,6 +24,7 @@ const processor = (vectorLanes: number): Capabilities => ({
   cache: 1024 * 1024,
   units: 2,
   smallestElement: 1,
+  halvesApart: false,
   dtypes: ['f32', 'f16', 'bf16', 'f64', 'i32', 'u32', 'i8', 'u8', 'bool'],
   matrices: [],
   wideMatrices: [],

@@ -94,6 +94,7 @@ function capabilitiesIn(of: Fields): Capabilities {
     cache: positive(of, 'cache'),
     units: positive(of, 'units'),
     smallestElement: positive(of, 'smallestElement'),
+    halvesApart: of['halvesApart'] === true,
     dtypes: known,
     matrices: matrixDtypes.filter((dtype) => list(of['matrices']).includes(dtype)),
     wideMatrices: matrixDtypes.filter((dtype) => list(of['wideMatrices']).includes(dtype)),

@@ -168,7 +168,10 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
         'Start from the model or from tensor text: nothing becomes a chain there.',
       );
     const scheduled = timed('schedule', () => schedule(loop, capabilities));
-    at = { level: 'tile', tile: timed('plan-memory', () => planMemory(scheduled, capabilities.smallestElement)) };
+    at = {
+      level: 'tile',
+      tile: timed('plan-memory', () => planMemory(scheduled, capabilities.smallestElement, capabilities.halvesApart)),
+    };
   }
   return at;
 }

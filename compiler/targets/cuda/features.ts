@@ -15,6 +15,7 @@ export const capabilitiesOf = (multiprocessors = 108, wide = false): Capabilitie
   cache: 0,
   units: multiprocessors,
   smallestElement: 1,
+  halvesApart: false,
   dtypes,
   matrices: ['bf16', 'f16', 'tf32'],
   // wgmma takes no f32 that is not rounded already.

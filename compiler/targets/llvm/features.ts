@@ -28,6 +28,7 @@ export function capabilitiesOf(host: CpuHost, threads: number): Capabilities {
     cache: host.l2 ?? 1024 * 1024,
     units: threads,
     smallestElement: 1,
+    halvesApart: false,
     dtypes: nativeDtypes,
     matrices: [],
     wideMatrices: [],

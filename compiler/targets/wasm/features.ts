@@ -14,6 +14,7 @@ export const capabilitiesOf = (threads: number): Capabilities => ({
   cache: 512 * 1024,
   units: threads,
   smallestElement: 1,
+  halvesApart: false,
   dtypes,
   matrices: [],
   wideMatrices: [],

@@ -11,6 +11,8 @@ export interface WebGpuLimits {
 export interface WebGpuFeatures {
   /** Threads that are sure to be of one subgroup; 1 where the adapter has none, or where it is not known. */
   readonly subgroupThreads: number;
+  /** It has shader-f16: elements of two bytes that are stored by themselves. */
+  readonly halves: boolean;
 }
 
 export const defaultLimits: WebGpuLimits = {
@@ -18,12 +20,12 @@ export const defaultLimits: WebGpuLimits = {
   maxComputeWorkgroupStorageSize: 16 * 1024,
 };
 
-/** Half precisions are kept in words and rounded as they should be; f64 there is none. */
+/** bf16 is kept in words and rounded as it should be, as is f16 where the adapter has none; f64 there is none. */
 const dtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8', 'bool'];
 
 export const capabilitiesOf = (
   limits: WebGpuLimits = defaultLimits,
-  { subgroupThreads }: WebGpuFeatures = { subgroupThreads: 1 },
+  { subgroupThreads, halves }: WebGpuFeatures = { subgroupThreads: 1, halves: false },
 ): Capabilities => ({
   vectorLanes: 1,
   vectorRegisters: 16,
@@ -34,6 +36,7 @@ export const capabilitiesOf = (
   // WebGPU does not say; enough for a small GPU to be full, and no more than a large one needs.
   units: 32,
   smallestElement: 4,
+  halvesApart: halves,
   dtypes,
   matrices: [],
   wideMatrices: [],

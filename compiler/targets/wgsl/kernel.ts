@@ -1,5 +1,5 @@
 /** A kernel as one WGSL module: what the launch tells it, its memory, its helper functions, and the entry point `main`. */
-import type { TileKernel } from '../../tile/tile.ts';
+import type { Memory, TileKernel } from '../../tile/tile.ts';
 import { printBody } from '../structured.ts';
 import { emitCast } from './cast.ts';
 import { helperText } from './math.ts';
@@ -10,16 +10,19 @@ import { literal, moduleWriter, wgslType } from './writer.ts';
 /** Workgroups along one dimension at most; larger grids have a second one. */
 export const widestGrid = 65_535;
 
-export function emitKernel(kernel: TileKernel): string {
+/** `halves`: f16 lies apart, in two bytes. */
+export function emitKernel(kernel: TileKernel, halves: boolean): string {
   const writer = moduleWriter();
+  const isHalf = ({ dtype }: Memory): boolean => halves && dtype === 'f16';
+  const usesHalves = [...kernel.parameters, ...kernel.scratch].some(isHalf);
   const body = printBody(kernel.body, {
     literal: (dtype, value) => literal(writer, dtype, value),
     constant: (name, dtype, value) => `let ${name}: ${wgslType(dtype)} = ${value};`,
     variable: (name, dtype, value) => `var ${name}: ${wgslType(dtype)} = ${value};`,
     op: (op, dtype, operands) => emitOp(writer, op, dtype, operands),
     cast: (from, to, value) => emitCast(writer, from, to, value),
-    load: emitLoad,
-    store: emitStore,
+    load: (memory, offset, mask) => emitLoad(memory, isHalf(memory), offset, mask),
+    store: (memory, offset, value) => emitStore(memory, isHalf(memory), offset, value),
     loop: (index, from, to, step) =>
       `for (var ${index}: i32 = ${from}; ${index} < ${to}; ${step === 1 ? `${index}++` : `${index} += ${step}`})`,
     fetch() {
@@ -42,8 +45,9 @@ export function emitKernel(kernel: TileKernel): string {
   const wide = kernel.grid > widestGrid;
   const lines = [
     ...(body.some((line) => line.includes('subgroupShuffleXor(')) ? ['enable subgroups;'] : []),
+    ...(usesHalves ? ['enable f16;'] : []),
     `// ${kernel.name}: ${kernel.grid} workgroups of ${kernel.workgroup}`,
-    '// Where each parameter begins in the heap, in words, and the counters of the loops around the launch.',
+    `// Where each parameter begins in the heap, in words${usesHalves ? ' (or halves)' : ''}, and the counters of the loops around the launch.`,
     'struct Launch {',
     ...fields,
     '}',
@@ -52,8 +56,9 @@ export function emitKernel(kernel: TileKernel): string {
     ...(body.some((line) => line.includes('&flag'))
       ? ['@group(0) @binding(2) var<storage, read_write> flag: atomic<u32>;']
       : []),
-    ...kernel.scratch.map(declaration),
-    ...kernel.parameters.flatMap(accessors),
+    ...(kernel.parameters.some(isHalf) ? ['@group(0) @binding(3) var<storage, read_write> halves: array<f16>;'] : []),
+    ...kernel.scratch.map((memory) => declaration(memory, isHalf(memory))),
+    ...kernel.parameters.flatMap((memory) => accessors(memory, isHalf(memory))),
     ...helperText(writer.helpers),
     '',
     `@compute @workgroup_size(${kernel.workgroup}, 1, 1)`,

@@ -1,7 +1,8 @@
 /**
  * Helper functions of WGSL modules. WGSL may assume that NaN and infinity do not happen, flush subnormal numbers, and be 2⁻¹¹ off in
  * a sine: what must be exact is done on the bits or by polynomials (minimax fits, those of the LLVM target where both have
- * them). Only the functions that a kernel uses go into its module, after those they use.
+ * them). It may also take n·a + n·b for n·(a + b), as Mesa does, which loses what splitting a number in parts is for: so each part is
+ * multiplied by another value that is n. Only the functions that a kernel uses go into its module, after those they use.
  *
  * Largest error over the inputs of test/targets/accuracy.test.ts, in units of the last place: exp 1, log 1, sin and cos 1.5 (to ±1000), tanh 1.3,
  * erf 1.2; pow loses two digits where the result is very large or small.
@@ -59,9 +60,9 @@ const helpers = {
     text: `fn exponential(x: f32) -> f32 {
   let held = min(max(x, -104.0f), 89.0f);
   let n = round(held * ${f32(Math.LOG2E)});
-  let r = fma(n, ${f32(-1.428606765330187e-6)}, fma(n, -0.693145751953125f, held));
-  let tail = ${polynomial('r', [0.5, 0.16666576266288757, 0.04166637361049652, 0.00836323481053114, 0.0013941217912361026])};
   let count = i32(n);
+  let r = fma(f32(count), ${f32(-1.428606765330187e-6)}, fma(n, -0.693145751953125f, held));
+  let tail = ${polynomial('r', [0.5, 0.16666576266288757, 0.04166637361049652, 0.00836323481053114, 0.0013941217912361026])};
   let half = count >> 1u;
   let power = fma(tail, r * r, r) + 1.0f;
   return select(power * bitcast<f32>((half + 127) << 23u) * bitcast<f32>((count - half + 127) << 23u), x, is_nan(x));
@@ -135,11 +136,12 @@ const helpers = {
     uses: ['nan'],
     text: `fn sine(x: f32, quarter: i32) -> f32 {
   let n = round(x * ${f32(2 / Math.PI)});
-  let rest = fma(n, -7.549789415861596e-8f, fma(n, -4.837512969970703e-4f, fma(n, -1.5703125f, x)));
+  let count = i32(n);
+  let rest = fma(f32(count << 1u), ${f32(-7.549789415861596e-8 / 2)}, fma(f32(count), -4.837512969970703e-4f, fma(n, -1.5703125f, x)));
   let square = rest * rest;
   let sine_ = fma(${polynomial('square', [-0.166666641831398, 0.008332747966051102, -0.00019587756833061576])} * square, rest, rest);
   let cosine = fma(${polynomial('square', [0.0416666641831398, -0.001388830249197781, 0.000024547787688788958])} * square, square, fma(square, -0.5f, 1.0f));
-  let turned = (i32(n) + quarter) & 3;
+  let turned = (count + quarter) & 3;
   let size = select(sine_, cosine, (turned & 1) == 1);
   let result = select(size, -size, turned >= 2);
   return select(result, bitcast<f32>(nan_bits), (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u);

@@ -20,7 +20,11 @@ export interface WgslProgram {
 export function emitWgsl(program: TileProgram): WgslProgram {
   const { kernels, steps } = launchesOf(program);
   return {
-    kernels: kernels.map((kernel) => ({ name: kernel.name, code: emitKernel(kernel), grid: kernel.grid })),
+    kernels: kernels.map((kernel) => ({
+      name: kernel.name,
+      code: emitKernel(kernel, program.halves !== undefined),
+      grid: kernel.grid,
+    })),
     steps,
   };
 }

@@ -1,0 +1,73 @@
+/**
+ * An array on the GPU for all elements of one size that a session holds: from its start what is given away for good, and behind
+ * that the arena of temporaries, which all programs share. Places count elements.
+ */
+
+/** Places are multiples of so many elements: whole words, and whole cache lines for the larger ones. */
+const alignment = 32;
+
+export class Heap {
+  /** Behind what is given away the arena begins. The first elements belong to nobody. */
+  given = alignment;
+  buffer: GPUBuffer;
+  /** Elements of the largest arena. */
+  private arena = 0;
+  private readonly device: GPUDevice;
+  /** Of an element. */
+  readonly bytes: 2 | 4;
+
+  constructor(device: GPUDevice, bytes: 2 | 4) {
+    this.device = device;
+    this.bytes = bytes;
+    this.buffer = this.create(this.size);
+  }
+
+  /** Bytes that it has to have. */
+  get size(): number {
+    return this.bytes * (this.given + this.arena);
+  }
+
+  allocate(elements: number): number {
+    const place = this.given;
+    this.given += Math.ceil(elements / alignment) * alignment;
+    return place;
+  }
+
+  /** An arena of so many bytes will be wanted. */
+  wantArena(bytes: number): void {
+    this.arena = Math.max(this.arena, Math.ceil(bytes / this.bytes / alignment) * alignment);
+  }
+
+  /** Makes it as large as it has to be; the first `kept` elements stay what they were. */
+  grow(kept: number): void {
+    const { size } = this;
+    if (size <= this.buffer.size) return;
+    const before = this.buffer;
+    this.buffer = this.create(size);
+    const encoder = this.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(before, 0, this.buffer, 0, Math.min(before.size, this.bytes * kept));
+    this.device.queue.submit([encoder.finish()]);
+    before.destroy();
+  }
+
+  write(place: number, elements: Uint32Array | Uint16Array): void {
+    // Whole words are written; what lies beside an odd half belongs to nobody.
+    const padded = elements.byteLength % 4 === 0 ? elements : Uint16Array.from([...elements, 0]);
+    this.device.queue.writeBuffer(this.buffer, this.bytes * place, padded);
+  }
+
+  /** So many elements as whole words. */
+  bytesOf(elements: number): number {
+    return Math.ceil((this.bytes * elements) / 4) * 4;
+  }
+
+  /** Asks for so many bytes to be copied to where they can be read. */
+  copy(encoder: GPUCommandEncoder, from: number, size: number, staging: GPUBuffer, to: number): void {
+    if (size > 0) encoder.copyBufferToBuffer(this.buffer, this.bytes * from, staging, to, size);
+  }
+
+  private create(size: number): GPUBuffer {
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    return this.device.createBuffer({ size, usage });
+  }
+}
