@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { compile } from '../../compiler/pipeline.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
-import { capabilitiesOf } from '../../compiler/targets/wgsl/features.ts';
+import { capabilitiesOf, type WebGpuFeatures } from '../../compiler/targets/wgsl/features.ts';
 import { emitWgsl } from '../../compiler/targets/wgsl/step.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { openWebGpuSession, type WebGpuProgram, type WebGpuSession } from '../../runtime/devices/webgpu.ts';
@@ -24,8 +24,12 @@ export const webgpuProgram = (tile: TileProgram): WebGpuProgram => ({
   ...emitWgsl(tile),
   buffers: tile.buffers,
   arena: tile.arena,
+  ...(tile.halves !== undefined && { halves: tile.halves }),
 });
 
-/** For this adapter, or as for one without subgroups. */
-export const compileFor = (session: WebGpuSession, graph: Graph, subgroups = true): TileProgram =>
-  compile(graph, capabilitiesOf(session.limits, subgroups ? session : undefined), { verify: true }).tile;
+/** For this adapter, or as for one without some of what it has. */
+export const compileFor = (
+  { limits, subgroupThreads, halves }: WebGpuSession,
+  graph: Graph,
+  less: Partial<WebGpuFeatures> = {},
+): TileProgram => compile(graph, capabilitiesOf(limits, { subgroupThreads, halves, ...less }), { verify: true }).tile;

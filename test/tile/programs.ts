@@ -55,6 +55,7 @@ export function elementwise(
 
 /** Several programs as one, to be compiled once: the buffers of the second are named `1.x0`, `1.y` and so on. `smallest`: bytes of an element at least. */
 export function together(programs: readonly TileProgram[], smallest = 1): TileProgram {
+  const halvesApart = programs.some(({ halves }) => halves !== undefined);
   const joined: TileProgram = {
     name: 'together',
     arena: 0,
@@ -66,7 +67,7 @@ export function together(programs: readonly TileProgram[], smallest = 1): TilePr
       return steps.map((step) => renamed(step, place, kernels));
     }),
   };
-  return planMemory(joined, smallest);
+  return planMemory(joined, smallest, halvesApart);
 }
 
 function renamed(step: TileStep, place: number, kernels: Map<TileKernel, TileKernel>): TileStep {
