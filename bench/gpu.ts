@@ -36,11 +36,12 @@ const examples = [
   ['sequence', []],
 ] as const;
 
-/** As the examples are written, and through tensor cores. */
+/** As the examples are written, and through tensor cores; f16 in halves where WebGPU has them. */
 const precisions: Readonly<Record<string, Precision | undefined>> = {
   f32: undefined,
   'mixed(tf32)': { products: 'tf32', storage: 'f32', except: [] },
   'mixed(bf16)': { products: 'bf16', storage: 'bf16', except: [] },
+  'mixed(f16)': { products: 'f16', storage: 'f16', except: [] },
 };
 
 async function losses(
