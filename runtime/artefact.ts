@@ -82,6 +82,9 @@ export interface BuiltSession {
 /** A file of the built folder. */
 export type ReadFile = (name: string) => Promise<Uint8Array<ArrayBuffer>>;
 
+/** Of the files of programs. */
+const endings: Readonly<Record<BuiltTarget, string>> = { cpu: '.ll', cuda: '.ptx', webgpu: '.wgsl', wasm: '.wasm' };
+
 /** The content of `trainer.json`. Throws DeviceError where this runtime cannot run it. */
 export function readTrainer(file: Uint8Array): Trainer {
   let trainer: Trainer;
@@ -90,9 +93,17 @@ export function readTrainer(file: Uint8Array): Trainer {
   } catch {
     throw new DeviceError('trainer.json is not whole: build the trainer again.');
   }
+  if (typeof trainer !== 'object' || trainer === null)
+    throw new DeviceError('trainer.json is no trainer: build it again.');
   if (trainer.version !== programVersion)
     throw new DeviceError(
       `This trainer was built by another version of Nacre (${trainer.version}; this runtime runs ${programVersion}): build it again.`,
+    );
+  const ending = endings[trainer.target];
+  const others = Object.values(trainer.programs).filter(({ file }) => ending === undefined || !file.endsWith(ending));
+  if (others.length > 0)
+    throw new DeviceError(
+      `This trainer says that it is for ${trainer.target}, but its programs are not (${others[0].file}): build it again.`,
     );
   return trainer;
 }

@@ -10,7 +10,7 @@ import type {
   ReadFile,
   Trainer,
 } from './artefact.ts';
-import type { Executable, Session } from './program.ts';
+import { DeviceError, type Executable, type Session } from './program.ts';
 
 type Open = (threads: number) => Promise<BuiltSession>;
 
@@ -61,7 +61,10 @@ const opening: Record<BuiltTarget, Open> = {
     const session = await openWasmSession({ threads });
     const isRelaxed = hasRelaxedSimd();
     return taking<BuiltWasm>(session, async ({ file, relaxed, ...program }, read) =>
-      session.load({ ...program, code: await read(isRelaxed ? (relaxed ?? file) : file) }),
+      session.load({ ...program, code: await read(isRelaxed ? (relaxed ?? file) : file) }).catch((error: unknown) => {
+        if (!(error instanceof WebAssembly.CompileError)) throw error;
+        throw new DeviceError(`${file} is damaged: build the trainer again.`);
+      }),
     );
   },
 };

@@ -1,5 +1,5 @@
 /** The programming interface: what docs/api.md shows, in Node, in a page, and from a built folder. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'vite';
@@ -97,6 +97,62 @@ it('opens what nacre build wrote', async () => {
   await expect(model.step({ index: index.slice(0, 63) })).rejects.toThrow('has no program step-63-only');
   model.close();
   await expect(load(join(folder, 'nowhere'))).rejects.toThrow('is that a folder that nacre build wrote?');
+});
+
+/** The block with other lines in it. */
+const block = (lines: string): string => source.replace('  optimizer =', `  ${lines}\n  optimizer =`);
+const on = { data, target: 'wasm', threads: 1 } as const;
+
+it('begins with the weights that a load line names, and says where they are missing', async () => {
+  const taught = await compile(source, on);
+  await taught.step(points(64, 1));
+  const bytes = await taught.save();
+  const text = block('load "taught.safetensors"');
+  const model = await compile(text, { ...on, files: { 'taught.safetensors': bytes } });
+  expect(await model.read('model.up.weight')).toEqual(await taught.read('model.up.weight'));
+  [taught, model].forEach((one) => one.close());
+  await expect(compile(text, on)).rejects.toThrow('There is no file taught.safetensors in `files`.');
+});
+
+it('prunes, accumulates and quantizes as the block says, or says that it does not', async () => {
+  const use = 'use std.pruning { magnitude, channels }\n';
+  const pruned = await compile(
+    use.replace(', channels', '') + block('prune model.up.weight with magnitude{sparsity: 0.5}'),
+    on,
+  );
+  await pruned.step(points(64, 1));
+  const zeros = [...(await pruned.read('model.up.weight'))].filter((value) => value === 0);
+  expect(zeros).toHaveLength((await pruned.read('model.up.weight')).length / 2);
+  const summing = await compile(block('accumulate 2'), on);
+  const before = await summing.read('model.up.weight');
+  await summing.step(points(64, 1));
+  expect([summing.steps, await summing.read('model.up.weight')]).toEqual([0, before]);
+  await summing.step(points(64, 2));
+  expect(summing.steps).toBe(1);
+  expect(await summing.read('model.up.weight')).not.toEqual(before);
+  [pruned, summing].forEach((one) => one.close());
+  const columns = use.replace('magnitude, ', '') + block('prune model.up.weight with channels{keep: 0.5}');
+  await expect(compile(columns, on)).rejects.toThrow('removes columns, which is decided before it is compiled');
+  await expect(compile(block('quantize *.weight to int8 calibrate 2'), on)).rejects.toThrow('calibrates on its data');
+});
+
+it('opens a built block without some of its columns, with the weights that are left', async () => {
+  const path = join(folder, 'slim.model');
+  const text = readFileSync(join(root, 'examples/rings.model'), 'utf8');
+  writeFileSync(
+    path,
+    `use std.pruning { channels }\n${text.replace('  epochs = 5\n', '  prune model.fc1.weight with channels{keep: 0.5}\n  epochs = 5\n')}`,
+  );
+  const output = join(folder, 'slim');
+  expect((await nacre('build', path, '-o', output)).code).toBe(0);
+  const model = await load(output, { threads: 1 });
+  const weight = await model.read('model.fc1.weight');
+  expect(weight).toHaveLength(2 * 16);
+  expect(weight.every((value) => value !== 0)).toBe(true);
+  await expect(model.evaluate({ index: new Int32Array(200) }, 'nope')).rejects.toThrow(
+    'has no evaluation nope; it has eval.',
+  );
+  model.close();
 });
 
 it.skipIf(chromium === undefined)('works in a page that Vite made', { timeout: 120_000 }, async () => {

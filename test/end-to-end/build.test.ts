@@ -80,6 +80,7 @@ describe('a built trainer', () => {
 
   it('is small', async () => {
     for (const words of [
+      ['--target', 'wasm'],
       ['--target', 'wasm', '--web'],
       ['--target', 'webgpu', '--web'],
     ]) {
@@ -108,11 +109,24 @@ describe('a built trainer', () => {
     expect(run().stderr).toContain('was built for 20000 samples in batches of 64, and has no program step-64-only');
     writeFileSync(path, '{"version": 1,');
     expect(run().stderr).toBe('error: trainer.json is not whole: build the trainer again.\n');
+    writeFileSync(path, 'null');
+    expect(run().stderr).toBe('error: trainer.json is no trainer: build it again.\n');
+    writeFileSync(path, JSON.stringify({ ...trainer, target: 'cuda' }));
+    expect(run()).toMatchObject({
+      status: 1,
+      stderr: 'error: This trainer says that it is for cuda, but its programs are not (init.wasm): build it again.\n',
+    });
     writeFileSync(path, JSON.stringify(trainer));
-    rmSync(join(output, 'step-64-only.wasm'));
+    for (const name of ['step-64-only.wasm', 'step-64-only.relaxed.wasm'])
+      writeFileSync(join(output, name), readFileSync(join(output, name)).subarray(0, 2000));
     expect(run('--steps', '1')).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining('There is no step-64-only.wasm in'),
+      stderr: expect.stringContaining('step-64-only.wasm is damaged: build the trainer again.'),
+    });
+    for (const name of ['step-64-only.wasm', 'step-64-only.relaxed.wasm']) rmSync(join(output, name));
+    expect(run('--steps', '1')).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/There is no step-64-only\.(relaxed\.)?wasm in/),
     });
   });
 

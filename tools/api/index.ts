@@ -24,9 +24,12 @@ import type {
   TypedArray,
 } from '../../runtime/program.ts';
 import { DeviceError } from '../../runtime/program.ts';
+import { memoryFiles } from '../../runtime/memory-files.ts';
+import { pruneDue } from '../../runtime/prune.ts';
+import { quantizedMetadata, takeCodes } from '../../runtime/quantize.ts';
 import { encodeWeights } from '../../runtime/safetensors.ts';
 import { addMeans, chooseInputs, ratio, scalarsOf, type Mean } from '../../runtime/step.ts';
-import { learnedWeights } from '../../runtime/weights.ts';
+import { learnedWeights, loadWeights } from '../../runtime/weights.ts';
 import { Diagnosed, diagnosed } from '../driver/diagnosed.ts';
 import { createPrograms } from '../driver/programs.ts';
 import type { Target } from '../driver/target.ts';
@@ -68,6 +71,8 @@ export interface CompileOptions {
   readonly threads?: number;
   /** Of everything random, instead of the block's own. */
   readonly seed?: number;
+  /** The files of weights that its `load` lines name. */
+  readonly files?: Readonly<Record<string, Uint8Array>>;
 }
 
 export type StepResult = { readonly loss: number } & Readonly<Record<string, number>>;
@@ -78,7 +83,10 @@ export interface Model {
   readonly plan: TrainPlan;
   /** Optimizer steps done. */
   readonly steps: number;
-  /** One optimizer step on a batch. Resolves to the loss before it and what else the step reports (`lr`, `grad_norm`). */
+  /**
+   * One optimizer step on a batch, or a part of one where the block accumulates: every `accumulate`th call updates. Resolves to the
+   * loss before it and what else the step reports (`lr`, `grad_norm`). Prunes what is due before.
+   */
   step(batch: Batch): Promise<StepResult>;
   /** The metrics of an `eval` line (the only one, where there is one) on a batch. */
   evaluate(batch: Batch, name?: string): Promise<Readonly<Record<string, number>>>;
@@ -97,13 +105,17 @@ export interface CompiledModel extends Model {
 
 /** Compiles the train block of a model's text and fills its weights. Throws ModelError, DeviceError or UserError. */
 export async function compile(source: string, options: CompileOptions = {}): Promise<CompiledModel> {
-  const { target: on = 'auto', threads, seed } = options;
+  const { target: on = 'auto', threads, seed, files = {} } = options;
   const runnable = await read(source, options);
   const { block, data } = runnable;
   const plan = seed === undefined ? runnable.plan : { ...runnable.plan, seed };
   const target = await openTarget(on, threads);
   const samples = new Map(data.train.fields.map((field) => [field.name, elements(field)]));
-  const model = await onDevice(plan, createPrograms(block, data, target), samples);
+  if (block.prunes.some(({ structured }) => structured))
+    throw new DeviceError(
+      `${plan.name} removes columns, which is decided before it is compiled: build it with \`nacre build\`, and \`load\` what that gives.`,
+    );
+  const model = await onDevice(plan, createPrograms(block, data, target), samples, new Map(Object.entries(files)));
   const inferences = new Map<string, Promise<Executable>>();
   return {
     ...model,
@@ -145,7 +157,8 @@ export async function load(
   const step = Object.entries(trainer.programs).find(([key]) => key.startsWith('step-'))?.[1];
   const batch = (step?.buffers ?? []).filter(({ role }) => role === 'batch');
   const samples = new Map(batch.map(({ name, shape }) => [name, elements({ shape: shape.slice(1) })]));
-  return onDevice(plan, builtPrograms(trainer, opened, file), samples);
+  const weights = await Promise.all(plan.loads.map(async ({ path }) => [path, await file(path)] as const));
+  return onDevice(plan, builtPrograms(trainer, opened, file), samples, new Map(weights));
 }
 
 const inPage = 'document' in globalThis || 'WorkerGlobalScope' in globalThis;
@@ -204,12 +217,23 @@ async function explained<Result>(act: () => Promise<Result>): Promise<Result> {
   }
 }
 
-/** The model with the first values of its weights. `samples`: elements of one, by field. */
-async function onDevice(plan: TrainPlan, programs: Programs, samples: ReadonlyMap<string, number>): Promise<Model> {
+/** The model with the first values of its weights. `samples`: elements of one, by field; `files`: what it loads. */
+async function onDevice(
+  plan: TrainPlan,
+  programs: Programs,
+  samples: ReadonlyMap<string, number>,
+  files: ReadonlyMap<string, Uint8Array>,
+): Promise<Model> {
   const { session }: { session: Session } = programs;
+  if ((plan.quantization?.calibrate ?? 0) > 0)
+    throw new DeviceError(
+      `${plan.name} calibrates on its data before the first step, which only \`nacre train\` and a built \`train.js\` do.`,
+    );
   const init = await programs.init();
   await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
+  loadWeights(plan, memoryFiles(files, 'in `files`'), session);
   let steps = 0;
+  let micro = 0;
   const fieldsOf = (batch: Batch): ReadonlyMap<string, TypedArray> => new Map(Object.entries(batch));
   return {
     target: session.target,
@@ -218,10 +242,13 @@ async function onDevice(plan: TrainPlan, programs: Programs, samples: ReadonlyMa
       return steps;
     },
     async step(batch) {
-      const program = await explained(() => programs.step(sizeOf(batch, samples), 'only'));
-      const inputs = chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, steps + 1, 0, 0));
+      const phase = plan.accumulate === 1 ? 'only' : micro === plan.accumulate - 1 ? 'last' : 'accumulate';
+      const program = await explained(() => programs.step(sizeOf(batch, samples), phase));
+      if (micro === 0) await pruneDue(plan, programs, steps);
+      const inputs = chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, steps + 1, micro, 0));
       const results = await program.run(inputs);
-      steps++;
+      micro = phase === 'accumulate' ? micro + 1 : 0;
+      if (micro === 0) steps++;
       const means = new Map<string, Mean>();
       addMeans(means, results);
       const others = [...results].filter(([name, value]) => value.length === 1 && !/\.(sum|count)$/.test(name));
@@ -232,6 +259,10 @@ async function onDevice(plan: TrainPlan, programs: Programs, samples: ReadonlyMa
     },
     async evaluate(batch, name = plan.evaluations[0]?.name) {
       if (name === undefined) throw new DeviceError(`The train block ${plan.name} has no eval line.`);
+      const names = plan.evaluations.map((evaluation) => evaluation.name);
+      if (!names.includes(name))
+        throw new DeviceError(`The train block ${plan.name} has no evaluation ${name}; it has ${names.join(', ')}.`);
+      await takeCodes(plan, programs, steps);
       const program = await explained(() => programs.evaluate(name, sizeOf(batch, samples)));
       const means = new Map<string, Mean>();
       addMeans(means, await program.run(chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, steps, 0, 0))));
@@ -240,16 +271,11 @@ async function onDevice(plan: TrainPlan, programs: Programs, samples: ReadonlyMa
     read: (name) => session.read(name),
     write: (name, data) => session.write(name, data),
     async save() {
+      await takeCodes(plan, programs, steps);
       const tensors: { field: Field; data: TypedArray }[] = [];
       for (const field of learnedWeights(plan)) tensors.push({ field, data: await session.read(field.name) });
       return joined(
-        encodeWeights(
-          tensors,
-          new Map([
-            ['nacre', 'weights'],
-            ['step', String(steps)],
-          ]),
-        ),
+        encodeWeights(tensors, new Map([['nacre', 'weights'], ['step', String(steps)], ...quantizedMetadata(plan)])),
       );
     },
     close: () => session.close(),

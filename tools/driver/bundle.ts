@@ -29,7 +29,9 @@ const slim = (platform: Platform, { target, plan }: Trainer): Plugin => ({
     const leaveOut = (filter: RegExp): void =>
       build.onResolve({ filter }, ({ path }) => ({ path, namespace: 'absent' }));
     leaveOut(new RegExp(`/devices/(${others.join('|')})\\.js$`));
-    if (!readsTables(plan)) leaveOut(/^csv-parse/);
+    const unread = readers.filter((kind) => !kindsOf(plan).includes(kind));
+    if (unread.length > 0) leaveOut(new RegExp(`/(${unread.join('|')})\\.js$`));
+    if (unread.includes('csv')) leaveOut(/^csv-parse/);
     if (platform === 'web') {
       leaveOut(/^node:|^koffi$|^webgpu$/);
       build.onResolve({ filter: /^csv-parse\/sync$/ }, ({ resolveDir }) =>
@@ -40,8 +42,11 @@ const slim = (platform: Platform, { target, plan }: Trainer): Plugin => ({
   },
 });
 
-const readsTables = ({ data, evaluations }: TrainPlan): boolean =>
-  [data, ...evaluations.map((one) => one.data)].some((plan) => sourceOf(plan).kind === 'csv');
+/** Modules of runtime/data, by the kind of source that they read. */
+const readers = ['idx', 'npy', 'csv', 'text'] as const;
+
+const kindsOf = ({ data, evaluations }: TrainPlan): readonly string[] =>
+  [data, ...evaluations.map((one) => one.data)].map((plan) => sourceOf(plan).kind);
 
 /** The entries of a trainer: the one asked for, and the scripts of its worker threads. */
 export async function bundleTrainer(platform: Platform, trainer: Trainer): Promise<Bundle[]> {

@@ -44,12 +44,15 @@ export function openTarget(
 }
 
 const opening: Record<TargetName, Open> = {
-  /** Machine code where libLLVM is found; else WebAssembly, which is everywhere. A GPU is named, and taken when it is asked for. */
+  /** Machine code where libLLVM is found, which names an NVIDIA GPU; else that GPU; else WebAssembly, which is everywhere. */
   async auto(options) {
     try {
       return { ...(await opening.cpu(options)), notice: await onCpu(options.threads) };
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
+      const { describeCuda } = await import('../../runtime/devices/cuda.ts');
+      const gpu = await describeCuda().catch(() => undefined);
+      if (gpu !== undefined) return { ...(await opening.cuda(options)), notice: `Target cuda: the ${gpu.name}.` };
       const notice = `Target wasm: WebAssembly. Machine code is several times as fast: ${error.message}`;
       return { ...(await opening.wasm(options)), notice };
     }

@@ -1,6 +1,7 @@
 /** The files of a data plan in a page: fetched from beside it before training, inflated where they are .gz. */
 import { UserError } from '../../runtime/errors.ts';
-import type { Files, InputFile } from '../../runtime/files.ts';
+import type { Files } from '../../runtime/files.ts';
+import { memoryFiles } from '../../runtime/memory-files.ts';
 import type { DataPlan, TrainPlan } from '../../runtime/program.ts';
 
 function pathsOf(plan: DataPlan): readonly string[] {
@@ -27,24 +28,5 @@ export async function openWebFiles({ data, evaluations, loads }: TrainPlan): Pro
     ...loads.map(({ path }) => path),
   ]);
   const contents = new Map(await Promise.all([...paths].map(async (path) => [path, await fetched(path)] as const)));
-  const open = (path: string): InputFile => {
-    const bytes = contents.get(path);
-    if (bytes === undefined) throw new UserError('no-file', `There is no file ${path} beside this page.`);
-    return {
-      shown: path,
-      size: bytes.length,
-      read(position, length) {
-        if (position + length > bytes.length) throw new UserError('data-size', `${path} ends too early.`);
-        return bytes.subarray(position, position + length);
-      },
-      close() {},
-    };
-  };
-  return {
-    open,
-    read(path) {
-      const file = open(path);
-      return file.read(0, file.size);
-    },
-  };
+  return memoryFiles(contents, 'beside this page');
 }
