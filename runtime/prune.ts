@@ -40,6 +40,11 @@ export async function pruneDue(plan: TrainPlan, programs: Programs, step: number
           ),
           prune.place,
         );
+      if (sparsity[0] === 1)
+        throw placed(
+          new UserError('prunes-everything', 'This sets every weight that it selects to 0.', 'Give a smaller number.'),
+          prune.place,
+        );
       done.push({ sparsity: sparsity[0], rewind: rewind ?? null });
     }
     if (rewind === step) {

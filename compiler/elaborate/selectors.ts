@@ -23,7 +23,7 @@ export function select(selector: Selector, slots: readonly Slot[]): Slot[] {
   throw new Problem(
     diagnose('selector-matches-nothing', { selector: showSelector(selector) }, [{ span: selector.span, text: '' }], {
       ...(near === undefined ? {} : { hint: `The nearest there is: \`${near}\`.` }),
-      notes: [`The parameters are ${listed(slots.map(slotPath))}.`],
+      notes: slots.length === 0 ? [] : [`The parameters are ${listed(slots.map(slotPath))}.`],
     }),
   );
 }

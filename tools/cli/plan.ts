@@ -97,7 +97,7 @@ function asText(
     ...(seconds === undefined || machine === undefined
       ? [`  ${notice ?? ''}`]
       : [
-          `  ${showSeconds(seconds)} predicted, on ${count(threads, 'thread')} that reach ${showRate(machine.contraction, 'FLOP')} and ${machine.bandwidth.map(({ rate }) => showRate(rate, 'B')).join(', ')} (near cache to memory)`,
+          `  ${showSeconds(seconds)} predicted, on ${count(threads, 'thread')} that ${threads === 1 ? 'reaches' : 'reach'} ${showRate(machine.contraction, 'FLOP')} and ${machine.bandwidth.map(({ rate }) => showRate(rate, 'B')).join(', ')} (near cache to memory)`,
         ]),
   ];
   return `${lines.join('\n')}\n`;

@@ -85,11 +85,13 @@ export async function train(
           // Where a run goes on if its device is lost: from its last checkpoint.
           if (event.event === 'save' && event.file.startsWith('checkpoints/')) resume = run;
           if (event.event === 'start') run = event.run;
+          if (event.event === 'prune') sparsity = Math.max(sparsity, event.sparsity);
           if (options.json) printJson(terminal, event);
           progress.show(event);
         },
       });
     let run = resume;
+    let sparsity = 0;
     let result: TrainResult | undefined;
     for (let losses = 1; result === undefined; losses++) {
       try {
@@ -102,6 +104,8 @@ export async function train(
         target = await open();
       }
     }
+    if ((plan.prunes ?? []).length > 0 && sparsity === 0 && options.resume === undefined)
+      progress.line(`no weight was pruned in these ${result.steps} steps`);
     const metrics = [...result.metrics].map(([metric, value]) => `  ${metric} ${number(value)}`).join('');
     const loss = Number.isNaN(result.loss) ? '' : `  loss ${number(result.loss)}`;
     const summary = `step ${result.steps}${loss}${metrics}\n`;

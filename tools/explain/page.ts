@@ -140,7 +140,7 @@ function renderParameters({ runnable: { plan } }: Explained): string {
       showBytes(bytes(field)),
       escapeHtml(field.tag ?? ''),
       field.trained ? 'trained' : 'frozen',
-      own.map(({ name }) => escapeHtml(name.slice('optimizer.'.length, -field.name.length - 1))).join(', '),
+      own.map(({ name }) => escapeHtml(name.slice(0, -field.name.length - 1).replace(/^optimizer\./, ''))).join(', '),
     ];
   });
   const buffers = plan.states
@@ -154,5 +154,5 @@ function renderParameters({ runnable: { plan } }: Explained): string {
       'buffer',
       '',
     ]);
-  return table(['name', 'type', 'weights', 'bytes', 'tag', 'kind', 'optimizer keeps'], [...rows, ...buffers]);
+  return table(['name', 'type', 'weights', 'bytes', 'tag', 'kind', 'kept beside it'], [...rows, ...buffers]);
 }
