@@ -21,7 +21,9 @@ export function allocate(koffi: Koffi, size: number, purpose: string): NativeMem
   try {
     buffer = new ArrayBuffer(whole + 3 * alignment);
   } catch {
-    throw new DeviceError(`There is not enough memory for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed.`);
+    throw new DeviceError(
+      `There is not enough memory for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed. Take a smaller batch; \`nacre plan FILE --memory SIZE\` says which one fits.`,
+    );
   }
   const base = koffi.address(buffer);
   const start = alignment + Number((BigInt(alignment) - (base % BigInt(alignment))) % BigInt(alignment));

@@ -53,7 +53,7 @@ const opening: Record<TargetName, Open> = {
       const { describeCuda } = await import('../../runtime/devices/cuda.ts');
       const gpu = await describeCuda().catch(() => undefined);
       if (gpu !== undefined) return { ...(await opening.cuda(options)), notice: `Target cuda: the ${gpu.name}.` };
-      const notice = `Target wasm: WebAssembly. Machine code is several times as fast: ${error.message}`;
+      const notice = `Target wasm: WebAssembly. Machine code is several times as fast: ${error.message.replace(', or use `--target wasm`', '')}`;
       return { ...(await opening.wasm(options)), notice };
     }
   },
