@@ -15,7 +15,7 @@ import { createContext } from './evaluate.ts';
 import { optimizerStates, stateName } from './optimizer.ts';
 import { judge, purposeOf, type PlannedPrune } from './prune.ts';
 import type { TrainBlock } from './train.ts';
-import { describe, showType, slotPath, type Slot } from './value.ts';
+import { describe, pathOf, showType, slotPath, type Slot } from './value.ts';
 
 const maskName = (path: string): string => `mask.${path}`;
 const rewindName = (path: string): string => `rewind.${path}`;
@@ -51,7 +51,7 @@ export function createMasks(build: Builder, block: TrainBlock): (value: GraphVal
     const mask = masks.get(slot) ?? build.input(maskName(slotPath(slot)), 'state', maskType(block, slot));
     masks.set(slot, mask);
     const { origin } = build;
-    build.origin = { span, path: slotPath(slot) };
+    build.origin = { span, path: pathOf(slot.owner) };
     const kept = build.where(mask, value, build.constant(0, value.type.dtype, value.type.shape));
     build.origin = origin;
     return kept;

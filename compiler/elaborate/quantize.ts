@@ -16,7 +16,7 @@ import type { DataDescription } from './describe.ts';
 import { createContext } from './evaluate.ts';
 import { claims } from './selectors.ts';
 import type { TrainBlock } from './train.ts';
-import { slotPath, type Slot } from './value.ts';
+import { pathOf, slotPath, type Slot } from './value.ts';
 
 /** A line `quantize`, resolved. */
 export interface PlannedQuantize {
@@ -139,7 +139,7 @@ export function buildQuantize(block: TrainBlock): Graph {
   const build = createBuilder(`${block.name}.quantize`);
   for (const { slot, scheme } of quantizedWeights(block)) {
     const path = slotPath(slot);
-    build.origin = { path };
+    build.origin = { path: pathOf(slot.owner) };
     const { codes, scale } = encode(build, build.input(path, 'param', typeOf(block, slot)), scheme);
     build.output(stateNames(path).codes, 'update', codes);
     build.output(stateNames(path).scale, 'update', scale);

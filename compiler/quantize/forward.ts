@@ -98,7 +98,8 @@ interface Weight {
 }
 
 function openWeight(build: Builder, path: string, { type }: Value, scheme: Scheme, mode: Mode): Weight {
-  build.origin = { path };
+  // The layer's.
+  build.origin = { path: path.slice(0, path.lastIndexOf('.')) };
   const names = stateNames(path);
   const range = scheme.activations ? build.input(names.range, 'state', { dtype: 'f32', shape: [] }) : undefined;
   if (mode !== 'integers') {

@@ -95,7 +95,7 @@ export async function renderPage(explained: Explained): Promise<string> {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(block.name)} — explained by Nacre</title><style>${style}</style></head><body>
 <header><h1>${escapeHtml(block.name)} <small>${escapeHtml(project.path)}</small></h1>
-<p class="lead">What one training step is made of: every kernel, where it came from, what it costs.</p>${header}
+<p class="lead">${plan.epochs === 0 ? 'Nothing is trained here; this is what a step over a batch would be made of' : 'What one training step is made of'}: every kernel, where it came from, what it costs.</p>${header}
 <nav>${sections.map(([id, title]) => `<a href="#${id}">${escapeHtml(title)}</a>`).join('')}</nav></header>
 <main>${sections.map(([id, title, body]) => `<section id="${id}"><h2>${escapeHtml(title)}</h2>${body}</section>`).join('\n')}</main>
 </body></html>

@@ -49,7 +49,7 @@ export function viewKernels({ project, runnable, analysis, measured }: Explained
     const own = (line: SourceLine): boolean => line.file === project.source.name;
     return {
       ...of,
-      layer: layerOf(of.kernel, of.cost),
+      layer: layerOf(of.kernel),
       sources: [...sources.filter(own), ...sources.filter((line) => !own(line))],
       work: linesOf(of.kernel.origins.flatMap(({ span }) => (span === undefined ? [] : [span]))),
       ...(time && { measured: time }),
