@@ -95,6 +95,9 @@ export async function measureMachine(threads = availableParallelism()): Promise<
   }
 }
 
+/** How much longer a product takes in a step, where others have used the caches since, than over and over: so on Zen 5, by its kernels' times. */
+const inStep = 1.15;
+
 /**
  * Rates that explain how long the products took: seconds = multiply / rate + rest / another, by least squares of the relative
  * errors. What goes on beside multiplications takes as long as they do at most, cycle by cycle, and three tenths of it at least: more is
@@ -114,7 +117,7 @@ function ratesOf(
   const most = (m + r) / (mm + 2 * mr + rr);
   const least = (0.3 * m) / (mm + 0.3 * mr);
   const kept = Math.min(Math.max(perRest, least), most);
-  return { multiply: mm / (m - mr * kept), beside: 1 / kept };
+  return { multiply: mm / (m - mr * kept) / inStep, beside: 1 / kept / inStep };
 }
 
 function inPlace(name: string, shape: readonly number[], compute: (build: Builder, x: Value) => Value): Graph {
