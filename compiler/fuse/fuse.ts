@@ -7,6 +7,9 @@
  *   chain          attention's scores, and all that reads them, for some rows at a time
  *   order          who waits for whom; independent groups share a kernel
  *   emit           groups as segments
+ *
+ * Tolerance: 1e-5 · (1 + |x|). Each value is computed as it was written; what is computed again where it is used may be rounded
+ * otherwise by what sums it.
  */
 import type { Graph, Node } from '../graph/graph.ts';
 import type { Axis, Buffer, Expression, Link, LoopProgram, Scatter, Step } from '../loop/loop.ts';
