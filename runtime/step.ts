@@ -84,6 +84,10 @@ export interface Begun {
   finish(before: Progress): Promise<StepDone>;
 }
 
+/** Where micro-batch number `micro` of a group stands in it. */
+export const phaseOf = (micro: number, group: number): StepPhase =>
+  group === 1 ? 'only' : micro === group - 1 ? 'last' : 'accumulate';
+
 export type Stepper = (batches: AsyncGenerator<Batch, void>, at: Position) => Promise<Begun>;
 
 /** Makes the function that begins the next step of a run. On a device that queues, it returns before the step is done. */
@@ -98,7 +102,7 @@ export function makeStepper(plan: TrainPlan, programs: Programs, batchesPerEpoch
       const next = await batches.next();
       if (next.done === true)
         throw new Error(`the epoch ended before its batch ${at.batch + micro + 1} of ${batchesPerEpoch}`);
-      const phase: StepPhase = group === 1 ? 'only' : micro === group - 1 ? 'last' : 'accumulate';
+      const phase = phaseOf(micro, group);
       const program = await programs.step(next.value.size, phase);
       const inputs = chooseInputs(program, next.value.fields, scalarsOf(plan.seed, step, micro, at.epoch));
       const run = program.run(inputs);

@@ -52,8 +52,9 @@ export class Heap {
 
   write(place: number, elements: Uint32Array | Uint16Array): void {
     // Whole words are written; what lies beside an odd half belongs to nobody.
-    const padded = elements.byteLength % 4 === 0 ? elements : Uint16Array.from([...elements, 0]);
-    this.device.queue.writeBuffer(this.buffer, this.bytes * place, padded);
+    const whole = elements.byteLength % 4 === 0 ? elements : new Uint16Array(elements.length + 1);
+    if (whole !== elements) whole.set(elements);
+    this.device.queue.writeBuffer(this.buffer, this.bytes * place, whole);
   }
 
   /** So many elements as whole words. */

@@ -54,6 +54,8 @@ interface Place {
   readonly at: number;
 }
 
+/** Does it lie in the heap of halves? */
+const isHalf = ({ halves }: WebGpuProgram, { dtype }: Field): boolean => halves !== undefined && dtype === 'f16';
 const sizeOf = ({ shape }: Field): number => shape.reduce((product, length) => product * length, 1);
 
 function elementOf({ name, dtype }: Field): Element {
@@ -136,7 +138,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
   const load = async (program: WebGpuProgram): Promise<WebGpuExecutable> => {
     ready();
     const kept = heaps.map((heap) => heap.given);
-    const heapOf = ({ dtype }: Field): Heap => (program.halves !== undefined && dtype === 'f16' ? halfWords : words);
+    const heapOf = (field: Field): Heap => (isHalf(program, field) ? halfWords : words);
     const places = new Map<string, Place>();
     // Results lie side by side: one copy takes all of a heap.
     const order = [...program.buffers].sort((a, b) => Number(a.role === 'result') - Number(b.role === 'result'));
@@ -157,11 +159,11 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
       if (heap.size > description.largestBinding) throw tooLarge(program, heap, kept[at], description);
       heap.grow(kept[at]);
     }
-    const temporaries = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
+    const byName = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
     const placeOf = (name: string): Place => {
       const known = places.get(name);
       if (known !== undefined) return known;
-      const buffer = temporaries.get(name);
+      const buffer = byName.get(name);
       if (buffer === undefined) throw new Error(`${program.name} has no ${name}`);
       const heap = heapOf(buffer);
       return { heap, at: heap.given + (buffer.offset ?? 0) / heap.bytes };
@@ -181,14 +183,19 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     });
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
     const results = order.filter(({ role }) => role === 'result');
+    /** What is read back: the results of each heap, one heap's after the other's, and where each result begins there. */
+    let resultBytes = 0;
+    const begins = new Map<string, number>();
     const ranges = heaps.map((heap) => {
-      const own = results
-        .map((result) => ({ ...placeOf(result.name), size: sizeOf(result) }))
-        .filter((one) => one.heap === heap);
-      const from = own[0]?.at ?? 0;
-      return { heap, from, bytes: heap.bytesOf(Math.max(from, ...own.map(({ at, size }) => at + size)) - from) };
+      const own = results.filter((result) => heapOf(result) === heap);
+      const placed = own.map((result) => ({ name: result.name, at: placeOf(result.name).at, size: sizeOf(result) }));
+      const from = placed[0]?.at ?? 0;
+      const to = resultBytes;
+      for (const { name, at } of placed) begins.set(name, to + heap.bytes * (at - from));
+      const bytes = heap.bytesOf(Math.max(from, ...placed.map(({ at, size }) => at + size)) - from);
+      resultBytes += bytes;
+      return { heap, from, to, bytes };
     });
-    const resultBytes = ranges.reduce((sum, { bytes }) => sum + bytes, 0);
     let bound: { readonly state: readonly unknown[]; readonly group: GPUBindGroup } | undefined;
     /** What launches are told depends on where the arenas lie, which move as programs are loaded. */
     const bind = (): GPUBindGroup => {
@@ -243,12 +250,8 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
           size: resultBytes + 4,
           usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
         });
-        let to = 0;
-        for (const { heap, from, bytes } of ranges) {
-          heap.copy(encoder, from, bytes, staging, to);
-          to += bytes;
-        }
-        encoder.copyBufferToBuffer(flag, 0, staging, to, 4);
+        for (const { heap, from, to, bytes } of ranges) heap.copy(encoder, from, bytes, staging, to);
+        encoder.copyBufferToBuffer(flag, 0, staging, resultBytes, 4);
         device.queue.submit([encoder.finish()]);
         const bytes = await mapped(staging);
         ready();
@@ -256,16 +259,10 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
           device.queue.writeBuffer(flag, 0, new Uint32Array(1));
           throw outOfRange(program.name);
         }
-        const begins = new Map([
-          [words, 0],
-          [halfWords, ranges[0].bytes],
-        ]);
         return new Map(
           results.map((result): [string, TypedArray] => {
-            const { heap, at } = placeOf(result.name);
-            const from = ranges.find((range) => range.heap === heap)?.from ?? 0;
-            const offset = (begins.get(heap) ?? 0) + heap.bytes * (at - from);
-            return [result.name, fromElements(elementOf(result), heap.bytes, bytes, offset, sizeOf(result))];
+            const begin = begins.get(result.name) ?? 0;
+            return [result.name, fromElements(elementOf(result), heapOf(result).bytes, bytes, begin, sizeOf(result))];
           }),
         );
       },
@@ -327,8 +324,7 @@ function tooLarge(
   { name, largestBinding }: WebGpuDescription,
 ): DeviceError {
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-  const isHalf = ({ dtype }: Field): boolean => program.halves !== undefined && dtype === 'f16';
-  const inHeap = program.buffers.filter((buffer) => isHalf(buffer) === (heap.bytes === 2));
+  const inHeap = program.buffers.filter((buffer) => isHalf(program, buffer) === (heap.bytes === 2));
   const largest = inHeap.reduce((most, buffer) => (sizeOf(buffer) > sizeOf(most) ? buffer : most));
   const batch = program.buffers.find(({ role, shape }) => role === 'batch' && shape.length > 0)?.shape[0];
   const before = heap.bytes * kept;

@@ -28,7 +28,7 @@ import { memoryFiles } from '../../runtime/memory-files.ts';
 import { pruneDue } from '../../runtime/prune.ts';
 import { quantizedMetadata, takeCodes } from '../../runtime/quantize.ts';
 import { encodeWeights } from '../../runtime/safetensors.ts';
-import { addMeans, chooseInputs, ratio, scalarsOf, type Mean } from '../../runtime/step.ts';
+import { addMeans, chooseInputs, phaseOf, ratio, scalarsOf, type Mean } from '../../runtime/step.ts';
 import { learnedWeights, loadWeights } from '../../runtime/weights.ts';
 import { Diagnosed, diagnosed } from '../driver/diagnosed.ts';
 import { createPrograms } from '../driver/programs.ts';
@@ -242,7 +242,7 @@ async function onDevice(
       return steps;
     },
     async step(batch) {
-      const phase = plan.accumulate === 1 ? 'only' : micro === plan.accumulate - 1 ? 'last' : 'accumulate';
+      const phase = phaseOf(micro, plan.accumulate);
       const program = await explained(() => programs.step(sizeOf(batch, samples), phase));
       if (micro === 0) await pruneDue(plan, programs, steps);
       const inputs = chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, steps + 1, micro, 0));
