@@ -109,12 +109,12 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
   const runnable = await read(source, options);
   const { block, data } = runnable;
   const plan = seed === undefined ? runnable.plan : { ...runnable.plan, seed };
-  const target = await openTarget(on, threads);
-  const samples = new Map(data.train.fields.map((field) => [field.name, elements(field)]));
   if (block.prunes.some(({ structured }) => structured))
     throw new DeviceError(
       `${plan.name} removes columns, which is decided before it is compiled: build it with \`nacre build\`, and \`load\` what that gives.`,
     );
+  const target = await openTarget(on, threads);
+  const samples = new Map(data.train.fields.map((field) => [field.name, elements(field)]));
   const model = await onDevice(plan, createPrograms(block, data, target), samples, new Map(Object.entries(files)));
   const inferences = new Map<string, Promise<Executable>>();
   return {
@@ -225,13 +225,18 @@ async function onDevice(
   files: ReadonlyMap<string, Uint8Array>,
 ): Promise<Model> {
   const { session }: { session: Session } = programs;
-  if ((plan.quantization?.calibrate ?? 0) > 0)
-    throw new DeviceError(
-      `${plan.name} calibrates on its data before the first step, which only \`nacre train\` and a built \`train.js\` do.`,
-    );
-  const init = await programs.init();
-  await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
-  loadWeights(plan, memoryFiles(files, 'in `files`'), session);
+  try {
+    if ((plan.quantization?.calibrate ?? 0) > 0)
+      throw new DeviceError(
+        `${plan.name} calibrates on its data before the first step, which only \`nacre train\` and a built \`train.js\` do.`,
+      );
+    const init = await programs.init();
+    await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
+    loadWeights(plan, memoryFiles(files, 'in `files`'), session);
+  } catch (error) {
+    session.close();
+    throw error;
+  }
   let steps = 0;
   let micro = 0;
   const fieldsOf = (batch: Batch): ReadonlyMap<string, TypedArray> => new Map(Object.entries(batch));
