@@ -13,7 +13,7 @@ import { describeCuda } from '../runtime/devices/cuda.ts';
 import { train } from '../runtime/trainer.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
 import { openProject, packageRoot } from '../tools/driver/project.ts';
-import type { TargetName } from '../tools/driver/target-name.ts';
+import type { TargetName } from '../tools/driver/targets/index.ts';
 import { openTarget } from '../tools/driver/target.ts';
 
 const { values: flags } = parseArgs({

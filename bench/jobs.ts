@@ -5,7 +5,7 @@ import { chooseInputs, scalarsOf } from '../runtime/step.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
 import { openProject, packageRoot, type RunnableTrain } from '../tools/driver/project.ts';
 import { openTarget } from '../tools/driver/target.ts';
-import type { TargetName } from '../tools/driver/target-name.ts';
+import type { TargetName } from '../tools/driver/targets/index.ts';
 import type { Measurement } from './measure.ts';
 import { timeQueue, timeRuns } from './time.ts';
 

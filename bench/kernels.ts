@@ -9,7 +9,7 @@ import { createBuilder } from '../compiler/ops/builder.ts';
 import { type MatrixDtype, matrixDtypes } from '../compiler/targets/target.ts';
 import { openProject } from '../tools/driver/project.ts';
 import { openTarget } from '../tools/driver/target.ts';
-import type { TargetName } from '../tools/driver/target-name.ts';
+import type { TargetName } from '../tools/driver/targets/index.ts';
 import { jobFile } from './jobs.ts';
 import type { Measurement } from './measure.ts';
 import { timeRuns } from './time.ts';

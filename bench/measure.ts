@@ -2,7 +2,7 @@
  * One measurement of Nacre in its own process: `node measure.js WHAT THREADS [TARGET]` prints a JSON line with the median
  * milliseconds. WHAT: peak, copy, matmul-N, matmul-N-bf16 (f16, tf32; -mma after it: without wgmma), softmax, layernorm, or a job of jobs.ts; TARGET: cpu, if not said.
  */
-import { targets } from '../tools/driver/target-name.ts';
+import { targetNames } from '../tools/driver/targets/index.ts';
 
 export interface Measurement {
   readonly ms: number;
@@ -15,7 +15,7 @@ export interface Measurement {
 }
 
 const [what = '', threads = '1', target] = process.argv.slice(2);
-const on = targets.find((one) => one === target) ?? 'cpu';
+const on = targetNames.find((one) => one === target) ?? 'cpu';
 
 async function measure(): Promise<Measurement> {
   const count = Number(threads);

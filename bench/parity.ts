@@ -12,7 +12,7 @@ import type { TypedArray } from '../runtime/program.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
 import { openProject } from '../tools/driver/project.ts';
 import { openTarget } from '../tools/driver/target.ts';
-import type { TargetName } from '../tools/driver/target-name.ts';
+import type { TargetName } from '../tools/driver/targets/index.ts';
 import { jobFile, jobs } from './jobs.ts';
 
 export interface Parity {

@@ -11,7 +11,7 @@ import type { Graph } from '../compiler/graph/graph.ts';
 import { printGraph } from '../compiler/graph/text.ts';
 import { optimize } from '../compiler/optimize/index.ts';
 import { compile, passesLeft } from '../compiler/pipeline.ts';
-import { hostCapabilities } from '../tools/driver/machine.ts';
+import { hostCapabilities } from '../tools/driver/host.ts';
 import { measureJob, openJob } from './jobs.ts';
 
 const { values, positionals } = parseArgs({

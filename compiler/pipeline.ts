@@ -11,7 +11,7 @@ import { optimize } from './optimize/index.ts';
 import { packBytes } from './optimize/pack-bytes.ts';
 import { recomputeScores } from './optimize/recompute-scores.ts';
 import { schedule } from './schedule/schedule.ts';
-import type { Capabilities } from './targets/target.ts';
+import type { Capabilities, Compiler } from './targets/target.ts';
 import { planMemory } from './tile/plan-memory.ts';
 import type { TileProgram } from './tile/tile.ts';
 import { verifyTile } from './tile/verify.ts';
@@ -57,6 +57,15 @@ export function compile(
   const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement, capabilities.halvesApart);
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
   return { optimized, loop, decisions, tile };
+}
+
+/** The program that a target's device takes. `without`: passes to leave out. */
+export function compileFor<Program>(
+  { capabilities, program }: Compiler<Program>,
+  graph: Graph,
+  without: readonly string[] = [],
+): Program {
+  return program(compile(graph, capabilities, { without }).tile);
 }
 
 function complain(violations: readonly string[]): void {

@@ -1,18 +1,12 @@
 /**
  * A built trainer: what `nacre build` leaves in a folder, and everything a train block needs to run without the compiler.
- * `trainer.json` is this type; the code of each program is a file beside it, text or binary, as its target has it:
- *
- *   wasm    NAME.wasm             a module (`relaxed`: the same for engines with relaxed SIMD)
- *   webgpu  NAME.wgsl             WGSL modules one after the other, each a piece of the file
- *   cuda    NAME.ptx              PTX of all kernels
- *   cpu     NAME.ll               LLVM modules one after the other, each a piece of the file
+ * `trainer.json` is this type; the code of each program is a file beside it, as its target has it and `devices/TARGET-built.ts` says.
  */
 import { DeviceError, programVersion } from './program.ts';
-import type { Executable, ProgramBuffer, Programs, ProgramStep, Session, StepPhase, TrainPlan } from './program.ts';
+import type { Executable, ProgramBuffer, Programs, Session, StepPhase, TrainPlan } from './program.ts';
 
-export type BuiltTarget = 'cpu' | 'cuda' | 'webgpu' | 'wasm';
-
-interface Built {
+/** What programs of all targets have; what else there is, the target's device knows. */
+export interface BuiltProgram {
   readonly name: string;
   readonly file: string;
   readonly buffers: readonly ProgramBuffer[];
@@ -20,46 +14,17 @@ interface Built {
   readonly arena: number;
 }
 
-/** From where to where in the file, in bytes. */
+/** From where to where in the text of a file. */
 export type Piece = readonly [from: number, to: number];
 
-export interface BuiltWasm extends Built {
-  readonly relaxed?: string;
-  readonly sharing: number;
-  readonly scratch: number;
-}
-
-export interface BuiltCpu extends Built {
-  readonly pieces: readonly Piece[];
-  readonly scratch: number;
-}
-
-/** Grids, blocks and names as in the device's own program. */
-export interface BuiltWebGpu extends Built {
-  readonly kernels: readonly { readonly name: string; readonly grid: number; readonly piece: Piece }[];
-  readonly steps: readonly ProgramStep[];
-}
-
-export interface BuiltCuda extends Built {
-  readonly kernels: readonly { readonly name: string; readonly grid: number; readonly block: number }[];
-  readonly steps: readonly ProgramStep[];
-}
-
-export interface BuiltPrograms {
-  readonly cpu: BuiltCpu;
-  readonly cuda: BuiltCuda;
-  readonly webgpu: BuiltWebGpu;
-  readonly wasm: BuiltWasm;
-}
-
-export interface Trainer<Target extends BuiltTarget = BuiltTarget> {
+export interface Trainer {
   readonly version: typeof programVersion;
-  readonly target: Target;
+  readonly target: string;
   /** Samples that it was built for: how large the last batch of an epoch is. */
   readonly samples: number;
   readonly plan: TrainPlan;
   /** By what they are asked for: see `programKey`. */
-  readonly programs: Readonly<Record<string, BuiltPrograms[Target]>>;
+  readonly programs: Readonly<Record<string, BuiltProgram>>;
 }
 
 /** What a program is filed under, as the parameters of `Programs` have it. */
@@ -73,17 +38,23 @@ export const programKey = {
   snapshot: () => 'snapshot',
 } as const;
 
-/** A session that takes programs as they are built: the device, and its programs put together from their files. */
-export interface BuiltSession {
-  readonly session: Session;
-  load(program: BuiltPrograms[BuiltTarget], read: ReadFile): Promise<Executable>;
-}
-
 /** A file of the built folder. */
 export type ReadFile = (name: string) => Promise<Uint8Array<ArrayBuffer>>;
 
-/** Of the files of programs. */
-const endings: Readonly<Record<BuiltTarget, string>> = { cpu: '.ll', cuda: '.ptx', webgpu: '.wgsl', wasm: '.wasm' };
+/** A session that takes programs as they are built: the device, and its programs put together from their files. */
+export interface BuiltSession {
+  readonly session: Session;
+  load(program: BuiltProgram, read: ReadFile): Promise<Executable>;
+}
+
+/** Throws DeviceError where the device is not there. */
+export type OpenBuilt = (threads: number) => Promise<BuiltSession>;
+
+/** A built session whose programs are of one kind: those of its target. */
+export const taking = <Program extends BuiltProgram>(
+  session: Session,
+  load: (program: Program, read: ReadFile) => Promise<Executable>,
+): BuiltSession => ({ session, load: (program, read) => load(program as Program, read) });
 
 /** The content of `trainer.json`. Throws DeviceError where this runtime cannot run it. */
 export function readTrainer(file: Uint8Array): Trainer {
@@ -99,17 +70,15 @@ export function readTrainer(file: Uint8Array): Trainer {
     throw new DeviceError(
       `This trainer was built by another version of Nacre (${trainer.version}; this runtime runs ${programVersion}): build it again.`,
     );
-  const ending = endings[trainer.target];
-  const others = Object.values(trainer.programs).filter(({ file }) => ending === undefined || !file.endsWith(ending));
-  if (others.length > 0)
-    throw new DeviceError(
-      `This trainer says that it is for ${trainer.target}, but its programs are not (${others[0].file}): build it again.`,
-    );
   return trainer;
 }
 
-/** The programs of a built trainer on a session of its target. */
+/** The programs of a built trainer on a session of its target. Throws DeviceError where they are of another. */
 export function builtPrograms(trainer: Trainer, { session, load }: BuiltSession, read: ReadFile): Programs {
+  if (trainer.target !== session.target)
+    throw new DeviceError(
+      `This trainer says that it is for ${trainer.target}, but what is in its folder runs on ${session.target}: build it again.`,
+    );
   const loaded = new Map<string, Promise<Executable>>();
   const open = (key: string): Promise<Executable> => {
     const known = loaded.get(key);

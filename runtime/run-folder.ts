@@ -88,6 +88,19 @@ export interface RunFolder {
   release(): void;
 }
 
+/** Where runs are kept. */
+export interface Runs {
+  create(name: string, config: RunConfig): RunFolder;
+  /** Throws UserError where there is no such run. */
+  reopen(path: string): RunFolder;
+}
+
+/** In folders below `out`. */
+export const runFolders = (out: string): Runs => ({
+  create: (name, config) => createRun(out, name, config),
+  reopen: reopenRun,
+});
+
 /** Starts a folder `<out>/<name>-<number>` for a new run, and keeps other processes from training in it. */
 export function createRun(out: string, name: string, config: RunConfig): RunFolder {
   const directory = createRunDirectory(out, name);

@@ -226,3 +226,14 @@ export function encodeWeights(
   padded.set(header, 8);
   return [padded, ...inOrder.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))];
 }
+
+/** The pieces of a file as one. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}

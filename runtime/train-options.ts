@@ -3,7 +3,7 @@ import type { Files } from './files.ts';
 import type { Programs, TrainPlan, TypedArray } from './program.ts';
 import type { Pruned } from './prune.ts';
 import type { Quantized } from './quantize.ts';
-import type { RunConfig, RunFolder } from './run-folder.ts';
+import type { RunConfig, Runs } from './run-folder.ts';
 
 /** What happens in a run, in order. With --json each is a line. Epochs count from 1; numbers may be NaN, except losses. */
 export type TrainEvent =
@@ -63,8 +63,8 @@ export interface TrainOptions {
   readonly files: Files;
   /** Folder in which a new run gets its own. */
   readonly out: string;
-  /** Where a new run is kept instead of a folder below `out`. */
-  readonly keep?: (name: string, config: RunConfig) => RunFolder;
+  /** Where runs are kept instead of folders below `out`. */
+  readonly runs?: Runs;
   /** Folder of a run to continue instead. */
   readonly resume?: string;
   /** Override the plan's bounds. Given alone, one lifts the other. */

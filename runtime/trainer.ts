@@ -8,7 +8,7 @@ import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './
 import type { Field, Programs, TrainPlan } from './program.ts';
 import { isPruneDue, pruneDue } from './prune.ts';
 import { calibrate, describeQuantized, quantizedMetadata, takeCodes } from './quantize.ts';
-import { checkpointFile, createRun, reopenRun, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
+import { checkpointFile, runFolders, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
 import { chooseInputs, guardDevice, makeStepper, ratio, refuseSpoiled, scalarsOf } from './step.ts';
 import type { Begun, Position } from './step.ts';
 import type { TrainEvent, TrainOptions, TrainResult } from './train-options.ts';
@@ -41,8 +41,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     };
     if (options.weights !== undefined) for (const [name, data] of options.weights) programs.session.write(name, data);
     else if (options.resume === undefined) loadWeights(plan, files, programs.session);
-    const create = options.keep ?? ((name, given) => createRun(options.out, name, given));
-    const run = options.resume === undefined ? create(plan.name, config) : reopenRun(options.resume);
+    const { resume, runs = runFolders(options.out) } = options;
+    const run = resume === undefined ? runs.create(plan.name, config) : runs.reopen(resume);
     try {
       const start = options.resume === undefined ? undefined : restore(run, plan, programs);
       if (start !== undefined) run.writeConfig(config);

@@ -44,7 +44,7 @@ const order: readonly (readonly string[])[] = [
   ['compiler/tile'],
   ['compiler/schedule'],
   ['compiler/targets', 'compiler/analyze'],
-  ['compiler/pipeline.ts', 'compiler/devices.ts', 'compiler/index.ts'],
+  ['compiler/pipeline.ts', 'compiler/index.ts'],
 ];
 
 const levelOf = (path: string): number =>

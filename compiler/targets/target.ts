@@ -2,7 +2,29 @@
  * What a target is: a name, what its machine can do, and how a Tile program becomes something that runs.
  * Nothing above `targets/` asks which target it is compiling for; it asks for capabilities.
  */
+import type { TileProgram } from '../tile/tile.ts';
 import type { Dtype } from '../types/dtype.ts';
+
+/** What each target's `compiler.ts` makes: Tile programs for its machine become what its device in `runtime/devices/` takes. */
+export interface Compiler<Program> {
+  readonly capabilities: Capabilities;
+  program(tile: TileProgram): Program;
+  /** The code for people to read. */
+  text(tile: TileProgram): string;
+}
+
+/** What programs of all targets take over from the Tile program. */
+export const memoryOf = ({
+  name,
+  buffers,
+  arena,
+  halves,
+}: TileProgram): Pick<TileProgram, 'name' | 'buffers' | 'arena' | 'halves'> => ({
+  name,
+  buffers,
+  arena,
+  ...(halves !== undefined && { halves }),
+});
 
 /** What matrix instructions multiply: TF32 is f32 of which they take 11 digits. */
 export const matrixDtypes = ['bf16', 'f16', 'tf32'] as const;

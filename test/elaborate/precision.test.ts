@@ -7,7 +7,7 @@ import { renderDiagnostic } from '../../compiler/base/diagnostics.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
-import { openReferenceSession } from '../../tools/driver/reference.ts';
+import { openReferenceSession } from '../../tools/driver/targets/reference-session.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-precision-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -8,7 +8,7 @@ import { buildStep } from '../../compiler/elaborate/step.ts';
 import { Diagnosed } from '../../tools/driver/diagnosed.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
-import { openReferenceSession } from '../../tools/driver/reference.ts';
+import { openReferenceSession } from '../../tools/driver/targets/reference-session.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import { learnedWeights, weightsOf } from '../../runtime/weights.ts';
 import type { StepPhase } from '../../runtime/program.ts';

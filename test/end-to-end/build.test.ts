@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
+import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
 import { chromium, openPage, serve } from '../support/browser.ts';
 import { nacre } from '../support/nacre.ts';
 
@@ -83,6 +84,8 @@ describe('a built trainer', () => {
       ['--target', 'wasm'],
       ['--target', 'wasm', '--web'],
       ['--target', 'webgpu', '--web'],
+      ['--target', 'cpu'],
+      ...(findNvcc() === undefined ? [] : [['--target', 'cuda']]),
     ]) {
       const { runtime, total } = await built(join(folder, 'small'), ...words);
       expect(runtime).toBeLessThan(150_000);
@@ -114,7 +117,7 @@ describe('a built trainer', () => {
     writeFileSync(path, JSON.stringify({ ...trainer, target: 'cuda' }));
     expect(run()).toMatchObject({
       status: 1,
-      stderr: 'error: This trainer says that it is for cuda, but its programs are not (init.wasm): build it again.\n',
+      stderr: 'error: This trainer says that it is for cuda, but what is in its folder runs on wasm: build it again.\n',
     });
     writeFileSync(path, JSON.stringify(trainer));
     for (const name of ['step-64-only.wasm', 'step-64-only.relaxed.wasm'])
@@ -128,6 +131,17 @@ describe('a built trainer', () => {
       status: 1,
       stderr: expect.stringMatching(/There is no step-64-only\.(relaxed\.)?wasm in/),
     });
+  });
+
+  it.skipIf(!native)('for cpu says where its code is damaged', async () => {
+    const { output } = await built(join(inside, 'damaged'), '--target', 'cpu');
+    const file = join(output, 'init.ll.gz');
+    writeFileSync(file, readFileSync(file).subarray(0, 500));
+    const { status, stderr } = spawnSync(process.execPath, [join(output, 'train.js')], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    expect([status, stderr]).toEqual([1, 'error: init.ll.gz is damaged: build the trainer again.\n']);
   });
 
   it('of a block that removes columns begins with those that are left, with the same bits', async () => {

@@ -9,7 +9,7 @@ import { train } from '../../runtime/trainer.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
 import { openProject } from '../../tools/driver/project.ts';
 import { openTarget } from '../../tools/driver/target.ts';
-import type { TargetName } from '../../tools/driver/target-name.ts';
+import type { TargetName } from '../../tools/driver/targets/index.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-mixed-'));
 afterAll(() => rmSync(folder, { recursive: true }));

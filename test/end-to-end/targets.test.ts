@@ -6,13 +6,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compileFor, forCuda } from '../../compiler/devices.ts';
+import { compileFor } from '../../compiler/pipeline.ts';
+import { forCuda } from '../../compiler/targets/cuda/compiler.ts';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { openCudaSession } from '../../runtime/devices/cuda.ts';
 import { train } from '../../runtime/trainer.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
 import { openProject } from '../../tools/driver/project.ts';
-import { openTarget, type Target } from '../../tools/driver/target.ts';
+import { openTarget } from '../../tools/driver/target.ts';
+import type { Target } from '../../tools/driver/targets/backend.ts';
 import { emulatedImage, emulatorProblem } from '../support/cuda.ts';
 import { webgpuProblem } from '../support/webgpu.ts';
 

@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { philox } from '../../common/philox.ts';
+import { DeviceLost } from '../../runtime/program.ts';
 import type {
   DataPlan,
   Executable,
@@ -240,3 +241,15 @@ export function queueing(programs: Programs): Programs & { readonly underway: Un
     },
   };
 }
+
+/** On a device that goes away at a step. */
+export const losing = (programs: Programs, at: number | undefined): Programs => ({
+  ...programs,
+  async step(batch, phase) {
+    const step = await programs.step(batch, phase);
+    return {
+      ...step,
+      run: (given) => (given.get('step')?.[0] === at ? Promise.reject(new DeviceLost('gone')) : step.run(given)),
+    };
+  },
+});

@@ -5,7 +5,7 @@ import type { Files } from '../../runtime/files.ts';
 import type { Programs, TrainPlan } from '../../runtime/program.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
 import { openProject } from '../../tools/driver/project.ts';
-import { openReferenceSession } from '../../tools/driver/reference.ts';
+import { openReferenceSession } from '../../tools/driver/targets/reference-session.ts';
 
 export interface ReferenceRun {
   readonly plan: TrainPlan;

@@ -1,6 +1,9 @@
 /** Functions of single precision on targets with their own code for them: how exact they are, and what they do at the ends. */
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { compileFor, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
+import { compileFor } from '../../compiler/pipeline.ts';
+import { forCuda } from '../../compiler/targets/cuda/compiler.ts';
+import { forWasm } from '../../compiler/targets/wasm/compiler.ts';
+import { forWebGpu } from '../../compiler/targets/wgsl/compiler.ts';
 import type { Graph, UnaryOp } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { roundTf32 } from '../../compiler/ops/numeric.ts';

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Builder } from '../../compiler/graph/build.ts';
 import type { Graph, Value } from '../../compiler/graph/graph.ts';
-import type { CudaText } from '../../compiler/devices.ts';
+import type { CudaText } from '../../compiler/targets/cuda/compiler.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { compile } from '../../compiler/pipeline.ts';
 import { type MatrixDtype, matrixDtypes } from '../../compiler/targets/target.ts';
@@ -13,7 +13,7 @@ import { capabilitiesOf } from '../../compiler/targets/cuda/features.ts';
 import { emitCuda } from '../../compiler/targets/cuda/step.ts';
 import { openCudaSession, type CudaSession } from '../../runtime/devices/cuda.ts';
 import type { Executable, TypedArray } from '../../runtime/program.ts';
-import { compilerOn } from '../../tools/driver/cuda-wide.ts';
+import { compilerOn } from '../../tools/driver/targets/cuda-wide.ts';
 import { mlp } from '../fuse/networks.ts';
 import { emulatedImage, emulatedProgram, emulatorProblem } from '../support/cuda.ts';
 import { expectNear, inputsOf, type Proof, samplesByOp } from '../support/proof.ts';

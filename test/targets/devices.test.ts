@@ -2,7 +2,12 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type Compiler, compileFor, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
+import type { Compiler } from '../../compiler/targets/target.ts';
+import { compileFor } from '../../compiler/pipeline.ts';
+import { forCpu } from '../../compiler/targets/llvm/compiler.ts';
+import { forCuda } from '../../compiler/targets/cuda/compiler.ts';
+import { forWasm } from '../../compiler/targets/wasm/compiler.ts';
+import { forWebGpu } from '../../compiler/targets/wgsl/compiler.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';

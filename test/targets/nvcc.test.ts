@@ -6,10 +6,11 @@ import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { jobs, openJob } from '../../bench/jobs.ts';
 import { productIn } from '../../bench/kernels.ts';
-import { compileFor, forCuda } from '../../compiler/devices.ts';
+import { compileFor } from '../../compiler/pipeline.ts';
+import { forCuda } from '../../compiler/targets/cuda/compiler.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { matrixDtypes } from '../../compiler/targets/target.ts';
-import { findNvcc } from '../../tools/driver/cuda-compile.ts';
+import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
 import { graphOfTrain } from '../../tools/driver/ir.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 

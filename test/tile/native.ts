@@ -1,7 +1,7 @@
 /** Running Tile programs in tests and measurements: natively, where there is an LLVM. */
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import type { Instructions } from '../../compiler/targets/llvm/writer.ts';
-import { hostInstructions } from '../../tools/driver/machine.ts';
+import { hostInstructions } from '../../tools/driver/host.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import type { CpuExecutable, CpuOptions, CpuSession, NativeProgram } from '../../runtime/devices/cpu.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';

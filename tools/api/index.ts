@@ -13,7 +13,6 @@ import { buildInference } from '../../compiler/elaborate/infer.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
 import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
-import { openBuiltSession } from '../../runtime/built-sessions.ts';
 import type {
   ElementType,
   Executable,
@@ -27,17 +26,17 @@ import { DeviceError } from '../../runtime/program.ts';
 import { memoryFiles } from '../../runtime/memory-files.ts';
 import { pruneDue } from '../../runtime/prune.ts';
 import { quantizedMetadata, takeCodes } from '../../runtime/quantize.ts';
-import { encodeWeights } from '../../runtime/safetensors.ts';
+import { encodeWeights, joined } from '../../runtime/safetensors.ts';
 import { addMeans, chooseInputs, phaseOf, ratio, scalarsOf, type Mean } from '../../runtime/step.ts';
 import { learnedWeights, loadWeights } from '../../runtime/weights.ts';
 import { Diagnosed, diagnosed } from '../driver/diagnosed.ts';
 import { createPrograms } from '../driver/programs.ts';
-import type { Target } from '../driver/target.ts';
-import type { TargetName } from '../driver/target-name.ts';
+import type { Target } from '../driver/targets/backend.ts';
+import type { TargetName } from '../driver/targets/index.ts';
 import { type RunnableTrain, trainBlocks } from '../driver/train-blocks.ts';
 import { standardLibrary } from './standard-library.ts';
 
-export { DeviceError } from '../../runtime/program.ts';
+export { DeviceError, DeviceLost } from '../../runtime/program.ts';
 export { UserError } from '../../runtime/errors.ts';
 export type { ElementType, Field, TypedArray } from '../../runtime/program.ts';
 
@@ -149,9 +148,12 @@ export async function load(
   folder: string | URL,
   { threads, seed }: { threads?: number; seed?: number } = {},
 ): Promise<Model> {
-  const file = inPage ? fetched(folder) : await (await import('./node.ts')).readerOf(folder);
+  const file = inPage ? fetched(folder) : (await import('./node.ts')).readerOf(folder);
   const trainer = readTrainer(await file('trainer.json'));
-  const opened = await openBuiltSession(trainer, threads ?? navigatorThreads());
+  const backend = inPage
+    ? await (await import('./page.ts')).pageBackend(trainer.target)
+    : await (await import('./node.ts')).nodeBackend(trainer.target);
+  const opened = await backend.openBuilt(threads ?? navigatorThreads());
   const plan = seed === undefined ? trainer.plan : { ...trainer.plan, seed };
   // A step of any size says what a sample of each field is.
   const step = Object.entries(trainer.programs).find(([key]) => key.startsWith('step-'))?.[1];
@@ -175,7 +177,10 @@ const fetched =
 
 /** In a page only what needs no native code can be opened, and nothing else is bundled. */
 async function openTarget(name: TargetName, threads: number | undefined): Promise<Target> {
-  if (inPage) return (await import('./page.ts')).openPageTarget(name, threads ?? navigatorThreads());
+  if (inPage) {
+    const backend = await (await import('./page.ts')).pageBackend(name === 'auto' ? 'wasm' : name);
+    return backend.open({ threads: threads ?? navigatorThreads(), without: [], wide: false });
+  }
   const driver = await import('../driver/target.ts');
   return driver.openTarget(name, threads === undefined ? {} : { threads });
 }
@@ -306,13 +311,3 @@ function sizeOf(batch: Batch, samples: ReadonlyMap<string, number>): number {
 
 const elements = ({ shape }: { readonly shape: readonly number[] }): number =>
   shape.reduce((product, length) => product * length, 1);
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
-}

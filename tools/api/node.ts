@@ -1,17 +1,13 @@
 /** What the programming interface needs of Node. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { DeviceError } from '../../runtime/program.ts';
+import type { CodeBackend } from '../driver/targets/backend.ts';
+import { codeTargets, targets } from '../driver/targets/index.ts';
 
-/** Reads the files of a folder. */
-export async function readerOf(folder: string | URL): Promise<(name: string) => Promise<Uint8Array<ArrayBuffer>>> {
-  const path = folder instanceof URL ? fileURLToPath(folder) : folder;
-  return async (name) => {
-    try {
-      return new Uint8Array(await readFile(join(path, name)));
-    } catch {
-      throw new DeviceError(`There is no ${name} in ${path}: is that a folder that nacre build wrote?`);
-    }
-  };
+export { readerOf } from '../trainer/read-folder.ts';
+
+/** Of a built trainer's target. Throws DeviceError where there is no such target. */
+export function nodeBackend(name: string): Promise<CodeBackend> {
+  const known = codeTargets.find((target) => target === name);
+  if (known === undefined) throw new DeviceError(`This trainer is for ${name}, which this Nacre does not know.`);
+  return targets[known].backend();
 }

@@ -1,21 +1,22 @@
 /** `nacre build`: a folder that trains a block without the compiler, in Node or in a page. */
-import type { BuiltTarget } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
 import type { Files } from '../../runtime/files.ts';
 import { encodeWeights } from '../../runtime/safetensors.ts';
 import { weightsOf } from '../../runtime/weights.ts';
-import { buildTrainer, writeFolder, type BuiltFile } from '../driver/build.ts';
+import { buildTrainer, writeFolder } from '../driver/build.ts';
 import { bundleTrainer } from '../driver/bundle.ts';
 import { compactTrain, prunesColumns } from '../driver/compact.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
 import { openTarget } from '../driver/target.ts';
+import type { BuiltFile } from '../driver/targets/backend.ts';
+import { type CodeTarget, codeTargets, targets } from '../driver/targets/index.ts';
 import { trainerPage } from '../trainer/page.ts';
 import { checkSettings, parseSettings } from './settings.ts';
 import { exit, printJson, type Terminal } from './terminal.ts';
 
 export interface BuildCommand {
   readonly output: string;
-  readonly target: BuiltTarget;
+  readonly target: CodeTarget;
   readonly web: boolean;
   readonly threads?: number;
   readonly set: readonly string[];
@@ -54,11 +55,12 @@ export async function build(
   { output, target, web, threads, set, data, json }: BuildCommand,
   terminal: Terminal,
 ): Promise<number> {
-  if (web && target !== 'wasm' && target !== 'webgpu')
+  const { inPage } = targets[target];
+  if (web && inPage === undefined)
     throw new UserError(
       'build-web',
       `A page cannot train on ${target}.`,
-      'Say --target webgpu, or wasm for any browser.',
+      `Say --target ${codeTargets.filter((one) => targets[one].inPage !== undefined).join(', or ')} for any browser.`,
     );
   const overrides = parseSettings(set);
   const project = await openProject(file, { data, overrides });
@@ -75,7 +77,7 @@ export async function build(
     ...runtime,
     { name: 'train.js', bytes: encode("import './runtime/node.js';\n") },
     { name: 'package.json', bytes: encode('{ "type": "module", "private": true }\n') },
-    ...(web ? [{ name: 'index.html', bytes: encode(trainerPage(trainer.plan, target)) }] : []),
+    ...(web && inPage !== undefined ? [{ name: 'index.html', bytes: encode(trainerPage(trainer.plan, inPage)) }] : []),
   ];
   writeFolder(output, all);
   const size = (of: readonly { readonly bytes: Uint8Array }[]): number =>

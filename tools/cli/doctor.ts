@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { cpus, platform, totalmem } from 'node:os';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { hasRelaxedSimd } from '../../runtime/devices/wasm-features.ts';
-import { findNvcc } from '../driver/cuda-compile.ts';
+import { findNvcc } from '../driver/targets/cuda-compile.ts';
 import { showRate } from '../driver/numbers.ts';
 import { count, exit, printJson, type Terminal } from './terminal.ts';
 

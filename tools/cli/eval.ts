@@ -5,7 +5,7 @@ import { asPlanned } from '../driver/compact.ts';
 import { createPrograms } from '../driver/programs.ts';
 import { openProject } from '../driver/project.ts';
 import { openTarget } from '../driver/target.ts';
-import type { TargetName } from '../driver/target-name.ts';
+import type { TargetName } from '../driver/targets/index.ts';
 import { number } from './progress.ts';
 import { parseSettings } from './settings.ts';
 import { exit, printJson, type Terminal } from './terminal.ts';

@@ -26,7 +26,7 @@ import {
   type LowerOptions,
 } from '../driver/ir.ts';
 import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
-import { hostCapabilities } from '../driver/machine.ts';
+import { hostCapabilities } from '../driver/host.ts';
 import type { ProgramKind } from '../driver/program-kind.ts';
 import { openProject } from '../driver/project.ts';
 import { below, showDiff } from './ir-diff.ts';

@@ -6,8 +6,14 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { DeviceError } from '../../runtime/program.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { programKinds, type ProgramKind } from '../driver/program-kind.ts';
-import type { BuiltTarget } from '../../runtime/artefact.ts';
-import { targets } from '../driver/target-name.ts';
+import {
+  type CodeTarget,
+  codeTargets,
+  type Language,
+  targetNames,
+  targets,
+  type TargetName,
+} from '../driver/targets/index.ts';
 import { exit, printDiagnostics, printError, printMistake, type Terminal } from './terminal.ts';
 
 export { systemTerminal } from './terminal.ts';
@@ -66,7 +72,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     );
 
   const target = (): Option =>
-    new Option('-t, --target <target>', 'what to run on').choices([...targets]).default('auto');
+    new Option('-t, --target <target>', 'what to run on').choices([...targetNames]).default('auto');
   const threads = (): Option => new Option('--threads <n>', 'CPU threads (all there are)').argParser(whole(1));
   const data = (): Option =>
     new Option('--data <folder>', "a folder that may be read, besides the file's own; may be repeated")
@@ -120,7 +126,9 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .description('Train what a train block says; continue a run with --resume.')
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
-    .addOption(new Option('-t, --target <target>', 'what to run on; auto where nothing is said').choices([...targets]))
+    .addOption(
+      new Option('-t, --target <target>', 'what to run on; auto where nothing is said').choices([...targetNames]),
+    )
     .option('--epochs <n>', "instead of the block's own", whole(1))
     .option('--steps <n>', "instead of the block's own", whole(1))
     .addOption(set())
@@ -141,11 +149,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
     .requiredOption('-o, --output <folder>', 'the folder to write')
-    .addOption(
-      new Option('-t, --target <target>', 'what it will run on')
-        .choices(['wasm', 'webgpu', 'cuda', 'cpu'])
-        .default('wasm'),
-    )
+    .addOption(new Option('-t, --target <target>', 'what it will run on').choices([...codeTargets]).default('wasm'))
     .option('--web', 'also a page, index.html, that trains in the browser')
     .addOption(threads())
     .addOption(set())
@@ -175,7 +179,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('[name]', 'the train block, where there are several')
     .addOption(
       new Option('--stage <stage>', 'which level')
-        .choices(['model', 'tensor', 'loop', 'tile', 'llvm', 'wgsl', 'cuda', 'wasm'])
+        .choices(['model', 'tensor', 'loop', 'tile', ...codeTargets.map((name) => targets[name].language)])
         .default('tensor'),
     )
     .option('--after <pass>', 'stop after this pass over Tensor IR; `--after none` before all of them')
@@ -249,7 +253,7 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
 }
 
 interface CommonOptions {
-  readonly target: (typeof targets)[number];
+  readonly target: TargetName;
   readonly data: readonly string[];
   readonly json?: boolean;
 }
@@ -267,7 +271,7 @@ interface TrainFlags extends Omit<CommonOptions, 'target'> {
 }
 
 interface IrFlags {
-  readonly stage: 'model' | 'tensor' | 'loop' | 'tile' | 'llvm';
+  readonly stage: 'model' | 'tensor' | 'loop' | 'tile' | Language;
   readonly format: 'text' | 'json' | 'dot' | 'svg';
   readonly after?: string;
   readonly diff?: string;
@@ -292,7 +296,7 @@ interface PlanFlags {
 
 interface BuildFlags {
   readonly output: string;
-  readonly target: BuiltTarget;
+  readonly target: CodeTarget;
   readonly web?: boolean;
   readonly threads?: number;
   readonly set: readonly string[];

@@ -1,7 +1,7 @@
 /** `nacre test`: runs the tests that stand in files. */
 import { openProject } from '../driver/project.ts';
 import { runTest } from '../driver/run-tests.ts';
-import type { TargetName } from '../driver/target-name.ts';
+import type { TargetName } from '../driver/targets/index.ts';
 import { eachFile } from './model-files.ts';
 import { count, exit, printJson, printDiagnostics, type Terminal } from './terminal.ts';
 

@@ -3,16 +3,15 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
 import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
-import { DeviceLost } from '../../runtime/program.ts';
-import type { TrainResult } from '../../runtime/train-options.ts';
-import { train as runTraining } from '../../runtime/trainer.ts';
+import { trainThroughLosses } from '../../runtime/survive.ts';
 import { createPrograms } from '../driver/programs.ts';
 import { asPlanned, compactTrain, prunesColumns } from '../driver/compact.ts';
 import { describeCutOff, describeUntaught } from '../driver/notices.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, type RunnableTrain } from '../driver/project.ts';
-import { openTarget, type Target } from '../driver/target.ts';
-import { targets, type TargetName } from '../driver/target-name.ts';
+import { openTarget } from '../driver/target.ts';
+import type { Target } from '../driver/targets/backend.ts';
+import { targetNames, type TargetName } from '../driver/targets/index.ts';
 import { quote, startsNacre } from './command.ts';
 import { number, Progress } from './progress.ts';
 import { checkSettings, parseSettings, settingPath } from './settings.ts';
@@ -61,49 +60,33 @@ export async function train(
   for (const line of [describeCutOff(fitted.block), describeUntaught(fitted.block)])
     if (line !== undefined) progress.line(line);
   const { block, plan, data } = fitted;
-  let target = await open();
+  const target = await open();
   if (target.notice !== undefined) progress.line(target.notice);
   if (config?.source !== undefined && config.source.text !== project.source.text)
     progress.line(`${file} has changed since this run was last trained; it goes on with the file as it is now.`);
   const stop = listenForStop(terminal, (text) => progress.line(text));
   try {
-    let { resume } = options;
-    const trainOn = (on: Target): Promise<TrainResult> =>
-      runTraining({
-        plan,
-        programs: createPrograms(block, data, on),
-        files: project.files,
-        ...(compacted !== undefined && { weights: compacted.weights }),
-        out: options.out,
-        ...(resume !== undefined && { resume }),
-        ...(settings.epochs !== undefined && { epochs: settings.epochs }),
-        ...(settings.steps !== undefined && { steps: settings.steps }),
-        settings: { file, name: block.name, ...settings, target: on.session.target },
-        source: { path: file, text: project.source.text },
-        signal: stop.signal,
-        onEvent: (event) => {
-          // Where a run goes on if its device is lost: from its last checkpoint.
-          if (event.event === 'save' && event.file.startsWith('checkpoints/')) resume = run;
-          if (event.event === 'start') run = event.run;
-          if (event.event === 'prune') sparsity = Math.max(sparsity, event.sparsity);
-          if (options.json) printJson(terminal, event);
-          progress.show(event);
-        },
-      });
-    let run = resume;
     let sparsity = 0;
-    let result: TrainResult | undefined;
-    for (let losses = 1; result === undefined; losses++) {
-      try {
-        result = await trainOn(target);
-      } catch (error) {
-        if (!(error instanceof DeviceLost) || losses > mostLosses) throw error;
-        const from = resume === undefined ? 'beginning again' : `going on from the last checkpoint of ${resume}`;
-        progress.line(`${error.message} — ${from}`);
-        target.session.close();
-        target = await open();
-      }
-    }
+    const result = await trainThroughLosses({
+      plan,
+      programs: createPrograms(block, data, target),
+      reopen: async () => createPrograms(block, data, await open()),
+      onLost: (text) => progress.line(text),
+      files: project.files,
+      ...(compacted !== undefined && { weights: compacted.weights }),
+      out: options.out,
+      ...(options.resume !== undefined && { resume: options.resume }),
+      ...(settings.epochs !== undefined && { epochs: settings.epochs }),
+      ...(settings.steps !== undefined && { steps: settings.steps }),
+      settings: { file, name: block.name, ...settings, target: target.session.target },
+      source: { path: file, text: project.source.text },
+      signal: stop.signal,
+      onEvent: (event) => {
+        if (event.event === 'prune') sparsity = Math.max(sparsity, event.sparsity);
+        if (options.json) printJson(terminal, event);
+        progress.show(event);
+      },
+    });
     if ((plan.prunes ?? []).length > 0 && sparsity === 0 && options.resume === undefined)
       progress.line(`no weight was pruned in these ${result.steps} steps`);
     const metrics = [...result.metrics].map(([metric, value]) => `  ${metric} ${number(value)}`).join('');
@@ -119,12 +102,8 @@ export async function train(
   } finally {
     progress.clear();
     stop.release();
-    target.session.close();
   }
 }
-
-/** A device that is lost so often will be lost again. */
-const mostLosses = 5;
 
 /** The budget is for the compiled program; the interpreter has no plan of its memory. */
 async function fit(asked: RunnableTrain, { memory, target, threads }: Settings): Promise<Fitted> {
@@ -172,7 +151,7 @@ function continued({ settings: before }: RunConfig, options: TrainCommand): Sett
     Object.fromEntries(
       keys.flatMap((key): [string, number][] => (typeof before[key] === 'number' ? [[key, before[key]]] : [])),
     );
-  const target = targets.find((one) => one === before['target']);
+  const target = targetNames.find((one) => one === before['target']);
   const replaced = said.set.map(settingPath);
   return {
     ...(target !== undefined && { target }),

@@ -12,10 +12,11 @@ import { bytesOf } from '../../compiler/tile/plan-memory.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { DeviceDescription } from './device-file.ts';
-import { hostCapabilities, measureMachine } from './machine.ts';
+import { hostCapabilities } from './host.ts';
+import { measureMachine } from './machine.ts';
 import type { ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
-import { refuseDtypes } from './target.ts';
+import { refuseDtypes } from './targets/backend.ts';
 
 export interface AnalyzedProgram {
   readonly kind: ProgramKind;

@@ -2,10 +2,10 @@
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { type Column, gather } from '../../runtime/data/source.ts';
-import { createMemoryRun } from '../../runtime/memory-run.ts';
+import { memoryRuns } from '../../runtime/memory-run.ts';
 import { type Programs, programVersion, type TrainPlan } from '../../runtime/program.ts';
 import { train } from '../../runtime/trainer.ts';
-import type { Target } from './target.ts';
+import type { Target } from './targets/backend.ts';
 
 /** Steps until the loop is machine code, and steps that are timed. */
 const steps = { warm: 4000, timed: 4000 };
@@ -20,7 +20,7 @@ export async function measureBetween(target: Target): Promise<number> {
     programs: { ...noPrograms, session: target.session, step: () => Promise.resolve(step) },
     files: { open: never, read: never },
     out: '',
-    keep: createMemoryRun,
+    runs: memoryRuns(),
     onEvent: ({ event }) => void (event === 'step' && ends.push(performance.now())),
   });
   const times = ends.slice(steps.warm).map((end, at) => end - ends[steps.warm + at - 1]);

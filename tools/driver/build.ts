@@ -2,96 +2,16 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import { compileFor, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
-import type { Graph } from '../../compiler/graph/graph.ts';
-import { programKey, type BuiltPrograms, type BuiltTarget, type Piece, type Trainer } from '../../runtime/artefact.ts';
+import { programKey, type BuiltProgram, type Trainer } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { programVersion, type StepPhase } from '../../runtime/program.ts';
-import { compilePtx } from './cuda-compile.ts';
-import { hostProcessor } from './machine.ts';
 import { createPrograms } from './programs.ts';
 import type { RunnableTrain } from './project.ts';
-import { refuseDtypes, type Target } from './target.ts';
-
-/** A file of the folder. */
-export interface BuiltFile {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-}
-
-/** A compiled program: what the trainer's list says of it, and its files. */
-type Make<Name extends BuiltTarget> = (
-  graph: Graph,
-  key: string,
-) => Promise<{ readonly program: BuiltPrograms[Name]; readonly files: readonly BuiltFile[] }>;
-
-const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
-
-/** Texts one after the other, and where each lies. */
-function joined(texts: readonly string[]): { readonly bytes: Uint8Array; readonly pieces: readonly Piece[] } {
-  const pieces: Piece[] = [];
-  let at = 0;
-  const parts = texts.map((text) => {
-    const bytes = encode(text);
-    pieces.push([at, (at += bytes.length)]);
-    return bytes;
-  });
-  return { bytes: Buffer.concat(parts), pieces };
-}
-
-const making: { readonly [Name in BuiltTarget]: (threads: number) => Promise<Make<Name>> } = {
-  async wasm(threads) {
-    const [plain, relaxed] = [forWasm(threads, false), forWasm(threads, true)];
-    return async (graph, key) => {
-      refuseDtypes(graph, plain.capabilities, 'wasm');
-      const { code, ...program } = compileFor(plain, graph);
-      const faster = compileFor(relaxed, graph).code;
-      const [file, fasterFile] = [`${key}.wasm`, `${key}.relaxed.wasm`];
-      if (Buffer.compare(code, faster) === 0)
-        return { program: { ...program, file }, files: [{ name: file, bytes: code }] };
-      return {
-        program: { ...program, file, relaxed: fasterFile },
-        files: [
-          { name: file, bytes: code },
-          { name: fasterFile, bytes: faster },
-        ],
-      };
-    };
-  },
-  async webgpu() {
-    const compiler = forWebGpu();
-    return async (graph, key) => {
-      refuseDtypes(graph, compiler.capabilities, 'webgpu');
-      const { kernels, ...program } = compileFor(compiler, graph);
-      const { bytes, pieces } = joined(kernels.map(({ code }) => code));
-      const file = `${key}.wgsl`;
-      const placed = kernels.map(({ name, grid }, at) => ({ name, grid, piece: pieces[at] }));
-      return { program: { ...program, file, kernels: placed }, files: [{ name: file, bytes }] };
-    };
-  },
-  async cuda() {
-    const compiler = forCuda();
-    return async (graph, key) => {
-      refuseDtypes(graph, compiler.capabilities, 'cuda');
-      const { source, ...program } = compileFor(compiler, graph);
-      const file = `${key}.ptx`;
-      return { program: { ...program, file }, files: [{ name: file, bytes: await compilePtx(source, program.name) }] };
-    };
-  },
-  async cpu(threads) {
-    const compiler = forCpu(await hostProcessor(), threads);
-    return async (graph, key) => {
-      refuseDtypes(graph, compiler.capabilities, 'cpu');
-      const { llvm, ...program } = compileFor(compiler, graph);
-      const { bytes, pieces } = joined(llvm);
-      const file = `${key}.ll`;
-      return { program: { ...program, file, pieces }, files: [{ name: file, bytes }] };
-    };
-  },
-};
+import type { BuiltFile, Target } from './targets/backend.ts';
+import { type CodeTarget, targets } from './targets/index.ts';
 
 export interface BuildOptions {
-  readonly target: BuiltTarget;
+  readonly target: CodeTarget;
   readonly threads?: number;
 }
 
@@ -105,8 +25,8 @@ export async function buildTrainer(
   { block, plan, data }: RunnableTrain,
   { target, threads = availableParallelism() }: BuildOptions,
 ): Promise<BuiltFolder> {
-  const make = await making[target](threads);
-  const programs: Record<string, BuiltPrograms[BuiltTarget]> = {};
+  const make = await (await targets[target].backend()).builder(threads);
+  const programs: Record<string, BuiltProgram> = {};
   const files: BuiltFile[] = [];
   let key = '';
   // The programs of a run, asked for one by one, with a target that keeps what it is given.

@@ -19,16 +19,14 @@ type Platform = 'node' | 'web';
 const folders: Record<Platform, string> = { node: 'runtime', web: 'web' };
 
 /**
- * What a trainer never asks for is left out: devices of other targets, readers of other data. A page has no Node either; the
- * runtime names it there, but does not ask it.
+ * What a trainer never asks for is left out: readers of other data. A page has no Node either; the runtime names it there, but
+ * does not ask it.
  */
-const slim = (platform: Platform, { target, plan }: Trainer): Plugin => ({
+const slim = (platform: Platform, { plan }: Trainer): Plugin => ({
   name: 'slim',
   setup(build) {
-    const others = (['cpu', 'cuda', 'webgpu', 'wasm'] as const).filter((device) => device !== target);
     const leaveOut = (filter: RegExp): void =>
       build.onResolve({ filter }, ({ path }) => ({ path, namespace: 'absent' }));
-    leaveOut(new RegExp(`/devices/(${others.join('|')})\\.js$`));
     const unread = readers.filter((kind) => !kindsOf(plan).includes(kind));
     if (unread.length > 0) leaveOut(new RegExp(`/(${unread.join('|')})\\.js$`));
     if (unread.includes('csv')) leaveOut(/^csv-parse/);
@@ -48,7 +46,23 @@ const readers = ['idx', 'npy', 'csv', 'text'] as const;
 const kindsOf = ({ data, evaluations }: TrainPlan): readonly string[] =>
   [data, ...evaluations.map((one) => one.data)].map((plan) => sourceOf(plan).kind);
 
-/** The entries of a trainer: the one asked for, and the scripts of its worker threads. */
+/** A trainer on the device of its target: no other is in the folder. */
+const entry = (platform: Platform, { target }: Trainer): Plugin => ({
+  name: 'entry',
+  setup(build) {
+    build.onResolve({ filter: /^entry$/ }, () => ({ path: platform, namespace: 'entry' }));
+    build.onLoad({ filter: /.*/, namespace: 'entry' }, () => ({
+      contents: `import { openBuilt } from './runtime/devices/${target}-built.js';
+import { start } from './tools/trainer/${platform}.js';
+start(openBuilt);`,
+      resolveDir: built('.'),
+    }));
+  },
+});
+
+const built = (path: string): string => join(packageRoot, 'dist', path);
+
+/** The entries of a trainer: the one asked for, and the scripts of its worker threads, where its device has some. */
 export async function bundleTrainer(platform: Platform, trainer: Trainer): Promise<Bundle[]> {
   let esbuild: typeof import('esbuild');
   try {
@@ -60,26 +74,26 @@ export async function bundleTrainer(platform: Platform, trainer: Trainer): Promi
       'npm install esbuild',
     );
   }
-  const built = (path: string): string => join(packageRoot, 'dist', path);
   const workers = [
-    ...(trainer.target === 'wasm' ? ['runtime/devices/wasm-worker.js'] : []),
+    `runtime/devices/${trainer.target}-worker.js`,
     ...(platform === 'node' ? ['runtime/data/prefetch-worker.js'] : []),
-  ];
-  const entries = [`tools/trainer/${platform}.js`, ...workers].map(built);
-  const missing = entries.find((path) => !existsSync(path));
-  if (missing !== undefined) throw new UserError('not-built', `${missing} is missing: this installation is not whole.`);
+  ].filter((path) => existsSync(built(path)));
+  if (!existsSync(built('runtime/program.js')))
+    throw new UserError('not-built', `${built('.')} is missing: this installation is not whole.`);
   const { outputFiles } = await esbuild.build({
-    entryPoints: entries,
+    entryPoints: [
+      { in: 'entry', out: platform },
+      ...workers.map((path) => ({ in: built(path), out: basename(path, '.js') })),
+    ],
     bundle: true,
     minify: true,
     write: false,
     outdir: 'runtime',
-    entryNames: '[name]',
     format: 'esm',
     target: 'es2022',
     logLevel: 'silent',
     legalComments: 'none',
-    plugins: [slim(platform, trainer)],
+    plugins: [entry(platform, trainer), slim(platform, trainer)],
     ...(platform === 'node'
       ? {
           platform: 'node',

@@ -10,7 +10,7 @@ import { loadWeights, weightsOf } from '../../runtime/weights.ts';
 import { diagnosed } from './diagnosed.ts';
 import { createPrograms } from './programs.ts';
 import type { RunnableTrain } from './project.ts';
-import type { Target } from './target.ts';
+import type { Target } from './targets/backend.ts';
 
 export interface Compacted {
   readonly train: RunnableTrain;

@@ -5,7 +5,8 @@ import type { Machine } from '../../compiler/analyze/predict.ts';
 import { type Capabilities, matrixDtypes } from '../../compiler/targets/target.ts';
 import { dtypes } from '../../compiler/types/dtype.ts';
 import { UserError } from '../../runtime/errors.ts';
-import { hostCapabilities, measureMachine } from './machine.ts';
+import { hostCapabilities } from './host.ts';
+import { measureMachine } from './machine.ts';
 
 export interface DeviceDescription {
   readonly version: 1;

@@ -15,42 +15,29 @@ import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { optimize, type OptimizeOptions } from '../../compiler/optimize/index.ts';
 import { makesChains, passesLeft } from '../../compiler/pipeline.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
-import { type Compiler, forCpu, forCuda, forWasm, forWebGpu } from '../../compiler/devices.ts';
+import type { Compiler } from '../../compiler/targets/target.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { parseTile, TileSyntaxError } from '../../compiler/tile/parse.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
-import { hasRelaxedSimd } from '../../runtime/devices/wasm-features.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { Diagnosed } from './diagnosed.ts';
-import { hostProcessor } from './machine.ts';
 import type { ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
-import { refuseDtypes } from './target.ts';
+import { refuseDtypes } from './targets/backend.ts';
+import { type Language, targetOf, targets } from './targets/index.ts';
 
-/** The languages that Tile IR is printed in. */
-export const languages = ['llvm', 'wgsl', 'cuda', 'wasm'] as const;
-export type Language = (typeof languages)[number];
-
-/** Levels that hold a program, from the top. */
+/** Levels that hold a program, from the top; the last ones are the languages that Tile IR is printed in. */
 export type Level = 'tensor' | 'loop' | 'tile' | Language;
-const depths: Record<Level, number> = { tensor: 0, loop: 1, tile: 2, llvm: 3, wgsl: 3, cuda: 3, wasm: 3 };
+const depthOf = (level: Level): number => (isLanguage(level) ? 3 : ['tensor', 'loop', 'tile'].indexOf(level));
 
-export const isLanguage = (level: Level): level is Language => languages.some((language) => language === level);
+export const isLanguage = (level: Level): level is Language => targetOf(level) !== undefined;
 
 /** For the machine this runs on, where the language is not one for many. */
 export async function compilerFor(language: Language): Promise<Compiler<unknown>> {
-  switch (language) {
-    case 'llvm':
-      return forCpu(await hostProcessor(), availableParallelism());
-    case 'wgsl':
-      return forWebGpu();
-    case 'cuda':
-      return forCuda();
-    case 'wasm':
-      return forWasm(availableParallelism(), hasRelaxedSimd());
-  }
+  const backend = await targets[targetOf(language)].backend();
+  return backend.compiler(availableParallelism());
 }
 
 /** A program at the level where it was found. */
@@ -136,7 +123,7 @@ const isChain = ({ kind }: Segment): boolean => kind === 'chain';
 
 /** The program at a level at or below the one it was found at; of a language, the tile program that is printed. */
 export async function lower(found: Found, to: Level, options: LowerOptions): Promise<Found> {
-  if (depths[to] < depths[found.level])
+  if (depthOf(to) < depthOf(found.level))
     throw new UserError('ir-stage', `This is text of the ${found.level} level; there is no way back up to ${to}.`);
   const timed = <Made>(name: string, make: () => Made): Made => {
     const started = performance.now();
@@ -153,7 +140,7 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     const graph = options.raw === true ? at.graph : optimize(at.graph, { ...options, without });
     at = { level: 'tensor', graph };
     if (to === 'tensor') return at;
-    if (isLanguage(to) && machine !== undefined) refuseDtypes(graph, machine, to === 'llvm' ? 'cpu' : to);
+    if (isLanguage(to) && machine !== undefined) refuseDtypes(graph, machine, targetOf(to));
     const chains = machine === undefined || makesChains(machine);
     at = { level: 'loop', loop: timed('fuse', () => fuse(graph, { chains, apart: options.apart ?? false }).program) };
   }

@@ -11,29 +11,11 @@ import { at, pair } from '../../compiler/ops/affine.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
-import { capabilitiesOf, type CpuHost, instructionsOf } from '../../compiler/targets/llvm/features.ts';
-import type { Instructions } from '../../compiler/targets/llvm/writer.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
-import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { measureBetween, measureGather } from './between.ts';
-import { openTarget, type Target } from './target.ts';
-
-/** Of this machine's processor. */
-export async function hostCapabilities(threads = availableParallelism()): Promise<Capabilities> {
-  return capabilitiesOf(await hostProcessor(), threads);
-}
-
-/** Of a common one where there is no libLLVM to tell. */
-export async function hostProcessor(): Promise<CpuHost> {
-  const { features = '+avx2,+fma', architecture = 'x86_64', l1, l2 } = await describeCpu();
-  return { architecture, features, l1, l2 };
-}
-
-/** The instructions this machine has. */
-export async function hostInstructions(): Promise<Instructions> {
-  const { features = '', architecture = 'x86_64' } = await describeCpu();
-  return instructionsOf({ architecture, features });
-}
+import { hostCapabilities } from './host.ts';
+import { openTarget } from './target.ts';
+import type { Target } from './targets/backend.ts';
 
 /**
  * Seconds: what a launch takes beside its work, and threads of one processor until they have met. Not measured: the work that

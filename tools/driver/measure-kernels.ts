@@ -18,7 +18,7 @@ import { openCpuSession } from '../../runtime/devices/cpu.ts';
 import type { Executable, TypedArray } from '../../runtime/program.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import { loadWeights } from '../../runtime/weights.ts';
-import { hostCapabilities, hostInstructions } from './machine.ts';
+import { hostCapabilities, hostInstructions } from './host.ts';
 import type { Project, RunnableTrain } from './project.ts';
 
 export interface Measured {

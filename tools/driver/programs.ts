@@ -11,7 +11,7 @@ import { probeCasts, type Probe } from '../../compiler/optimize/probe-casts.ts';
 import type { Executable, Programs } from '../../runtime/program.ts';
 import { chooseInputs } from '../../runtime/step.ts';
 import { diagnosed } from './diagnosed.ts';
-import type { Target } from './target.ts';
+import type { Target } from './targets/backend.ts';
 
 export function createPrograms(block: TrainBlock, data: BoundData, target: Target): Programs {
   const loaded = new Map<string, Promise<Executable>>();

@@ -14,7 +14,7 @@ import { DeviceError } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
 import { interpret } from './interpret.ts';
 import { openTarget } from './target.ts';
-import type { TargetName } from './target-name.ts';
+import type { TargetName } from './targets/index.ts';
 import { trainBriefly } from './train-briefly.ts';
 import type { Project } from './project.ts';
 

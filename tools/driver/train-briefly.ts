@@ -11,7 +11,7 @@ import { loadWeights } from '../../runtime/weights.ts';
 import { createPrograms } from './programs.ts';
 import type { Project } from './project.ts';
 import { openTarget } from './target.ts';
-import type { TargetName } from './target-name.ts';
+import type { TargetName } from './targets/index.ts';
 
 export async function trainBriefly(
   project: Project,

@@ -3,16 +3,15 @@ import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { builtPrograms, readTrainer, type Trainer } from '../../runtime/artefact.ts';
-import { openBuiltSession } from '../../runtime/built-sessions.ts';
+import { builtPrograms, type OpenBuilt, readTrainer, type Trainer } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { grantFiles } from '../../runtime/files.ts';
-import { DeviceError } from '../../runtime/program.ts';
-import { train } from '../../runtime/trainer.ts';
-import { readerOf } from '../api/node.ts';
+import { DeviceError, type Programs } from '../../runtime/program.ts';
+import { trainThroughLosses } from '../../runtime/survive.ts';
 import { number, Progress } from '../cli/progress.ts';
 import { listenForStop } from '../cli/stop.ts';
 import { exit, printError, printJson, printMistake, systemTerminal, type Terminal } from '../cli/terminal.ts';
+import { readerOf } from './read-folder.ts';
 
 interface Flags {
   readonly data: readonly string[];
@@ -56,18 +55,21 @@ function parse(trainer: Trainer, terminal: Terminal): Flags {
   return command.opts<Flags>();
 }
 
-async function run(folder: string, terminal: Terminal): Promise<number> {
-  const read = await readerOf(folder);
+async function run(folder: string, openBuilt: OpenBuilt, terminal: Terminal): Promise<number> {
+  const read = readerOf(folder);
   const trainer = readTrainer(await read('trainer.json'));
   const flags = parse(trainer, terminal);
   const plan = flags.seed === undefined ? trainer.plan : { ...trainer.plan, seed: flags.seed };
   const progress = new Progress(terminal);
-  const opened = await openBuiltSession(trainer, flags.threads ?? availableParallelism());
+  const open = async (): Promise<Programs> =>
+    builtPrograms(trainer, await openBuilt(flags.threads ?? availableParallelism()), read);
   const stop = listenForStop(terminal, (text) => progress.line(text));
   try {
-    const result = await train({
+    const result = await trainThroughLosses({
       plan,
-      programs: builtPrograms(trainer, opened, read),
+      programs: await open(),
+      reopen: open,
+      onLost: (text) => progress.line(text),
       files: grantFiles({ modelFolder: folder, data: flags.data }),
       out: flags.out,
       ...(flags.resume !== undefined && { resume: flags.resume }),
@@ -92,19 +94,21 @@ async function run(folder: string, terminal: Terminal): Promise<number> {
   } finally {
     progress.clear();
     stop.release();
-    opened.session.close();
   }
 }
 
-const terminal = systemTerminal();
-try {
-  process.exitCode = await run(dirname(dirname(fileURLToPath(import.meta.url))), terminal);
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.ok : exit.misuse;
-  else {
-    if (error instanceof UserError) printError(terminal, error.message, error.hint);
-    else if (error instanceof DeviceError) printError(terminal, error.message);
-    else printMistake(terminal, error);
-    process.exitCode = exit.failed;
+/** Called by the folder's entry, with the device of its target. */
+export async function start(openBuilt: OpenBuilt): Promise<void> {
+  const terminal = systemTerminal();
+  try {
+    process.exitCode = await run(dirname(dirname(fileURLToPath(import.meta.url))), openBuilt, terminal);
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.ok : exit.misuse;
+    else {
+      if (error instanceof UserError) printError(terminal, error.message, error.hint);
+      else if (error instanceof DeviceError) printError(terminal, error.message);
+      else printMistake(terminal, error);
+      process.exitCode = exit.failed;
+    }
   }
 }

@@ -1,12 +1,11 @@
 /** The entry of a built trainer in a page: trains as the program says, and shows the loss as it falls. */
-import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
-import { openBuiltSession } from '../../runtime/built-sessions.ts';
+import { builtPrograms, type OpenBuilt, readTrainer } from '../../runtime/artefact.ts';
 import { drawChart, escapeHtml, shortNumber, type Point } from '../../runtime/chart.ts';
 import { UserError } from '../../runtime/errors.ts';
-import { createMemoryRun, type MemoryRun } from '../../runtime/memory-run.ts';
-import { DeviceError } from '../../runtime/program.ts';
+import { memoryRuns } from '../../runtime/memory-run.ts';
+import { DeviceError, type Programs } from '../../runtime/program.ts';
 import type { TrainEvent } from '../../runtime/train-options.ts';
-import { train } from '../../runtime/trainer.ts';
+import { trainThroughLosses } from '../../runtime/survive.ts';
 import { openWebFiles } from './web-files.ts';
 
 const at = (id: string): HTMLElement => {
@@ -54,20 +53,23 @@ async function read(name: string): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await answer.arrayBuffer());
 }
 
-async function run(): Promise<void> {
+async function run(openBuilt: OpenBuilt): Promise<void> {
   const trainer = readTrainer(await read('trainer.json'));
   const files = await openWebFiles(trainer.plan);
-  const opened = await openBuiltSession(trainer, navigator.hardwareConcurrency);
-  const losses: Point[] = [];
+  const runs = memoryRuns();
+  let losses: Point[] = [];
   const measured = new Map<string, Point[]>();
-  let kept: MemoryRun | undefined;
   let steps = Infinity;
   let drawn = 0;
   const begun = performance.now();
   const stop = new AbortController();
   at('stop').addEventListener('click', () => stop.abort());
   const onEvent = (event: TrainEvent): void => {
-    if (event.event === 'start') steps = event.steps;
+    if (event.event === 'start') {
+      steps = event.steps;
+      // After a loss of the device it goes on from an earlier step.
+      losses = losses.filter(({ x }) => x <= event.step);
+    }
     if (event.event === 'step') {
       losses.push({ x: event.step, y: event.loss });
       const rate = event.step / ((performance.now() - begun) / 1000);
@@ -85,42 +87,45 @@ async function run(): Promise<void> {
       drawn = performance.now();
     }
   };
-  try {
-    const result = await train({
-      plan: trainer.plan,
-      programs: builtPrograms(trainer, opened, read),
-      files,
-      out: '',
-      keep: (name, config) => (kept = createMemoryRun(name, config)),
-      signal: stop.signal,
-      onEvent,
-    });
-    show(losses, measured);
-    const values = [...result.metrics].map(([metric, value]) => ` · ${metric} ${shortNumber(value)}`).join('');
-    const seconds = ((performance.now() - begun) / 1000).toFixed(1);
-    say(
-      `${result.status === 'done' ? 'done' : 'stopped'}: step ${result.steps} · loss ${shortNumber(result.loss)}${values} · ${seconds} s on ${trainer.target}`,
-    );
-    const links = [...(kept?.saved ?? [])].map(([name, pieces]) => {
-      const url = URL.createObjectURL(new Blob(pieces.map((piece) => piece.slice())));
-      return `<a href="${url}" download="${escapeHtml(name)}">${escapeHtml(name)}</a>`;
-    });
-    at('weights').innerHTML = links.length === 0 ? '' : `Weights: ${links.join(', ')}`;
-    document.body.dataset.status = result.status;
-  } finally {
-    opened.session.close();
-  }
+  const open = async (): Promise<Programs> =>
+    builtPrograms(trainer, await openBuilt(navigator.hardwareConcurrency), read);
+  const result = await trainThroughLosses({
+    plan: trainer.plan,
+    programs: await open(),
+    reopen: open,
+    onLost: say,
+    files,
+    out: '',
+    runs,
+    signal: stop.signal,
+    onEvent,
+  });
+  show(losses, measured);
+  const values = [...result.metrics].map(([metric, value]) => ` · ${metric} ${shortNumber(value)}`).join('');
+  const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+  say(
+    `${result.status === 'done' ? 'done' : 'stopped'}: step ${result.steps} · loss ${shortNumber(result.loss)}${values} · ${seconds} s on ${trainer.target}`,
+  );
+  const links = [...(runs.newest()?.saved ?? [])].map(([name, pieces]) => {
+    const url = URL.createObjectURL(new Blob(pieces.map((piece) => piece.slice())));
+    return `<a href="${url}" download="${escapeHtml(name)}">${escapeHtml(name)}</a>`;
+  });
+  at('weights').innerHTML = links.length === 0 ? '' : `Weights: ${links.join(', ')}`;
+  document.body.dataset.status = result.status;
 }
 
-at('start').addEventListener('click', () => {
-  at('start').hidden = true;
-  at('stop').hidden = false;
-  say('getting ready …');
-  run()
-    .catch((error: unknown) => {
-      const known = error instanceof UserError || error instanceof DeviceError;
-      say(known ? error.message : `Nacre made a mistake of its own: ${String(error)}`);
-      document.body.dataset.status = 'failed';
-    })
-    .finally(() => (at('stop').hidden = true));
-});
+/** Called by the page's script, with the device of its target. */
+export function start(openBuilt: OpenBuilt): void {
+  at('start').addEventListener('click', () => {
+    at('start').hidden = true;
+    at('stop').hidden = false;
+    say('getting ready …');
+    run(openBuilt)
+      .catch((error: unknown) => {
+        const known = error instanceof UserError || error instanceof DeviceError;
+        say(known ? error.message : `Nacre made a mistake of its own: ${String(error)}`);
+        document.body.dataset.status = 'failed';
+      })
+      .finally(() => (at('stop').hidden = true));
+  });
+}

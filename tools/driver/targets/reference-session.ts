@@ -1,13 +1,13 @@
 /** The reference target: the Tensor IR interpreter as a session. Always there, exact, slow. */
-import type { Graph } from '../../compiler/graph/graph.ts';
-import type { Tensor } from '../../compiler/graph/op.ts';
-import { blank } from '../../compiler/ops/numeric.ts';
-import { optimize } from '../../compiler/optimize/index.ts';
-import { concrete } from '../../compiler/types/dim.ts';
-import type { Dtype } from '../../compiler/types/dtype.ts';
-import type { TensorType } from '../../compiler/types/tensor.ts';
-import { DeviceError, type Executable, type Field, type Session, type TypedArray } from '../../runtime/program.ts';
-import { explained, interpret } from './interpret.ts';
+import type { Graph } from '../../../compiler/graph/graph.ts';
+import type { Tensor } from '../../../compiler/graph/op.ts';
+import { blank } from '../../../compiler/ops/numeric.ts';
+import { optimize } from '../../../compiler/optimize/index.ts';
+import { concrete } from '../../../compiler/types/dim.ts';
+import type { Dtype } from '../../../compiler/types/dtype.ts';
+import type { TensorType } from '../../../compiler/types/tensor.ts';
+import { DeviceError, type Executable, type Field, type Session, type TypedArray } from '../../../runtime/program.ts';
+import { explained, interpret } from '../interpret.ts';
 
 export interface ReferenceSession extends Session {
   load(graph: Graph): Executable;

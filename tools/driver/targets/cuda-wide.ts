@@ -2,11 +2,13 @@
  * Does this GPU multiply by 128 threads as the compiler thinks it does? wgmma reads workgroup memory by descriptors, and one that is
  * wrong gives wrong numbers in silence. So it is tried out, once a session, on products whose sums every type holds exactly.
  */
-import { type Compiler, type CudaText, compileFor, forCuda } from '../../compiler/devices.ts';
-import type { Graph } from '../../compiler/graph/graph.ts';
-import { createBuilder } from '../../compiler/ops/builder.ts';
-import type { CudaDescription } from '../../runtime/devices/cuda-driver.ts';
-import type { Executable } from '../../runtime/program.ts';
+import type { Graph } from '../../../compiler/graph/graph.ts';
+import { createBuilder } from '../../../compiler/ops/builder.ts';
+import { compileFor } from '../../../compiler/pipeline.ts';
+import { type CudaText, forCuda } from '../../../compiler/targets/cuda/compiler.ts';
+import type { Compiler } from '../../../compiler/targets/target.ts';
+import type { CudaDescription } from '../../../runtime/devices/cuda-driver.ts';
+import type { Executable } from '../../../runtime/program.ts';
 
 const [rows, sum, columns] = [128, 104, 136];
 

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, s
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { DeviceError } from '../../runtime/program.ts';
+import { DeviceError } from '../../../runtime/program.ts';
 
 /** Where nvcc is; NACRE_NVCC names one. */
 export function findNvcc(): string | undefined {

@@ -1,0 +1,31 @@
+/** NVIDIA GPUs: nvcc compiles for the one that is there, or for all of them. */
+import { gzipSync } from 'node:zlib';
+import { type CudaText, forCuda } from '../../../compiler/targets/cuda/compiler.ts';
+import { openCudaSession } from '../../../runtime/devices/cuda.ts';
+import { type BuiltCuda, ending, openBuilt } from '../../../runtime/devices/cuda-built.ts';
+import type { Executable } from '../../../runtime/program.ts';
+import { type CodeBackend, compileOn, compiling } from './backend.ts';
+import { architectureOf, compileCuda, compilePtx } from './cuda-compile.ts';
+import { compilerOn } from './cuda-wide.ts';
+
+export const cuda: CodeBackend = {
+  openBuilt,
+  compiler: async () => forCuda(),
+  async open({ without, wide }) {
+    const session = await openCudaSession();
+    const { major, minor } = session.description;
+    const load = async ({ source, ...program }: CudaText): Promise<Executable> =>
+      session.load({ ...program, image: await compileCuda(source, architectureOf(major, minor), program.name) });
+    const { compiler, ...said } = await compilerOn(session.description, wide, load);
+    return { ...compiling(session, compiler, without, load), ...said };
+  },
+  async builder() {
+    const compiler = forCuda();
+    return async (graph, key) => {
+      const { source, ...rest } = compileOn('cuda', compiler, graph);
+      const program: BuiltCuda = { ...rest, file: `${key}${ending}` };
+      const ptx = await compilePtx(source, program.name);
+      return { program, files: [{ name: program.file, bytes: gzipSync(ptx, { level: 9 }) }] };
+    };
+  },
+};
