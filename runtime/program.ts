@@ -117,6 +117,9 @@ export interface Programs {
 /** A run went wrong on the device: an index out of range, memory, a lost device. A sentence for the user. */
 export class DeviceError extends Error {}
 
+/** What the device needs is not on this machine: what it is, and how to get it. */
+export class DeviceMissing extends DeviceError {}
+
 /** The device went away, and with it what it held; another session may be opened. */
 export class DeviceLost extends DeviceError {}
 

@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import { DeviceError } from '../program.ts';
+import { DeviceMissing } from '../program.ts';
 
 export type Koffi = typeof import('koffi');
 
@@ -17,8 +17,8 @@ export async function loadKoffi(target: 'cpu' | 'cuda'): Promise<Koffi> {
     const module = (await import('koffi')) as Koffi & { readonly default?: Koffi };
     loaded = module.default ?? module;
   } catch {
-    throw new DeviceError(
-      `The ${target} target needs the package koffi, which is not installed here: run \`npm install koffi\`, or use \`--target wasm\`.`,
+    throw new DeviceMissing(
+      `The ${target} target needs the package koffi, which is not installed here: run \`npm install koffi\`.`,
     );
   }
   // Native calls run on stacks of koffi's making; LLVM recurses deeper than its defaults allow.

@@ -22,7 +22,7 @@ export function allocate(koffi: Koffi, size: number, purpose: string): NativeMem
     buffer = new ArrayBuffer(whole + 3 * alignment);
   } catch {
     throw new DeviceError(
-      `There is not enough memory for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed. Take a smaller batch; \`nacre plan FILE --memory SIZE\` says which one fits.`,
+      `There is not enough memory for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed. Take a smaller batch.`,
     );
   }
   const base = koffi.address(buffer);

@@ -2,8 +2,8 @@
  * The native CPU: LLVM text compiled in this process, buffers shared by name between the programs of a session, one
  * native call per run.
  */
-import { availableParallelism } from 'node:os';
-import { DeviceError, elementBytes } from '../program.ts';
+import { availableParallelism, totalmem } from 'node:os';
+import { DeviceError, DeviceMissing } from '../program.ts';
 import type { Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
@@ -16,6 +16,7 @@ import { allocate, viewAs } from './cpu-memory.ts';
 import type { NativeMemory } from './cpu-memory.ts';
 import { openThreads, teamWords } from './cpu-threads.ts';
 import type { Threads } from './cpu-threads.ts';
+import { assertRoom, elementSize, wantedBy } from './room.ts';
 
 /** A program for the CPU as plain data; the compiler's TileProgram and LLVM module give it. */
 export interface NativeProgram {
@@ -75,7 +76,7 @@ export async function openCpu(): Promise<{ readonly koffi: Koffi; readonly llvm:
     const why = named
       ? `NACRE_LIBLLVM names ${named}, which is not a libLLVM 14 to 19`
       : 'no libLLVM was found on this machine';
-    throw new DeviceError(`The cpu target needs LLVM's library, but ${why}: ${llvmHint}, or use \`--target wasm\`.`);
+    throw new DeviceMissing(`The cpu target needs LLVM's library, but ${why}: ${llvmHint}.`);
   }
   if (opened === undefined || opened.llvm.path !== found.path) {
     const koffi = await loadKoffi('cpu');
@@ -83,7 +84,7 @@ export async function openCpu(): Promise<{ readonly koffi: Koffi; readonly llvm:
       opened = { koffi, llvm: openLlvm(koffi, found) };
     } catch (error) {
       if (error instanceof DeviceError) throw error;
-      throw new DeviceError(
+      throw new DeviceMissing(
         `${found.path} is not a libLLVM that can be used (${error instanceof Error ? error.message : String(error)}): ${llvmHint}.`,
       );
     }
@@ -126,7 +127,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   let closed = false;
 
   const memoryOf = (program: NativeProgram, buffer: ProgramBuffer): NativeMemory => {
-    const size = buffer.shape.reduce((product, length) => product * length, elementBytes[buffer.dtype]);
+    const size = elementSize(buffer);
     const purpose = `${buffer.name} of ${program.name}`;
     if (buffer.role !== 'param' && buffer.role !== 'state') return newMemory(size, purpose);
     const known = fields.get(buffer.name);
@@ -139,6 +140,15 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
 
   const load = async (program: NativeProgram): Promise<CpuExecutable> => {
     if (closed) throw new DeviceError('The session is closed.');
+    assertRoom(program, {
+      all: memoryOfMachine(),
+      taken: held,
+      wanted:
+        wantedBy(program, shared) +
+        Math.max(0, program.arena - arena.bytes.length) +
+        Math.max(0, program.scratch * count - scratch.bytes.length),
+      limit: 'this machine has',
+    });
     const module = await llvm.compile(withThreads(program.llvm, threads), program.name);
     modules.push(module);
     const enter = module.addressOf('enter');
@@ -231,6 +241,9 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     },
   };
 }
+
+/** Bytes; of what a container is allowed, where that is less. Asked for beforehand, for Linux gives what it does not have. */
+const memoryOfMachine = (): number => Math.min(totalmem(), process.constrainedMemory() || Infinity);
 
 /** The modules with @wait and @enter in the last; a module may not both declare and define a function. */
 const withThreads = (texts: readonly string[], threads: Threads): readonly string[] =>

@@ -1,6 +1,6 @@
 /** NVIDIA's driver through its C API: the few calls a step needs. Handles and device addresses are numbers. */
 import { existsSync } from 'node:fs';
-import { DeviceError } from '../program.ts';
+import { DeviceError, DeviceMissing } from '../program.ts';
 import type { Koffi } from './cpu-library.ts';
 
 export type Handle = bigint;
@@ -19,6 +19,8 @@ export interface CudaDriver {
   loadModule(image: Uint8Array, program: string): Handle;
   functionOf(module: Handle, name: string): Handle;
   unloadModule(module: Handle): void;
+  /** Bytes of the device's memory, whoever has it. */
+  memory(): { readonly free: number; readonly total: number };
   /** Memory of the device, zeroed before anything that is asked for later. */
   allocate(bytes: number, purpose: string): Handle;
   free(address: Handle): void;
@@ -72,8 +74,8 @@ function findLibrary(koffi: Koffi): ReturnType<Koffi['load']> {
       // The next one may be there.
     }
   }
-  throw new DeviceError(
-    `The cuda target needs NVIDIA's driver, but ${named ? `NACRE_LIBCUDA names ${named}, which cannot be loaded` : 'libcuda.so.1 was not found on this machine'}: install the driver of your GPU, or use \`--target cpu\`.`,
+  throw new DeviceMissing(
+    `The cuda target needs NVIDIA's driver, but ${named ? `NACRE_LIBCUDA names ${named}, which cannot be loaded` : 'libcuda.so.1 was not found on this machine'}: install the driver of your GPU.`,
   );
 }
 
@@ -93,6 +95,7 @@ function openDriver(koffi: Koffi): CudaDriver {
     loadModule: native('int cuModuleLoadData(uint64_t module, uint64_t image)'),
     function: native('int cuModuleGetFunction(uint64_t function, uint64_t module, const char *name)'),
     unload: native('int cuModuleUnload(uint64_t module)'),
+    memory: native('int cuMemGetInfo_v2(uint64_t free, uint64_t total)'),
     allocate: native('int cuMemAlloc_v2(uint64_t address, size_t bytes)'),
     free: native('int cuMemFree_v2(uint64_t address)'),
     clear: native('int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, uint64_t stream)'),
@@ -133,9 +136,7 @@ function openDriver(koffi: Koffi): CudaDriver {
 
   const failed = c.init(0);
   if (failed !== 0 || c.count(cellAddress) !== 0 || words[0] === 0)
-    throw new DeviceError(
-      `The cuda target found no NVIDIA GPU${failed === 0 ? '' : ` (${textOf(failed)})`}: use \`--target cpu\` or \`--target webgpu\`.`,
-    );
+    throw new DeviceMissing(`The cuda target found no NVIDIA GPU${failed === 0 ? '' : ` (${textOf(failed)})`}.`);
   check(c.device(cellAddress, 0), 'being opened');
   const device = words[0];
   const attribute = (which: number): number => {
@@ -166,6 +167,12 @@ function openDriver(koffi: Koffi): CudaDriver {
     },
     functionOf: (module, kernel) => made(c.function(cellAddress, module, kernel), `looking for the kernel ${kernel}`),
     unloadModule: (module) => void c.unload(module),
+    memory() {
+      const sizes = new BigUint64Array(2);
+      const address = koffi.address(sizes.buffer);
+      check(c.memory(address, address + 8n), 'asked for its memory');
+      return { free: Number(sizes[0]), total: Number(sizes[1]) };
+    },
     allocate(bytes, purpose) {
       const size = Math.max(256, bytes);
       const error = c.allocate(cellAddress, size);

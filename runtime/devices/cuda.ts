@@ -3,7 +3,7 @@
  * memory, kernels run, results and the flag word are copied out. Runs queue: the next is begun while one is under way, and so
  * each program has that pinned memory twice, in turns.
  */
-import { DeviceError, elementBytes } from '../program.ts';
+import { DeviceError } from '../program.ts';
 import type { Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
@@ -11,6 +11,7 @@ import { loadKoffi } from './cpu-library.ts';
 import { allocate, viewAs, type NativeMemory } from './cpu-memory.ts';
 import { type CudaDescription, type Handle, openCudaDriver } from './cuda-driver.ts';
 import { unrolled } from './launches.ts';
+import { assertRoom, elementSize as bytesOf, wantedBy } from './room.ts';
 
 /** A program for CUDA as plain data. Each kernel takes its buffers, then the counters of its repeats (int), then the flag word. */
 export interface CudaProgram {
@@ -52,9 +53,6 @@ const slotsOfEach = 2;
 /** Milliseconds in which the GPU is asked again and again; after them it is asked every millisecond. */
 const impatient = 2;
 
-const bytesOf = ({ dtype, shape }: Field): number =>
-  shape.reduce((product, length) => product * length, elementBytes[dtype]);
-
 export async function describeCuda(): Promise<CudaDescription> {
   return openCudaDriver(await loadKoffi('cuda')).description;
 }
@@ -94,6 +92,13 @@ export async function openCudaSession(): Promise<CudaSession> {
 
   const load = async (program: CudaProgram): Promise<Executable> => {
     ready();
+    const { free, total } = driver.memory();
+    assertRoom(program, {
+      all: total,
+      taken: total - free,
+      wanted: wantedBy(program, shared) + Math.max(0, program.arena - arena.bytes),
+      limit: 'the GPU has',
+    });
     const module = driver.loadModule(program.image, program.name);
     closing.push(() => driver.unloadModule(module));
     const kernels = program.kernels.map(({ name, ...size }) => ({ ...size, handle: driver.functionOf(module, name) }));

@@ -2,10 +2,11 @@
  * WebAssembly, in Node and in browsers: one memory for everything a session holds, one call per run and thread. Threads share
  * the memory; where it cannot be shared there is one.
  */
-import { DeviceError, elementBytes } from '../program.ts';
+import { DeviceError } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
+import { assertRoom, elementSize, wantedBy } from './room.ts';
 import { flagWord, reserved } from './wasm-control.ts';
 import { aloneTeam, startTeam, type Team } from './wasm-team.ts';
 
@@ -39,9 +40,6 @@ const mostPages = 65_536;
 const alignment = 64;
 /** What the bytes between buffers hold; any other value after a run means that a kernel wrote outside its buffer. */
 const guardByte = 0xc5;
-
-const bytesOf = ({ dtype, shape }: Field): number =>
-  shape.reduce((product, length) => product * length, elementBytes[dtype]);
 
 const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, length: number) => TypedArray> = {
   f32: (buffer, offset, length) => new Float32Array(buffer, offset, length),
@@ -78,7 +76,7 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
         memory.grow(missing);
       } catch {
         throw new DeviceError(
-          `There is not enough memory for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed, and WebAssembly has 4 GiB in all. Take a smaller batch.`,
+          `There is not enough memory for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed. Take a smaller batch.`,
         );
       }
     given = end - alignment;
@@ -109,6 +107,15 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
 
   const load = async (program: WasmProgram): Promise<Executable> => {
     ready();
+    assertRoom(program, {
+      all: page * mostPages,
+      taken: given,
+      wanted:
+        wantedBy(program, shared) +
+        Math.max(0, program.arena - arena.bytes) +
+        Math.max(0, program.scratch * threads - scratch.bytes),
+      limit: 'WebAssembly has in all',
+    });
     team ??= threads > 1 ? await startTeam(memory, threads) : aloneTeam(memory);
     const running = team;
     const code = program.code.slice();
@@ -133,7 +140,7 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
       if (isKept) assertSame(fields.get(buffer.name), buffer, program.name);
       const place =
         (isKept ? shared.get(buffer.name) : undefined) ??
-        allocate(bytesOf(buffer), `${buffer.name} of ${program.name}`);
+        allocate(elementSize(buffer), `${buffer.name} of ${program.name}`);
       places.set(buffer.name, place);
       if (isKept) {
         shared.set(buffer.name, place);

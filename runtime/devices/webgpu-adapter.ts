@@ -1,5 +1,5 @@
 /** Finding a GPU: the browser's, or in Node the one that the package `webgpu` (Dawn) reaches. */
-import { DeviceError } from '../program.ts';
+import { DeviceMissing } from '../program.ts';
 
 /** What a machine has for the webgpu target. */
 export interface WebGpuDescription {
@@ -21,12 +21,14 @@ let entry: Promise<GPU> | undefined;
 async function findGpu(): Promise<GPU> {
   const browser: unknown = Reflect.get(globalThis, 'navigator');
   if (typeof browser === 'object' && browser !== null && 'gpu' in browser) return browser.gpu as GPU;
+  // SwiftShader looks for a Wayland display, and where there is none says `error:` on its own.
+  process.env['XDG_RUNTIME_DIR'] ??= '/nowhere';
   let dawn: typeof import('webgpu');
   try {
     dawn = await import('webgpu');
   } catch {
-    throw new DeviceError(
-      'The webgpu target needs the package webgpu, which is not installed: `npm install webgpu`, or use `--target cpu`.',
+    throw new DeviceMissing(
+      'The webgpu target needs the package webgpu, which is not installed: `npm install webgpu`.',
     );
   }
   Object.assign(globalThis, dawn.globals);
@@ -42,8 +44,8 @@ export async function openAdapter(): Promise<OpenedAdapter> {
   });
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (adapter === null)
-    throw new DeviceError(
-      'The webgpu target found no GPU: Dawn needs a Vulkan driver (Linux: libvulkan1 and the one of the GPU), Metal or Direct3D 12. Use `--target cpu`, or compute in software with VK_ICD_FILENAMES naming the vk_swiftshader_icd.json of Debian’s chromium-common.',
+    throw new DeviceMissing(
+      'The webgpu target found no GPU: Dawn needs a Vulkan driver (Linux: libvulkan1 and the one of the GPU), Metal or Direct3D 12; it computes in software where VK_ICD_FILENAMES names the vk_swiftshader_icd.json of Debian’s chromium-common.',
     );
   const { vendor, architecture, description, device } = adapter.info;
   return {

@@ -7,6 +7,7 @@ import { DeviceError, DeviceLost } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
 import { unrolled } from './launches.ts';
+import { assertRoom } from './room.ts';
 import { openAdapter, type WebGpuDescription } from './webgpu-adapter.ts';
 import { subgroupThreadsOf } from './webgpu-subgroups.ts';
 import { arrayOf, constantElements, fromElements, toElements } from './webgpu-elements.ts';
@@ -156,7 +157,17 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     words.wantArena(program.arena);
     halfWords.wantArena(program.halves ?? 0);
     for (const [at, heap] of heaps.entries()) {
-      if (heap.size > description.largestBinding) throw tooLarge(program, heap, kept[at], description);
+      const taken = heap.bytes * kept[at];
+      assertRoom(
+        { ...program, buffers: program.buffers.filter((buffer) => heapOf(buffer) === heap) },
+        {
+          all: description.largestBinding,
+          taken,
+          wanted: heap.size - taken,
+          limit: `the GPU (${description.name}) lets a program use at once`,
+          bytesOf: (buffer) => heap.bytes * sizeOf(buffer),
+        },
+      );
       heap.grow(kept[at]);
     }
     const byName = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
@@ -315,21 +326,3 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
 }
 
 const firstLine = (text: string): string => text.trim().split('\n')[0];
-
-/** Says what takes the room, and how large a batch would fit. */
-function tooLarge(
-  program: WebGpuProgram,
-  heap: Heap,
-  kept: number,
-  { name, largestBinding }: WebGpuDescription,
-): DeviceError {
-  const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-  const inHeap = program.buffers.filter((buffer) => isHalf(program, buffer) === (heap.bytes === 2));
-  const largest = inHeap.reduce((most, buffer) => (sizeOf(buffer) > sizeOf(most) ? buffer : most));
-  const batch = program.buffers.find(({ role, shape }) => role === 'batch' && shape.length > 0)?.shape[0];
-  const before = heap.bytes * kept;
-  const fitting = batch === undefined ? 0 : Math.floor((batch * (largestBinding - before)) / (heap.size - before));
-  return new DeviceError(
-    `${program.name} needs ${mib(heap.size)}, and the GPU (${name}) lets a program use ${mib(largestBinding)} at once. Its largest buffer is ${largest.name}: ${largest.dtype}[${largest.shape.join(', ')}], ${mib(sizeOf(largest) * heap.bytes)}.${fitting > 0 ? ` A batch of ${fitting} fits.` : ''}`,
-  );
-}

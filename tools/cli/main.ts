@@ -3,7 +3,7 @@
  * `nacre check` opens no native library and `nacre --help` opens nothing.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { DeviceError } from '../../runtime/program.ts';
+import { DeviceError, DeviceMissing } from '../../runtime/program.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { programKinds, type ProgramKind } from '../driver/program-kind.ts';
 import {
@@ -51,7 +51,8 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
       return misuses.has(error.code) ? exit.misuse : exit.failed;
     }
     if (error instanceof DeviceError) {
-      printError(terminal, error.message, '`nacre doctor` says what this machine has and what is missing.');
+      const hint = '`nacre doctor` says what this machine has and what is missing; `--target wasm` runs everywhere.';
+      printError(terminal, error.message, error instanceof DeviceMissing ? hint : undefined);
       return exit.failed;
     }
     printMistake(terminal, error);

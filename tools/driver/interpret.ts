@@ -21,7 +21,7 @@ export function explained<Result>(name: string, act: () => Result): Result {
   } catch (error) {
     if (error instanceof IndexOutOfRange)
       throw new DeviceError(
-        `${showOrigin(error.origin, name)}: the index ${error.index} is out of range: a label, token or gathered position has to be from 0 to ${error.size - 1} here.`,
+        `An index was out of range in ${name}: ${error.index} in ${showOrigin(error.origin, name)}, where a label, token or gathered position has to be from 0 to ${error.size - 1}.`,
       );
     if (error instanceof TensorTooLarge)
       throw new DeviceError(

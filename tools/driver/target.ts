@@ -26,7 +26,7 @@ async function openBest(options: TargetOptions): Promise<Target> {
     if (!(error instanceof DeviceError)) throw error;
     const gpu = await nvidiaGpu();
     if (gpu !== undefined) return { ...(await openTarget('cuda', options)), notice: `Target cuda: the ${gpu}.` };
-    const notice = `Target wasm: WebAssembly. Machine code is several times as fast: ${error.message.replace(', or use `--target wasm`', '')}`;
+    const notice = `Target wasm: WebAssembly. Machine code is several times as fast: ${error.message}`;
     return { ...(await openTarget('wasm', options)), notice };
   }
 }

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, s
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { DeviceError } from '../../../runtime/program.ts';
+import { DeviceError, DeviceMissing } from '../../../runtime/program.ts';
 
 /** Where nvcc is; NACRE_NVCC names one. */
 export function findNvcc(): string | undefined {
@@ -38,7 +38,7 @@ export const compilePtx = (source: string, program: string): Promise<Uint8Array>
 async function compile(source: string, form: readonly string[], program: string): Promise<Uint8Array> {
   const nvcc = findNvcc();
   if (nvcc === undefined)
-    throw new DeviceError(
+    throw new DeviceMissing(
       'The cuda target needs nvcc of the CUDA toolkit, which was not found: install it, put it on the PATH, or set NACRE_NVCC to where it is.',
     );
   const { size, mtimeMs } = statSync(nvcc);

@@ -7,6 +7,8 @@ import { concrete } from '../../../compiler/types/dim.ts';
 import type { Dtype } from '../../../compiler/types/dtype.ts';
 import type { TensorType } from '../../../compiler/types/tensor.ts';
 import { DeviceError, type Executable, type Field, type Session, type TypedArray } from '../../../runtime/program.ts';
+import { fromHalfBits, halfBits } from '../../../runtime/halves.ts';
+import { assertFits, assertSame, notGiven } from '../../../runtime/devices/checks.ts';
 import { explained, interpret } from '../interpret.ts';
 
 export interface ReferenceSession extends Session {
@@ -21,32 +23,41 @@ export function openReferenceSession(): ReferenceSession {
     fields.set(name, fieldOf(name, tensor.type));
   };
   const held = (name: string): Tensor => {
+    ready();
     const tensor = tensors.get(name);
-    if (tensor === undefined) throw new DeviceError(`\`${name}\` has no value yet.`);
+    if (tensor === undefined) throw new DeviceError(`No loaded program has a param or state ${name}.`);
     return tensor;
+  };
+  let closed = false;
+  const ready = (): void => {
+    if (closed) throw new DeviceError('The session is closed.');
   };
   return {
     target: 'reference',
     fields,
     read: async (name) => toArray(held(name)),
     write(name, data) {
-      const field = fields.get(name);
-      if (field === undefined) throw new DeviceError(`There is no \`${name}\` in this session.`);
-      keep(name, { type: { dtype: field.dtype, shape: field.shape }, data: Float64Array.from(data) });
+      keep(name, given(name, held(name).type, data));
     },
-    close: () => tensors.clear(),
+    close() {
+      closed = true;
+      tensors.clear();
+    },
     load(source) {
+      ready();
       const graph = optimize(source);
       const kept = [
         ...graph.inputs.filter(({ role }) => role === 'param' || role === 'state'),
         ...graph.outputs.filter(({ role }) => role === 'update'),
       ];
-      for (const { name, value } of kept)
+      for (const { name, value } of kept) {
+        assertSame(fields.get(name), fieldOf(name, value.type), graph.name);
         if (!tensors.has(name))
           keep(
             name,
             explained(graph.name, () => blank(value.type)),
           );
+      }
       return {
         inputs: graph.inputs
           .filter(({ role }) => role === 'batch' || role === 'scalar')
@@ -54,13 +65,13 @@ export function openReferenceSession(): ReferenceSession {
         results: graph.outputs
           .filter(({ role }) => role === 'result')
           .map(({ name, value }) => fieldOf(name, value.type)),
-        run(given) {
+        async run(inputsGiven) {
           const inputs = new Map(
             graph.inputs.map(({ name, role, value }): [string, Tensor] => {
-              const data = given.get(name);
+              const data = inputsGiven.get(name);
               if (role === 'param' || role === 'state') return [name, held(name)];
-              if (data === undefined) throw new DeviceError(`The input \`${name}\` was not given.`);
-              return [name, { type: value.type, data: Float64Array.from(data) }];
+              if (data === undefined) throw notGiven(graph.name, name);
+              return [name, given(`The input ${name} of ${graph.name}`, value.type, data)];
             }),
           );
           const outputs = interpret(graph, inputs, 'as-written');
@@ -71,18 +82,28 @@ export function openReferenceSession(): ReferenceSession {
             if (role === 'update') keep(name, tensor);
             else results.set(name, toArray(tensor));
           }
-          return Promise.resolve(results);
+          return results;
         },
       };
     },
   };
 }
 
+/** What was given, where it is as many elements of the same type. */
+function given(name: string, type: TensorType, data: TypedArray): Tensor {
+  assertFits(name, toArray(blank(type)), data);
+  const { dtype } = type;
+  const isHalf = dtype === 'f16' || dtype === 'bf16';
+  return { type, data: Float64Array.from(data, isHalf ? (bits) => fromHalfBits(dtype, bits) : undefined) };
+}
+
 const fieldOf = (name: string, type: TensorType): Field => ({ name, dtype: type.dtype, shape: concrete(type.shape) });
 
-const arrays: Record<Exclude<Dtype, 'f16' | 'bf16'>, (data: Float64Array) => TypedArray> = {
+const arrays: Record<Dtype, (data: Float64Array) => TypedArray> = {
   f32: (data) => Float32Array.from(data),
   f64: (data) => data.slice(),
+  f16: (data) => Uint16Array.from(data, (value) => halfBits('f16', value)),
+  bf16: (data) => Uint16Array.from(data, (value) => halfBits('bf16', value)),
   i32: (data) => Int32Array.from(data),
   u32: (data) => Uint32Array.from(data),
   i8: (data) => Int8Array.from(data),
@@ -90,8 +111,4 @@ const arrays: Record<Exclude<Dtype, 'f16' | 'bf16'>, (data: Float64Array) => Typ
   bool: (data) => Uint8Array.from(data),
 };
 
-function toArray({ type, data }: Tensor): TypedArray {
-  if (type.dtype === 'f16' || type.dtype === 'bf16')
-    throw new DeviceError('Half-precision tensors cannot leave the reference target yet; cast them to f32.');
-  return arrays[type.dtype](data);
-}
+const toArray = ({ type, data }: Tensor): TypedArray => arrays[type.dtype](data);
