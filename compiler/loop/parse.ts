@@ -32,7 +32,7 @@ const addable = ['sum', 'prod', 'max', 'min'] as const;
 const monoids = [...addable, 'argmax', 'argmin'] as const;
 const functions: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'where', 'philox']);
 const tokenPattern =
-  /\s+|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\$\d+|[\p{L}_][\p{L}\p{N}_.]*|<<|>>|==|!=|<=|.)/uy;
+  /\s+|\/\/.*|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\$\d+|[\p{L}_][\p{L}\p{N}_.]*|<<|>>|==|!=|<=|.)/uy;
 
 /** A text is not Loop IR; the message says the line. */
 export class LoopSyntaxError extends Error {}

@@ -13,6 +13,7 @@
  *
  * `%x[i]?` reads 0 outside, `%x[i]!` raises the flag outside, `%x{4, 16}[i, j]` sees the buffer with another shape,
  * `@(2*i - 1)` is a coordinate as a number, `{…}` a coordinate computed from data. What is used twice is a `let`.
+ * `//` begins a comment.
  */
 import { printNumber } from '../graph/text.ts';
 import { children } from './build.ts';

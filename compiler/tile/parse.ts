@@ -23,7 +23,7 @@ import type {
 export class TileSyntaxError extends Error {}
 
 const tokenPattern =
-  /\s+|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_][A-Za-z0-9_.]*|<<|>>|==|!=|<=|.)/uy;
+  /\s+|\/\/.*|(?<token>"(?:[^"\\]|\\.)*"|\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_][A-Za-z0-9_.]*|<<|>>|==|!=|<=|.)/uy;
 const signs = new Map(Object.entries(infix).map(([op, sign]) => [sign, op]));
 const ops: ReadonlySet<string> = new Set([...unaryOps, ...binaryOps, 'where', 'fma', 'dot4', 'philox']);
 const roles: readonly TileBuffer['role'][] = ['batch', 'scalar', 'param', 'state', 'constant', 'result', 'temporary'];

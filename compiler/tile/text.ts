@@ -19,7 +19,7 @@
  *
  * A bare number is an index, `0:f32x16` a constant in 16 lanes. `x[at; 16 by 4 if m]` reads 16 lanes, 4 elements apart,
  * where the mask m holds; a vector of offsets gathers. `f32(x)` casts, `splat(x, 16)`, `ramp(i32x16)`, `combine.sum(x)`,
- * `shuffle.0.4.1.5(x, y)`.
+ * `shuffle.0.4.1.5(x, y)`. `//` begins a comment.
  */
 import { printNumber } from '../graph/text.ts';
 import { infix } from '../loop/text.ts';
