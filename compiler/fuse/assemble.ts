@@ -3,6 +3,7 @@
  * overlap (the gradient of slices). Each part is written straight to its place; nothing runs to put them together.
  */
 import type { AffineIndex, Node, Value } from '../graph/graph.ts';
+import { nameOfNode } from './decision.ts';
 import { elements, placeOf, producerOf, shapeOf } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { isPointwise, isRead } from './lower.ts';
@@ -30,6 +31,7 @@ export function assembleParts(frame: Frame, readers: ReadonlyMap<Value, number>)
     for (const { value, start } of parts) {
       frame.roots.add(value);
       frame.places.set(value, { ...place, window: { axis, start, size: shapeOf(whole)[axis] } });
+      frame.kept.set(value, `written to its place in ${nameOfNode(node)}`);
     }
     frame.assembled.set(
       whole,

@@ -328,15 +328,3 @@ describe('a training step is few kernels', () => {
     expectSame(graph, inputsFor(graph, 5, { ids: 5, targets: 5, step: 3 }), 1e-3);
   });
 });
-
-it('weights are rounded where they are read, or once where matrix instructions read them as they lie', () => {
-  const build = createBuilder('rounded');
-  const [x, w] = [build.input('x', 'batch', f32(12, 16)), build.input('w', 'param', f32(16, 20))];
-  const low = (value: Value): Value => build.cast(build.cast(value, 'bf16'), 'f32');
-  build.output('y', 'result', build.matmul(low(x), low(w)));
-  const graph = build.finish();
-  expect(countKernels(expectSame(graph, inputsFor(graph)).steps)).toBe(1);
-  const apart = expectSame(graph, inputsFor(graph), 1e-4, { asItLies: true });
-  const rounded = apart.buffers.filter(({ role, dtype }) => role === 'temporary' && dtype === 'bf16');
-  expect(rounded.map(({ shape }) => shape.join('×')).sort()).toEqual(['12×16', '16×20']);
-});

@@ -4,10 +4,15 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
 
-/** A test for each case of a file. */
-export function runCases(file: string, work: (before: string) => string): void {
+interface Case {
+  readonly name: string;
+  readonly before: string;
+  readonly after: string;
+}
+
+export function casesOf(file: string): Case[] {
   const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
-  const cases = text
+  return text
     .split(/^=== /m)
     .slice(1)
     .map((part) => {
@@ -15,10 +20,15 @@ export function runCases(file: string, work: (before: string) => string): void {
       const [before, after = ''] = lines.join('\n').split(/^--\n/m);
       return { name, before: before.trimEnd(), after: after.trimEnd() };
     });
+}
+
+/** A test for each case of a file. */
+export function runCases(file: string, work: (before: string) => string | Promise<string>): void {
+  const cases = casesOf(file);
   const blessed: string[] = [];
   for (const { name, before, after } of cases)
-    test(name, () => {
-      const result = work(before).trimEnd();
+    test(name, async () => {
+      const result = (await work(before)).trimEnd();
       blessed.push(`=== ${name}\n${before}\n--\n${result}\n`);
       if (process.env.BLESS === undefined) expect(result).toBe(after);
     });
