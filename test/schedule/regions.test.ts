@@ -31,20 +31,6 @@ describe('elementwise', () => {
     }`);
   });
 
-  test('contiguous axes become one', () => {
-    const tile = scheduled(
-      parseLoop(`program p {
-      buffer %x: f32[64, 25] batch
-      buffer %y: f32[64, 25] result
-      kernel k0 { region for i in 64, j in 25 { store { %y[i, j] = exp(%x[i, j]) } } }
-    }`),
-      16,
-    );
-    const [step] = tile.steps;
-    // 1600 = 100 vectors of 16: no masks, one loop.
-    expect(JSON.stringify(step)).not.toContain('"mask"');
-  });
-
   test('padding, strided adjoints and gathers', () => {
     expectScheduled(`program p {
       buffer %x: f32[4, 9] batch

@@ -66,17 +66,22 @@ export function contentsOf(
   );
 }
 
-export function scheduled(program: LoopProgram, lanes: Lanes): TileProgram {
-  const tile = schedule(program, machine(lanes));
+export const scheduled = (program: LoopProgram, lanes: Lanes): TileProgram => scheduledFor(program, machine(lanes));
+
+export function scheduledFor(program: LoopProgram, capabilities: Capabilities): TileProgram {
+  const tile = schedule(program, capabilities);
   expect(verifyTile(tile)).toEqual([]);
   return tile;
 }
 
-interface Options {
-  readonly lanes?: readonly Lanes[];
+interface Meaning {
   readonly tolerance?: number;
   /** How many values an integer buffer takes. */
   readonly integers?: Readonly<Record<string, number>>;
+}
+
+interface Options extends Meaning {
+  readonly lanes?: readonly Lanes[];
 }
 
 /** Fails where a scheduled program computes something else than the Loop program. */
@@ -84,23 +89,32 @@ export const expectScheduled = (text: string, options: Options = {}): void =>
   expectScheduledProgram(parseLoop(text), options);
 
 export function expectScheduledProgram(program: LoopProgram, options: Options = {}): void {
-  const tolerance = options.tolerance ?? 1e-4;
-  const wanted = contentsOf(program, options.integers);
+  const expectSame = sameAs(program, options);
+  for (const lanes of options.lanes ?? [16, 8, 4, 1, 'teams', 'subgroups'])
+    expectSame(scheduled(program, lanes), `${lanes} lanes`);
+}
+
+/** A check of Tile programs, on machines with a name: do they compute what the Loop program does? */
+export function sameAs(
+  program: LoopProgram,
+  { tolerance = 1e-4, integers }: Meaning = {},
+): (tile: TileProgram, machine: string) => void {
+  const wanted = contentsOf(program, integers);
   const { outOfRange } = interpretLoop(program, wanted);
-  for (const lanes of options.lanes ?? [16, 8, 4, 1, 'teams', 'subgroups']) {
-    const tile = planMemory(scheduled(program, lanes));
+  return (unplanned, machine) => {
+    const tile = planMemory(unplanned);
     expect(verifyTile(tile)).toEqual([]);
-    const found = contentsOf(program, options.integers);
+    const found = contentsOf(program, integers);
     const { flagged } = interpretTile(tile, found);
-    expect(flagged, `the flag with ${lanes}`).toBe(outOfRange);
+    expect(flagged, `the flag with ${machine}`).toBe(outOfRange);
     for (const { name, role } of program.buffers) {
       if (role === 'temporary') continue;
       const want = wanted.get(name) ?? new Float64Array(0);
       const got = found.get(name) ?? new Float64Array(0);
       want.forEach((value, at) => {
         const close = Object.is(got[at], value) || Math.abs(got[at] - value) <= tolerance * (1 + Math.abs(value));
-        if (!close) throw new Error(`with ${lanes} lanes, ${name}[${at}] is ${got[at]}, expected ${value}`);
+        if (!close) throw new Error(`with ${machine}, ${name}[${at}] is ${got[at]}, expected ${value}`);
       });
     }
-  }
+  };
 }

@@ -1,0 +1,26 @@
+/** What scheduling makes of small kernels, as text: for a processor with AVX2, for any WebGPU adapter, and for an NVIDIA GPU. */
+import { join } from 'node:path';
+import { describe, expect } from 'vitest';
+import { type Compiler, forCpu, forCuda, forWebGpu } from '../../compiler/devices.ts';
+import { parseLoop } from '../../compiler/loop/parse.ts';
+import { verifyLoop } from '../../compiler/loop/verify.ts';
+import { parseTile } from '../../compiler/tile/parse.ts';
+import { printTile } from '../../compiler/tile/text.ts';
+import { runCases } from '../support/cases.ts';
+import { sameAs, scheduledFor } from './support.ts';
+
+describe.each<[string, Compiler<unknown>]>([
+  ['cpu', forCpu({ architecture: 'x86_64', features: '+avx2,+fma' }, 4)],
+  ['webgpu', forWebGpu()],
+  ['cuda', forCuda()],
+])('%s.case', (name, { capabilities }) =>
+  runCases(join(import.meta.dirname, `${name}.case`), (before) => {
+    const program = parseLoop(before);
+    expect(verifyLoop(program)).toEqual([]);
+    const tile = scheduledFor(program, capabilities);
+    const text = printTile(tile);
+    const expectSame = sameAs(program);
+    for (const one of [tile, parseTile(text)]) expectSame(one, name);
+    return text;
+  }),
+);
