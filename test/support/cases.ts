@@ -1,5 +1,6 @@
 /**
  * Case files: `=== name`, a text, `--`, what comes of it. `BLESS=1` writes what came; read the diff like someone else's.
+ * A text that is a program begins with comments (`//`) that say what to look at.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
