@@ -79,6 +79,24 @@ describe('a built trainer', () => {
     expect(here).toEqual(there);
   });
 
+  it.skipIf(!native)('says which package it needs, and gets it', async () => {
+    const { code, out } = await nacre('build', digits, '-o', join(folder, 'alone'), '--target', 'cpu');
+    expect([code, out]).toEqual([
+      0,
+      expect.stringContaining(`npm install --prefix ${join(folder, 'alone')}, which gets koffi\n`),
+    ]);
+    const { optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    expect(JSON.parse(readFileSync(join(folder, 'alone/package.json'), 'utf8')).dependencies).toEqual({
+      koffi: optionalDependencies.koffi,
+    });
+    const script = join(folder, 'alone/train.js');
+    const { status, stderr } = spawnSync(process.execPath, [script], { cwd: folder, encoding: 'utf8' });
+    expect([status, stderr]).toEqual([
+      1,
+      'error: The cpu target needs the package koffi, which is not installed here: run `npm install koffi`.\n',
+    ]);
+  });
+
   it('is small', async () => {
     for (const words of [
       ['--target', 'wasm'],

@@ -1,4 +1,6 @@
 /** `nacre build`: a folder that trains a block without the compiler, in Node or in a page. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
 import type { Files } from '../../runtime/files.ts';
 import { encodeWeights } from '../../runtime/safetensors.ts';
@@ -6,7 +8,7 @@ import { weightsOf } from '../../runtime/weights.ts';
 import { buildTrainer, writeFolder } from '../driver/build.ts';
 import { bundleTrainer } from '../driver/bundle.ts';
 import { compactTrain, prunesColumns } from '../driver/compact.ts';
-import { openProject, type RunnableTrain } from '../driver/project.ts';
+import { openProject, packageRoot, type RunnableTrain } from '../driver/project.ts';
 import { openTarget } from '../driver/target.ts';
 import type { BuiltFile } from '../driver/targets/backend.ts';
 import { type CodeTarget, codeTargets, targets } from '../driver/targets/index.ts';
@@ -47,6 +49,15 @@ async function begun(
   };
 }
 
+/** Of the folder: `npm install` there gets what the target needs. */
+function packageOf(needs: string | undefined): object {
+  const { optionalDependencies, peerDependencies } = JSON.parse(
+    readFileSync(join(packageRoot, 'package.json'), 'utf8'),
+  );
+  const versions: Record<string, string> = { ...optionalDependencies, ...peerDependencies };
+  return { type: 'module', private: true, ...(needs !== undefined && { dependencies: { [needs]: versions[needs] } }) };
+}
+
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 export async function build(
@@ -55,7 +66,7 @@ export async function build(
   { output, target, web, threads, set, data, json }: BuildCommand,
   terminal: Terminal,
 ): Promise<number> {
-  const { inPage } = targets[target];
+  const { inPage, needs } = targets[target];
   if (web && inPage === undefined)
     throw new UserError(
       'build-web',
@@ -76,7 +87,7 @@ export async function build(
     ...begin,
     ...runtime,
     { name: 'train.js', bytes: encode("import './runtime/node.js';\n") },
-    { name: 'package.json', bytes: encode('{ "type": "module", "private": true }\n') },
+    { name: 'package.json', bytes: encode(`${JSON.stringify(packageOf(needs))}\n`) },
     ...(web && inPage !== undefined ? [{ name: 'index.html', bytes: encode(trainerPage(trainer.plan, inPage)) }] : []),
   ];
   writeFolder(output, all);
@@ -93,6 +104,7 @@ export async function build(
   terminal.out(
     `${output}: ${runnable.plan.name} for ${target}, ${Object.keys(trainer.programs).length} programs\n` +
       `runtime ${kilobytes(sizes.runtime)}, in all ${kilobytes(sizes.total)}\n` +
+      (needs === undefined ? '' : `once, where it will train: npm install --prefix ${output}, which gets ${needs}\n`) +
       `train it: node ${output}/train.js${web ? `, or open ${output}/index.html from any static server` : ''}\n`,
   );
   return exit.ok;

@@ -7,6 +7,7 @@ import { sourceOf } from '../../runtime/data/load.ts';
 import { UserError } from '../../runtime/errors.ts';
 import type { TrainPlan } from '../../runtime/program.ts';
 import { packageRoot } from './project.ts';
+import { codeTargets, targets } from './targets/index.ts';
 
 export interface Bundle {
   readonly name: string;
@@ -97,7 +98,7 @@ export async function bundleTrainer(platform: Platform, trainer: Trainer): Promi
     ...(platform === 'node'
       ? {
           platform: 'node',
-          external: ['koffi', 'webgpu'],
+          external: codeTargets.flatMap((name) => targets[name].needs ?? []),
           // Packages written for require ask for it by that name.
           banner: {
             js: "import{createRequire as nacreRequire}from'node:module';const require=nacreRequire(import.meta.url);",

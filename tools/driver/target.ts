@@ -1,4 +1,5 @@
 /** Opening what a trainer runs on, by name, and what `auto` takes. */
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { DeviceError } from '../../runtime/program.ts';
 import type { Target, TargetOptions } from './targets/backend.ts';
@@ -21,7 +22,7 @@ export async function openTarget(
 /** Machine code where libLLVM is found, which names an NVIDIA GPU; else that GPU; else WebAssembly, which is everywhere. */
 async function openBest(options: TargetOptions): Promise<Target> {
   try {
-    return { ...(await openTarget('cpu', options)), notice: await onCpu(options.threads) };
+    return { ...(await openTarget('cpu', options)), notice: onCpu(options.threads, await gpuHere()) };
   } catch (error) {
     if (!(error instanceof DeviceError)) throw error;
     const gpu = await nvidiaGpu();
@@ -39,9 +40,26 @@ async function nvidiaGpu(): Promise<string | undefined> {
   );
 }
 
-/** What `auto` says where it takes the processor. */
-async function onCpu(threads: number): Promise<string> {
+/** What `auto` says where it takes the processor. `webgpu`: is that package here? */
+export function onCpu(threads: number, gpu: { readonly name?: string; readonly webgpu: boolean } | undefined): string {
   const took = `Target cpu: machine code, ${threads === 1 ? 'one thread' : `${threads} threads`}.`;
-  const gpu = await nvidiaGpu();
-  return gpu === undefined ? took : `${took} The ${gpu} here is usually faster: --target cuda.`;
+  if (gpu === undefined) return took;
+  if (gpu.name !== undefined) return `${took} The ${gpu.name} here is usually faster: --target cuda.`;
+  return `${took} The GPU here may be faster for large models: ${gpu.webgpu ? '' : '`npm install webgpu`, then '}--target webgpu.`;
+}
+
+/** What there is, as far as can be told without loading Dawn, which takes longer than many a first epoch. */
+async function gpuHere(): Promise<Parameters<typeof onCpu>[1]> {
+  const name = await nvidiaGpu();
+  const there = name !== undefined || process.platform === 'darwin' || existsSync('/dev/dri/renderD128');
+  return there ? { ...(name !== undefined && { name }), webgpu: isInstalled('webgpu') } : undefined;
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    import.meta.resolve(name);
+    return true;
+  } catch {
+    return false;
+  }
 }

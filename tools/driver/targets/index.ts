@@ -11,15 +11,22 @@ interface Interpreted {
 interface Compiled {
   /** What its code is in, as `nacre ir --stage` has it. */
   readonly language: string;
+  /** The package of native code that it has to have in Node. */
+  readonly needs?: string;
   /** Where a page that trains says it computes; only for targets that a page has. */
   readonly inPage?: string;
   readonly backend: () => Promise<CodeBackend>;
 }
 
 const list = {
-  cpu: { language: 'llvm', backend: async () => (await import('./cpu.ts')).cpu },
-  cuda: { language: 'cuda', backend: async () => (await import('./cuda.ts')).cuda },
-  webgpu: { language: 'wgsl', inPage: 'the GPU', backend: async () => (await import('./webgpu.ts')).webgpu },
+  cpu: { language: 'llvm', needs: 'koffi', backend: async () => (await import('./cpu.ts')).cpu },
+  cuda: { language: 'cuda', needs: 'koffi', backend: async () => (await import('./cuda.ts')).cuda },
+  webgpu: {
+    language: 'wgsl',
+    needs: 'webgpu',
+    inPage: 'the GPU',
+    backend: async () => (await import('./webgpu.ts')).webgpu,
+  },
   wasm: { language: 'wasm', inPage: 'the processor', backend: async () => (await import('./wasm.ts')).wasm },
   reference: { backend: async () => (await import('./reference.ts')).reference },
 } as const satisfies Record<string, Interpreted | Compiled>;
