@@ -19,6 +19,7 @@ import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
 import { chromium, openPage, serve } from '../support/browser.ts';
 import { nacre } from '../support/nacre.ts';
+import { webgpuProblem } from '../support/webgpu.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const digits = join(root, 'examples/digits.model');
@@ -172,6 +173,48 @@ describe('a built trainer', () => {
     expect([code, err]).toEqual([0, expect.stringContaining('101,770 parameters become 50,890:\n')]);
     const here = trained(join(output, 'train.js'), '--out', 'built');
     expect(here).toEqual(trained(join(root, 'bin/nacre.mjs'), 'train', slim, '--target', target, '--out', 'trained'));
+  });
+
+  it.skipIf(webgpuProblem !== undefined)('goes on where its GPU is lost', async () => {
+    const { output } = await built(join(inside, 'lost'), '--target', 'webgpu');
+    // All devices there are when something is submitted for the 24th time are destroyed.
+    const lose = join(inside, 'lose.mjs');
+    writeFileSync(
+      lose,
+      `let submits = 0;
+       Object.defineProperty(globalThis, 'GPUQueue', {
+         configurable: true,
+         set(queue) {
+           const submit = queue.prototype.submit;
+           queue.prototype.submit = function (...given) {
+             submit.apply(this, given);
+             if (++submits === 24) for (const device of globalThis.devices) device.destroy();
+           };
+         },
+       });
+       globalThis.devices = [];
+       Object.defineProperty(globalThis, 'GPUAdapter', {
+         configurable: true,
+         set(adapter) {
+           const request = adapter.prototype.requestDevice;
+           adapter.prototype.requestDevice = async function (...given) {
+             const device = await request.apply(this, given);
+             globalThis.devices.push(device);
+             return device;
+           };
+         },
+       });`,
+    );
+    const words = [join(output, 'train.js'), '--steps', '20', '--json', '--out', 'lost'];
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', lose, ...words], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    expect(stderr).toMatch(/The GPU was lost.* beginning again/);
+    expect([status, JSON.parse(stdout.trim().split('\n').at(-1) ?? '')]).toEqual([
+      0,
+      expect.objectContaining({ event: 'done', steps: 20 }),
+    ]);
   });
 
   it('is not put where something else is, nor on a page where it cannot run', async () => {

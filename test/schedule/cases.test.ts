@@ -1,9 +1,12 @@
 /** What scheduling makes of small kernels, as text: for a processor with AVX2, for any WebGPU adapter, and for an NVIDIA GPU. */
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
-import { type Compiler, forCpu, forCuda, forWebGpu } from '../../compiler/devices.ts';
 import { parseLoop } from '../../compiler/loop/parse.ts';
 import { verifyLoop } from '../../compiler/loop/verify.ts';
+import { forCuda } from '../../compiler/targets/cuda/compiler.ts';
+import { forCpu } from '../../compiler/targets/llvm/compiler.ts';
+import type { Compiler } from '../../compiler/targets/target.ts';
+import { forWebGpu } from '../../compiler/targets/wgsl/compiler.ts';
 import { parseTile } from '../../compiler/tile/parse.ts';
 import { printTile } from '../../compiler/tile/text.ts';
 import { runCases } from '../support/cases.ts';

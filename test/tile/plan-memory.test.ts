@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { forWebGpu } from '../../compiler/devices.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
+import { forWebGpu } from '../../compiler/targets/wgsl/compiler.ts';
 import { parameter, register } from '../../compiler/tile/build.ts';
 import { interpretTile } from '../../compiler/tile/interpret.ts';
 import { parseTile } from '../../compiler/tile/parse.ts';
