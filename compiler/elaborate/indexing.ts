@@ -193,7 +193,10 @@ function takePart(context: Context, value: GraphValue, items: readonly Item[], s
         });
       ids = { value: item.value.value, axis: kept.length, span: item.span };
       whole(size);
-    } else return fail(context, 'bad-index', { found: describe(item.value) }, [at(item.span)]);
+    } else
+      return fail(context, 'bad-index', { found: describe(item.value) }, [at(item.span)], {
+        hint: 'A whole axis is `:`, and all axes that are not named are `...`.',
+      });
   }
   const unchanged =
     kept.length === shape.length && index.every(({ offset }, axis) => offset === 0 && equal(kept[axis], shape[axis]));

@@ -334,6 +334,30 @@ describe('what cannot go', () => {
     ]).toEqual([1, message.trimEnd()]);
   });
 
+  it('takes along what goes together with it, and says so', async () => {
+    const gated = `model Net {
+  up = Linear{1, 16}
+  down = Linear{8, 2}
+  (x: f32[B]) -> f32[B, 2] {
+    let h = reshape(x, [B, 1]) |> up
+    down(h[:, 0..8] * sigmoid(h[:, 8..16]))
+  }
+}`;
+    const path = write(
+      'use std.layers { Linear }\nuse std.pruning { channels }',
+      gated,
+      'f32(index)',
+      'prune model.up.weight with channels{keep: 0.75}',
+    );
+    const { code, err } = await nacre('train', path, '--target', 'reference', '--out', folder);
+    expect([code, err]).toEqual([
+      0,
+      expect.stringMatching(
+        /  model\.up\.weight  \[1, 16\] → \[1, \d+\] \(\d more than its pruner removes: they go together with what it does\)\n/,
+      ),
+    ]);
+  });
+
   it('is said of what the loss reads', async () => {
     expect(await complaint(uses, normed, 'f32(index)', 'prune model.down.weight with channels{keep: 0.5}')).toContain(
       'What this removes runs into an axis that has to stay whole: it is reduced over.',

@@ -64,7 +64,7 @@ async function judge(train: RunnableTrain, files: Files, target: Target): Promis
     const kept = small.block.kept.get(name);
     weights.set(name, kept === undefined ? all : copied(all, slice(all, shape, kept)));
   }
-  return { train: small, weights, notice: describe(plan, small.plan) };
+  return { train: small, weights, notice: describe(plan, small.plan, columns) };
 }
 
 function withColumns(train: RunnableTrain, columns: NonNullable<TrainPlan['columns']>): RunnableTrain {
@@ -82,12 +82,16 @@ function copied(like: TypedArray, elements: readonly number[]): TypedArray {
   return result;
 }
 
-function describe(before: TrainPlan, after: TrainPlan): string {
+/** `columns`: those that the pruners keep of their weights. */
+function describe(before: TrainPlan, after: TrainPlan, columns: NonNullable<TrainPlan['columns']>): string {
   const count = ({ parameters }: TrainPlan): number =>
     parameters.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
   const smaller = after.parameters.flatMap(({ name, shape }, at) => {
     const was = before.parameters[at].shape;
-    return was.join() === shape.join() ? [] : [`  ${name}  [${was.join(', ')}] → [${shape.join(', ')}]`];
+    if (was.join() === shape.join()) return [];
+    const dragged = (columns[name]?.length ?? 0) - shape[shape.length - 1];
+    const why = dragged > 0 ? ` (${dragged} more than its pruner removes: they go together with what it does)` : '';
+    return [`  ${name}  [${was.join(', ')}] → [${shape.join(', ')}]${why}`];
   });
   return [
     `${count(before).toLocaleString('en-US')} parameters become ${count(after).toLocaleString('en-US')}:`,
