@@ -66,9 +66,81 @@ describe('nacre ir', () => {
       ['--only', 'emit', 'Tile IR to LLVM text.'],
     ] as const)
       expect((await nacre('ir', example('rings'), option, name)).err).toBe(
-        `error: ${name} cannot be left out or compared: every program needs it. ${what}\nhint: Look at --stage loop, --stage tile and --stage llvm.\n`,
+        `error: ${name} cannot be left out or compared: every program needs it. ${what}\nhint: --after ${name} shows what it leaves.\n`,
       );
-    expect((await nacre('ir', example('rings'), '--diff', 'simplify', '--stage', 'tile')).err).toContain('not in tile');
+  });
+
+  it('stops after any pass or step, and goes on from there', async () => {
+    const at = async (...options: string[]): Promise<string> => (await nacre('ir', example('rings'), ...options)).out;
+    const [loop, tile, llvm] = [await at('--stage', 'loop'), await at('--stage', 'tile'), await at('--stage', 'llvm')];
+    expect(await at('--after', 'fuse')).toBe(loop);
+    expect(await at('--after', 'plan-memory')).toBe(tile);
+    expect(await at('--after', 'emit')).toBe(llvm);
+    expect(await at('--after', 'emit', '--stage', 'wgsl')).toBe(await at('--stage', 'wgsl'));
+    const scheduled = await at('--after', 'schedule');
+    expect([scheduled, tile].map((text) => / temporary @ \d+$/m.test(text))).toEqual([false, true]);
+    const path = join(folder, 'scheduled.ir');
+    writeFileSync(path, scheduled);
+    expect((await nacre('ir', path, '--stage', 'tile')).out).toBe(tile);
+    expect((await nacre('ir', path, '--stage', 'llvm')).out).toBe(llvm);
+    // A workgroup of a GPU where the processor has vectors.
+    expect(await at('--after', 'schedule', '--stage', 'wgsl')).toMatch(/ workgroup thread in 64 /);
+    expect((await at('--passes', '--after', 'schedule')).trimEnd().split('\n').at(-1)).toMatch(/^schedule /);
+    expect((await nacre('ir', path, '--after', 'fuse')).err).toContain('This is text of the tile level: --after fuse');
+  });
+
+  it.each([
+    [['--after', 'nonsense'], /^error: There is no pass nonsense\.\nhint: Passes are none, simplify, .*, emit\.\n$/],
+    [['--after', 'plan-memroy'], /hint: Did you mean plan-memory\?/],
+    [['--after', 'fuse', '--stage', 'tile'], /What fuse leaves is the loop level, not tile/],
+    [['--after', 'emit', '--stage', 'tensor'], /What emit leaves is the llvm level, not tensor/],
+    [['--after', 'schedule', '--bitcode', 'no.bc'], /Bitcode is of the llvm level/],
+    [['--diff', 'simplify', '--stage', 'tile'], /in operations or in kernels, not in tile/],
+    [['--diff', 'simplify', '--passes'], /--diff compares before and after one pass; --passes/],
+    [['--diff', 'simplify', '--format', 'svg'], /--diff is written as text or json, not as svg/],
+    [['--passes', '--stage', 'model'], /the model is what was written/],
+  ])('a command that asks for what is not there is refused: %j', async (options, problem) => {
+    const { code, out, err } = await nacre('ir', example('rings'), ...options);
+    expect([code, out, err]).toEqual([2, '', expect.stringMatching(problem)]);
+  });
+
+  it('writes what passes did and what they changed as data', async () => {
+    const json = async (...options: string[]): Promise<unknown> =>
+      JSON.parse((await nacre('ir', example('rings'), ...options, '--format', 'json')).out);
+    const text = async (...options: string[]): Promise<string> => (await nacre('ir', example('rings'), ...options)).out;
+    const rows = (await text('--passes')).trimEnd().split('\n');
+    expect(await json('--passes')).toEqual(
+      rows.map((row) => {
+        const [, before, after] = / (\d+) → (\d+) operations /.exec(row) ?? [];
+        return {
+          pass: row.split(' ')[0],
+          doc: expect.any(String),
+          milliseconds: expect.any(Number),
+          ...(before !== undefined && { operations: { before: Number(before), after: Number(after) } }),
+        };
+      }),
+    );
+    const graph = await json('--diff', 'merge-common');
+    const [, ...counts] =
+      /(\d+) operations before, (\d+) after: (\d+) gone, (\d+) new, (\d+) changed/.exec(
+        await text('--diff', 'merge-common'),
+      ) ?? [];
+    const [before, after, gone, added, changed] = counts.map(Number);
+    expect(graph).toMatchObject({ pass: 'merge-common', operations: { before, after, gone, new: added, changed } });
+    const { lines } = graph as { lines: { mark: string; text: string }[] };
+    expect(lines.filter(({ mark, text }) => mark !== '+' && text.startsWith('  %')).length).toBeGreaterThan(after);
+    for (const options of [
+      ['--diff', 'merge-common', '--stage', 'loop'],
+      ['--diff', 'fuse'],
+    ]) {
+      const { replaced } = (await json(...options)) as Record<'replaced', Record<'gone' | 'new', { text: string }[]>[]>;
+      const marked = (mark: string, { text }: { text: string }): string => text.replaceAll(/^/gm, `${mark} `);
+      const listed = replaced.flatMap((one) => [
+        ...one.gone.map((kernel) => marked('-', kernel)),
+        ...one.new.map((kernel) => marked('+', kernel)),
+      ]);
+      expect((await text(...options)).split('\n').slice(2).join('\n')).toBe(`${listed.join('\n')}\n`);
+    }
   });
 
   it('lists passes with the time each took here', async () => {

@@ -1,29 +1,41 @@
 /** `nacre ir --diff PASS`: what a pass changed, in operations or in kernels. */
-import { compareGraphs, foldDiff } from '../../compiler/graph/compare.ts';
+import { compareGraphs, foldDiff, type GraphDiff } from '../../compiler/graph/compare.ts';
 import { fuse } from '../../compiler/fuse/fuse.ts';
 import type { Graph, Node } from '../../compiler/graph/graph.ts';
 import { compareKernels, essence, kernelsIn, linesOfKernel } from '../../compiler/loop/compare.ts';
 import type { Kernel } from '../../compiler/loop/loop.ts';
 import { UserError } from '../../runtime/errors.ts';
-import { lower, type Level, type LowerOptions } from '../driver/ir.ts';
+import { lower, steps, type Level, type LowerOptions } from '../driver/ir.ts';
 
-/** The steps below Tensor IR. */
-export const below: Readonly<Record<string, string>> = {
-  fuse: 'Tensor IR to Loop IR: values that need no memory of their own are computed where they are used.',
-  schedule: 'Loop IR to Tile IR: loops, vectors and work items for this machine.',
-  'plan-memory': 'Gives every temporary its place in the arena.',
-  emit: 'Tile IR to LLVM text.',
-};
+/** What became of which kernels. */
+interface Replaced {
+  readonly gone: readonly Kernel[];
+  readonly added: readonly Kernel[];
+}
+
+export interface PassDiff {
+  readonly pass: string;
+  readonly doc: string;
+  readonly changes:
+    | { readonly of: 'operations'; readonly diff: GraphDiff }
+    | {
+        readonly of: 'kernels';
+        readonly before: number;
+        readonly after: number;
+        readonly same: number;
+        readonly replaced: readonly Replaced[];
+      };
+}
 
 /** What one pass changed, after all that run before it: at the level asked for. */
-export async function showDiff(graph: Graph, name: string, level: Level, options: LowerOptions): Promise<string> {
+export async function diffOf(graph: Graph, name: string, level: Level, options: LowerOptions): Promise<PassDiff> {
   if (level !== 'tensor' && level !== 'loop')
     throw new UserError(
       'ir-stage',
       `What a pass changed is shown in operations or in kernels, not in ${level}.`,
       'Say --stage tensor or --stage loop.',
     );
-  if (name === 'fuse') return showFusion(graph, options);
+  if (name === 'fuse') return { pass: name, doc: steps.fuse, changes: await fusionOf(graph, options) };
   let pair: readonly [Graph, Graph] | undefined;
   let doc = '';
   await lower({ level: 'tensor', graph }, 'tensor', {
@@ -36,38 +48,30 @@ export async function showDiff(graph: Graph, name: string, level: Level, options
   if (pair === undefined)
     throw new UserError('unknown-pass', `The pass ${name} is left out here, so there is nothing to compare.`);
   const [before, after] = pair;
-  return [
-    `// ${name}: ${doc}`,
-    ...(level === 'tensor' ? ofGraphs(before, after) : await ofKernels(pair, options)),
-    '',
-  ].join('\n');
-}
-
-function ofGraphs(before: Graph, after: Graph): readonly string[] {
-  const diff = compareGraphs(before, after);
-  const counts = `${diff.before} operations before, ${diff.after} after: ${diff.gone} gone, ${diff.added} new, ${diff.changed} changed`;
-  return [`// ${counts}`, ...foldDiff(diff)];
+  const changes: PassDiff['changes'] =
+    level === 'tensor'
+      ? { of: 'operations', diff: compareGraphs(before, after) }
+      : await kernelsOfBoth(before, after, options);
+  return { pass: name, doc, changes };
 }
 
 /** The kernels that are made of each. */
-async function ofKernels(graphs: readonly Graph[], options: LowerOptions): Promise<readonly string[]> {
-  const [before, after] = await Promise.all(
-    graphs.map(async (graph) => {
+async function kernelsOfBoth(before: Graph, after: Graph, options: LowerOptions): Promise<PassDiff['changes']> {
+  const [old, now] = await Promise.all(
+    [before, after].map(async (graph) => {
       const found = await lower({ level: 'tensor', graph }, 'loop', { ...options, raw: true });
       if (found.level !== 'loop') throw new Error('asked for kernels');
       return found.loop;
     }),
   );
-  const { same, gone, added } = compareKernels(before, after);
-  const counts = `${same + gone.length} kernels before, ${same + added.length} after: ${gone.length} gone, ${added.length} new, ${same} the same`;
-  return [`// ${counts}`, ...marked('-', gone), ...marked('+', added)];
+  const { same, gone, added } = compareKernels(old, now);
+  const counts = { before: same + gone.length, after: same + added.length, same };
+  const replaced = gone.length + added.length === 0 ? [] : [{ gone, added }];
+  return { of: 'kernels', ...counts, replaced };
 }
 
-const marked = (mark: '-' | '+', kernels: readonly Kernel[]): readonly string[] =>
-  kernels.flatMap((kernel) => linesOfKernel(kernel).map((line) => `${mark} ${line}`));
-
 /** For each kernel those that its operations would be alone. What two kernels compute is shown with the first. */
-async function showFusion(given: Graph, options: LowerOptions): Promise<string> {
+async function fusionOf(given: Graph, options: LowerOptions): Promise<PassDiff['changes']> {
   const found = await lower({ level: 'tensor', graph: given }, 'tensor', options);
   if (found.level !== 'tensor') throw new Error('asked for a graph');
   const [apart, fused] = [true, false].map((alone) => fuse(found.graph, { apart: alone }));
@@ -80,13 +84,49 @@ async function showFusion(given: Graph, options: LowerOptions): Promise<string> 
     const name = own && owner.get(own);
     if (name !== undefined) alone.set(name, [...(alone.get(name) ?? []), kernel]);
   }
-  const lines: string[] = [];
-  let same = 0;
-  for (const kernel of kernelsIn(fused.program.steps)) {
-    const before = alone.get(kernel.name) ?? [];
-    if (before.length === 1 && essence(before[0]) === essence(kernel)) same++;
-    else lines.push(...marked('-', before), ...marked('+', [kernel]));
+  const pairs = kernelsIn(fused.program.steps).map((kernel) => ({
+    gone: alone.get(kernel.name) ?? [],
+    added: [kernel],
+  }));
+  const replaced = pairs.filter(({ gone, added }) => gone.length !== 1 || essence(gone[0]) !== essence(added[0]));
+  const counts = { before: apart.operations.size, after: fused.operations.size, same: pairs.length - replaced.length };
+  return { of: 'kernels', ...counts, replaced };
+}
+
+/** For a reader: what differs, and a line that counts. */
+export function textOfDiff({ pass, doc, changes }: PassDiff): string {
+  const lines = changes.of === 'operations' ? foldDiff(changes.diff) : changes.replaced.flatMap(linesOf);
+  return [`// ${pass}: ${doc}`, `// ${countsOf(pass, changes)}`, ...lines, ''].join('\n');
+}
+
+function countsOf(pass: string, changes: PassDiff['changes']): string {
+  if (changes.of === 'operations') {
+    const { before, after, gone, added, changed } = changes.diff;
+    return `${before} operations before, ${after} after: ${gone} gone, ${added} new, ${changed} changed`;
   }
-  const counts = `${apart.operations.size} kernels if every operation is one, ${fused.operations.size} after: ${same} the same`;
-  return [`// fuse: ${below['fuse']}`, `// ${counts}`, ...lines, ''].join('\n');
+  const { before, after, same } = changes;
+  return pass === 'fuse'
+    ? `${before} kernels if every operation is one, ${after} after: ${same} the same`
+    : `${before} kernels before, ${after} after: ${before - same} gone, ${after - same} new, ${same} the same`;
+}
+
+const linesOf = ({ gone, added }: Replaced): readonly string[] => [...marked('-', gone), ...marked('+', added)];
+
+const marked = (mark: '-' | '+', kernels: readonly Kernel[]): readonly string[] =>
+  kernels.flatMap((kernel) => linesOfKernel(kernel).map((line) => `${mark} ${line}`));
+
+/** For a program: the same, with every line of a graph, those that stay too. */
+export function jsonOfDiff({ pass, doc, changes }: PassDiff): unknown {
+  if (changes.of === 'operations') {
+    const { before, after, gone, added, changed, lines } = changes.diff;
+    return { pass, doc, operations: { before, after, gone, new: added, changed }, lines };
+  }
+  const { before, after, same, replaced } = changes;
+  const plain = (kernel: Kernel): unknown => ({ kernel: kernel.name, text: linesOfKernel(kernel).join('\n') });
+  return {
+    pass,
+    doc,
+    kernels: { before, after, same },
+    replaced: replaced.map(({ gone, added }) => ({ gone: gone.map(plain), new: added.map(plain) })),
+  };
 }

@@ -11,7 +11,8 @@ import { schedule } from '../../compiler/schedule/schedule.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import { printTile } from '../../compiler/tile/text.ts';
-import { nearestName, UserError } from '../../runtime/errors.ts';
+import { nearest } from '../../common/nearest.ts';
+import { UserError } from '../../runtime/errors.ts';
 import { writeBitcode } from '../driver/bitcode.ts';
 import { asTrained } from '../driver/compact.ts';
 import { drawSvg } from '../driver/draw.ts';
@@ -19,22 +20,27 @@ import {
   compilerFor,
   graphOfTrain,
   isLanguage,
+  isStep,
+  levelAfter,
   lower,
   readProgram,
+  steps,
   type Found,
   type Level,
   type LowerOptions,
+  type Step,
 } from '../driver/ir.ts';
 import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
 import { hostCapabilities } from '../driver/host.ts';
 import type { ProgramKind } from '../driver/program-kind.ts';
 import { openProject } from '../driver/project.ts';
-import { below, showDiff } from './ir-diff.ts';
+import { diffOf, jsonOfDiff, textOfDiff } from './ir-diff.ts';
 import { checkSettings, parseSettings } from './settings.ts';
 import { exit, type Terminal } from './terminal.ts';
 
 export interface IrCommand {
-  readonly stage: 'model' | Level;
+  /** Tensor IR, where nothing else is said. */
+  readonly stage?: 'model' | Level;
   readonly format: 'text' | 'json' | 'dot' | 'svg';
   readonly after?: string;
   readonly diff?: string;
@@ -55,6 +61,7 @@ export async function ir(
   terminal: Terminal,
 ): Promise<number> {
   checkPassNames(options);
+  checkTogether(options);
   if (!file.endsWith('.model')) {
     const text = readText(file);
     const tree = parseModelTree(text);
@@ -73,9 +80,7 @@ export async function ir(
         'The model is a tree of text or json.',
         'A picture of its work: --stage tensor --format svg.',
       );
-    terminal.out(
-      options.format === 'json' ? `${JSON.stringify(trees, undefined, 2)}\n` : trees.map(printModelTree).join('\n'),
-    );
+    terminal.out(options.format === 'json' ? written(trees) : trees.map(printModelTree).join('\n'));
     return exit.ok;
   }
   terminal.out(await show({ level: 'tensor', graph: graphOfTrain(runnable, options.program) }, options));
@@ -94,58 +99,87 @@ function checkPassNames({ after, diff, without, only }: IrCommand): void {
   const known = [...passes.map((pass) => pass.name), 'fuse'];
   const check = (name: string, names: readonly string[]): void => {
     if (names.includes(name)) return;
-    if (name === 'fuse')
-      throw new UserError('unknown-pass', 'After fuse there is no graph any more.', 'Its kernels: --stage loop.');
-    if (below[name] !== undefined)
+    if (isStep(name))
       throw new UserError(
         'unknown-pass',
-        `${name} cannot be left out or compared: every program needs it. ${below[name]}`,
-        'Look at --stage loop, --stage tile and --stage llvm.',
+        `${name} cannot be left out or compared: every program needs it. ${steps[name]}`,
+        `--after ${name} shows what it leaves.`,
       );
-    const near = nearestName(name, names);
+    const near = nearest(name, names);
     throw new UserError(
       'unknown-pass',
       `There is no pass ${name}.`,
       near === undefined ? `Passes are ${names.join(', ')}.` : `Did you mean ${near}?`,
     );
   };
-  if (after !== undefined) check(after, ['none', ...passes.map(({ name }) => name)]);
+  if (after !== undefined) check(after, ['none', ...passes.map(({ name }) => name), ...Object.keys(steps)]);
   for (const name of [...(diff === undefined ? [] : [diff]), ...without, ...(only ?? [])]) check(name, known);
 }
 
+/** What is asked for twice, or of a level that has it not. */
+function checkTogether({ stage, format, after, diff, without, passes: list }: IrCommand): void {
+  const option = diff !== undefined ? '--diff' : list ? '--passes' : after !== undefined ? '--after' : undefined;
+  if (stage === 'model' && option !== undefined)
+    throw new UserError(
+      'ir-stage',
+      `${option} is about what passes make of a graph, and the model is what was written.`,
+      'Leave out --stage model.',
+    );
+  if (diff !== undefined && (list || after !== undefined))
+    throw new UserError(
+      'ir-stage',
+      `--diff compares before and after one pass; ${list ? '--passes' : '--after'} asks for something else.`,
+      'Ask for one at a time.',
+    );
+  if (diff === 'fuse' && without.includes('fuse'))
+    throw new UserError('unknown-pass', 'The pass fuse is left out here, so there is nothing to compare.');
+  if ((diff !== undefined || list) && (format === 'dot' || format === 'svg'))
+    throw new UserError('ir-format', `${option} is written as text or json, not as ${format}.`, 'Say --format json.');
+  if (stage !== undefined && isStep(after) && !list && stage !== levelAfter[after] && !isLanguage(stage))
+    throw new UserError(
+      'ir-stage',
+      `What ${after} leaves is the ${levelAfter[after]} level, not ${stage}.`,
+      after === 'emit' ? 'Say --stage llvm, wgsl, cuda or wasm.' : 'Leave out --stage.',
+    );
+}
+
 async function show(found: Found, options: IrCommand): Promise<string> {
-  const { stage, format, after, without, only, diff } = options;
+  const { format, after, without, only, diff } = options;
+  const until = isStep(after) ? after : undefined;
+  const { stage = until === undefined ? 'tensor' : levelAfter[until] } = options;
   const level = stage === 'model' ? found.level : stage;
   const lowering: LowerOptions = {
     capabilities: async () => (isLanguage(level) ? (await compilerFor(level)).capabilities : hostCapabilities()),
     without: without.filter((name) => name !== 'fuse'),
     ...(only !== undefined && { only: only.filter((name) => name !== 'fuse') }),
     apart: without.includes('fuse'),
-    ...(after === 'none' ? { raw: true } : after !== undefined && { after }),
+    ...(until !== undefined ? { until } : after === 'none' ? { raw: true } : after !== undefined && { after }),
   };
-  if (format !== 'text' && (diff !== undefined || options.passes))
-    throw new UserError(
-      'ir-format',
-      `${diff === undefined ? '--passes' : '--diff'} is written as text, not as ${format}.`,
-      'Leave --format out.',
-    );
-  if (diff === 'fuse' && without.includes('fuse'))
-    throw new UserError('unknown-pass', 'The pass fuse is left out here, so there is nothing to compare.');
-  if (diff !== undefined) return showDiff(graphOf(found, '--diff'), diff, level, lowering);
-  if (options.passes) return showPasses(found, lowering);
+  if (diff !== undefined) {
+    const made = await diffOf(graphOf(found, '--diff'), diff, level, lowering);
+    return format === 'json' ? written(jsonOfDiff(made)) : textOfDiff(made);
+  }
+  if (options.passes) {
+    const rows = await passesOf(graphOf(found, '--passes'), lowering);
+    return format === 'json' ? written(rows) : textOfPasses(rows);
+  }
+  if (after !== undefined && (until === undefined || isPast(found, until))) graphOf(found, `--after ${after}`);
   const program = await lower(found, level, lowering);
-  if (options.bitcode !== undefined) return saveBitcode(program, options.bitcode);
+  const reached = until === undefined || until === 'emit' ? level : levelAfter[until];
+  if (options.bitcode !== undefined) return saveBitcode(program, reached, options.bitcode);
   switch (format) {
     case 'text':
-      return textOf(program, level);
+      return textOf(program, reached);
     case 'json':
-      return `${JSON.stringify(await jsonOf(program, level), undefined, 2)}\n`;
+      return written(await jsonOf(program, reached));
     case 'dot':
-      return dotOf(program, level);
+      return dotOf(program, reached);
     case 'svg':
-      return drawSvg(drawable(dotOf(program, level)));
+      return drawSvg(drawable(dotOf(program, reached)));
   }
 }
+
+const written = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
 
 /** More boxes than this take Graphviz minutes, and nobody can read what comes out. */
 const mostBoxes = 1200;
@@ -162,8 +196,9 @@ function drawable(dot: string): string {
 }
 
 /** Ahead of time, for LLVM's own tools. */
-function saveBitcode(program: Found, path: string): string {
-  if (program.level !== 'tile') throw new UserError('ir-stage', 'Bitcode is of the llvm level.', 'Say --stage llvm.');
+function saveBitcode(program: Found, level: Level, path: string): string {
+  if (program.level !== 'tile' || level !== 'llvm')
+    throw new UserError('ir-stage', 'Bitcode is of the llvm level.', 'Say --stage llvm.');
   writeBitcode(emitLlvm(program.tile).text, path);
   return '';
 }
@@ -200,31 +235,54 @@ function dotOf(program: Found, level: Level): string {
   );
 }
 
+/** Text that a step made, or one behind it. */
+const isPast = ({ level }: Found, step: Step): boolean =>
+  (level === 'loop' && step === 'fuse') || (level === 'tile' && step !== 'emit');
+
 function graphOf(found: Found, what: string): Graph {
   if (found.level !== 'tensor')
-    throw new UserError(
-      'ir-stage',
-      `${what} is about passes over graphs, and this is text of the ${found.level} level.`,
-    );
+    throw new UserError('ir-stage', `This is text of the ${found.level} level: ${what} is about what comes before it.`);
   return found.graph;
 }
 
-/** Every pass and every step below, what it does, and what it took and left on this program. */
-async function showPasses(found: Found, options: LowerOptions): Promise<string> {
-  const rows: string[][] = [];
-  const milliseconds = (time: number): string => `${time.toFixed(time < 10 ? 1 : 0)} ms`;
-  const graph = graphOf(found, '--passes');
+/** What a pass over Tensor IR or a step below it does, and what it took and left on this program. */
+interface PassRow {
+  readonly pass: string;
+  readonly doc: string;
+  readonly milliseconds: number;
+  readonly operations?: { readonly before: number; readonly after: number };
+}
+
+async function passesOf(graph: Graph, options: LowerOptions): Promise<readonly PassRow[]> {
+  const rows: PassRow[] = [];
+  const observeStep = (pass: Step, milliseconds: number): void =>
+    void rows.push({ pass, doc: steps[pass], milliseconds });
   const program = await lower({ level: 'tensor', graph }, 'llvm', {
     ...options,
-    observe: (pass, before, after, time) =>
-      rows.push([pass.name, milliseconds(time), `${before.nodes.length} → ${after.nodes.length} operations`, pass.doc]),
-    observeStep: (name, time) => rows.push([name, milliseconds(time), '', below[name] ?? '']),
+    observe: ({ name, doc }, before, after, milliseconds) =>
+      rows.push({
+        pass: name,
+        doc,
+        milliseconds,
+        operations: { before: before.nodes.length, after: after.nodes.length },
+      }),
+    observeStep,
   });
-  if (program.level === 'tile') {
+  if (program.level === 'tile' && (options.until === undefined || options.until === 'emit')) {
     const started = performance.now();
     emitLlvm(program.tile);
-    rows.push(['emit', milliseconds(performance.now() - started), '', below['emit'] ?? '']);
+    observeStep('emit', performance.now() - started);
   }
+  return rows;
+}
+
+function textOfPasses(passes: readonly PassRow[]): string {
+  const rows = passes.map(({ pass, doc, milliseconds: time, operations }) => [
+    pass,
+    `${time.toFixed(time < 10 ? 1 : 0)} ms`,
+    operations === undefined ? '' : `${operations.before} → ${operations.after} operations`,
+    doc,
+  ]);
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column].length)));
   return rows
     .map(

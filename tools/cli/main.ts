@@ -27,6 +27,7 @@ const misuses = new Set([
   'unknown-set',
   'unknown-pass',
   'ir-format',
+  'ir-stage',
   'exists',
   'bad-name',
 ]);
@@ -179,11 +180,18 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
     .argument('<file>')
     .argument('[name]', 'the train block, where there are several')
     .addOption(
-      new Option('--stage <stage>', 'which level')
-        .choices(['model', 'tensor', 'loop', 'tile', ...codeTargets.map((name) => targets[name].language)])
-        .default('tensor'),
+      new Option('--stage <stage>', 'which level; tensor, where nothing else is said').choices([
+        'model',
+        'tensor',
+        'loop',
+        'tile',
+        ...codeTargets.map((name) => targets[name].language),
+      ]),
     )
-    .option('--after <pass>', 'stop after this pass over Tensor IR; `--after none` before all of them')
+    .option(
+      '--after <pass>',
+      'stop after this pass, or after fuse, schedule, plan-memory or emit; `none`: before all of them',
+    )
     .option('--diff <pass>', 'what this pass changed')
     .option('--without <passes>', 'leave these passes out; names with commas between', names)
     .option('--only <passes>', 'run no other passes', names)
@@ -272,7 +280,7 @@ interface TrainFlags extends Omit<CommonOptions, 'target'> {
 }
 
 interface IrFlags {
-  readonly stage: 'model' | 'tensor' | 'loop' | 'tile' | Language;
+  readonly stage?: 'model' | 'tensor' | 'loop' | 'tile' | Language;
   readonly format: 'text' | 'json' | 'dot' | 'svg';
   readonly after?: string;
   readonly diff?: string;

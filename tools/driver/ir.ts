@@ -32,7 +32,26 @@ import { type Language, targetOf, targets } from './targets/index.ts';
 export type Level = 'tensor' | 'loop' | 'tile' | Language;
 const depthOf = (level: Level): number => (isLanguage(level) ? 3 : ['tensor', 'loop', 'tile'].indexOf(level));
 
-export const isLanguage = (level: Level): level is Language => targetOf(level) !== undefined;
+export const isLanguage = (level: string): level is Language => targetOf(level) !== undefined;
+
+/** The steps below Tensor IR, in their order. */
+export const steps = {
+  fuse: 'Tensor IR to Loop IR: values that need no memory of their own are computed where they are used.',
+  schedule: 'Loop IR to Tile IR: loops, vectors and work items for this machine.',
+  'plan-memory': 'Gives every temporary its place in the arena.',
+  emit: 'Tile IR to LLVM text.',
+};
+export type Step = keyof typeof steps;
+
+export const isStep = (name: string | undefined): name is Step => name !== undefined && Object.hasOwn(steps, name);
+
+/** The level that a step leaves; emitting leaves the text of a language. */
+export const levelAfter: Readonly<Record<Step, Level>> = {
+  fuse: 'loop',
+  schedule: 'tile',
+  'plan-memory': 'tile',
+  emit: 'llvm',
+};
 
 /** For the machine this runs on, where the language is not one for many. */
 export async function compilerFor(language: Language): Promise<Compiler<unknown>> {
@@ -112,12 +131,17 @@ export interface LowerOptions extends OptimizeOptions {
   /** A kernel for every operation. */
   readonly apart?: boolean;
   readonly capabilities: () => Promise<Capabilities>;
+  /** Stop after this step, for the machine of the level asked for. */
+  readonly until?: Step;
   /** Told of every step below Tensor IR, with the milliseconds it took. */
-  readonly observeStep?: (name: string, milliseconds: number) => void;
+  readonly observeStep?: (name: Step, milliseconds: number) => void;
 }
 
 const usesBytes = ({ inputs, outputs }: Node): boolean =>
   [...inputs, ...outputs].some(({ type }) => type.dtype === 'i8');
+
+const isPlanned = ({ buffers }: TileProgram): boolean =>
+  buffers.every(({ role, offset }) => role !== 'temporary' || offset !== undefined);
 
 const isChain = ({ kind }: Segment): boolean => kind === 'chain';
 
@@ -125,7 +149,7 @@ const isChain = ({ kind }: Segment): boolean => kind === 'chain';
 export async function lower(found: Found, to: Level, options: LowerOptions): Promise<Found> {
   if (depthOf(to) < depthOf(found.level))
     throw new UserError('ir-stage', `This is text of the ${found.level} level; there is no way back up to ${to}.`);
-  const timed = <Made>(name: string, make: () => Made): Made => {
+  const timed = <Made>(name: Step, make: () => Made): Made => {
     const started = performance.now();
     const made = make();
     options.observeStep?.(name, performance.now() - started);
@@ -146,7 +170,7 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
   }
   if (at.level === 'loop') {
     const { loop } = at;
-    if (to === 'loop') return at;
+    if (to === 'loop' || options.until === 'fuse') return at;
     const capabilities = await options.capabilities();
     if (!makesChains(capabilities) && kernelsOf(loop.steps).some(({ kernel }) => kernel.segments.some(isChain)))
       throw new UserError(
@@ -154,11 +178,11 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
         `This program has a chain, which has no schedule for ${to}.`,
         'Start from the model or from tensor text: nothing becomes a chain there.',
       );
-    const scheduled = timed('schedule', () => schedule(loop, capabilities));
-    at = {
-      level: 'tile',
-      tile: timed('plan-memory', () => planMemory(scheduled, capabilities.smallestElement, capabilities.halvesApart)),
-    };
+    at = { level: 'tile', tile: timed('schedule', () => schedule(loop, capabilities)) };
+    if (options.until === 'schedule') return at;
   }
-  return at;
+  const { tile } = at;
+  if (found.level === 'tile' && isPlanned(tile)) return at;
+  const { smallestElement, halvesApart } = await options.capabilities();
+  return { level: 'tile', tile: timed('plan-memory', () => planMemory(tile, smallestElement, halvesApart)) };
 }
