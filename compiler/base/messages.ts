@@ -69,6 +69,8 @@ export const messages = {
   'unknown-type': (h: { name: string }) => `There is no type \`${h.name}\`.`,
   'unknown-size': (h: { name: string }) => `The size \`${h.name}\` is bound nowhere.`,
   'unsolved-size': (h: { name: string; size: string }) => `\`${h.name}\` cannot be told from \`${h.size}\` alone.`,
+  'size-without-factor': (h: { size: string; name: string; value: number }) =>
+    `Nothing has the size \`${h.size}\` where \`${h.name}\` is ${h.value}.`,
   'not-a-size': (h: { found: string }) => `A size must be a whole number, but this is ${h.found}.`,
   'negative-size': (h: { size: string }) => `A size cannot be negative, but this is ${h.size}.`,
   'empty-parameter': (h: { name: string; type: string }) =>
@@ -147,6 +149,8 @@ export const messages = {
   'pruned-twice': (h: { path: string }) => `\`${h.path}\` is pruned by two lines.`,
   'rewinds-nowhere': (h: { rewind: number }) =>
     `The weights cannot go back to what they were after step ${h.rewind}: nothing is pruned later than that.`,
+  'prunes-after-the-end': (h: { every: number; steps: number }) =>
+    `This prunes for the first time after step ${h.every}, and the run ends after step ${h.steps}.`,
   'cannot-compact': (h: { why: string }) => `What this removes runs into an axis that has to stay whole: ${h.why}.`,
   'keeps-no-column': (h: { name: string; path: string; columns: number }) =>
     `\`${h.name}\` keeps none of the ${h.columns} columns of \`${h.path}\`.`,

@@ -3,7 +3,7 @@
  * sets what is not kept to 0; in a training step the gradients and the next values of a pruned weight pass through its mask, so
  * that what is 0 stays 0, whatever the optimizer remembers. The forward pass reads weights as they are.
  */
-import { diagnose, Problem, type Diagnostics } from '../base/diagnostics.ts';
+import { diagnose, Diagnostics, Problem } from '../base/diagnostics.ts';
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Value as GraphValue } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
@@ -13,7 +13,7 @@ import type { Context } from './context.ts';
 import { typeOf } from './compact.ts';
 import { createContext } from './evaluate.ts';
 import { optimizerStates, stateName } from './optimizer.ts';
-import { judge, purposeOf, type PlannedPrune } from './prune.ts';
+import { judge, ofWeight, type PlannedPrune } from './prune.ts';
 import type { TrainBlock } from './train.ts';
 import { describe, pathOf, showType, slotPath, type Slot } from './value.ts';
 
@@ -61,19 +61,18 @@ export function createMasks(build: Builder, block: TrainBlock): (value: GraphVal
 /** Computes the masks of one line anew and applies them. Result: `sparsity`, the part of its weights that is 0. */
 export function buildPrune(block: TrainBlock, index: number, diagnostics: Diagnostics): Graph {
   const build = createBuilder(`${block.name}.prune`);
-  const step = build.input('step', 'scalar', { dtype: 'u32', shape: [] });
-  const context = createContext(build, diagnostics, { step });
   const prune = maskingOf(block)[index];
+  // Once means before the first step: what a schedule says of that is known.
+  const step =
+    prune.every === undefined ? build.constant(0, 'u32') : build.input('step', 'scalar', { dtype: 'u32', shape: [] });
+  const context = createContext(build, diagnostics, { step });
   build.origin = { span: prune.span };
   const weights = prune.weights.map((slot) => ({
     slot,
     path: slotPath(slot),
     value: build.input(slotPath(slot), 'param', typeOf(block, slot)),
   }));
-  const judged = build.cast(step, 'f32');
-  const masks = prune.globally
-    ? together(build, weights, (all) => maskOf(context, prune, all, judged))
-    : weights.map(({ path, value }) => about(path, prune, () => maskOf(context, prune, value, judged)));
+  const masks = masksOf(build, prune, weights, step, diagnostics);
   const rewound = prune.rewind === undefined ? undefined : rewind(context, block);
   const zero = (value: GraphValue): GraphValue => build.constant(0, value.type.dtype, value.type.shape);
   weights.forEach(({ slot, path, value }, at) => {
@@ -86,6 +85,46 @@ export function buildPrune(block: TrainBlock, index: number, diagnostics: Diagno
   build.output('sparsity', 'result', sparsityOf(build, masks));
   return build.finish();
 }
+
+/** A weight of a line in a program. */
+interface Judged {
+  readonly path: string;
+  readonly value: GraphValue;
+}
+
+/** What stays of each of the weights of a line after a step. */
+export function masksOf(
+  build: Builder,
+  prune: PlannedPrune,
+  weights: readonly Judged[],
+  step: GraphValue,
+  diagnostics: Diagnostics,
+): readonly GraphValue[] {
+  const at = build.cast(step, 'f32');
+  const mask = (value: GraphValue, own: Diagnostics): GraphValue =>
+    maskOf(createContext(build, own, { step }), prune, value, at);
+  if (prune.globally) return together(build, weights, (all) => mask(all, diagnostics));
+  const verdicts = weights.map((weight) => {
+    const own = new Diagnostics();
+    return { weight, own, mask: about(weight, prune, () => mask(weight.value, own)) };
+  });
+  // What is wrong with every weight is no matter of the weight.
+  const isOfSome = verdicts.some(({ own }) => own.isEmpty);
+  for (const { weight, own } of verdicts)
+    for (const diagnostic of own.all)
+      diagnostics.report(
+        isOfSome
+          ? ofWeight(weight.path, weight.value.type, prune, diagnostic)
+          : { ...diagnostic, ...(beginsIdle(prune) && { hint: diagnostic.hint ?? onlyOnce }) },
+      );
+  return verdicts.map((verdict) => verdict.mask);
+}
+
+/** A schedule that is asked once, before the first step. */
+const beginsIdle = ({ every, pruner: { hyper } }: PlannedPrune): boolean =>
+  every === undefined && [...hyper.values()].some(({ value }) => value.kind === 'function');
+const onlyOnce =
+  'Without `every` this prunes once, before the first step, where a schedule begins with little or nothing: say `every 100`.';
 
 /** Keeps the trained weights as they are now, for a later rewind. */
 export function buildSnapshot(block: TrainBlock): Graph {
@@ -101,6 +140,9 @@ function maskOf(context: Context, prune: PlannedPrune, weight: GraphValue, step:
   const found = judge(context, prune, weight, step);
   const wanted = showType({ dtype: 'bool', shape: weight.type.shape });
   if (found.kind === 'tensor' && showType(found.value.type) === wanted) return found.value;
+  // Why it is unknown was said already.
+  if (found.kind === 'unknown' && !context.diagnostics.isEmpty)
+    return context.root.constant(1, 'bool', weight.type.shape);
   throw new Problem(
     diagnose('not-a-mask', { name: pruner.declaration.name.name, wanted, found: describe(found) }, [
       { span, text: '' },
@@ -110,25 +152,17 @@ function maskOf(context: Context, prune: PlannedPrune, weight: GraphValue, step:
 }
 
 /** Says of what goes wrong within which weight it is about. */
-function about<T>(path: string, { pruner }: PlannedPrune, work: () => T): T {
+function about<T>(weight: Judged, prune: PlannedPrune, work: () => T): T {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    throw new Problem({
-      hint: 'Select other weights, or give this one a pruner of its own.',
-      ...error.diagnostic,
-      notes: [`the weight is \`${path}\``, ...purposeOf(pruner), ...error.diagnostic.notes],
-    });
+    throw new Problem(ofWeight(weight.path, weight.value.type, prune, error.diagnostic));
   }
 }
 
 /** One mask for all weights in a row, cut into theirs. */
-function together(
-  build: Builder,
-  weights: readonly { readonly value: GraphValue }[],
-  judge: (all: GraphValue) => GraphValue,
-): GraphValue[] {
+function together(build: Builder, weights: readonly Judged[], judge: (all: GraphValue) => GraphValue): GraphValue[] {
   const sizes = weights.map(({ value }) => concrete(value.type.shape).reduce((product, size) => product * size, 1));
   const flat = weights.map(({ value }, at) => build.reshape(value, [sizes[at]]));
   const mask = judge(build.concat(flat, 0));

@@ -1,14 +1,15 @@
 /** The lines `prune … with …` of a train block, resolved. What they ask of the programs is in masks.ts. */
 import type { TrainPrune } from '../../grammar/ast.ts';
-import { Diagnostics, Problem, refuse } from '../base/diagnostics.ts';
+import { Diagnostics, Problem, refuse, type Diagnostic } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import type { Value as GraphValue } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
+import type { TensorType } from '../types/tensor.ts';
 import { apply } from './calls.ts';
 import type { Context } from './context.ts';
 import { createContext } from './evaluate.ts';
 import { claims } from './selectors.ts';
-import { describe, tensor, type FunctionValue, type Slot, type Value } from './value.ts';
+import { describe, showType, slotPath, tensor, type FunctionValue, type Slot, type Value } from './value.ts';
 
 /** A line `prune`, resolved. */
 export interface PlannedPrune {
@@ -89,6 +90,18 @@ export function purposeOf({ declaration: { name, doc } }: FunctionValue): readon
   return sentence === undefined ? [] : [`\`${name.name}\`: ${sentence.replace(/:$/, '.')}`];
 }
 
+/** Says of what goes wrong with a weight of a line which weight it is. */
+export const ofWeight = (
+  path: string,
+  type: TensorType,
+  { pruner }: Pick<PlannedPrune, 'pruner'>,
+  diagnostic: Diagnostic,
+): Diagnostic => ({
+  hint: 'Select other weights, or give this one a pruner of its own.',
+  ...diagnostic,
+  notes: [`the weight is \`${path}\`, ${showType(type)}`, ...purposeOf(pruner), ...diagnostic.notes],
+});
+
 function attempt(work: () => Value): Value | undefined {
   try {
     return work();
@@ -100,7 +113,7 @@ function attempt(work: () => Value): Value | undefined {
 
 /** Is it about columns? What is wrong with it is said when its program is checked. */
 function judgesColumns(prune: PlannedPrune): boolean {
-  return prune.weights.every((slot) => {
+  const verdicts = prune.weights.map((slot) => {
     const build = createBuilder('prune');
     const weight = build.input('weight', 'param', slot.type);
     const diagnostics = new Diagnostics();
@@ -112,8 +125,16 @@ function judgesColumns(prune: PlannedPrune): boolean {
       found.value.type.dtype === 'bool' &&
       found.value.type.shape.length === 1 &&
       found.value.type.shape[0] === shape[shape.length - 1];
-    // Of other pruners it is said when their program is built; these have none.
-    if (ofColumns && !diagnostics.isEmpty) throw new Problem(diagnostics.sorted()[0]);
-    return ofColumns;
+    return { slot, ofColumns, problem: diagnostics.sorted().at(0) };
   });
+  if (!verdicts.every(({ ofColumns }) => ofColumns)) return false;
+  // Of other pruners it is said when their program is built; these have none.
+  for (const { slot, problem } of verdicts)
+    if (problem !== undefined)
+      throw new Problem(
+        verdicts.some((other) => other.problem === undefined)
+          ? ofWeight(slotPath(slot), slot.type, prune, problem)
+          : problem,
+      );
+  return true;
 }

@@ -1,8 +1,10 @@
 /**
  * `expect 0 < keep and keep <= 1` in a definition: what must be true of its hyperparameters and sizes, checked wherever it is used, before
- * anything runs. What is not known when compiling (a tensor, a size left open) is not checked.
+ * anything runs. What is not known when compiling (a tensor that depends on what is given, a size left open) is not checked.
  */
 import type { Binary, Expect, Expression, Identifier } from '../../grammar/ast.ts';
+import type { Node, Value as GraphValue } from '../graph/graph.ts';
+import { interpretGraph } from '../graph/interpret.ts';
 import { at, fail, type Context } from './context.ts';
 import type { Scope } from './scope.ts';
 import { describe, type Value } from './value.ts';
@@ -19,10 +21,11 @@ export function checkRequirement(context: Context, scope: Scope, statement: Expe
     fail(context, 'wrong-kind', { what: 'What is expected', wanted: 'a condition', found: describe(held) }, [
       at(condition.span),
     ]);
-  if (held.kind !== 'bool' || held.value !== false) return;
+  const isRefuted = held.kind === 'bool' ? held.value === false : numberOf(context, held) === 0;
+  if (!isRefuted) return;
   const known = new Map(
     namesIn(condition).flatMap((name): [string, number][] => {
-      const number = numberOf(context.evaluator.evaluate(context, scope, name));
+      const number = numberOf(context, context.evaluator.evaluate(context, scope, name));
       return number === undefined ? [] : [[name.name, number]];
     }),
   );
@@ -75,12 +78,37 @@ function namesIn(of: Expression): Identifier[] {
       return [...namesIn(of.left), ...namesIn(of.right)];
     case 'unary':
       return namesIn(of.operand);
+    case 'call':
+      return of.arguments.flatMap(({ value }) => namesIn(value));
     default:
       return [];
   }
 }
 
-function numberOf(value: Value): number | undefined {
+function numberOf(context: Context, value: Value): number | undefined {
+  if (value.kind === 'tensor') return scalarOf(context, value.value);
   if (value.kind !== 'int' && value.kind !== 'float') return undefined;
   return typeof value.value === 'number' ? value.value : undefined;
+}
+
+/** What a condition is made of is a handful of scalars; more is not looked at. */
+const mostNodes = 64;
+
+/** A scalar that depends on constants alone. */
+function scalarOf({ root }: Context, value: GraphValue): number | undefined {
+  const nodes = new Set<Node>();
+  const values = new Set([value]);
+  for (const one of values) {
+    const node = root.producer(one);
+    if (node === undefined || one.type.shape.length > 0 || nodes.size > mostNodes) return undefined;
+    nodes.add(node);
+    for (const input of node.inputs) values.add(input);
+  }
+  const graph = {
+    name: 'condition',
+    inputs: [],
+    nodes: root.nodes.filter((node) => nodes.has(node)),
+    outputs: [{ name: 'value', role: 'result', value } as const],
+  };
+  return interpretGraph(graph, new Map(), { precision: 'f64' }).get('value')?.data[0];
 }

@@ -284,6 +284,18 @@ function solveSize(
   sizes.named.delete(name);
   const [zero, one] = [0, 1].map((value) => substitute(shaped, new Map([[`?${name}`, value]])));
   const slope = subtract(one, zero);
+  // `3 * count * D` where `count` is 0 is 0 whatever D is.
+  const [without] = namesIn(dim).flatMap((other) => {
+    const value =
+      other === name
+        ? undefined
+        : evaluateDim(context, scope, sizes, { kind: 'identifier', name: other, span: dim.span });
+    return typeof value === 'number' && value <= 0 ? [{ name: other, value }] : [];
+  });
+  if (without !== undefined && typeof slope === 'number' && slope <= 0)
+    return fail(context, 'size-without-factor', { size: written(dim), ...without }, [at(subject.span), at(dim.span)], {
+      hint: `Give \`${without.name}\` a number above 0.`,
+    });
   const linear = !symbolsOf(slope).has(`?${name}`) && !isDivided(name, dim);
   if (!linear || slope === 0)
     return fail(context, 'unsolved-size', { name, size: written(dim) }, [at(dim.span), at(subject.span)], {

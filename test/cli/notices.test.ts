@@ -31,3 +31,31 @@ train student {
   expect([code, err]).toEqual([0, expect.stringContaining(line)]);
   expect((await nacre('plan', path)).out).toContain(line);
 });
+
+it('pruning that the run ends before, unless the run was cut short', async () => {
+  const path = join(folder, 'late.model');
+  const text = `use std.layers { Linear }
+use std.optim { SGD }
+use std.pruning { gradual, magnitude }
+data points() = generate(64) |> take(32) |> map(x: reshape(f32(index) / 64, [_, 1]))
+train t {
+  model = Linear{1, 8}
+  data = points() |> batch(8)
+  loss(x) = mean(model(x) ^ 2)
+  optimizer = SGD{lr: 0.1}
+  epochs = 4
+  prune *.weight with magnitude{sparsity: gradual{final: 0.8, begin: 16, end: 20}} every 5
+}
+`;
+  const told = 'it prunes after the steps 5, 10, 15, and at none of them is it otherwise';
+  writeFileSync(path, text);
+  for (const command of [['check'], ['plan'], ['train', '--target', 'reference', '--out', folder]] as const) {
+    const [name, ...options] = command;
+    const { code, err } = await nacre(name, path, ...options);
+    expect([name, code, err]).toEqual([name, 1, expect.stringContaining(told)]);
+  }
+  const short = await nacre('train', path, '--target', 'reference', '--out', folder, '--steps', '7');
+  expect([short.code, short.err]).toEqual([0, expect.stringContaining('no weight was pruned in these 7 steps\n')]);
+  writeFileSync(path, text.replace('begin: 16', 'begin: 14'));
+  expect((await nacre('check', path)).code).toBe(0);
+});

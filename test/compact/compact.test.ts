@@ -305,11 +305,13 @@ describe('what cannot go', () => {
     ],
     [
       'keep: 0.95',
-      `error[removes-no-column]: \`channels\` removes no column of \`model.up.weight\` (it has 8).
+      `error[requirement]: \`channels\` expects \`round((1 - keep) * O) >= 1\`, but \`keep\` is 0.95 and \`O\` is 8.
   --> case.model:17:3
 17 |   prune model.up.weight with channels{keep: 0.95}
    |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-   hint: Columns stay or go as a whole, and the part that goes is rounded to whole ones: keep less, or leave the line out.
+  --> stdlib/pruning.model:52:3
+52 |   expect round((1 - keep) * O) >= 1
+   |   ---------------------------------
 `,
     ],
   ])('is all or nothing of so few columns with %s', async (part, message) => {
@@ -355,6 +357,24 @@ describe('what cannot go', () => {
       expect.stringMatching(
         /  model\.up\.weight  \[1, 16\] → \[1, \d+\] \(\d more than its pruner removes: they go together with what it does\)\n/,
       ),
+    ]);
+  });
+
+  it('and a pruner of the file may keep every column of the weights that there are', async () => {
+    const path = write(
+      `use std.layers { Linear }
+fn large(weight: f32[..., O], _step: f32) -> bool[O] = sum(reshape(weight * weight, [_, O]), axis: 0) >= 0`,
+      `model Net {
+  up = Linear{1, 8}
+  (x: f32[B]) -> f32[B, 8] = reshape(x, [B, 1]) |> up
+}`,
+      'f32(index)',
+      'prune model.up.weight with large',
+    );
+    const { code, err } = await nacre('train', path, '--target', 'reference', '--out', folder);
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining('`large` removes no column of `model.up.weight` (it has 8).'),
     ]);
   });
 

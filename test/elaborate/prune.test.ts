@@ -12,7 +12,7 @@ const folder = mkdtempSync(join(tmpdir(), 'nacre-prune-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 let files = 0;
 
-function open(prune: string, optimizer: string): Promise<ReferenceRun> {
+function open(prune: string, optimizer: string, definitions = ''): Promise<ReferenceRun> {
   const pruners = ['magnitude', 'n_of_m', 'gradual', 'iterative'].filter((name) => prune.includes(name));
   return openOnReference(
     join(folder, `case${++files}.model`),
@@ -33,6 +33,7 @@ train t {
   epochs = 2
   ${prune}
 }
+${definitions}
 `,
   );
 }
@@ -157,8 +158,9 @@ describe('pruned weights', () => {
   });
 });
 
-it('a schedule that is asked once, when nothing goes yet, is a mistake', async () => {
-  const once = await open('prune *.weight with magnitude{sparsity: gradual{final: 0.8, end: 10}}', 'SGD{lr: 0.1}');
+it('a pruner that is asked once and lets nothing go is a mistake, though it shows on the weights alone', async () => {
+  const large = 'fn large(weight: f32[...], _step: f32) -> bool[...] = abs(weight) >= 0';
+  const once = await open('prune *.weight with large', 'SGD{lr: 0.1}', large);
   await expect(train({ ...once, out: folder, steps: 2 })).rejects.toMatchObject({
     code: 'prunes-nothing',
     message: `${folder}/case${files}.model:16:3: This prunes once, before the first step, and no weight becomes 0.`,

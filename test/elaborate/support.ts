@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Diagnostics, renderDiagnostic } from '../../compiler/base/diagnostics.ts';
 import type { Source } from '../../compiler/base/source.ts';
 import { checkTrain } from '../../compiler/elaborate/check-train.ts';
+import { checkDue, stepsOf } from '../../compiler/elaborate/due.ts';
 import { createContext, evaluate } from '../../compiler/elaborate/evaluate.ts';
 import type { Context, ContextOptions } from '../../compiler/elaborate/context.ts';
 import { checkModule } from '../../compiler/elaborate/generic.ts';
@@ -63,7 +64,10 @@ export function complaints(text: string, others: Record<string, string> = {}): s
   for (const declaration of program.entry.loaded.tree.declarations) {
     if (declaration.kind !== 'train') continue;
     const block = resolveTrain(declaration, program.entry.scope, program.diagnostics);
-    if (block !== undefined) checkTrain(block, program.diagnostics);
+    if (block === undefined) continue;
+    checkTrain(block, program.diagnostics);
+    const steps = stepsOf(block, undefined);
+    if (program.diagnostics.isEmpty && steps !== undefined) checkDue(block, steps, program.diagnostics);
   }
   return shown(program.diagnostics);
 }

@@ -5,7 +5,7 @@ import { asTrained } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { readDevice } from '../driver/device-file.ts';
 import { describeCutOff, describeUntaught } from '../driver/notices.ts';
-import { openProject, type RunnableTrain } from '../driver/project.ts';
+import { openProject, refuseNeverDue, type RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
 import { checkSettings, parseSettings } from './settings.ts';
 import { count, exit, printJson, type Terminal } from './terminal.ts';
@@ -32,6 +32,7 @@ export async function plan(
   const project = await openProject(file, { data: options.data, overrides });
   const asked = asTrained(await project.train(name));
   checkSettings(overrides, project, asked.block.name);
+  if (options.batch === undefined) refuseNeverDue(asked);
   const device = options.device === undefined ? undefined : readDevice(options.device);
   const { batch = asked.plan.batch, memory } = options;
   const threads = device?.machine.threads ?? options.threads ?? availableParallelism();

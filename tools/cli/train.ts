@@ -8,7 +8,7 @@ import { createPrograms } from '../driver/programs.ts';
 import { asPlanned, compactTrain, prunesColumns } from '../driver/compact.ts';
 import { describeCutOff, describeUntaught } from '../driver/notices.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
-import { openProject, type RunnableTrain } from '../driver/project.ts';
+import { openProject, refuseNeverDue, type RunnableTrain } from '../driver/project.ts';
 import { openTarget } from '../driver/target.ts';
 import type { Target } from '../driver/targets/backend.ts';
 import { targetNames, type TargetName } from '../driver/targets/index.ts';
@@ -46,6 +46,8 @@ export async function train(
   const project = await openProject(file, { data: folders, overrides });
   const asked = await project.train(name ?? config?.plan.name);
   checkSettings(overrides, project, asked.block.name);
+  // A run that is cut short, to see whether it goes, may end before what it does later.
+  if (settings.epochs === undefined && settings.steps === undefined) refuseNeverDue(asked);
   const progress = new Progress(terminal);
   const seeded = seed === undefined ? asked : { ...asked, plan: { ...asked.plan, seed } };
   const open = (): Promise<Target> => openTarget(settings.target ?? 'auto', threads === undefined ? {} : { threads });

@@ -15,7 +15,7 @@ import { grantFiles, type Files } from '../../runtime/files.ts';
 import type { DataPlan } from '../../runtime/program.ts';
 import { trainBlocks, type Describe, type TrainBlocks } from './train-blocks.ts';
 
-export type { RunnableTrain } from './train-blocks.ts';
+export { refuseNeverDue, type RunnableTrain } from './train-blocks.ts';
 
 export interface ProjectOptions {
   /** Folders that data and weights may be read from, besides the file's own. */

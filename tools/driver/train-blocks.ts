@@ -3,6 +3,7 @@ import { Diagnostics, type Diagnostic } from '../../compiler/base/diagnostics.ts
 import type { Span } from '../../compiler/base/source.ts';
 import { checkModule } from '../../compiler/elaborate/generic.ts';
 import { checkTrain } from '../../compiler/elaborate/check-train.ts';
+import { checkDue, stepsOf } from '../../compiler/elaborate/due.ts';
 import { findCutOff, leaveOut } from '../../compiler/elaborate/cut-off.ts';
 import type { DataDescription } from '../../compiler/elaborate/describe.ts';
 import type { Program } from '../../compiler/elaborate/modules.ts';
@@ -11,9 +12,10 @@ import { planTrain, type BoundData } from '../../compiler/elaborate/step.ts';
 import { elaborateTest, type TestCase } from '../../compiler/elaborate/tests.ts';
 import { resolveTrain, type TrainBlock } from '../../compiler/elaborate/train.ts';
 import type { TrainDeclaration } from '../../grammar/ast.ts';
+import { orderSamples } from '../../runtime/data/order.ts';
 import { nearestName, UserError } from '../../runtime/errors.ts';
 import type { DataPlan, TrainPlan } from '../../runtime/program.ts';
-import { Diagnosed } from './diagnosed.ts';
+import { Diagnosed, diagnosed } from './diagnosed.ts';
 
 /** A train block that can run: its data was found. */
 export interface RunnableTrain {
@@ -53,7 +55,10 @@ export function trainBlocks(
       for (const module of program.modules) if (module === program.entry) checkModule(module, diagnostics);
       for (const declaration of declarations) {
         const block = resolveTrain(declaration, program.entry.scope, diagnostics, overrides);
-        if (block !== undefined) checkTrain(block, diagnostics);
+        if (block === undefined) continue;
+        checkTrain(block, diagnostics);
+        const steps = stepsOf(block, samplesWithoutLooking(block.data.plan));
+        if (diagnostics.isEmpty && steps !== undefined) checkDue(block, steps, diagnostics);
       }
       for (const test of testsOf(program))
         if (test.rejects === undefined) test.diagnostics.forEach((diagnostic) => diagnostics.report(diagnostic));
@@ -79,6 +84,20 @@ export function trainBlocks(
     },
     tests: () => testsOf(program),
   };
+}
+
+/** Refuses a block that asks for pruning which its own number of steps never comes to. */
+export function refuseNeverDue({ block, data }: RunnableTrain): void {
+  const diagnostics = new Diagnostics();
+  const steps = stepsOf(block, data.train.count);
+  if (steps !== undefined) diagnosed(diagnostics, () => checkDue(block, steps, diagnostics));
+}
+
+/** The number of samples, where the data are no files. */
+function samplesWithoutLooking(plan: DataPlan): number | undefined {
+  const sourceOf = (of: DataPlan): DataPlan => ('of' in of ? sourceOf(of.of) : of);
+  const source = sourceOf(plan);
+  return source.kind === 'generate' ? orderSamples(plan, source.count).count : undefined;
 }
 
 function testsOf(program: Program): TestCase[] {
