@@ -24,6 +24,8 @@ export interface PlannedQuantize {
   readonly scheme: Scheme;
   /** Batches that are looked at before the first step; 0: none are needed. */
   readonly calibrate: number;
+  /** The line says how many. */
+  readonly isAsked: boolean;
   readonly span: Span;
 }
 
@@ -72,6 +74,7 @@ export function resolveQuantizes(
         activations: !alone,
       },
       calibrate: alone ? 0 : entry.calibrate === undefined ? defaultBatches : whole('calibrate', entry.calibrate),
+      isAsked: entry.calibrate !== undefined,
       span: entry.span,
     };
   });

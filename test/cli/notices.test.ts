@@ -59,3 +59,30 @@ train t {
   writeFileSync(path, text.replace('begin: 16', 'begin: 14'));
   expect((await nacre('check', path)).code).toBe(0);
 });
+
+it('calibration on more batches than there are', async () => {
+  const path = join(folder, 'calibrate.model');
+  const text = `use std.layers { Linear }
+use std.optim { SGD }
+data points() = generate(64) |> map(x: reshape(f32(index) / 64, [_, 1]))
+train t {
+  model = Linear{1, 8}
+  data = points() |> batch(8)
+  loss(x) = mean(model(x) ^ 2)
+  optimizer = SGD{lr: 0.1}
+  epochs = 1
+  quantize *.weight to int8 calibrate 1000
+}
+`;
+  writeFileSync(path, text);
+  const line = 'calibrate 1000 looks at the 8 batches that an epoch has: there are no more\n';
+  const begun = await nacre('train', path, '--target', 'reference', '--out', folder);
+  expect([begun.code, begun.err]).toEqual([0, expect.stringContaining(line)]);
+  expect((await nacre('plan', path)).out).toContain(line);
+  const [, run = ''] = /^run: (.*)$/m.exec(begun.out) ?? [];
+  const goneOn = await nacre('train', path, '--resume', run, '--epochs', '2');
+  expect([goneOn.code, goneOn.err.includes('calibrate')]).toEqual([0, false]);
+  // Sixteen are looked at where nobody says how many, as far as there are.
+  writeFileSync(path, text.replace(' calibrate 1000', ''));
+  expect((await nacre('plan', path)).out).not.toContain('calibrate ');
+});

@@ -4,7 +4,7 @@ import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../drive
 import { asTrained } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { readDevice } from '../driver/device-file.ts';
-import { describeCutOff, describeUntaught } from '../driver/notices.ts';
+import { noticesOf } from '../driver/notices.ts';
 import { openProject, refuseNeverDue, type RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
 import { checkSettings, parseSettings } from './settings.ts';
@@ -51,9 +51,10 @@ const elements = (fields: readonly { readonly shape: readonly number[] }[]): num
 
 function asText(
   file: string,
-  { plan: train, block }: RunnableTrain,
+  runnable: RunnableTrain,
   { batch, threads, programs, step, memory, machine, seconds, notice }: TrainAnalysis,
 ): string {
+  const { plan: train } = runnable;
   const { analysis } = step;
   const launches = analysis.kernels.reduce((sum, kernel) => sum + kernel.runs * kernel.launches, 0);
   const largest = programs.find((program) => program.analysis.memory.arena === memory.temporaries) ?? step;
@@ -87,7 +88,7 @@ function asText(
     ...rows.map(([what, bytes, more]) =>
       `  ${what.padEnd(widths[0])}  ${bytes.padStart(widths[1])}  ${more}`.trimEnd(),
     ),
-    ...[describeCutOff(block), describeUntaught(block)].flatMap((line) => (line === undefined ? [] : ['', line])),
+    ...noticesOf(runnable).flatMap((line) => ['', line]),
     '',
     'programs',
     ...names.map((line) => `  ${line}`),

@@ -6,7 +6,7 @@ import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
 import { trainThroughLosses } from '../../runtime/survive.ts';
 import { createPrograms } from '../driver/programs.ts';
 import { asPlanned, compactTrain, prunesColumns } from '../driver/compact.ts';
-import { describeCutOff, describeUntaught } from '../driver/notices.ts';
+import { noticesOf } from '../driver/notices.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, refuseNeverDue, type RunnableTrain } from '../driver/project.ts';
 import { openTarget } from '../driver/target.ts';
@@ -59,8 +59,7 @@ export async function train(
     settings,
   );
   if (notice !== undefined) progress.line(notice);
-  for (const line of [describeCutOff(fitted.block), describeUntaught(fitted.block)])
-    if (line !== undefined) progress.line(line);
+  for (const line of noticesOf(fitted, { goesOn: config !== undefined })) progress.line(line);
   const { block, plan, data } = fitted;
   const target = await open();
   if (target.notice !== undefined) progress.line(target.notice);
