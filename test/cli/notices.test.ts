@@ -86,3 +86,39 @@ train t {
   writeFileSync(path, text.replace(' calibrate 1000', ''));
   expect((await nacre('plan', path)).out).not.toContain('calibrate ');
 });
+
+it('a checkpoint that frees nothing', async () => {
+  const path = join(folder, 'checkpoint.model');
+  const text = (line: string): string => `use std.layers { Linear }
+use std.optim { SGD }
+data points() = generate(256) |> map(x: reshape(f32(index), [_, 1]) * ones[64])
+layer Wide {
+  up = Linear{64, 256}
+  down = Linear{256, 64}
+  (x: f32[B, 64]) -> f32[B, 64] = x + (x |> up |> sigmoid |> down |> sigmoid)
+}
+model Net {
+  blocks = [Wide{} for _i in 0..4]
+  head = Linear{64, 1}
+  (x: f32[B, 64]) -> f32[B, 1] = x |> blocks |> head
+}
+train t {
+  model = Net{}
+  data = points() |> batch(256)
+  loss(x) = mean(model(x) ^ 2)
+  optimizer = SGD{lr: 0.1}
+  epochs = 1
+  ${line}
+}
+`;
+  const idle = async (line: string): Promise<{ paths: string[]; with: number; without: number }[]> => {
+    writeFileSync(path, text(line));
+    return JSON.parse((await nacre('plan', path, '--json', '--threads', '1')).out).idleCheckpoints;
+  };
+  expect(await idle('')).toEqual([]);
+  expect(await idle('checkpoint model.blocks.0')).toEqual([]);
+  const [head] = await idle('checkpoint model.head');
+  expect(head).toMatchObject({ paths: ['model.head'] });
+  expect(head.with).toBeGreaterThanOrEqual(head.without);
+  expect(await idle('checkpoint model.head\n  checkpoint model.blocks.0')).toMatchObject([{ paths: ['model.head'] }]);
+});

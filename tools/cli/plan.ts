@@ -4,6 +4,7 @@ import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../drive
 import { asTrained } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { readDevice } from '../driver/device-file.ts';
+import { describeIdle, idleCheckpoints } from '../driver/idle-checkpoints.ts';
 import { noticesOf } from '../driver/notices.ts';
 import { openProject, refuseNeverDue, type RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
@@ -41,8 +42,9 @@ export async function plan(
     memory === undefined ? { train: sized } : await fitMemory(sized, memory, threads);
   if (notice !== undefined) terminal.err(`${notice}\n`);
   const analysis = await analyzeTrain(runnable, { threads, batch, ...(device && { device }) });
-  if (options.json) printJson(terminal, asJson(runnable, analysis));
-  else terminal.out(asText(file, runnable, analysis));
+  const idle = idleCheckpoints(runnable, analysis, asked.block.recompute);
+  if (options.json) printJson(terminal, { ...asJson(runnable, analysis), idleCheckpoints: idle });
+  else terminal.out(asText(file, runnable, analysis, [...noticesOf(runnable), ...idle.map(describeIdle)]));
   return exit.ok;
 }
 
@@ -51,10 +53,10 @@ const elements = (fields: readonly { readonly shape: readonly number[] }[]): num
 
 function asText(
   file: string,
-  runnable: RunnableTrain,
+  { plan: train }: RunnableTrain,
   { batch, threads, programs, step, memory, machine, seconds, notice }: TrainAnalysis,
+  notices: readonly string[],
 ): string {
-  const { plan: train } = runnable;
   const { analysis } = step;
   const launches = analysis.kernels.reduce((sum, kernel) => sum + kernel.runs * kernel.launches, 0);
   const largest = programs.find((program) => program.analysis.memory.arena === memory.temporaries) ?? step;
@@ -88,7 +90,7 @@ function asText(
     ...rows.map(([what, bytes, more]) =>
       `  ${what.padEnd(widths[0])}  ${bytes.padStart(widths[1])}  ${more}`.trimEnd(),
     ),
-    ...noticesOf(runnable).flatMap((line) => ['', line]),
+    ...notices.flatMap((line) => ['', line]),
     '',
     'programs',
     ...names.map((line) => `  ${line}`),
@@ -117,7 +119,7 @@ function phases(of: readonly string[]): string {
 function asJson(
   { plan: train }: RunnableTrain,
   { batch, threads, programs, step, memory, machine, seconds }: TrainAnalysis,
-): unknown {
+): Record<string, unknown> {
   return {
     train: train.name,
     batch,

@@ -8,6 +8,7 @@ import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { compile, type Stages } from '../../compiler/pipeline.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
+import type { Capabilities } from '../../compiler/targets/target.ts';
 import { bytesOf } from '../../compiler/tile/plan-memory.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
@@ -45,6 +46,8 @@ export interface MemoryPlan {
 export interface TrainAnalysis {
   readonly batch: number;
   readonly threads: number;
+  /** Of the machine that it is planned for. */
+  readonly capabilities: Capabilities;
   readonly programs: readonly AnalyzedProgram[];
   readonly step: AnalyzedProgram;
   readonly memory: MemoryPlan;
@@ -106,6 +109,7 @@ export async function analyzeTrain(
   return {
     batch,
     threads,
+    capabilities,
     programs,
     step,
     memory: memoryOf(programs, threads),

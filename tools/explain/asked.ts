@@ -6,14 +6,21 @@ import { codesType, scaleType } from '../../compiler/quantize/weights.ts';
 import { concrete } from '../../compiler/types/dim.ts';
 import { dtypeBytes } from '../../compiler/types/dtype.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
+import type { TrainAnalysis } from '../driver/analysis.ts';
+import { describeIdle, idleCheckpoints } from '../driver/idle-checkpoints.ts';
 import { describeCutOff } from '../driver/notices.ts';
 import type { RunnableTrain } from '../driver/project.ts';
 import { showBytes, showCount } from '../driver/numbers.ts';
 import { escapeHtml, table } from './html.ts';
 
 /** Empty where nothing was asked for. */
-export const renderAsked = (runnable: RunnableTrain): string =>
-  [renderPruned(runnable), renderQuantized(runnable), renderRecomputed(runnable), renderCutOff(runnable)].join('');
+export const renderAsked = (runnable: RunnableTrain, analysis: TrainAnalysis): string =>
+  [
+    renderPruned(runnable),
+    renderQuantized(runnable),
+    renderRecomputed(runnable, analysis),
+    renderCutOff(runnable),
+  ].join('');
 
 function renderPruned({ block }: RunnableTrain): string {
   const rows = block.prunes.flatMap(({ weights, written, structured, globally, every, rewind }) =>
@@ -52,10 +59,12 @@ function renderQuantized({ block }: RunnableTrain): string {
     : `<h3>Quantized</h3>${table(['weight', 'as', 'evaluations', 'bytes, f32', 'bytes'], rows)}`;
 }
 
-function renderRecomputed({ block: { recompute } }: RunnableTrain): string {
-  return recompute.length === 0
-    ? ''
-    : `<h3>Computed again</h3><p>For the backward pass, instead of being kept: the activations of ${showCount(recompute.length)} layer${recompute.length === 1 ? '' : 's'}, ${recompute.map((path) => code(path)).join(', ')}.</p>`;
+function renderRecomputed(runnable: RunnableTrain, analysis: TrainAnalysis): string {
+  const { recompute } = runnable.block;
+  if (recompute.length === 0) return '';
+  const layers = `${showCount(recompute.length)} layer${recompute.length === 1 ? '' : 's'}`;
+  const idle = idleCheckpoints(runnable, analysis).map((one) => ` ${escapeHtml(describeIdle(one))}.`);
+  return `<h3>Computed again</h3><p>For the backward pass, instead of being kept: the activations of ${layers}, ${recompute.map((path) => code(path)).join(', ')}.${idle.join('')}</p>`;
 }
 
 function renderCutOff({ block }: RunnableTrain): string {

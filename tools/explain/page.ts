@@ -49,7 +49,7 @@ export async function renderPage(explained: Explained): Promise<string> {
   } = explained;
   const kernels = viewKernels(explained);
   const { step } = analysis;
-  const asked = renderAsked(explained.runnable);
+  const asked = renderAsked(explained.runnable, analysis);
   const weights = plan.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const sections: readonly (readonly [string, string, string])[] = [
     ['step', 'The step', `${renderTimeline(kernels)}${legend(kernels)}${timesText(explained, kernels)}`],
