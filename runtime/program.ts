@@ -173,6 +173,8 @@ export interface TrainPlan {
   /** When weights are pruned: before the first step, or after every `every`; `rewind`: they go back to what they were after that step. */
   /** `place`: `file:line:column` of the line. */
   readonly prunes?: readonly { readonly every?: number; readonly rewind?: number; readonly place?: string }[];
+  /** What was pruned before the first step, in words that tell one pruner from another; `definition`: of one in the file. */
+  readonly prunedFirst?: readonly { readonly line: string; readonly definition?: string }[];
   /** Weights that are kept and saved in few bits, each in these states; `calibrate`: batches looked at before the first step. */
   readonly quantization?: {
     readonly calibrate: number;

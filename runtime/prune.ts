@@ -54,3 +54,16 @@ export async function pruneDue(plan: TrainPlan, programs: Programs, step: number
   }
   return done;
 }
+
+/** Refuses to go on with a run whose first weights were pruned by other lines than the file has now: what is gone is gone. */
+export function refuseOtherPruning(run: string, before: TrainPlan, now: TrainPlan): void {
+  if (JSON.stringify(before.prunedFirst) === JSON.stringify(now.prunedFirst)) return;
+  const shown = ({ prunedFirst = [] }: TrainPlan): string =>
+    prunedFirst.map(({ line }) => line).join('; ') || 'nothing';
+  const [then, asked] = [shown(before), shown(now)];
+  throw new UserError(
+    'resume-pruned',
+    `Before its first step ${run} pruned ${then}; the file now says ${then === asked ? 'the same of a pruner that is defined otherwise' : asked}. That is not done again in a run that goes on.`,
+    'Write it as it was (config.json has the file), or start a new run.',
+  );
+}

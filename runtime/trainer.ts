@@ -6,7 +6,7 @@ import { openData, type Dataset } from './data/dataset.ts';
 import { nearestName, UserError } from './errors.ts';
 import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
 import type { Field, Programs, TrainPlan } from './program.ts';
-import { isPruneDue, pruneDue } from './prune.ts';
+import { isPruneDue, pruneDue, refuseOtherPruning } from './prune.ts';
 import { calibrate, describeQuantized, quantizedMetadata, takeCodes } from './quantize.ts';
 import { checkpointFile, runFolders, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
 import { chooseInputs, guardDevice, makeStepper, ratio, refuseSpoiled, scalarsOf } from './step.ts';
@@ -115,6 +115,7 @@ const lasting = ['seed', 'data', 'batch', 'accumulate', 'precision', 'prunes', '
 
 function restore(run: RunFolder, plan: TrainPlan, programs: Programs): Progress {
   const before = run.config().plan;
+  refuseOtherPruning(run.path, before, plan);
   // Lines move in a file.
   const shown = (of: TrainPlan, key: (typeof lasting)[number]): string =>
     JSON.stringify(of[key], (name, value: unknown) => (name === 'place' ? undefined : value));

@@ -1,5 +1,6 @@
 /** The lines `prune … with …` of a train block, resolved. What they ask of the programs is in masks.ts. */
 import type { TrainPrune } from '../../grammar/ast.ts';
+import type { TrainPlan } from '../../runtime/program.ts';
 import { Diagnostics, Problem, refuse, type Diagnostic } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
 import type { Value as GraphValue } from '../graph/graph.ts';
@@ -88,6 +89,27 @@ export function judge(
 export function purposeOf({ declaration: { name, doc } }: FunctionValue): readonly string[] {
   const sentence = doc === undefined ? undefined : /^.*?[.:](?=\s|$)/.exec(doc.replace(/\s+/g, ' '))?.[0];
   return sentence === undefined ? [] : [`\`${name.name}\`: ${sentence.replace(/:$/, '.')}`];
+}
+
+/** The lines that prune once, before the first step: what a run that goes on does not do again. */
+export const prunesOnce = (prunes: readonly PlannedPrune[]): NonNullable<TrainPlan['prunedFirst']> =>
+  prunes
+    .filter(({ every }) => every === undefined)
+    .map(({ weights, pruner, globally }) => {
+      const { span } = pruner.declaration;
+      const isOwn = !span.source.name.startsWith('stdlib/');
+      return {
+        line: `${weights.map(slotPath).join(', ')} with ${writtenOut(pruner)}${globally ? ' globally' : ''}`,
+        ...(isOwn && { definition: span.source.text.slice(span.start, span.end).replace(/\s+/g, ' ') }),
+      };
+    });
+
+/** `magnitude{sparsity: 0.8}`, with numbers as they came out. */
+function writtenOut(value: Value): string {
+  if (value.kind !== 'function')
+    return 'value' in value && typeof value.value !== 'object' ? String(value.value) : describe(value);
+  const given = [...value.hyper].map(([name, fixed]) => `${name}: ${writtenOut(fixed.value)}`);
+  return `${value.declaration.name.name}${given.length === 0 ? '' : `{${given.join(', ')}}`}`;
 }
 
 /** Says of what goes wrong with a weight of a line which weight it is. */

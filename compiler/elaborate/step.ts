@@ -21,6 +21,7 @@ import { stateNames, type Mode } from '../quantize/forward.ts';
 import { compactForward, typeOf, type Forward } from './compact.ts';
 import { quantizedWeights, quantizeForward, quantizeStates } from './quantize.ts';
 import { createMasks, maskingOf, pruneStates } from './masks.ts';
+import { prunesOnce } from './prune.ts';
 import { applyOptimizer, optimizerStates, stateName } from './optimizer.ts';
 import type { PlannedParameter, TrainBlock } from './train.ts';
 import { slotPath, type Slot } from './value.ts';
@@ -199,6 +200,7 @@ export function planTrain(
             place: showPlace(span),
           })),
         }),
+    ...(block.prunes.every(({ every }) => every !== undefined) ? {} : { prunedFirst: prunesOnce(block.prunes) }),
     ...(block.quantizes.length === 0 ? {} : { quantization: quantizationOf(block) }),
     accumulate: block.accumulate,
     evaluations,

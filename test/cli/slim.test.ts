@@ -93,6 +93,37 @@ it('goes on with the smaller shapes wherever it is taken up', async () => {
   expect(wrong.err).toContain('"model.up.weight" of last.safetensors has shape [1, 4]; model.up.weight has [1, 16].');
 });
 
+it('goes on only with the pruner it began with', async () => {
+  const lines = 'prune model.up.weight with channels{keep: 0.25}';
+  const file = network(16, lines);
+  const begun = await nacre('train', file, ...run, '--steps', '5', '--json');
+  const path = String(done(begun.out).run);
+  const goOn = async (text: string): Promise<readonly [number, string]> => {
+    const { code, err } = await nacre('train', network(16, text), ...run, '--resume', path, '--epochs', '4');
+    return [code, err];
+  };
+  const says = (now: string): string =>
+    `error: Before its first step ${path} pruned model.up.weight with channels{keep: 0.25}; the file now says ${now}. That is not done again in a run that goes on.\nhint: Write it as it was (config.json has the file), or start a new run.\n`;
+  expect(await goOn('prune model.up.weight with channels{keep: 0.5}')).toEqual([
+    1,
+    says('model.up.weight with channels{keep: 0.5}'),
+  ]);
+  expect(await goOn('prune model.{up}.weight with channels')).toEqual([1, says('model.up.weight with channels')]);
+  expect(await goOn('')).toEqual([1, says('nothing')]);
+  // The same in other words.
+  expect((await goOn('prune model.up.weight with channels{keep: 1 / 4}'))[0]).toBe(0);
+});
+
+it('begins to prune only in a new run', async () => {
+  const begun = await nacre('train', network(16, ''), ...run, '--steps', '5', '--json');
+  const pruned = network(16, 'prune model.up.weight with channels{keep: 0.5}');
+  const { code, err } = await nacre('train', pruned, ...run, '--resume', String(done(begun.out).run));
+  expect([code, err]).toEqual([
+    1,
+    expect.stringContaining('pruned nothing; the file now says model.up.weight with channels{keep: 0.5}.'),
+  ]);
+});
+
 it('is planned and shown with the smaller shapes', async () => {
   const file = network(16, 'prune model.up.weight with channels{keep: 0.25}');
   expect((await nacre('ir', file)).out).toContain(': f32[1, 4] = param model.up.weight');

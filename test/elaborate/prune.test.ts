@@ -197,6 +197,21 @@ describe('a run that prunes', () => {
     await expect(train({ ...moved, out: folder, resume: run, steps: 4 })).resolves.toMatchObject({ run });
   });
 
+  it('takes a new part where it prunes again, and not where it pruned once', async () => {
+    const later = await train({ ...(await open(line, 'Adam{lr: 0.05}')), out: folder, steps: 2 });
+    const more = await open(line.replace('final: 0.75', 'final: 0.5'), 'Adam{lr: 0.05}');
+    await expect(train({ ...more, out: folder, resume: later.run, steps: 4 })).resolves.toMatchObject({ steps: 4 });
+    const half = 'prune *.weight with half';
+    const definition = (part: string): string =>
+      `fn half(weight: f32[...], _step: f32) -> bool[...] = abs(weight) > ${part}`;
+    const once = await train({ ...(await open(half, 'Adam{lr: 0.05}', definition('0.1'))), out: folder, steps: 2 });
+    const other = await open(half, 'Adam{lr: 0.05}', definition('0.2'));
+    await expect(train({ ...other, out: folder, resume: once.run, steps: 4 })).rejects.toMatchObject({
+      code: 'resume-pruned',
+      message: `Before its first step ${once.run} pruned model.up.weight, model.down.weight with half; the file now says the same of a pruner that is defined otherwise. That is not done again in a run that goes on.`,
+    });
+  });
+
   it('is another run with another line', async () => {
     const before = await open(line, 'Adam{lr: 0.05}');
     const { run } = await train({ ...before, out: folder, steps: 2 });

@@ -5,7 +5,7 @@ import { UserError } from '../../runtime/errors.ts';
 import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
 import { trainThroughLosses } from '../../runtime/survive.ts';
 import { createPrograms } from '../driver/programs.ts';
-import { asPlanned, compactTrain, prunesColumns } from '../driver/compact.ts';
+import { asBegun, compactTrain, prunesColumns } from '../driver/compact.ts';
 import { noticesOf } from '../driver/notices.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
 import { openProject, refuseNeverDue, type RunnableTrain } from '../driver/project.ts';
@@ -54,10 +54,9 @@ export async function train(
   const compacted =
     config === undefined && prunesColumns(seeded) ? await compactTrain(seeded, project.files, open) : undefined;
   if (compacted !== undefined) progress.line(compacted.notice);
-  const { train: fitted, notice } = await fit(
-    compacted?.train ?? (config === undefined ? seeded : asPlanned(seeded, config.plan)),
-    settings,
-  );
+  const begun =
+    config === undefined || options.resume === undefined ? seeded : asBegun(seeded, options.resume, config.plan);
+  const { train: fitted, notice } = await fit(compacted?.train ?? begun, settings);
   if (notice !== undefined) progress.line(notice);
   for (const line of noticesOf(fitted, { goesOn: config !== undefined })) progress.line(line);
   const { block, plan, data } = fitted;

@@ -5,6 +5,7 @@ import { buildColumns, compactBlock, guessColumns, readColumns, refuseIdle } fro
 import { planTrain } from '../../compiler/elaborate/step.ts';
 import type { Files } from '../../runtime/files.ts';
 import type { TrainPlan, TypedArray } from '../../runtime/program.ts';
+import { refuseOtherPruning } from '../../runtime/prune.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import { loadWeights, weightsOf } from '../../runtime/weights.ts';
 import { diagnosed } from './diagnosed.ts';
@@ -24,6 +25,12 @@ export const prunesColumns = ({ block }: RunnableTrain): boolean => block.prunes
 /** The block that a run went on with whose plan says so. */
 export function asPlanned(train: RunnableTrain, { columns }: TrainPlan): RunnableTrain {
   return columns === undefined ? train : withColumns(train, columns);
+}
+
+/** The block of a run that goes on. */
+export function asBegun(train: RunnableTrain, run: string, before: TrainPlan): RunnableTrain {
+  refuseOtherPruning(run, before, train.plan);
+  return asPlanned(train, before);
 }
 
 /** The block as it will be trained, for those who look at it before: sizes are known then, though not which columns stay. */
