@@ -2,12 +2,17 @@
 import type { Buffer } from '../loop/loop.ts';
 import type { Cost } from './cost.ts';
 
-/** `forward`: the loss needs it. `update`: it writes weights or states. `backward`: everything between. */
+/**
+ * `forward`: the loss needs it, or it is noted for quantization what range values have. `update`: it writes weights or other states.
+ * `backward`: everything between; where there is no loss there is no such thing.
+ */
 export type Phase = 'forward' | 'backward' | 'update';
+
+const isRange = (name: string): boolean => name.startsWith('range.');
 
 /**
  * Of kernels in the order in which they run, each as the costs of its segments. A kernel with segments of several phases is
- * of the one that moves most. In a program without a loss, what any result needs is forward.
+ * of the one that moves most.
  */
 export function phasesOf(kernels: readonly (readonly Cost[])[]): Phase[] {
   const results = new Set(
@@ -25,7 +30,8 @@ export function phasesOf(kernels: readonly (readonly Cost[])[]): Phase[] {
         for (const buffer of reads.keys()) if (buffer.role === 'temporary') needed.add(buffer);
         return 'forward';
       }
-      return written.some(({ role }) => role === 'param' || role === 'state') ? 'update' : 'backward';
+      if (written.some(({ role, name }) => role === 'param' || (role === 'state' && !isRange(name)))) return 'update';
+      return losses.length === 0 || written.some(({ name }) => isRange(name)) ? 'forward' : 'backward';
     });
     const moved = (phase: Phase): number =>
       segments.reduce((sum, cost, at) => (own[at] === phase ? sum + cost.bytesRead + cost.bytesWritten : sum), 0);

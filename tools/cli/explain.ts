@@ -34,7 +34,7 @@ export async function explain(
   checkSettings(overrides, project, runnable.block.name);
   const analysis = await analyzeTrain(runnable, { threads });
   if (analysis.notice !== undefined) terminal.err(`${analysis.notice}\n`);
-  const measured = options.run ? await measureKernels(project, runnable, analysis.step.stages, threads) : undefined;
+  const measured = options.run ? await measureKernels(project, runnable, analysis) : undefined;
   const page = await renderPage({ project, runnable, analysis, ...(measured && { measured }) });
   try {
     mkdirSync(dirname(options.output), { recursive: true });
@@ -45,6 +45,6 @@ export async function explain(
       `${options.output} cannot be written: ${error instanceof Error ? error.message : String(error)}.`,
     );
   }
-  terminal.out(`${options.output}: ${analysis.step.analysis.kernels.length} kernels, ${showBytes(page.length)}\n`);
+  terminal.out(`${options.output}: ${analysis.main.analysis.kernels.length} kernels, ${showBytes(page.length)}\n`);
   return exit.ok;
 }

@@ -54,13 +54,15 @@ const elements = (fields: readonly { readonly shape: readonly number[] }[]): num
 function asText(
   file: string,
   { plan: train }: RunnableTrain,
-  { batch, threads, programs, step, memory, machine, seconds, notice }: TrainAnalysis,
+  { batch, threads, programs, main, memory, machine, seconds, notice }: TrainAnalysis,
   notices: readonly string[],
 ): string {
-  const { analysis } = step;
+  const { analysis } = main;
+  const trains = main.kind === 'step';
   const launches = analysis.kernels.reduce((sum, kernel) => sum + kernel.runs * kernel.launches, 0);
-  const largest = programs.find((program) => program.analysis.memory.arena === memory.temporaries) ?? step;
-  const sharing = `of the ${labelOf(largest)}; without sharing ${showBytes(largest.analysis.memory.unshared)}${largest === step ? '' : `; of the step ${showBytes(analysis.memory.arena)}`}`;
+  const isLargest = (program: AnalyzedProgram): boolean => program.analysis.memory.arena === memory.temporaries;
+  const largest = isLargest(main) ? main : (programs.find(isLargest) ?? main);
+  const sharing = `of the ${labelOf(largest)}; without sharing ${showBytes(largest.analysis.memory.unshared)}${largest === main ? '' : `; of the ${labelOf(main)} ${showBytes(analysis.memory.arena)}`}`;
   const trained = train.parameters.filter((parameter) => parameter.trained);
   const rows: readonly (readonly [string, string, string])[] = [
     [
@@ -70,11 +72,15 @@ function asText(
     ],
     ['optimizer and buffers', showBytes(memory.states), `${showCount(elements(train.states))} numbers`],
     ['temporaries', showBytes(memory.temporaries), sharing],
-    [
-      'activations',
-      showBytes(analysis.activations),
-      'of those: what the forward pass of a step leaves for the backward pass',
-    ],
+    ...(trains
+      ? [
+          [
+            'activations',
+            showBytes(analysis.activations),
+            'of those: what the forward pass of a step leaves for the backward pass',
+          ] as const,
+        ]
+      : []),
     ['data and constants', showBytes(memory.inputs + memory.constants + memory.results), ''],
     ['scratch of the threads', showBytes(memory.scratch), ''],
     ['peak', showBytes(memory.peak), ''],
@@ -95,8 +101,8 @@ function asText(
     'programs',
     ...names.map((line) => `  ${line}`),
     '',
-    'a step',
-    `  ${count(analysis.kernels.length, 'kernel')}, ${count(launches, 'launch', 'launches')}: ${phases(analysis.kernels.map(({ phase }) => phase))}`,
+    trains ? 'a step' : `no step is taken; ${runOf(main, train)}`,
+    `  ${count(analysis.kernels.length, 'kernel')}, ${count(launches, 'launch', 'launches')}${trains ? `: ${phases(analysis.kernels.map(({ phase }) => phase))}` : ''}`,
     `  ${showFlops(analysis.flops)}, ${showBytes(analysis.traffic)} read and written`,
     ...(seconds === undefined || machine === undefined
       ? [`  ${notice ?? ''}`]
@@ -110,6 +116,12 @@ function asText(
 const labelOf = ({ kind, name }: Pick<AnalyzedProgram, 'kind' | 'name'>): string =>
   kind === 'eval' && name !== 'eval' ? `eval ${name}` : name;
 
+/** What is shown where no step is taken. */
+const runOf = (main: AnalyzedProgram, { evaluations }: RunnableTrain['plan']): string =>
+  main.kind === 'eval'
+    ? `a batch of ${evaluations[0].batch} of the ${labelOf(main)}`
+    : `what computes the codes of the weights`;
+
 function phases(of: readonly string[]): string {
   return ['forward', 'backward', 'update']
     .map((phase) => `${of.filter((one) => one === phase).length} ${phase}`)
@@ -118,7 +130,7 @@ function phases(of: readonly string[]): string {
 
 function asJson(
   { plan: train }: RunnableTrain,
-  { batch, threads, programs, step, memory, machine, seconds }: TrainAnalysis,
+  { batch, threads, programs, main, memory, machine, seconds }: TrainAnalysis,
 ): Record<string, unknown> {
   return {
     train: train.name,
@@ -128,7 +140,7 @@ function asJson(
     parameters: elements(train.parameters),
     memory,
     ...(seconds !== undefined && { seconds }),
-    activations: step.analysis.activations,
+    activations: main.kind === 'step' ? main.analysis.activations : 0,
     programs: programs.map(({ kind, name, analysis }) => ({
       kind,
       name,
@@ -138,7 +150,8 @@ function asJson(
       bytes: analysis.traffic,
       ...(analysis.seconds !== undefined && { seconds: analysis.seconds }),
     })),
-    kernels: step.analysis.kernels.map(({ kernel, phase, runs, cost, launches, prediction }) => ({
+    main: main.name,
+    kernels: main.analysis.kernels.map(({ kernel, phase, runs, cost, launches, prediction }) => ({
       name: kernel.name,
       phase,
       runs,

@@ -10,7 +10,7 @@ import { compile, type Stages } from '../../compiler/pipeline.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { bytesOf } from '../../compiler/tile/plan-memory.ts';
-import { DeviceError } from '../../runtime/program.ts';
+import { DeviceError, type TrainPlan } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { DeviceDescription } from './device-file.ts';
 import { hostCapabilities } from './host.ts';
@@ -49,10 +49,14 @@ export interface TrainAnalysis {
   /** Of the machine that it is planned for. */
   readonly capabilities: Capabilities;
   readonly programs: readonly AnalyzedProgram[];
-  readonly step: AnalyzedProgram;
+  /**
+   * What the block runs over and over: its step, or where it takes none, a batch of its first evaluation. Of one that only quantizes
+   * weights and measures nothing it is what it runs last.
+   */
+  readonly main: AnalyzedProgram;
   readonly memory: MemoryPlan;
   readonly machine?: Machine;
-  /** Of a step of training: its programs, and what the trainer does between two of them. */
+  /** Of a step of training: its programs, and what the trainer does between two of them; else of one run of `main`. */
   readonly seconds?: number;
   /** Why there are no predictions. */
   readonly notice?: string;
@@ -87,40 +91,51 @@ export async function analyzeTrain(
     const stages = compile(graph, capabilities);
     return { kind, name, graph, stages, analysis: analyze(stages.loop, stages.tile, capabilities, machine) };
   };
-  const step = program('step', 'step', (diagnostics) =>
-    buildStep(block, data.train, batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics),
-  );
   const programs = [
     program('init', 'init', (diagnostics) => buildInit(block, diagnostics)),
-    step,
+    ...(takesSteps(plan)
+      ? [
+          program('step', 'step', (diagnostics) =>
+            buildStep(block, data.train, batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics),
+          ),
+        ]
+      : []),
     ...maskingOf(block).map((_, index) =>
       program('prune', index === 0 ? 'prune' : `prune ${index + 1}`, (diagnostics) =>
         buildPrune(block, index, diagnostics),
       ),
     ),
-    ...(plan.quantization === undefined ? [] : [program('quantize', 'quantize', () => buildQuantize(block))]),
     ...((plan.quantization?.calibrate ?? 0) === 0
       ? []
       : [program('calibrate', 'calibrate', (diagnostics) => buildCalibration(block, data.train, batch, diagnostics))]),
+    ...(plan.quantization === undefined ? [] : [program('quantize', 'quantize', () => buildQuantize(block))]),
     ...plan.evaluations.map(({ name, batch: size }, index) =>
       program('eval', name, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], size, diagnostics)),
     ),
   ];
+  const main =
+    programs.find(({ kind }) => kind === 'step') ??
+    programs.find(({ kind }) => kind === 'eval') ??
+    programs[programs.length - 1];
   return {
     batch,
     threads,
     capabilities,
     programs,
-    step,
+    main,
     memory: memoryOf(programs, threads),
-    ...(machine && { machine, seconds: secondsOf(step, plan.accumulate, machine) }),
+    ...(machine && { machine, seconds: secondsOf(main, plan.accumulate, machine) }),
     ...(notice !== undefined && { notice }),
   };
 }
 
+/** Does a run of the block train at all? One that quantizes weights as they are does not. */
+export const takesSteps = ({ epochs }: TrainPlan): boolean => epochs !== 0;
+
 /** Each micro-batch is put together and run; what a step reports is read once. */
-function secondsOf({ analysis }: AnalyzedProgram, accumulate: number, { gather, between }: Machine): number {
-  return accumulate * ((analysis.seconds ?? 0) + analysis.bytes.batch / gather) + between;
+function secondsOf({ kind, analysis }: AnalyzedProgram, accumulate: number, { gather, between }: Machine): number {
+  const one = (analysis.seconds ?? 0) + analysis.bytes.batch / gather;
+  return kind === 'step' ? accumulate * one + between : one;
 }
 
 interface KnownMachine {

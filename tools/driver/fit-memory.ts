@@ -21,7 +21,8 @@ export async function fitMemory(asked: RunnableTrain, budget: number, threads: n
   const analyze = (train: RunnableTrain): Promise<TrainAnalysis> => analyzeTrain(train, { threads, predict: false });
   const before = await analyze(asked);
   if (before.memory.peak <= budget) return { train: asked };
-  const choices = rankRecompute(before.step.graph, partsOf(asked)).map(({ path }) => path);
+  const { main } = before;
+  const choices = main.kind === 'step' ? rankRecompute(main.graph, partsOf(asked)).map(({ path }) => path) : [];
   const modest = withModestEvaluations(asked);
   let least = before;
   // A longer list is not always a lower peak: what is computed again is there beside what it is computed for.
@@ -42,7 +43,7 @@ function counts(all: number): number[] {
 
 function describe(before: TrainAnalysis, after: TrainAnalysis, asked: RunnableTrain, train: RunnableTrain): string {
   const again = train.block.recompute.filter((path) => !asked.block.recompute.includes(path));
-  const work = 100 * (after.step.analysis.flops / before.step.analysis.flops - 1);
+  const work = 100 * (after.main.analysis.flops / before.main.analysis.flops - 1);
   const evaluations = train.plan.evaluations
     .filter(({ batch }, at) => batch < asked.plan.evaluations[at].batch)
     .map(({ name, batch }) => `batches of ${batch} in ${name}`);

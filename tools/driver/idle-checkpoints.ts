@@ -21,10 +21,10 @@ const mostJudged = 6;
 /** Which of the layers that `checkpoint` names may be left out of it without a larger arena, all of them at once. */
 export function idleCheckpoints(
   train: RunnableTrain,
-  { batch, step, capabilities }: Pick<TrainAnalysis, 'batch' | 'step' | 'capabilities'>,
+  { batch, main, capabilities }: Pick<TrainAnalysis, 'batch' | 'main' | 'capabilities'>,
   named: readonly string[] = train.block.recompute,
 ): readonly IdleCheckpoint[] {
-  if (named.length === 0) return [];
+  if (named.length === 0 || main.kind !== 'step') return [];
   const arenaWithout = (paths: readonly string[]): number =>
     arenaOf(
       train,
@@ -32,7 +32,7 @@ export function idleCheckpoints(
       batch,
       capabilities,
     );
-  const whole = step.stages.tile.arena;
+  const whole = main.stages.tile.arena;
   const without = arenaWithout(named);
   if (whole >= without) return [{ paths: named, with: whole, without }];
   if (named.length === 1 || named.length > mostJudged) return [];

@@ -1,13 +1,13 @@
 /**
- * How long each kernel of a training step really takes. Every kernel becomes a program of its own; what they hand to each
- * other lives in the session, so that run one after the other they are the training step, on real weights and a real batch.
+ * How long each kernel of a training step, or of what a block runs instead, really takes. Every kernel becomes a program of its own;
+ * what they hand to each other lives in the session, so that run one after the other they are the step, on real weights and a real batch.
  */
 import { kernelsOf } from '../../compiler/analyze/cost.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildInit } from '../../compiler/elaborate/step.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Kernel, LoopProgram, Step } from '../../compiler/loop/loop.ts';
-import { compile, type Stages } from '../../compiler/pipeline.ts';
+import { compile } from '../../compiler/pipeline.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
@@ -15,9 +15,10 @@ import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileBuffer, TileProgram, TileStep } from '../../compiler/tile/tile.ts';
 import { openData } from '../../runtime/data/dataset.ts';
 import { openCpuSession } from '../../runtime/devices/cpu.ts';
-import type { Executable, TypedArray } from '../../runtime/program.ts';
+import type { DataPlan, Executable, TypedArray } from '../../runtime/program.ts';
 import { chooseInputs, scalarsOf } from '../../runtime/step.ts';
 import { loadWeights } from '../../runtime/weights.ts';
+import type { TrainAnalysis } from './analysis.ts';
 import { hostCapabilities, hostInstructions } from './host.ts';
 import type { Project, RunnableTrain } from './project.ts';
 
@@ -44,12 +45,13 @@ const rounds = { count: 12, ms: 60 };
 export async function measureKernels(
   project: Project,
   { block, plan }: RunnableTrain,
-  { loop, tile }: Stages,
-  threads: number,
+  { main, threads, programs }: TrainAnalysis,
 ): Promise<MeasuredStep> {
+  const { loop, tile } = main.stages;
   const capabilities = await hostCapabilities(threads);
   const instructions = await hostInstructions();
-  const fields = await firstBatch(project, plan);
+  const fields = await firstBatch(project, main.kind === 'eval' ? plan.evaluations[0].data : plan.data);
+  const calibrating = main.kind === 'eval' ? await firstBatch(project, plan.data) : fields;
   const open = async (): Promise<{ load(program: TileProgram): Promise<Executable>; close(): void }> => {
     const session = await openCpuSession({ threads });
     const load = (program: TileProgram): Promise<Executable> => {
@@ -59,6 +61,13 @@ export async function measureKernels(
     const init = await load(compile(initOf(block), capabilities).tile);
     await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
     loadWeights(plan, project.files, session);
+    // An evaluation computes with codes.
+    if (main.kind === 'eval')
+      for (const { kind, stages } of programs)
+        if (kind === 'calibrate' || kind === 'quantize') {
+          const program = await load(stages.tile);
+          await program.run(chooseInputs(program, calibrating, scalarsOf(plan.seed, 0, 0, 0)));
+        }
     return { load, close: () => session.close() };
   };
   const time = async (executable: Executable, step: number): Promise<number> => {
@@ -123,11 +132,11 @@ function alone(loop: LoopProgram, step: Step, at: number, capabilities: Capabili
 const buffersIn = (steps: readonly TileStep[]): string[] =>
   steps.flatMap((step) => (step.kind === 'launch' ? step.buffers : buffersIn(step.body)));
 
-async function firstBatch(project: Project, plan: RunnableTrain['plan']): Promise<ReadonlyMap<string, TypedArray>> {
-  const data = await openData(plan.data, project.files, { prefetch: false });
+async function firstBatch(project: Project, plan: DataPlan): Promise<ReadonlyMap<string, TypedArray>> {
+  const data = await openData(plan, project.files, { prefetch: false });
   try {
     for await (const { fields } of data.batches(0)) return fields;
-    throw new Error(`${plan.name} has no batch`);
+    throw new Error('the data have no batch');
   } finally {
     await data.close();
   }

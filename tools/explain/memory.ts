@@ -10,7 +10,7 @@ const left = 64;
 const curveHeight = 90;
 
 export function renderMemory(memory: MemoryOverTime, kernels: readonly KernelView[]): string {
-  if (memory.lifetimes.length === 0) return '<p>The step needs no temporaries.</p>';
+  if (memory.lifetimes.length === 0) return '<p>No temporaries are needed.</p>';
   const x = (moment: number): number => left + ((width - left) * moment) / memory.moments.length;
   const y = (offset: number): number => height - (height * offset) / memory.arena;
   const kernelAt = (moment: number): KernelView | undefined => kernels.findLast((kernel) => kernel.moment <= moment);
@@ -43,7 +43,7 @@ export function renderMemory(memory: MemoryOverTime, kernels: readonly KernelVie
   );
   const largest = [...memory.lifetimes].sort((a, b) => b.bytes - a.bytes).slice(0, 12);
   return `<p>The arena is ${showBytes(memory.arena)}; without sharing, the ${memory.lifetimes.length} temporaries would take ${showBytes(memory.unshared)}. At most ${showBytes(most)} are alive at once${memory.arena > 1.01 * most ? `; the other ${showBytes(memory.arena - most)} lie between lives that do not fit together` : ''}. A box is as wide as the launches it lives through and as high as its bytes; it has the colour of the phase that writes it.</p>
-<figure class="memory"><svg viewBox="0 0 ${width} ${height + curveHeight + 56}" role="img" aria-label="Lifetimes of temporaries over the launches of a step, at their places in the arena">
+<figure class="memory"><svg viewBox="0 0 ${width} ${height + curveHeight + 56}" role="img" aria-label="Lifetimes of temporaries over the launches, at their places in the arena">
 <text class="title" x="${left}" y="12">places in the arena</text><g transform="translate(0 20)">${ticks.join('')}${boxes.join('')}</g>
 <g transform="translate(0 ${height + 46})"><text class="title" x="${left}" y="-8">bytes alive</text><polygon class="alive" points="${left},${curveHeight} ${curve} ${width},${curveHeight}"/><line class="grid" x1="${left}" x2="${width}" y1="${curveHeight}" y2="${curveHeight}"/><text class="tick" x="${left - 6}" y="10">${showBytes(memory.arena)}</text></g>
 </svg><figcaption>${memory.moments.length} launches, from left to right</figcaption></figure>

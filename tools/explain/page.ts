@@ -3,6 +3,7 @@
  * network, no script; sections fold with details and summary, pictures are SVG.
  */
 import { sizeOf } from '../../compiler/loop/build.ts';
+import type { AnalyzedProgram } from '../driver/analysis.ts';
 import { drawSvg } from '../driver/draw.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
 import { renderFusion } from './fusion.ts';
@@ -48,17 +49,18 @@ export async function renderPage(explained: Explained): Promise<string> {
     measured,
   } = explained;
   const kernels = viewKernels(explained);
-  const { step } = analysis;
+  const { main } = analysis;
+  const once = main.kind === 'step' ? 'step' : 'run';
   const asked = renderAsked(explained.runnable, analysis);
   const weights = plan.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const sections: readonly (readonly [string, string, string])[] = [
-    ['step', 'The step', `${renderTimeline(kernels)}${legend(kernels)}${timesText(explained, kernels)}`],
+    ['step', titleOf(main), `${renderTimeline(kernels)}${legend(main, kernels)}${timesText(explained, kernels)}`],
     ['model', 'The model and its kernels', renderLayers(viewLayers(block), kernels)],
-    ['graph', 'The graph', await renderGraph(step.name, kernels)],
+    ['graph', 'The graph', await renderGraph(main.name, kernels)],
     ['kernels', 'Every kernel', renderKernels(kernels)],
-    ['memory', 'Memory', renderMemory(step.analysis.memory, kernels)],
-    ['passes', 'Passes', renderPasses(step.graph)],
-    ['fusion', 'Fusion', renderFusion(step.stages.decisions)],
+    ['memory', 'Memory', renderMemory(main.analysis.memory, kernels)],
+    ['passes', 'Passes', renderPasses(main.graph)],
+    ['fusion', 'Fusion', renderFusion(main.stages.decisions)],
     ...(asked === '' ? [] : [['asked', 'Pruned, quantized, computed again', asked] as const]),
     ['parameters', 'Parameters', renderParameters(explained)],
     [
@@ -69,25 +71,25 @@ export async function renderPage(explained: Explained): Promise<string> {
   ];
   const header = facts([
     ['weights', showCount(weights), showBytes(analysis.memory.parameters)],
-    ['batch', showCount(analysis.batch)],
+    ['batch', showCount(main.kind === 'eval' ? plan.evaluations[0].batch : analysis.batch)],
     [
       'kernels',
       showCount(kernels.length),
       `${kernels.reduce((sum, { runs, launches }) => sum + runs * launches, 0)} launches`,
     ],
-    ['computes', showFlops(step.analysis.flops)],
-    ['moves', showBytes(step.analysis.traffic)],
+    ['computes', showFlops(main.analysis.flops)],
+    ['moves', showBytes(main.analysis.traffic)],
     ['peak memory', showBytes(analysis.memory.peak)],
-    ...(step.analysis.seconds === undefined
+    ...(main.analysis.seconds === undefined
       ? []
-      : [['predicted', showSeconds(step.analysis.seconds), 'per step'] as const]),
+      : [['predicted', showSeconds(main.analysis.seconds), `per ${once}`] as const]),
     ...(measured === undefined
       ? []
       : [
           [
             'measured',
             showSeconds(measured.whole),
-            `per step, ${showRate(step.analysis.flops / measured.whole, 'FLOP')}`,
+            `per ${once}, ${showRate(main.analysis.flops / measured.whole, 'FLOP')}`,
           ] as const,
         ]),
   ]);
@@ -95,18 +97,30 @@ export async function renderPage(explained: Explained): Promise<string> {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(block.name)} — explained by Nacre</title><style>${style}</style></head><body>
 <header><h1>${escapeHtml(block.name)} <small>${escapeHtml(project.path)}</small></h1>
-<p class="lead">${plan.epochs === 0 ? 'Nothing is trained here; this is what a step over a batch would be made of' : 'What one training step is made of'}: every kernel, where it came from, what it costs.</p>${header}
+<p class="lead">${leadOf(main)}: every kernel, where it came from, what it costs.</p>${header}
 <nav>${sections.map(([id, title]) => `<a href="#${id}">${escapeHtml(title)}</a>`).join('')}</nav></header>
 <main>${sections.map(([id, title, body]) => `<section id="${id}"><h2>${escapeHtml(title)}</h2>${body}</section>`).join('\n')}</main>
 </body></html>
 `;
 }
 
-function legend(kernels: readonly KernelView[]): string {
+const titleOf = ({ kind }: AnalyzedProgram): string =>
+  kind === 'step' ? 'The step' : kind === 'eval' ? 'The evaluation' : 'The codes of the weights';
+
+/** A block that takes no step shows what it runs. */
+function leadOf({ kind, name }: AnalyzedProgram): string {
+  if (kind === 'step') return 'What one training step is made of';
+  return kind === 'eval'
+    ? `Nothing is trained here, so no step is taken; this is what a batch of ${escapeHtml(name)} is made of`
+    : 'Nothing is trained or measured here; this is what computes the codes of the weights';
+}
+
+function legend({ kind }: AnalyzedProgram, kernels: readonly KernelView[]): string {
   const total = kernels.reduce((sum, kernel) => sum + (secondsOf(kernel) ?? 0), 0);
   return `<p class="legend">${(['forward', 'backward', 'update'] as const)
     .map((phase) => {
       const own = kernels.filter((kernel) => kernel.phase === phase);
+      if (kind !== 'step' && own.length === 0) return '';
       const seconds = own.reduce((sum, kernel) => sum + (secondsOf(kernel) ?? 0), 0);
       return `<span class="kernel ${phase}">${phase}</span> ${own.length} kernel${own.length === 1 ? '' : 's'}${total > 0 ? `, ${showSeconds(seconds)}` : ''}`;
     })
@@ -115,7 +129,7 @@ function legend(kernels: readonly KernelView[]): string {
 
 /** How the times came about. */
 function timesText(
-  { analysis: { machine, threads, notice, step }, measured }: Explained,
+  { analysis: { machine, threads, notice, main }, measured }: Explained,
   kernels: readonly KernelView[],
 ): string {
   if (machine === undefined) return `<p>${escapeHtml(notice ?? '')}</p>`;
@@ -125,7 +139,7 @@ function timesText(
   if (measured === undefined)
     return `<p class="note">${escapeHtml(predicted)} <code>--run</code> measures every kernel.</p>`;
   const apart = kernels.reduce((sum, kernel) => sum + (secondsOf(kernel) ?? 0), 0);
-  return `<p class="note">${escapeHtml(`Measured: every kernel as a program of its own, on real weights and a real batch, the fastest of several runs: ${showSeconds(apart)} in all. As one program the step took ${showSeconds(measured.whole)}; predicted were ${showSeconds(step.analysis.seconds ?? 0)}. ${predicted}`)}</p>`;
+  return `<p class="note">${escapeHtml(`Measured: every kernel as a program of its own, on real weights and a real batch, the fastest of several runs: ${showSeconds(apart)} in all. As one program it took ${showSeconds(measured.whole)}; predicted were ${showSeconds(main.analysis.seconds ?? 0)}. ${predicted}`)}</p>`;
 }
 
 function renderParameters({ runnable: { plan } }: Explained): string {

@@ -24,7 +24,7 @@ export function renderTimeline(kernels: readonly KernelView[]): string {
         : '';
     return `<a href="#${anchorOf(kernel)}" class="${kernel.phase}"><title>${escapeHtml(`${kernel.kernel.name} ${kernel.layer}: ${timeText(secondsOf(kernel))}`)}</title><rect x="${x.toFixed(2)}" y="0" width="${Math.max(0.5, wide - 0.6).toFixed(2)}" height="${height}"/>${label}</a>`;
   });
-  return `<figure class="timeline"><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="The kernels of a step, each as wide as its time">${bars.join('')}</svg></figure>`;
+  return `<figure class="timeline"><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="The kernels in order, each as wide as its time">${bars.join('')}</svg></figure>`;
 }
 
 /** Kernels in the clusters of their layers, arrows for what one reads of another. */

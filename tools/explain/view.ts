@@ -39,7 +39,7 @@ export function viewKernels({ project, runnable, analysis, measured }: Explained
     inside.forEach(note);
   };
   viewLayers(runnable.block).forEach(note);
-  return analysis.step.analysis.kernels.map((of) => {
+  return analysis.main.analysis.kernels.map((of) => {
     const time = measured?.kernels.get(of.kernel);
     // What was computed, and where the layers that computed it were made.
     const spans = of.kernel.origins
@@ -99,7 +99,7 @@ export function viewLayers(block: RunnableTrain['block']): LayerView[] {
   return [...block.roots].map(([name, instance]) => view(instance, name));
 }
 
-/** Seconds of all runs of a kernel in a step: measured where it was, else predicted. */
+/** Seconds of all runs of a kernel in a step, or in a batch of what is shown instead: measured where it was, else predicted. */
 export function secondsOf({ measured, prediction, runs }: KernelView): number | undefined {
   if (measured !== undefined) return measured.seconds / measured.together;
   return prediction === undefined ? undefined : prediction.seconds * runs;
