@@ -455,6 +455,7 @@ train still {
       const page = readFileSync(path(), 'utf8');
       expect(page).toContain('Nothing is trained here, so no step is taken; this is what a batch of eval is made of');
       expect(page).toContain('<h2>The evaluation</h2>');
+      expect((await nacre('ir', file)).out).toBe((await nacre('ir', file, '--program', 'eval')).out);
       // Products of bytes, and no gradient.
       expect(page).toContain('i8');
       expect(page).not.toMatch(/class="kernel (backward|update)"/);

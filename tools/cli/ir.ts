@@ -32,7 +32,7 @@ import {
 } from '../driver/ir.ts';
 import { graphAsJson, loopAsJson, tileAsJson } from '../driver/ir-json.ts';
 import { hostCapabilities } from '../driver/host.ts';
-import type { ProgramKind } from '../driver/program-kind.ts';
+import { mainKind, type ProgramKind } from '../driver/program-kind.ts';
 import { openProject } from '../driver/project.ts';
 import { diffOf, jsonOfDiff, textOfDiff } from './ir-diff.ts';
 import { checkSettings, parseSettings } from './settings.ts';
@@ -49,7 +49,8 @@ export interface IrCommand {
   readonly passes: boolean;
   /** Where LLVM's bitcode is written. */
   readonly bitcode?: string;
-  readonly program: ProgramKind;
+  /** What the block runs over and over, where nothing else is said. */
+  readonly program?: ProgramKind;
   readonly set: readonly string[];
   readonly data: readonly string[];
 }
@@ -83,7 +84,8 @@ export async function ir(
     terminal.out(options.format === 'json' ? written(trees) : trees.map(printModelTree).join('\n'));
     return exit.ok;
   }
-  terminal.out(await show({ level: 'tensor', graph: graphOfTrain(runnable, options.program) }, options));
+  const graph = graphOfTrain(runnable, options.program ?? mainKind(runnable.plan));
+  terminal.out(await show({ level: 'tensor', graph }, options));
   return exit.ok;
 }
 

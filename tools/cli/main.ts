@@ -200,7 +200,11 @@ function createProgram(terminal: Terminal, finish: (code: number) => void): Comm
       new Option('--format <format>', 'how to write it').choices(['text', 'json', 'dot', 'svg']).default('text'),
     )
     .option('--bitcode <file>', 'with --stage llvm: write bitcode through llvm-bindings instead')
-    .addOption(new Option('--program <program>', 'which program').choices([...programKinds]).default('step'))
+    .addOption(
+      new Option('--program <program>', 'which program; the step, or what a block without steps runs').choices([
+        ...programKinds,
+      ]),
+    )
     .addOption(set())
     .addOption(data())
     .action(async (file: string, name: string | undefined, options: IrFlags) => {
@@ -288,7 +292,7 @@ interface IrFlags {
   readonly only?: readonly string[];
   readonly passes?: boolean;
   readonly bitcode?: string;
-  readonly program: ProgramKind;
+  readonly program?: ProgramKind;
   readonly set: readonly string[];
   readonly data: readonly string[];
 }

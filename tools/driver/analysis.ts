@@ -10,12 +10,12 @@ import { compile, type Stages } from '../../compiler/pipeline.ts';
 import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { bytesOf } from '../../compiler/tile/plan-memory.ts';
-import { DeviceError, type TrainPlan } from '../../runtime/program.ts';
+import { DeviceError } from '../../runtime/program.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { DeviceDescription } from './device-file.ts';
 import { hostCapabilities } from './host.ts';
 import { measureMachine } from './machine.ts';
-import type { ProgramKind } from './program-kind.ts';
+import { mainKind, type ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
 import { refuseDtypes } from './targets/backend.ts';
 
@@ -49,10 +49,7 @@ export interface TrainAnalysis {
   /** Of the machine that it is planned for. */
   readonly capabilities: Capabilities;
   readonly programs: readonly AnalyzedProgram[];
-  /**
-   * What the block runs over and over: its step, or where it takes none, a batch of its first evaluation. Of one that only quantizes
-   * weights and measures nothing it is what it runs last.
-   */
+  /** Of the first of its kind (`mainKind`): what the block runs over and over. */
   readonly main: AnalyzedProgram;
   readonly memory: MemoryPlan;
   readonly machine?: Machine;
@@ -93,7 +90,7 @@ export async function analyzeTrain(
   };
   const programs = [
     program('init', 'init', (diagnostics) => buildInit(block, diagnostics)),
-    ...(takesSteps(plan)
+    ...(mainKind(plan) === 'step'
       ? [
           program('step', 'step', (diagnostics) =>
             buildStep(block, data.train, batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics),
@@ -113,10 +110,8 @@ export async function analyzeTrain(
       program('eval', name, (diagnostics) => buildEvaluation(block, index, data.evaluations[index], size, diagnostics)),
     ),
   ];
-  const main =
-    programs.find(({ kind }) => kind === 'step') ??
-    programs.find(({ kind }) => kind === 'eval') ??
-    programs[programs.length - 1];
+  const main = programs.find(({ kind }) => kind === mainKind(plan));
+  if (main === undefined) throw new Error(`${plan.name} has no program ${mainKind(plan)}`);
   return {
     batch,
     threads,
@@ -128,9 +123,6 @@ export async function analyzeTrain(
     ...(notice !== undefined && { notice }),
   };
 }
-
-/** Does a run of the block train at all? One that quantizes weights as they are does not. */
-export const takesSteps = ({ epochs }: TrainPlan): boolean => epochs !== 0;
 
 /** Each micro-batch is put together and run; what a step reports is read once. */
 function secondsOf({ kind, analysis }: AnalyzedProgram, accumulate: number, { gather, between }: Machine): number {
