@@ -220,7 +220,7 @@ describe('a prediction', () => {
     const tile = planMemory(schedule(program, capabilities));
     const analysis = analyze(program, tile, capabilities, machine);
     expect(analysis.kernels.map(({ phase, launches, moment }) => [phase, launches, moment])).toEqual([
-      ['backward', 1, 0],
+      ['forward', 1, 0],
       ['update', 1, 1],
     ]);
     expect(analysis.memory.lifetimes).toMatchObject([{ name: 'y', bytes: 256, offset: 0, first: 0, last: 1 }]);
