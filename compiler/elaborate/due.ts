@@ -3,7 +3,7 @@ import { diagnose, Diagnostics, Problem, type Diagnostic } from '../base/diagnos
 import { createBuilder } from '../ops/builder.ts';
 import { typeOf } from './compact.ts';
 import { maskingOf, masksOf } from './masks.ts';
-import type { PlannedPrune } from './prune.ts';
+import { ofWeight, type PlannedPrune } from './prune.ts';
 import type { TrainBlock } from './train.ts';
 import { slotPath } from './value.ts';
 
@@ -41,7 +41,7 @@ export function checkDue(block: TrainBlock, steps: number, diagnostics: Diagnost
       if (idle !== undefined)
         diagnostics.report({
           ...idle,
-          notes: [`it prunes after ${shownSteps(every, times)}, and at none of them is it otherwise`, ...idle.notes],
+          notes: [...idle.notes, `it prunes after ${shownSteps(every, times)}, and at none of them is it otherwise`],
           hint: `The run has ${steps} steps: let the schedule begin earlier, or let more go.`,
         });
     }
@@ -53,16 +53,25 @@ const shownSteps = (every: number, times: number): string =>
     ? `step ${every}`
     : `the steps ${[every, 2 * every, ...(times > 3 ? ['…'] : []), ...(times > 2 ? [times * every] : [])].join(', ')}`;
 
-/** What the pruner says of the last step, if it says something of that kind of every step. */
+/** What the pruner says of a weight after the last step, if it says something of that kind after every one. */
 function idleThroughout(block: TrainBlock, prune: PlannedPrune, every: number, times: number): Diagnostic | undefined {
-  let last: Diagnostic | undefined;
-  // The last first: it is where a schedule has come to something.
-  for (let time = times; time >= 1; time--) {
-    const refused = refusedAt(block, prune, time * every);
-    if (refused === undefined) return undefined;
-    last ??= refused;
-  }
-  return last;
+  const judged = prune.globally ? [prune.weights] : prune.weights.map((slot) => [slot]);
+  const verdicts = judged.map((weights) => {
+    let last: Diagnostic | undefined;
+    // The last first: it is where a schedule has come to something.
+    for (let time = times; time >= 1; time--) {
+      const refused = refusedAt(block, { ...prune, weights }, time * every);
+      if (refused === undefined) return undefined;
+      last ??= refused;
+    }
+    return last;
+  });
+  const at = verdicts.findIndex((verdict) => verdict !== undefined);
+  const verdict = verdicts[at];
+  // What is so of every weight is no matter of the weight.
+  if (verdict === undefined || !verdicts.includes(undefined)) return verdict;
+  const [slot] = judged[at];
+  return ofWeight(slotPath(slot), typeOf(block, slot), prune, verdict);
 }
 
 function refusedAt(block: TrainBlock, prune: PlannedPrune, step: number): Diagnostic | undefined {
