@@ -136,7 +136,9 @@ describe('the command line', () => {
     const events = lines(ran.out);
     expect(events.at(-1)).toEqual({ event: 'done', passed: 1, failed: 5 });
     const failures = events.map((event) => String(event['failures'] ?? event['message']));
-    expect(failures[0]).toMatch(/^An index was out of range in .+: \d in .*losses\.model:\d+:\d+, where .* from 0 to 1\.$/);
+    expect(failures[0]).toMatch(
+      /^An index was out of range in .+: \d in .*losses\.model:\d+:\d+, where .* from 0 to 1\.$/,
+    );
     expect(failures[1]).toContain('error[');
     expect(failures[2]).toMatch(
       /stdlib.initializers\.model:\d+:\d+: a tensor of type u32\[70000, 70000\] is too large/,
