@@ -120,6 +120,9 @@ export class DeviceError extends Error {}
 /** What the device needs is not on this machine: what it is, and how to get it. */
 export class DeviceMissing extends DeviceError {}
 
+/** A program does not fit into what the device has left. */
+export class NoRoom extends DeviceError {}
+
 /** The device went away, and with it what it held; another session may be opened. */
 export class DeviceLost extends DeviceError {}
 

@@ -22,6 +22,9 @@ export const scalarsOf = (seed: number, step: number, micro: number, epoch: numb
     ['seed', seedWords(seed)],
   ]);
 
+/** The i32 that a cast makes of a number; NaN is 0 in an array of them. */
+const nearestInt = (value: number): number => Math.min(Math.max(value, -(2 ** 31)), 2 ** 31 - 1);
+
 /** Picks from everything that can be given the inputs that a program declares. */
 export function chooseInputs(
   executable: Executable,
@@ -29,9 +32,12 @@ export function chooseInputs(
   scalars: ReadonlyMap<string, TypedArray>,
 ): Map<string, TypedArray> {
   return new Map(
-    executable.inputs.map(({ name }) => {
+    executable.inputs.map(({ name, dtype }) => {
       const data = fields.get(name) ?? scalars.get(name);
       if (data === undefined) throw new Error(`the program wants an input "${name}" that the data do not have`);
+      // A program that only takes a rounded copy is given that.
+      if (data instanceof Float64Array && dtype === 'f32') return [name, Float32Array.from(data)];
+      if (data instanceof Float64Array && dtype === 'i32') return [name, Int32Array.from(data, nearestInt)];
       return [name, data];
     }),
   );

@@ -9,7 +9,7 @@ import type { Field, Programs, TrainPlan } from './program.ts';
 import { isPruneDue, pruneDue, refuseOtherPruning } from './prune.ts';
 import { calibrate, describeQuantized, quantizedMetadata, takeCodes } from './quantize.ts';
 import { checkpointFile, runFolders, type Progress, type RunFolder, type Tensor } from './run-folder.ts';
-import { chooseInputs, guardDevice, makeStepper, ratio, refuseSpoiled, scalarsOf } from './step.ts';
+import { chooseInputs, guardDevice, makeStepper, phaseOf, ratio, refuseSpoiled, scalarsOf } from './step.ts';
 import type { Begun, Position } from './step.ts';
 import type { TrainEvent, TrainOptions, TrainResult } from './train-options.ts';
 import { learnedWeights, loadWeights, restoreFields, weightsOf } from './weights.ts';
@@ -32,6 +32,10 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     throw error;
   });
   try {
+    // The largest program first: where it has no room, no run is begun.
+    const first = Math.min(plan.batch, data.description.count);
+    if (bounds.steps > 0 && bounds.epochs > 0)
+      await guardDevice(0, () => programs.step(first, phaseOf(0, Math.min(plan.accumulate, data.batchesPerEpoch))));
     const init = await programs.init();
     await guardDevice(0, () => init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0))));
     const config = {

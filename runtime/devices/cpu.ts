@@ -16,7 +16,7 @@ import { allocate, viewAs } from './cpu-memory.ts';
 import type { NativeMemory } from './cpu-memory.ts';
 import { openThreads, teamWords } from './cpu-threads.ts';
 import type { Threads } from './cpu-threads.ts';
-import { assertRoom, elementSize, wantedBy } from './room.ts';
+import { assertRoom, elementSize, type Room, wantedBy } from './room.ts';
 
 /** A program for the CPU as plain data; the compiler's TileProgram and LLVM module give it. */
 export interface NativeProgram {
@@ -36,6 +36,8 @@ export interface NativeProgram {
 export interface CpuSession extends Session {
   /** Bytes of native memory that its programs hold now. */
   allocated(): number;
+  /** What loading it would take. */
+  rooms(program: NativeProgram): readonly Room[];
   load(program: NativeProgram): Promise<CpuExecutable>;
 }
 
@@ -138,9 +140,8 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     return memory;
   };
 
-  const load = async (program: NativeProgram): Promise<CpuExecutable> => {
-    if (closed) throw new DeviceError('The session is closed.');
-    assertRoom(program, {
+  const rooms = (program: NativeProgram): Room[] => [
+    {
       all: memoryOfMachine(),
       taken: held,
       wanted:
@@ -148,7 +149,13 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
         Math.max(0, program.arena - arena.bytes.length) +
         Math.max(0, program.scratch * count - scratch.bytes.length),
       limit: 'this machine has',
-    });
+      buffers: program.buffers,
+      bytesOf: elementSize,
+    },
+  ];
+  const load = async (program: NativeProgram): Promise<CpuExecutable> => {
+    if (closed) throw new DeviceError('The session is closed.');
+    assertRoom(program, rooms(program));
     const module = await llvm.compile(withThreads(program.llvm, threads), program.name);
     modules.push(module);
     const enter = module.addressOf('enter');
@@ -229,6 +236,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     target: 'cpu',
     fields,
     allocated: () => held,
+    rooms,
     load,
     read: async (name) => field(name).slice(),
     write(name, data) {

@@ -11,7 +11,7 @@ import { loadKoffi } from './cpu-library.ts';
 import { allocate, viewAs, type NativeMemory } from './cpu-memory.ts';
 import { type CudaDescription, type Handle, openCudaDriver } from './cuda-driver.ts';
 import { unrolled } from './launches.ts';
-import { assertRoom, elementSize as bytesOf, wantedBy } from './room.ts';
+import { assertRoom, elementSize as bytesOf, type Room, wantedBy } from './room.ts';
 
 /** A program for CUDA as plain data. Each kernel takes its buffers, then the counters of its repeats (int), then the flag word. */
 export interface CudaProgram {
@@ -27,6 +27,8 @@ export interface CudaProgram {
 
 export interface CudaSession extends Session {
   readonly description: CudaDescription;
+  /** What loading it would take. */
+  rooms(program: Pick<CudaProgram, 'buffers' | 'arena'>): readonly Room[];
   load(program: CudaProgram): Promise<Executable>;
 }
 
@@ -90,15 +92,23 @@ export async function openCudaSession(): Promise<CudaSession> {
     return viewAs(host, field.dtype);
   };
 
+  const rooms = (program: Pick<CudaProgram, 'buffers' | 'arena'>): Room[] => {
+    const { free, total } = driver.memory();
+    const arenaBytes = program.arena > arena.bytes ? program.arena : 0;
+    return [
+      {
+        all: total,
+        taken: total - free,
+        wanted: wantedBy(program, shared) + arenaBytes,
+        limit: 'the GPU has',
+        buffers: program.buffers,
+        bytesOf,
+      },
+    ];
+  };
   const load = async (program: CudaProgram): Promise<Executable> => {
     ready();
-    const { free, total } = driver.memory();
-    assertRoom(program, {
-      all: total,
-      taken: total - free,
-      wanted: wantedBy(program, shared) + Math.max(0, program.arena - arena.bytes),
-      limit: 'the GPU has',
-    });
+    assertRoom(program, rooms(program));
     const module = driver.loadModule(program.image, program.name);
     closing.push(() => driver.unloadModule(module));
     const kernels = program.kernels.map(({ name, ...size }) => ({ ...size, handle: driver.functionOf(module, name) }));
@@ -215,6 +225,7 @@ export async function openCudaSession(): Promise<CudaSession> {
     queues: true,
     description: driver.description,
     fields,
+    rooms,
     load,
     async read(name) {
       ready();

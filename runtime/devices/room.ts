@@ -1,6 +1,7 @@
-/** Whether a program has room on a device, known before anything is allocated. */
-import { DeviceError, elementBytes, type Field, type ProgramBuffer } from '../program.ts';
+/** Whether a program has room on a device, known before anything of it is allocated. */
+import { elementBytes, type Field, NoRoom, type ProgramBuffer } from '../program.ts';
 
+/** Of a memory of the device. */
 export interface Room {
   /** Bytes there are in all. */
   readonly all: number;
@@ -10,8 +11,10 @@ export interface Room {
   readonly wanted: number;
   /** Who gives no more, in words that `all` follows. */
   readonly limit: string;
-  /** Of a buffer there; as its elements have them where nothing is said. */
-  readonly bytesOf?: (buffer: Field) => number;
+  /** What lies in it, but for the temporaries' sharing of places. */
+  readonly buffers: readonly ProgramBuffer[];
+  /** Of a buffer there. */
+  readonly bytesOf: (buffer: Field) => number;
 }
 
 interface Loaded {
@@ -23,26 +26,29 @@ const elements = ({ shape }: Field): number => shape.reduce((product, length) =>
 
 export const elementSize = (field: Field): number => elementBytes[field.dtype] * elements(field);
 
-/** Bytes of a program's buffers, but for temporaries and what the session has already, by name. */
-export const wantedBy = (
+/** What of a program's buffers has to be made: all but temporaries and what the session has already, by name. */
+export const newBuffers = (
   { buffers }: Pick<Loaded, 'buffers'>,
   shared: { readonly has: (name: string) => boolean },
-): number =>
-  buffers
-    .filter(({ role, name }) => role !== 'temporary' && !((role === 'param' || role === 'state') && shared.has(name)))
-    .reduce((sum, buffer) => sum + elementSize(buffer), 0);
+): ProgramBuffer[] =>
+  buffers.filter(
+    ({ role, name }) => role !== 'temporary' && !((role === 'param' || role === 'state') && shared.has(name)),
+  );
 
-/** Throws DeviceError where there is no room: with what takes most of it, and how large a batch would fit. */
-export function assertRoom(
-  { name, buffers }: Loaded,
-  { all, taken, wanted, limit, bytesOf = elementSize }: Room,
-): void {
-  if (taken + wanted <= all) return;
+/** Bytes of the new buffers. */
+export const wantedBy = (program: Pick<Loaded, 'buffers'>, shared: Parameters<typeof newBuffers>[1]): number =>
+  newBuffers(program, shared).reduce((sum, buffer) => sum + elementSize(buffer), 0);
+
+export const fits = ({ all, taken, wanted }: Room): boolean => taken + wanted <= all;
+
+/** Throws NoRoom with what takes most of it. */
+export function assertRoom({ name }: Loaded, rooms: readonly Room[]): void {
+  const room = rooms.find((one) => !fits(one));
+  if (room === undefined) return;
+  const { all, taken, wanted, limit, buffers, bytesOf } = room;
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   const largest = buffers.reduce((most, buffer) => (bytesOf(buffer) > bytesOf(most) ? buffer : most));
-  const batch = buffers.find(({ role, shape }) => role === 'batch' && shape.length > 0)?.shape[0] ?? 0;
-  const fitting = Math.floor((batch * (all - taken)) / wanted);
-  throw new DeviceError(
-    `${name} needs ${mib(taken + wanted)}, and ${limit} ${mib(all)}. Its largest buffer is ${largest.name}: ${largest.dtype}[${largest.shape.join(', ')}], ${mib(bytesOf(largest))}.${fitting > 0 ? ` A batch of ${fitting} fits.` : ''}`,
+  throw new NoRoom(
+    `${name} needs ${mib(taken + wanted)}, and ${limit} ${mib(all)}. Its largest buffer is ${largest.name}: ${largest.dtype}[${largest.shape.join(', ')}], ${mib(bytesOf(largest))}.`,
   );
 }

@@ -10,7 +10,8 @@ function work({ memory, thread }: WorkerStart): void {
     while (Atomics.load(words, control.turn) === turn) Atomics.wait(words, control.turn, turn);
     turn = Atomics.load(words, control.turn);
     words = new Int32Array(memory.buffer);
-    const [first, second, buffers, scratch, each] = words.subarray(control.operands, control.operands + 5);
+    // Places behind the first 2 GiB are no negative numbers.
+    const [first, second, buffers, scratch, each] = new Uint32Array(memory.buffer, 4 * control.operands, 5);
     const command = words[control.command];
     try {
       // load: address and length of a module. run: which program, on how many threads, its list of buffers, where scratch

@@ -6,7 +6,7 @@ import { DeviceError } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
-import { assertRoom, elementSize, wantedBy } from './room.ts';
+import { assertRoom, elementSize, type Room, wantedBy } from './room.ts';
 import { flagWord, reserved } from './wasm-control.ts';
 import { aloneTeam, startTeam, type Team } from './wasm-team.ts';
 
@@ -26,6 +26,8 @@ export interface WasmProgram {
 export interface WasmSession extends Session {
   /** Threads it has. */
   readonly threads: number;
+  /** What loading it would take. */
+  rooms(program: WasmProgram): readonly Room[];
   load(program: WasmProgram): Promise<Executable>;
 }
 
@@ -105,17 +107,22 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
     if (closed) throw new DeviceError('The session is closed.');
   };
 
-  const load = async (program: WasmProgram): Promise<Executable> => {
-    ready();
-    assertRoom(program, {
+  const rooms = (program: WasmProgram): Room[] => [
+    {
       all: page * mostPages,
       taken: given,
       wanted:
         wantedBy(program, shared) +
-        Math.max(0, program.arena - arena.bytes) +
-        Math.max(0, program.scratch * threads - scratch.bytes),
+        (program.arena > arena.bytes ? program.arena : 0) +
+        (program.scratch * threads > scratch.bytes ? program.scratch * threads : 0),
       limit: 'WebAssembly has in all',
-    });
+      buffers: program.buffers,
+      bytesOf: elementSize,
+    },
+  ];
+  const load = async (program: WasmProgram): Promise<Executable> => {
+    ready();
+    assertRoom(program, rooms(program));
     team ??= threads > 1 ? await startTeam(memory, threads) : aloneTeam(memory);
     const running = team;
     const code = program.code.slice();
@@ -189,6 +196,7 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
     target: 'wasm',
     threads,
     fields,
+    rooms,
     load,
     async read(name) {
       ready();

@@ -5,6 +5,7 @@
 
 /** Places are multiples of so many elements: whole words, and whole cache lines for the larger ones. */
 const alignment = 32;
+const aligned = (elements: number): number => Math.ceil(elements / alignment) * alignment;
 
 export class Heap {
   /** Behind what is given away the arena begins. The first elements belong to nobody. */
@@ -29,13 +30,19 @@ export class Heap {
 
   allocate(elements: number): number {
     const place = this.given;
-    this.given += Math.ceil(elements / alignment) * alignment;
+    this.given += aligned(elements);
     return place;
   }
 
   /** An arena of so many bytes will be wanted. */
   wantArena(bytes: number): void {
-    this.arena = Math.max(this.arena, Math.ceil(bytes / this.bytes / alignment) * alignment);
+    this.arena = Math.max(this.arena, aligned(bytes / this.bytes));
+  }
+
+  /** Bytes that it would have to have, with so many elements more and an arena of so many bytes. */
+  sizeWith(elements: readonly number[], arena: number): number {
+    const more = elements.reduce((sum, count) => sum + aligned(count), 0);
+    return this.bytes * (this.given + more + Math.max(this.arena, aligned(arena / this.bytes)));
   }
 
   /** Makes it as large as it has to be; the first `kept` elements stay what they were. */

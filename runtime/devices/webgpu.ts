@@ -7,7 +7,7 @@ import { DeviceError, DeviceLost } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
 import { unrolled } from './launches.ts';
-import { assertRoom } from './room.ts';
+import { assertRoom, newBuffers, type Room } from './room.ts';
 import { openAdapter, type WebGpuDescription } from './webgpu-adapter.ts';
 import { subgroupThreadsOf } from './webgpu-subgroups.ts';
 import { arrayOf, constantElements, fromElements, toElements } from './webgpu-elements.ts';
@@ -35,6 +35,8 @@ export interface WebGpuSession extends Session {
   readonly subgroupThreads: number;
   /** It has f16: a program may have it in halves. */
   readonly halves: boolean;
+  /** What loading it would take. */
+  rooms(program: WebGpuProgram): readonly Room[];
   load(program: WebGpuProgram): Promise<WebGpuExecutable>;
 }
 
@@ -136,10 +138,30 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     return bytes;
   };
 
+  const heapsOf =
+    (program: WebGpuProgram) =>
+    (field: Field): Heap =>
+      isHalf(program, field) ? halfWords : words;
+  const rooms = (program: WebGpuProgram): Room[] =>
+    heaps.map((heap) => {
+      const own = (buffer: ProgramBuffer): boolean => heapsOf(program)(buffer) === heap;
+      const taken = heap.bytes * heap.given;
+      const elements = newBuffers(program, shared).filter(own).map(sizeOf);
+      const arena = (heap === words ? program.arena : program.halves) ?? 0;
+      return {
+        all: description.largestBinding,
+        taken,
+        wanted: heap.sizeWith(elements, arena) - taken,
+        limit: `the GPU (${description.name}) lets a program use at once`,
+        buffers: program.buffers.filter(own),
+        bytesOf: (buffer) => heap.bytes * sizeOf(buffer),
+      };
+    });
   const load = async (program: WebGpuProgram): Promise<WebGpuExecutable> => {
     ready();
+    assertRoom(program, rooms(program));
     const kept = heaps.map((heap) => heap.given);
-    const heapOf = (field: Field): Heap => (isHalf(program, field) ? halfWords : words);
+    const heapOf = heapsOf(program);
     const places = new Map<string, Place>();
     // Results lie side by side: one copy takes all of a heap.
     const order = [...program.buffers].sort((a, b) => Number(a.role === 'result') - Number(b.role === 'result'));
@@ -156,20 +178,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     }
     words.wantArena(program.arena);
     halfWords.wantArena(program.halves ?? 0);
-    for (const [at, heap] of heaps.entries()) {
-      const taken = heap.bytes * kept[at];
-      assertRoom(
-        { ...program, buffers: program.buffers.filter((buffer) => heapOf(buffer) === heap) },
-        {
-          all: description.largestBinding,
-          taken,
-          wanted: heap.size - taken,
-          limit: `the GPU (${description.name}) lets a program use at once`,
-          bytesOf: (buffer) => heap.bytes * sizeOf(buffer),
-        },
-      );
-      heap.grow(kept[at]);
-    }
+    heaps.forEach((heap, at) => heap.grow(kept[at]));
     const byName = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
     const placeOf = (name: string): Place => {
       const known = places.get(name);
@@ -295,6 +304,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     subgroupThreads,
     halves,
     fields,
+    rooms,
     load,
     async read(name) {
       ready();

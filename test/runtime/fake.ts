@@ -142,9 +142,9 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
         ['bias', 'm.weight', 'm.bias', 'seen'].forEach((name) => at(name).fill(0));
         return {};
       }),
-    step: async (batch, phase: StepPhase) => {
-      sizes.push(`${batch} ${phase}`);
-      return executable(['x', 'y', 'step', 'seed', 'epoch', 'micro'], (input) => {
+    step: async (batch, phase: StepPhase) =>
+      executable(['x', 'y', 'step', 'seed', 'epoch', 'micro'], (input) => {
+        sizes.push(`${batch} ${phase}`);
         const [x, y] = [input('x'), input('y')];
         const noise = new Uint32Array(4);
         philox(input('step')[0], input('epoch')[0], input('micro')[0], 9, input('seed')[0], input('seed')[1], noise);
@@ -169,8 +169,7 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
         const broken = breakAt !== undefined && input('step')[0] === breakAt.step;
         if (broken) at('bias')[0] = NaN;
         return { 'loss.sum': broken ? (breakAt.loss ?? sum) : sum, 'loss.count': batch, lr: rate };
-      });
-    },
+      }),
     evaluate: async (_name, batch) =>
       executable(['x', 'y'], (input) => {
         let sum = 0;

@@ -17,7 +17,7 @@ import { hostCapabilities } from './host.ts';
 import { measureMachine } from './machine.ts';
 import { mainKind, type ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
-import { refuseDtypes } from './targets/backend.ts';
+import { asTaken } from './targets/backend.ts';
 
 export interface AnalyzedProgram {
   readonly kind: ProgramKind;
@@ -82,9 +82,9 @@ export async function analyzeTrain(
     build: (diagnostics: Diagnostics) => Graph,
   ): AnalyzedProgram => {
     const diagnostics = new Diagnostics();
-    const graph = build(diagnostics);
+    const built = build(diagnostics);
     if (!diagnostics.isEmpty) throw new Diagnosed(diagnostics.sorted());
-    refuseDtypes(graph, capabilities, 'cpu');
+    const graph = asTaken(built, capabilities, 'cpu');
     const stages = compile(graph, capabilities);
     return { kind, name, graph, stages, analysis: analyze(stages.loop, stages.tile, capabilities, machine) };
   };

@@ -25,7 +25,7 @@ import { UserError } from '../../runtime/errors.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
-import { refuseDtypes } from './targets/backend.ts';
+import { asTaken } from './targets/backend.ts';
 import { type Language, targetOf, targets } from './targets/index.ts';
 
 /** Levels that hold a program, from the top; the last ones are the languages that Tile IR is printed in. */
@@ -164,9 +164,9 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     const graph = options.raw === true ? at.graph : optimize(at.graph, { ...options, without });
     at = { level: 'tensor', graph };
     if (to === 'tensor') return at;
-    if (isLanguage(to) && machine !== undefined) refuseDtypes(graph, machine, targetOf(to));
+    const taken = isLanguage(to) && machine !== undefined ? asTaken(graph, machine, targetOf(to)) : graph;
     const chains = machine === undefined || makesChains(machine);
-    at = { level: 'loop', loop: timed('fuse', () => fuse(graph, { chains, apart: options.apart ?? false }).program) };
+    at = { level: 'loop', loop: timed('fuse', () => fuse(taken, { chains, apart: options.apart ?? false }).program) };
   }
   if (at.level === 'loop') {
     const { loop } = at;

@@ -8,36 +8,55 @@ import type { TrainBlock } from '../../compiler/elaborate/train.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import { optimize } from '../../compiler/optimize/index.ts';
 import { probeCasts, type Probe } from '../../compiler/optimize/probe-casts.ts';
-import type { Executable, Programs } from '../../runtime/program.ts';
+import { NoRoom, type Executable, type Programs } from '../../runtime/program.ts';
 import { chooseInputs } from '../../runtime/step.ts';
 import { diagnosed } from './diagnosed.ts';
+import { fittingBatch } from './fitting-batch.ts';
 import type { Target } from './targets/backend.ts';
+
+type Build = (diagnostics: Diagnostics) => Graph;
 
 export function createPrograms(block: TrainBlock, data: BoundData, target: Target): Programs {
   const loaded = new Map<string, Promise<Executable>>();
-  const once = (key: string, build: (diagnostics: Diagnostics) => Graph): Promise<Executable> => {
-    const known = loaded.get(key);
-    if (known !== undefined) return known;
-    const executable = target.load(built(build));
+  const once = (key: string, load: () => Promise<Executable>): Promise<Executable> => {
+    const executable = loaded.get(key) ?? load();
     loaded.set(key, executable);
     return executable;
   };
+  const load = (build: Build): Promise<Executable> => target.load(built(build));
+  /** Where it has no room, it says which batch would. */
+  const loadFor = (batch: number, build: (batch: number) => Build): Promise<Executable> =>
+    load(build(batch)).catch((error: unknown) => {
+      const { rooms } = target;
+      if (!(error instanceof NoRoom) || rooms === undefined) throw error;
+      const fitting = fittingBatch(batch, (size) => rooms(built(build(size))));
+      throw new NoRoom(
+        `${error.message} ${fitting === 0 ? 'Not even a batch of 1 fits.' : `A batch of ${fitting} fits.`}`,
+      );
+    });
   return {
     session: target.session,
-    init: () => once('init', (diagnostics) => buildInit(block, diagnostics)),
+    init: () => once('init', () => load((diagnostics) => buildInit(block, diagnostics))),
     step: (batch, phase) =>
-      once(`step ${batch} ${phase}`, (diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)),
+      once(`step ${batch} ${phase}`, () =>
+        loadFor(batch, (size) => (diagnostics) => buildStep(block, data.train, size, phase, diagnostics)),
+      ),
     evaluate(name, batch) {
       const index = block.evaluations.findIndex((evaluation) => evaluation.name === name);
-      return once(`${name} ${batch}`, (diagnostics) =>
-        buildEvaluation(block, index, data.evaluations[index], batch, diagnostics),
+      return once(`${name} ${batch}`, () =>
+        loadFor(
+          batch,
+          (size) => (diagnostics) => buildEvaluation(block, index, data.evaluations[index], size, diagnostics),
+        ),
       );
     },
-    prune: (index) => once(`prune ${index}`, (diagnostics) => buildPrune(block, index, diagnostics)),
+    prune: (index) => once(`prune ${index}`, () => load((diagnostics) => buildPrune(block, index, diagnostics))),
     calibrate: (batch) =>
-      once(`calibrate ${batch}`, (diagnostics) => buildCalibration(block, data.train, batch, diagnostics)),
-    quantize: () => once('quantize', () => buildQuantize(block)),
-    snapshot: () => once('snapshot', () => buildSnapshot(block)),
+      once(`calibrate ${batch}`, () =>
+        loadFor(batch, (size) => (diagnostics) => buildCalibration(block, data.train, size, diagnostics)),
+      ),
+    quantize: () => once('quantize', () => load(() => buildQuantize(block))),
+    snapshot: () => once('snapshot', () => load(() => buildSnapshot(block))),
     async explainSkip(batch, phase, inputs) {
       const step = optimize(
         built((diagnostics) => buildStep(block, data.train, batch, phase, diagnostics)),
@@ -74,7 +93,7 @@ function explainOverflow({ dtype, origin: { path, span } }: Probe, size: number)
 }
 
 /** A batch of another size than the one that was checked (the last of an epoch) may be what a file does not allow. */
-function built(build: (diagnostics: Diagnostics) => Graph): Graph {
+function built(build: Build): Graph {
   const diagnostics = new Diagnostics();
   return diagnosed(diagnostics, () => build(diagnostics));
 }

@@ -2,14 +2,19 @@
 import { showPlace } from '../../../compiler/base/source.ts';
 import type { Graph } from '../../../compiler/graph/graph.ts';
 import { compileFor } from '../../../compiler/pipeline.ts';
+import { narrowInputs } from '../../../compiler/targets/narrow-inputs.ts';
 import type { Capabilities, Compiler } from '../../../compiler/targets/target.ts';
 import type { BuiltProgram, OpenBuilt } from '../../../runtime/artefact.ts';
+import type { Room } from '../../../runtime/devices/room.ts';
 import { DeviceError, type Executable, type Session } from '../../../runtime/program.ts';
 
 /** A target that is open: a session that holds the weights, and how a graph becomes something it executes. */
 export interface Target {
   readonly session: Session;
+  /** Throws NoRoom where the program does not fit. */
   load(graph: Graph): Promise<Executable>;
+  /** What loading would take of the memories of the device, where it has limits. */
+  rooms?(graph: Graph): readonly Room[];
   /** What `auto` took, what would be faster here, and how to get it. */
   readonly notice?: string;
 }
@@ -57,24 +62,33 @@ export function compileOn<Program>(
   graph: Graph,
   without: readonly string[] = [],
 ): Program {
-  refuseDtypes(graph, compiler.capabilities, target);
-  return compileFor(compiler, graph, without);
+  return compileFor(compiler, asTaken(graph, compiler.capabilities, target), without);
 }
 
-/** Throws DeviceError. */
-export function refuseDtypes(graph: Graph, { dtypes }: Capabilities, target: string): void {
+/** A graph as a target takes it: data come in types that it has. Throws DeviceError where something else does not. */
+export function asTaken(given: Graph, { dtypes }: Capabilities, target: string): Graph {
+  const graph = narrowInputs(given);
+  for (const { name, role, value } of graph.inputs)
+    if (role === 'batch' && !dtypes.includes(value.type.dtype))
+      throw new DeviceError(
+        `\`${name}\` of the data is ${value.type.dtype}, which the ${target} target does not compute in: round it once, where it comes in (\`|> map(${name}: f32(${name}))\`), or use \`--target reference\`.`,
+      );
   for (const { outputs, origin } of graph.nodes)
     for (const { type } of outputs)
       if (!dtypes.includes(type.dtype))
         throw new DeviceError(
           `${origin.span === undefined ? graph.name : showPlace(origin.span)} computes in ${type.dtype}, which the ${target} target does not: use \`--target reference\`, or f32.`,
         );
+  return graph;
 }
 
 /** A session that is given programs of graphs. */
 export const compiling = <Program>(
-  session: Session,
+  session: Session & { rooms(program: Program): readonly Room[] },
   compiler: Compiler<Program>,
   without: readonly string[],
   load: (program: Program) => Promise<Executable>,
-): Target => ({ session, load: async (graph) => load(compileOn(session.target, compiler, graph, without)) });
+): Target => {
+  const compiled = (graph: Graph): Program => compileOn(session.target, compiler, graph, without);
+  return { session, load: async (graph) => load(compiled(graph)), rooms: (graph) => session.rooms(compiled(graph)) };
+};
