@@ -1,13 +1,16 @@
 /**
  * A built trainer: what `nacre build` leaves in a folder, and everything a train block needs to run without the compiler.
- * `trainer.json` is this type; the code of each program is a file beside it, as its target has it and `devices/TARGET-built.ts` says.
+ * `trainer.json` is this type; the code of each program is a file beside it, as its target has it and `devices/TARGET-built.ts` says,
+ * with gzip, which also tells whether it is whole.
  */
+import { inflate } from './inflate.ts';
 import { DeviceError, programVersion } from './program.ts';
 import type { Executable, ProgramBuffer, Programs, Session, StepPhase, TrainPlan } from './program.ts';
 
 /** What programs of all targets have; what else there is, the target's device knows. */
 export interface BuiltProgram {
   readonly name: string;
+  /** Before it is packed: see `packedName`. */
   readonly file: string;
   readonly buffers: readonly ProgramBuffer[];
   /** Bytes of the memory that holds all temporaries. */
@@ -20,6 +23,8 @@ export type Piece = readonly [from: number, to: number];
 export interface Trainer {
   readonly version: typeof programVersion;
   readonly target: string;
+  /** Every other file of the folder, so that another build there can remove them. */
+  readonly files: readonly string[];
   /** Samples that it was built for: how large the last batch of an epoch is. */
   readonly samples: number;
   readonly plan: TrainPlan;
@@ -40,6 +45,9 @@ export const programKey = {
 
 /** A file of the built folder. */
 export type ReadFile = (name: string) => Promise<Uint8Array<ArrayBuffer>>;
+
+/** What a file of a program is called in the folder. */
+export const packedName = (name: string): string => `${name}.gz`;
 
 /** A session that takes programs as they are built: the device, and its programs put together from their files. */
 export interface BuiltSession {
@@ -64,12 +72,14 @@ export function readTrainer(file: Uint8Array): Trainer {
   } catch {
     throw new DeviceError('trainer.json is not whole: build the trainer again.');
   }
-  if (typeof trainer !== 'object' || trainer === null)
+  if (typeof trainer !== 'object' || trainer === null || !('version' in trainer))
     throw new DeviceError('trainer.json is no trainer: build it again.');
   if (trainer.version !== programVersion)
     throw new DeviceError(
       `This trainer was built by another version of Nacre (${trainer.version}; this runtime runs ${programVersion}): build it again.`,
     );
+  if (typeof trainer.plan !== 'object' || typeof trainer.programs !== 'object')
+    throw new DeviceError('trainer.json is not whole: build the trainer again.');
   return trainer;
 }
 
@@ -79,6 +89,13 @@ export function builtPrograms(trainer: Trainer, { session, load }: BuiltSession,
     throw new DeviceError(
       `This trainer says that it is for ${trainer.target}, but what is in its folder runs on ${session.target}: build it again.`,
     );
+  const readPacked: ReadFile = async (name) => {
+    const file = packedName(name);
+    const bytes = await read(file);
+    return inflate(bytes).catch(() => {
+      throw new DeviceError(`${file} is damaged: build the trainer again.`);
+    });
+  };
   const loaded = new Map<string, Promise<Executable>>();
   const open = (key: string): Promise<Executable> => {
     const known = loaded.get(key);
@@ -90,7 +107,7 @@ export function builtPrograms(trainer: Trainer, { session, load }: BuiltSession,
           `This trainer was built for ${trainer.samples} samples in batches of ${trainer.plan.batch}, and has no program ${key}: build it again for these data.`,
         ),
       );
-    const executable = load(program, read);
+    const executable = load(program, readPacked);
     loaded.set(key, executable);
     return executable;
   };

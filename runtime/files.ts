@@ -228,7 +228,8 @@ function namesBeside(grant: Grant, path: string): string[] {
   }
 }
 
-function isInside(folder: string, path: string): boolean {
+/** Does a whole path lie below a folder? */
+export function isInside(folder: string, path: string): boolean {
   const way = relative(folder, path);
   return way !== '' && way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }

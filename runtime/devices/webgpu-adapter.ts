@@ -21,6 +21,10 @@ let entry: Promise<GPU> | undefined;
 async function findGpu(): Promise<GPU> {
   const browser: unknown = Reflect.get(globalThis, 'navigator');
   if (typeof browser === 'object' && browser !== null && 'gpu' in browser) return browser.gpu as GPU;
+  if (typeof process === 'undefined')
+    throw new DeviceMissing(
+      'This browser has no WebGPU, or not for this page: it takes a recent Chrome, Edge, Safari or Firefox, and a page over https or from localhost. What is built for wasm runs in every browser.',
+    );
   // SwiftShader looks for a Wayland display, and where there is none says `error:` on its own.
   process.env['XDG_RUNTIME_DIR'] ??= '/nowhere';
   let dawn: typeof import('webgpu');
@@ -43,6 +47,10 @@ export async function openAdapter(): Promise<OpenedAdapter> {
     throw error;
   });
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (adapter === null && typeof process === 'undefined')
+    throw new DeviceMissing(
+      'This browser finds no GPU for WebGPU (chrome://gpu says why, in Chrome and Edge). What is built for wasm runs in every browser.',
+    );
   if (adapter === null)
     throw new DeviceMissing(
       'The webgpu target found no GPU: Dawn needs a Vulkan driver (Linux: libvulkan1 and the one of the GPU), Metal or Direct3D 12; it computes in software where VK_ICD_FILENAMES names the vk_swiftshader_icd.json of Debian’s chromium-common.',

@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -58,8 +59,14 @@ function trained(script: string, ...words: readonly string[]): Trained {
 interface Built {
   readonly output: string;
   readonly runtime: number;
+  readonly runtimeInPage?: number;
   readonly total: number;
 }
+
+const bytesIn = (path: string): number =>
+  readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
 
 async function built(output: string, ...words: readonly string[]): Promise<Built> {
   const { code, out, err } = await nacre('build', digits, '-o', output, '--json', ...words);
@@ -106,9 +113,11 @@ describe('a built trainer', () => {
       ['--target', 'cpu'],
       ...(findNvcc() === undefined ? [] : [['--target', 'cuda']]),
     ]) {
-      const { runtime, total } = await built(join(folder, 'small'), ...words);
-      expect(runtime).toBeLessThan(150_000);
+      const { runtime, runtimeInPage = 0, total } = await built(join(folder, 'small'), ...words);
+      expect(Math.max(runtime, runtimeInPage)).toBeLessThan(150_000);
       expect(total).toBeLessThan(300_000);
+      // All that is there: nothing is left of the build before.
+      expect(bytesIn(join(folder, 'small'))).toBe(total);
     }
   });
 
@@ -131,6 +140,10 @@ describe('a built trainer', () => {
     expect(run().stderr).toContain('was built for 20000 samples in batches of 64, and has no program step-64-only');
     writeFileSync(path, '{"version": 1,');
     expect(run().stderr).toBe('error: trainer.json is not whole: build the trainer again.\n');
+    for (const damaged of ['{"version": 1}', '{"version": 1, "plan": {}, "programs": 3}']) {
+      writeFileSync(path, damaged);
+      expect(run().stderr).toBe('error: trainer.json is not whole: build the trainer again.\n');
+    }
     writeFileSync(path, 'null');
     expect(run().stderr).toBe('error: trainer.json is no trainer: build it again.\n');
     writeFileSync(path, JSON.stringify({ ...trainer, target: 'cuda' }));
@@ -139,16 +152,16 @@ describe('a built trainer', () => {
       stderr: 'error: This trainer says that it is for cuda, but what is in its folder runs on wasm: build it again.\n',
     });
     writeFileSync(path, JSON.stringify(trainer));
-    for (const name of ['step-64-only.wasm', 'step-64-only.relaxed.wasm'])
+    for (const name of ['step-64-only.wasm.gz', 'step-64-only.relaxed.wasm.gz'])
       writeFileSync(join(output, name), readFileSync(join(output, name)).subarray(0, 2000));
     expect(run('--steps', '1')).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining('step-64-only.wasm is damaged: build the trainer again.'),
+      stderr: expect.stringMatching(/step-64-only\.(relaxed\.)?wasm\.gz is damaged: build the trainer again\./),
     });
-    for (const name of ['step-64-only.wasm', 'step-64-only.relaxed.wasm']) rmSync(join(output, name));
+    for (const name of ['step-64-only.wasm.gz', 'step-64-only.relaxed.wasm.gz']) rmSync(join(output, name));
     expect(run('--steps', '1')).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/There is no step-64-only\.(relaxed\.)?wasm in/),
+      stderr: expect.stringMatching(/There is no step-64-only\.(relaxed\.)?wasm\.gz in/),
     });
   });
 
@@ -217,11 +230,33 @@ describe('a built trainer', () => {
     ]);
   });
 
+  it.skipIf(!native)('for cpu says what the processor lacks that it was built for', async () => {
+    const { output } = await built(join(inside, 'other'), '--target', 'cpu');
+    const path = join(output, 'trainer.json');
+    const trainer = JSON.parse(readFileSync(path, 'utf8'));
+    trainer.programs.init.needs = ['avx1024'];
+    writeFileSync(path, JSON.stringify(trainer));
+    const { status, stderr } = spawnSync(process.execPath, [join(output, 'train.js')], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    expect([status, stderr]).toEqual([
+      1,
+      'error: This trainer was built on a processor that has avx1024, which this one does not: build it here, or for another target.\n',
+    ]);
+  });
+
   it('is not put where something else is, nor on a page where it cannot run', async () => {
     const path = join(folder, 'mine');
     mkdirSync(path);
+    writeFileSync(join(path, 'poem.txt'), 'mine');
     const refused = await nacre('build', digits, '-o', path);
     expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('no trainer that Nacre built')]);
+    const empty = join(folder, 'empty');
+    mkdirSync(empty);
+    await built(empty);
+    const file = await nacre('build', digits, '-o', join(empty, 'train.js', 'inside'));
+    expect([file.code, file.err]).toEqual([1, expect.stringMatching(/Could not write .*: part of the path is a file/)]);
     const page = await nacre('build', digits, '-o', join(folder, 'page'), '--web', '--target', 'cuda');
     expect(page.err).toContain('A page cannot train on cuda.');
   });
@@ -261,6 +296,27 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
       server.close();
     }
   });
+});
+
+it.skipIf(chromium === undefined)('a page without WebGPU says what to do', { timeout: 60_000 }, async () => {
+  const { output } = await built(join(folder, 'no-gpu'), '--web', '--target', 'webgpu');
+  const server = await serve(output);
+  try {
+    for (const [without, said] of [
+      ['delete Navigator.prototype.gpu', 'This browser has no WebGPU, or not for this page: it takes a recent'],
+      ['navigator.gpu.requestAdapter = async () => null', 'This browser finds no GPU for WebGPU'],
+    ]) {
+      const page = await openPage(server.url);
+      await page.evaluate(`${without}; document.getElementById('start').click()`);
+      const ended = Date.now() + 20_000;
+      while ((await page.evaluate('document.body.dataset.status ?? null')) === null && Date.now() < ended)
+        await new Promise((rest) => setTimeout(rest, 100));
+      expect(await page.evaluate("document.getElementById('state').textContent")).toMatch(said);
+      await page.close();
+    }
+  } finally {
+    server.close();
+  }
 });
 
 /** Packages by name with all they depend on, as links. */

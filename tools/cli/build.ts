@@ -80,30 +80,25 @@ export async function build(
   const { runnable, begin } = await begun(asked, project.files, terminal);
   const { trainer, files } = await buildTrainer(runnable, { target, ...(threads !== undefined && { threads }) });
   const [node, page] = await Promise.all([bundleTrainer('node', trainer), web ? bundleTrainer('web', trainer) : []]);
-  const runtime = [...node, ...page];
-  const all = [
-    { name: 'trainer.json', bytes: encode(`${JSON.stringify(trainer)}\n`) },
+  const written = writeFolder(output, trainer, [
     ...files,
     ...begin,
-    ...runtime,
+    ...node,
+    ...page,
     { name: 'train.js', bytes: encode("import './runtime/node.js';\n") },
     { name: 'package.json', bytes: encode(`${JSON.stringify(packageOf(needs))}\n`) },
     ...(web && inPage !== undefined ? [{ name: 'index.html', bytes: encode(trainerPage(trainer.plan, inPage)) }] : []),
-  ];
-  writeFolder(output, all);
-  const size = (of: readonly { readonly bytes: Uint8Array }[]): number =>
-    of.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  // What is loaded to train: in a page another entry than in Node.
-  const used = web ? page : node;
-  const sizes = { runtime: size(used), total: size(all) - size(runtime) + size(used) };
+  ]);
+  const size = (of: readonly BuiltFile[]): number => of.reduce((sum, { bytes }) => sum + bytes.length, 0);
   if (json) {
-    printJson(terminal, { event: 'build', output, target, files: all.map((one) => one.name), ...sizes });
+    const sizes = { runtime: size(node), ...(web && { runtimeInPage: size(page) }), total: written.bytes };
+    printJson(terminal, { event: 'build', output, target, files: written.names, ...sizes });
     return exit.ok;
   }
   const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(0)} KB`;
   terminal.out(
     `${output}: ${runnable.plan.name} for ${target}, ${Object.keys(trainer.programs).length} programs\n` +
-      `runtime ${kilobytes(sizes.runtime)}, in all ${kilobytes(sizes.total)}\n` +
+      `runtime ${kilobytes(size(node))}${web ? `, that of the page ${kilobytes(size(page))}` : ''}, in all ${kilobytes(written.bytes)}\n` +
       (needs === undefined ? '' : `once, where it will train: npm install --prefix ${output}, which gets ${needs}\n`) +
       `train it: node ${output}/train.js${web ? `, or open ${output}/index.html from any static server` : ''}\n`,
   );

@@ -1,9 +1,11 @@
 /** `nacre build`: a train block compiled into a folder that trains without the compiler. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
-import { programKey, type BuiltProgram, type Trainer } from '../../runtime/artefact.ts';
+import { gzipSync } from 'node:zlib';
+import { dirname, join, resolve } from 'node:path';
+import { packedName, programKey, readTrainer, type BuiltProgram, type Trainer } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
+import { explainDiskError, isInside } from '../../runtime/files.ts';
 import { programVersion, type StepPhase } from '../../runtime/program.ts';
 import { createPrograms } from './programs.ts';
 import type { RunnableTrain } from './project.ts';
@@ -16,7 +18,7 @@ export interface BuildOptions {
 }
 
 export interface BuiltFolder {
-  readonly trainer: Trainer;
+  readonly trainer: Omit<Trainer, 'files'>;
   readonly files: readonly BuiltFile[];
 }
 
@@ -35,7 +37,8 @@ export async function buildTrainer(
     async load(graph) {
       const made = await make(graph, key);
       programs[key] = made.program;
-      files.push(...made.files);
+      for (const { name, bytes } of made.files)
+        files.push({ name: packedName(name), bytes: gzipSync(bytes, { level: 9 }) });
       return { inputs: [], results: [], run: () => Promise.reject(new Error('a program that is only built')) };
     },
   };
@@ -79,16 +82,44 @@ const nowhere = (target: string): Target['session'] => ({
   close: () => {},
 });
 
-/** Writes the folder; one that holds something else is left alone. */
-export function writeFolder(folder: string, files: readonly BuiltFile[]): void {
-  if (existsSync(folder) && !existsSync(join(folder, 'trainer.json')))
+const trainerFile = 'trainer.json';
+
+/**
+ * Writes the folder: `trainer.json`, which lists the others, comes last. What an earlier build left there goes; a folder that holds
+ * anything else is left alone. Gives the names and the bytes of all of it.
+ */
+export function writeFolder(
+  folder: string,
+  trainer: Omit<Trainer, 'files'>,
+  files: readonly BuiltFile[],
+): { readonly names: readonly string[]; readonly bytes: number } {
+  const isEmpty = !existsSync(folder) || readdirSync(folder).length === 0;
+  if (!isEmpty && !existsSync(join(folder, trainerFile)))
     throw new UserError(
       'build-folder',
       `${folder} is there already and no trainer that Nacre built.`,
       'Name another folder after -o.',
     );
-  for (const { name, bytes } of files) {
-    mkdirSync(dirname(join(folder, name)), { recursive: true });
-    writeFileSync(join(folder, name), bytes);
+  const whole: Trainer = { ...trainer, files: files.map(({ name }) => name) };
+  const all = [...files, { name: trainerFile, bytes: new TextEncoder().encode(`${JSON.stringify(whole)}\n`) }];
+  try {
+    if (!isEmpty) for (const name of [trainerFile, ...filesOf(folder)]) rmSync(join(folder, name), { force: true });
+    for (const { name, bytes } of all) {
+      mkdirSync(dirname(join(folder, name)), { recursive: true });
+      writeFileSync(join(folder, name), bytes);
+    }
+  } catch (error) {
+    throw explainDiskError(error, `write ${folder}`);
+  }
+  return { names: all.map(({ name }) => name), bytes: all.reduce((sum, { bytes }) => sum + bytes.length, 0) };
+}
+
+/** The files of an earlier build, where it says so: names in the folder and no others. */
+function filesOf(folder: string): readonly string[] {
+  try {
+    const { files } = readTrainer(readFileSync(join(folder, trainerFile)));
+    return files.filter((name) => isInside(resolve(folder), resolve(folder, name)));
+  } catch {
+    return [];
   }
 }

@@ -16,6 +16,9 @@ export interface Bundle {
 
 type Platform = 'node' | 'web';
 
+/** What decides which parts of the runtime it needs. */
+type Bundled = Pick<Trainer, 'target' | 'plan'>;
+
 /** Where each lies in the folder. */
 const folders: Record<Platform, string> = { node: 'runtime', web: 'web' };
 
@@ -23,7 +26,7 @@ const folders: Record<Platform, string> = { node: 'runtime', web: 'web' };
  * What a trainer never asks for is left out: readers of other data. A page has no Node either; the runtime names it there, but
  * does not ask it.
  */
-const slim = (platform: Platform, { plan }: Trainer): Plugin => ({
+const slim = (platform: Platform, { plan }: Bundled): Plugin => ({
   name: 'slim',
   setup(build) {
     const leaveOut = (filter: RegExp): void =>
@@ -48,7 +51,7 @@ const kindsOf = ({ data, evaluations }: TrainPlan): readonly string[] =>
   [data, ...evaluations.map((one) => one.data)].map((plan) => sourceOf(plan).kind);
 
 /** A trainer on the device of its target: no other is in the folder. */
-const entry = (platform: Platform, { target }: Trainer): Plugin => ({
+const entry = (platform: Platform, { target }: Bundled): Plugin => ({
   name: 'entry',
   setup(build) {
     build.onResolve({ filter: /^entry$/ }, () => ({ path: platform, namespace: 'entry' }));
@@ -64,7 +67,7 @@ start(openBuilt);`,
 const built = (path: string): string => join(packageRoot, 'dist', path);
 
 /** The entries of a trainer: the one asked for, and the scripts of its worker threads, where its device has some. */
-export async function bundleTrainer(platform: Platform, trainer: Trainer): Promise<Bundle[]> {
+export async function bundleTrainer(platform: Platform, trainer: Bundled): Promise<Bundle[]> {
   let esbuild: typeof import('esbuild');
   try {
     esbuild = await import('esbuild');

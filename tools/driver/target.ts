@@ -27,7 +27,7 @@ async function openBest(options: TargetOptions): Promise<Target> {
     if (!(error instanceof DeviceError)) throw error;
     const gpu = await nvidiaGpu();
     if (gpu !== undefined) return { ...(await openTarget('cuda', options)), notice: `Target cuda: the ${gpu}.` };
-    const notice = `Target wasm: WebAssembly. Machine code is several times as fast: ${error.message}`;
+    const notice = `Target wasm: WebAssembly. Machine code is faster, for large models several times: ${error.message}`;
     return { ...(await openTarget('wasm', options)), notice };
   }
 }

@@ -1,6 +1,7 @@
 /** The files of a data plan in a page: fetched from beside it before training, inflated where they are .gz. */
 import { UserError } from '../../runtime/errors.ts';
 import type { Files } from '../../runtime/files.ts';
+import { inflate } from '../../runtime/inflate.ts';
 import { memoryFiles } from '../../runtime/memory-files.ts';
 import type { DataPlan, TrainPlan } from '../../runtime/program.ts';
 
@@ -14,10 +15,7 @@ async function fetched(path: string): Promise<Uint8Array> {
   const answer = await fetch(path);
   if (!answer.ok || answer.body === null)
     throw new UserError('no-file', `There is no file ${path} beside this page.`, 'Copy it there.');
-  const bytes = new Uint8Array(await answer.arrayBuffer());
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return new Uint8Array(await new Response(inflated).arrayBuffer());
+  return inflate(new Uint8Array(await answer.arrayBuffer()));
 }
 
 /** Every file that the plan reads. */

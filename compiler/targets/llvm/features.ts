@@ -45,6 +45,15 @@ export function instructionsOf({ architecture, features }: CpuHost): Instruction
   };
 }
 
+/** The features that a processor has to have for the instructions in a text, which LLVM takes apart for no other. */
+export const featuresIn = (llvm: string, { architecture }: Pick<CpuHost, 'architecture'>): readonly string[] =>
+  architecture !== 'x86_64'
+    ? []
+    : [
+        ...(llvm.includes('@llvm.x86.avx512.vpdpbusd') ? ['avx512vnni', 'avx512vl'] : []),
+        ...(/ half\b| x half>/.test(llvm) ? ['f16c'] : []),
+      ];
+
 function vectors(
   architecture: CpuHost['architecture'],
   has: (feature: string) => boolean,

@@ -1,6 +1,6 @@
 /** The processor, through LLVM. */
-import { gzipSync } from 'node:zlib';
 import { forCpu } from '../../../compiler/targets/llvm/compiler.ts';
+import { featuresIn } from '../../../compiler/targets/llvm/features.ts';
 import { openCpuSession } from '../../../runtime/devices/cpu.ts';
 import { type BuiltCpu, ending, openBuilt } from '../../../runtime/devices/cpu-built.ts';
 import { hostProcessor } from '../host.ts';
@@ -15,12 +15,13 @@ export const cpu: CodeBackend = {
     return compiling(session, forCpu(await hostProcessor(), threads), without, (program) => session.load(program));
   },
   async builder(threads) {
-    const compiler = forCpu(await hostProcessor(), threads);
+    const host = await hostProcessor();
+    const compiler = forCpu(host, threads);
     return async (graph, key) => {
       const { llvm, ...rest } = compileOn('cpu', compiler, graph);
       const { text, pieces } = joined(llvm);
-      const program: BuiltCpu = { ...rest, pieces, file: `${key}${ending}` };
-      return { program, files: [{ name: program.file, bytes: gzipSync(text, { level: 9 }) }] };
+      const program: BuiltCpu = { ...rest, pieces, needs: featuresIn(text, host), file: `${key}${ending}` };
+      return { program, files: [{ name: program.file, bytes: new TextEncoder().encode(text) }] };
     };
   },
 };

@@ -1,5 +1,4 @@
 /** NVIDIA GPUs: nvcc compiles for the one that is there, or for all of them. */
-import { gzipSync } from 'node:zlib';
 import { type CudaText, forCuda } from '../../../compiler/targets/cuda/compiler.ts';
 import { openCudaSession } from '../../../runtime/devices/cuda.ts';
 import { type BuiltCuda, ending, openBuilt } from '../../../runtime/devices/cuda-built.ts';
@@ -25,7 +24,7 @@ export const cuda: CodeBackend = {
       const { source, ...rest } = compileOn('cuda', compiler, graph);
       const program: BuiltCuda = { ...rest, file: `${key}${ending}` };
       const ptx = await compilePtx(source, program.name);
-      return { program, files: [{ name: program.file, bytes: gzipSync(ptx, { level: 9 }) }] };
+      return { program, files: [{ name: program.file, bytes: ptx }] };
     };
   },
 };
