@@ -7,6 +7,7 @@
  *   chain          attention's scores, and all that reads them, for some rows at a time
  *   order          who waits for whom; independent groups share a kernel
  *   emit           groups as segments
+ *   write-in-place one temporary for two, where one is read for the last time as the other is written
  *
  * Tolerance: 1e-5 · (1 + |x|). Each value is computed as it was written; what is computed again where it is used may be rounded
  * otherwise by what sums it.
@@ -25,6 +26,7 @@ import type { Group, Plan } from './group.ts';
 import { joinGroups } from './join.ts';
 import { dependencies, gatherKernels, hasHazard, sortGroups, writersOf } from './order.ts';
 import { createMainFrame, planFrame } from './plan.ts';
+import { writeInPlace } from './write-in-place.ts';
 
 export interface Fused {
   readonly program: LoopProgram;
@@ -40,10 +42,15 @@ export interface FuseOptions {
   readonly apart?: boolean;
   /** Round the operands of products of halves once, in memory: the machine has matrix instructions, to which they come as they lie. */
   readonly asItLies?: boolean;
+  /** Write temporaries where others were read for the last time; yes, if not said. */
+  readonly inPlace?: boolean;
 }
 
 /** Lowers a graph of concrete sizes to kernels. */
-export function fuse(graph: Graph, { chains = true, apart = false, asItLies = false }: FuseOptions = {}): Fused {
+export function fuse(
+  graph: Graph,
+  { chains = true, apart = false, asItLies = false, inPlace = true }: FuseOptions = {},
+): Fused {
   const indirect = new Set<string>();
   for (;;) {
     const decisions: FusionDecision[] = [];
@@ -54,7 +61,8 @@ export function fuse(graph: Graph, { chains = true, apart = false, asItLies = fa
       const tell = (decision: FusionDecision): void => void decisions.push(decision);
       const operations = new Map<string, () => readonly Node[]>();
       const steps = emitPlan(apart ? plan : joinPlan(plan, chains, tell), [], operations);
-      return { program: assemble(graph, session, steps), decisions, operations };
+      const program = assemble(graph, session, steps);
+      return { program: inPlace ? writeInPlace(program) : program, decisions, operations };
     }
     if (indirect.has(blocked)) throw new Error(`'${blocked}' cannot be updated`);
     indirect.add(blocked);

@@ -19,7 +19,12 @@ export function readsOf(segment: Link | Scatter): Access[] {
     } else if (expression.kind === 'coordinate' && expression.value.kind === 'computed') visit(expression.value.value);
     else if (expression.kind === 'apply') expression.operands.forEach(visit);
   };
-  const stores = (list: readonly Store[]): void => list.forEach(({ value }) => visit(value));
+  const stores = (list: readonly Store[]): void => {
+    for (const { access, value } of list) {
+      visit(value);
+      for (const at of access.index) if (at.kind === 'computed') visit(at.value);
+    }
+  };
   if (segment.kind === 'scatter') [segment.id, segment.value].forEach(visit);
   else if (segment.kind === 'contraction') {
     [segment.left, segment.right].forEach(visit);
