@@ -55,7 +55,7 @@ export function compile(
     asItLies: capabilities.matrices.length > 0,
   });
   const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement, capabilities.halvesApart);
-  if (verify) complain([...verifyLoop(loop), ...verifyTile(tile)]);
+  if (verify) complain([...verifyLoop(loop), ...verifyTile(tile, capabilities.smallestElement)]);
   return { optimized, loop, decisions, tile };
 }
 

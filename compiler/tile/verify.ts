@@ -1,13 +1,15 @@
 /**
  * What every Tile program must satisfy; run after every schedule in tests. Finds what the emitters rely on: types and
  * lanes that match, registers defined before use and assigned only if variable, memories that belong to the kernel and
- * are accessed as declared, launches that fit their kernels, temporaries inside the arena.
+ * are accessed as declared, launches that fit their kernels, temporaries inside the arena and, while
+ * they live, apart.
  */
 import { binaryOps, unaryOps } from '../graph/graph.ts';
 import { dtypeBytes, isFloat } from '../types/dtype.ts';
 import type { TileDtype } from './build.ts';
 import { resultType } from './build.ts';
 import { elementCount } from './interpret.ts';
+import { bytesOf, livesOf } from './plan-memory.ts';
 import { printExpression } from './text.ts';
 import type {
   Memory,
@@ -22,8 +24,8 @@ import type {
   TileType,
 } from './tile.ts';
 
-/** Sentences, one per fault; none for a good program. */
-export function verifyTile(program: TileProgram): string[] {
+/** Sentences, one per fault; none for a good program. `smallest`: bytes that an element takes at least, as `planMemory` was told. */
+export function verifyTile(program: TileProgram, smallest = 1): string[] {
   const faults: string[] = [];
   const buffers = new Map<string, TileBuffer>();
   for (const buffer of program.buffers) {
@@ -36,13 +38,8 @@ export function verifyTile(program: TileProgram): string[] {
       report(`has ${buffer.data?.length ?? 0} of its ${size} elements`);
     if (buffer.role !== 'temporary' && buffer.offset !== undefined)
       report('has a place in the arena but is no temporary');
-    const arena = buffer.dtype === 'f16' ? (program.halves ?? program.arena) : program.arena;
-    if (
-      buffer.offset !== undefined &&
-      (buffer.offset % 64 !== 0 || buffer.offset + size * dtypeBytes[buffer.dtype] > arena)
-    )
-      report(`lies at ${buffer.offset}, in an arena of ${arena} bytes`);
   }
+  verifyPlaces(program, smallest, faults);
   const known = new Set<TileKernel>();
   verifySteps(program.steps, new Set(), buffers, known, faults);
   const names = new Set<string>();
@@ -52,6 +49,34 @@ export function verifyTile(program: TileProgram): string[] {
     faults.push(...verifyKernel(kernel).map((fault) => `kernel ${kernel.name}: ${fault}`));
   }
   return faults;
+}
+
+/** Temporaries inside their arena; those that live at the same time share no byte of it. */
+function verifyPlaces(program: TileProgram, smallest: number, faults: string[]): void {
+  const { arena, halves } = program;
+  const lives = livesOf(program);
+  const placed = program.buffers.flatMap((buffer) => {
+    const { offset, name, dtype } = buffer;
+    if (offset === undefined) return [];
+    const apart = halves !== undefined && dtype === 'f16';
+    const end = offset + bytesOf(buffer, apart ? 1 : smallest);
+    const whole = apart ? halves : arena;
+    if (offset % 64 !== 0 || end > whole)
+      faults.push(`buffer ${name}: lies at ${offset}, in an arena of ${whole} bytes`);
+    const life = lives.get(name);
+    return life === undefined ? [] : [{ name, apart, offset, end, life }];
+  });
+  placed.forEach((one, at) => {
+    for (const other of placed.slice(at + 1))
+      if (
+        one.apart === other.apart &&
+        one.offset < other.end &&
+        other.offset < one.end &&
+        one.life.first <= other.life.last &&
+        other.life.first <= one.life.last
+      )
+        faults.push(`buffers ${one.name} and ${other.name} share bytes of the arena while both are in use`);
+  });
 }
 
 function verifySteps(

@@ -160,6 +160,18 @@ describe('the verifier', () => {
       ),
     ).toMatch('in an arena of 0 bytes');
   });
+
+  test('finds temporaries that share memory while both are in use', () => {
+    const good = program((code) => code.store(y, 0, load(x, 0)));
+    const placed = (...offsets: readonly number[]): string[] =>
+      verifyTile({
+        ...good,
+        arena: 256,
+        buffers: good.buffers.map((buffer, at) => ({ ...buffer, role: 'temporary', offset: offsets[at] })),
+      });
+    expect(placed(0, 128)).toEqual([]);
+    expect(placed(0, 64)).toEqual(['buffers x and y share bytes of the arena while both are in use']);
+  });
 });
 
 describe('the interpreter', () => {
