@@ -4,7 +4,8 @@
  *   before   buffer a: temporary, b: temporary, c: temporary
  *   after    a @ 0, b @ 4096, c @ 0          a was last read before c is first written
  *
- * A life spans the launches from first to last use. What a repeat uses and something outside it uses too lives through
+ * A life spans the launches from first to last use: what a launch reads lies apart from what it writes. Where the two may share, they are
+ * one buffer by now (fuse/write-in-place.ts). What a repeat uses and something outside it uses too lives through
  * the whole repeat; what only a repeat uses lives from its first to its last use within the body, unless a trip reads
  * what an earlier one left (its first touch may read), then through the whole repeat as well.
  */
