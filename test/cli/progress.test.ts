@@ -57,6 +57,12 @@ describe('progress', () => {
     expect(written).toEqual(['epoch 1  accuracy 0.2500\n', 'epoch 1  loss 0.7500  1 min 5 s\n']);
   });
 
+  it('says where a run that goes on has nothing left to do', () => {
+    const { progress, written } = record(false);
+    progress.show({ ...start, step: 20, steps: 10, resumed: true });
+    expect(written.at(-1)).toBe('it has its 10 steps already: say more --steps or --epochs to go on\n');
+  });
+
   it('says what quantized weights take, and where that is more', () => {
     const { progress, written } = record(false);
     progress.show({ event: 'quantize', step: 0, weights: 4, was: 860_736, bytes: 215_944 });

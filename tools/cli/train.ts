@@ -13,7 +13,7 @@ import { openTarget } from '../driver/target.ts';
 import type { Target } from '../driver/targets/backend.ts';
 import { targetNames, type TargetName } from '../driver/targets/index.ts';
 import { quote, startsNacre } from './command.ts';
-import { number, Progress } from './progress.ts';
+import { Progress, summary } from './progress.ts';
 import { checkSettings, parseSettings, settingPath } from './settings.ts';
 import { listenForStop } from './stop.ts';
 import { exit, printJson, type Terminal } from './terminal.ts';
@@ -89,15 +89,12 @@ export async function train(
     });
     if ((plan.prunes ?? []).length > 0 && sparsity === 0 && options.resume === undefined)
       progress.line(`no weight was pruned in these ${result.steps} steps`);
-    const metrics = [...result.metrics].map(([metric, value]) => `  ${metric} ${number(value)}`).join('');
-    const loss = Number.isNaN(result.loss) ? '' : `  loss ${number(result.loss)}`;
-    const summary = `step ${result.steps}${loss}${metrics}\n`;
     if (result.status === 'interrupted') {
-      progress.line(`stopped at ${summary.trimEnd()}`);
+      progress.line(`stopped at ${summary(result)}`);
       progress.line(`to go on: ${startsNacre('.')} train ${quote(file)} ${block.name} --resume ${quote(result.run)}`);
       return stop.code();
     }
-    if (!options.json) terminal.out(`done: ${summary}run: ${result.run}\n`);
+    if (!options.json) terminal.out(`done: ${summary(result)}\nrun: ${result.run}\n`);
     return exit.ok;
   } finally {
     progress.clear();

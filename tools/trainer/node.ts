@@ -8,13 +8,13 @@ import { UserError } from '../../runtime/errors.ts';
 import { grantFiles } from '../../runtime/files.ts';
 import { DeviceError, type Programs } from '../../runtime/program.ts';
 import { trainThroughLosses } from '../../runtime/survive.ts';
-import { number, Progress } from '../cli/progress.ts';
+import { Progress, summary } from '../cli/progress.ts';
 import { listenForStop } from '../cli/stop.ts';
 import { exit, printError, printJson, printMistake, systemTerminal, type Terminal } from '../cli/terminal.ts';
 import { readerOf } from './read-folder.ts';
 
 interface Flags {
-  readonly data: readonly string[];
+  readonly data?: readonly string[];
   readonly epochs?: number;
   readonly steps?: number;
   readonly seed?: number;
@@ -41,8 +41,7 @@ function parse(trainer: Trainer, terminal: Terminal): Flags {
     .option(
       '--data <folder>',
       'a folder that may be read, besides this one; may be repeated',
-      (one, all: string[]) => [...all, one],
-      [],
+      (one: string, all: readonly string[] = []) => [...all, one],
     )
     .option('--epochs <n>', "instead of the block's own", whole(1))
     .option('--steps <n>', "instead of the block's own", whole(1))
@@ -70,7 +69,7 @@ async function run(folder: string, openBuilt: OpenBuilt, terminal: Terminal): Pr
       programs: await open(),
       reopen: open,
       onLost: (text) => progress.line(text),
-      files: grantFiles({ modelFolder: folder, data: flags.data }),
+      files: grantFiles({ modelFolder: folder, data: flags.data ?? [] }),
       out: flags.out,
       ...(flags.resume !== undefined && { resume: flags.resume }),
       ...(flags.epochs !== undefined && { epochs: flags.epochs }),
@@ -82,14 +81,11 @@ async function run(folder: string, openBuilt: OpenBuilt, terminal: Terminal): Pr
         progress.show(event);
       },
     });
-    const metrics = [...result.metrics].map(([metric, value]) => `  ${metric} ${number(value)}`).join('');
-    const loss = Number.isNaN(result.loss) ? '' : `  loss ${number(result.loss)}`;
-    const summary = `step ${result.steps}${loss}${metrics}\n`;
     if (result.status === 'interrupted') {
-      progress.line(`stopped at ${summary.trimEnd()}; go on with --resume ${result.run}`);
+      progress.line(`stopped at ${summary(result)}; go on with --resume ${result.run}`);
       return stop.code();
     }
-    if (flags.json !== true) terminal.out(`done: ${summary}run: ${result.run}\n`);
+    if (flags.json !== true) terminal.out(`done: ${summary(result)}\nrun: ${result.run}\n`);
     return exit.ok;
   } finally {
     progress.clear();

@@ -45,7 +45,7 @@ async function compile(source: string, form: readonly string[], program: string)
   const hash = createHash('sha256')
     .update(JSON.stringify([source, flags(form), nvcc, size, mtimeMs]))
     .digest('hex');
-  const kept = join(cacheFolder(), `${hash}.cubin`);
+  const kept = join(cacheFolder(), `${hash}${form.includes('-ptx') ? '.ptx' : '.cubin'}`);
   if (existsSync(kept)) return readFileSync(kept);
   const folder = mkdtempSync(join(tmpdir(), 'nacre-cuda-'));
   try {
