@@ -60,9 +60,14 @@ export function fuse(
     if (blocked === undefined) {
       const tell = (decision: FusionDecision): void => void decisions.push(decision);
       const operations = new Map<string, () => readonly Node[]>();
-      const steps = emitPlan(apart ? plan : joinPlan(plan, chains, tell), [], operations);
-      const program = assemble(graph, session, steps);
-      return { program: inPlace ? writeInPlace(program) : program, decisions, operations };
+      const joined = apart ? plan : joinPlan(plan, chains, tell);
+      const program = assemble(graph, session, emitPlan(joined, [], operations));
+      const kept = apart ? [] : keptIn(joined, new Set(program.buffers));
+      return {
+        program: inPlace ? writeInPlace(program) : program,
+        decisions: [...kept, ...decisions],
+        operations,
+      };
     }
     if (indirect.has(blocked)) throw new Error(`'${blocked}' cannot be updated`);
     indirect.add(blocked);
@@ -76,17 +81,21 @@ function joinPlan({ frame, groups }: Plan, chains: boolean, decide: (decision: F
       ? group
       : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, chains, decide) } },
   );
-  for (const [value, reason] of frame.kept)
-    decide({
-      producer: nameOfNode(producerOf(frame, value)),
-      consumer: 'its uses',
-      fused: false,
-      reason,
-      bytesSaved: 0,
-    });
   const joined = joinGroups(frame, inner, decide);
   return { frame, groups: chains ? chainGroups(frame, joined, decide) : joined };
 }
+
+/** What its uses could compute, and is in memory instead; not what was joined to them after all. */
+const keptIn = ({ frame, groups }: Plan, buffers: ReadonlySet<Buffer>): FusionDecision[] => [
+  ...groups.flatMap(({ loop }) => (loop === undefined ? [] : keptIn(loop.body, buffers))),
+  ...[...frame.kept].flatMap(([value, reason]): FusionDecision[] => {
+    const place = frame.places.get(value);
+    if (place === undefined || !buffers.has(place.buffer)) return [];
+    return [
+      { producer: nameOfNode(producerOf(frame, value)), consumer: 'its uses', fused: false, reason, bytesSaved: 0 },
+    ];
+  }),
+];
 
 /** An update that cannot be done in place: its buffer is still read when, or after, it is computed. */
 function findBlocked({ frame, groups }: Plan): string | undefined {

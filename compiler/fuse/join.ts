@@ -5,10 +5,12 @@
  *   law 1  a group joins what it reads if every read matches axis by axis and no third group has to run between them
  *   law 2  a reduction's result stays in registers: its axes have to be the region's
  *   law 3  what loses parallel points, or would run along memory the wrong way, is joined only when it is small
+ *   law 4  what each row computes once stays that way: where rows are lost, it would be computed again at each of their points
  */
 import { sizeOf } from '../loop/build.ts';
 import type { Axis, Coordinate } from '../loop/loop.ts';
 import { dtypeBytes } from '../types/dtype.ts';
+import { isOneStep } from './choose-roots.ts';
 import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
 import { stageKind } from './emit.ts';
@@ -123,6 +125,19 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
     return [...read].reduce((bytes, value) => bytes + elements(value) * dtypeBytes[value.type.dtype], 0);
   }
 
+  /** Does the second read, at more points than there are elements, what the first has to think about? */
+  const computesAgain = (first: Group, second: Group): boolean =>
+    first.roots.some(
+      ({ value, node, axes }) =>
+        stageKind(node) === 'store' &&
+        !isOneStep(frame, node) &&
+        second.roots.some(
+          (root) =>
+            axesSize(root.axes) * axesSize(root.reduce) > axesSize(axes) &&
+            root.reads.some((read) => read.value === value),
+        ),
+    );
+
   const replaced = new Map(
     frame.updates.flatMap(({ value, old }) => (old === undefined ? [] : [[value, old] as const])),
   );
@@ -200,6 +215,10 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
         false,
         axesSize(shared) >= enoughRows ? 'rows are not contiguous there' : 'too few rows to share the work',
       );
+      return undefined;
+    }
+    if (!whole && !keepsRows(first, second, pairs) && computesAgain(first, second)) {
+      tell(first, second, false, 'it would be computed again at each point');
       return undefined;
     }
     if (overwrites(first, second, pairs, samePoints)) {
