@@ -8,16 +8,15 @@
  */
 import type { Value } from '../graph/graph.ts';
 import { findScores, isSameShape } from '../graph/scores.ts';
-import { dtypeBytes } from '../types/dtype.ts';
 import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
 import { emitChain } from './emit.ts';
-import { elements } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { neededValues, outsideReads } from './group.ts';
 import type { Group, Links, Root } from './group.ts';
 import { NoChain } from './chain-axes.ts';
 import { dependencies, sortGroups, writersOf } from './order.ts';
+import { savedByChain } from './traffic.ts';
 
 /** The groups, with those of each chain made one. */
 export function chainGroups(
@@ -35,15 +34,14 @@ export function chainGroups(
     const isHanded = (value: Value): boolean => made.has(value) && isSameShape(value, node.outputs[0]);
     const apart = groups.flatMap((group) => partOf(group, isHanded, updated));
     const links = gather(frame, apart, seed, isHanded);
-    const { parts, handed } = links;
+    const { parts } = links;
     for (const group of parts) tried.add(group);
     const producer = nameOfNode(node);
     const consumer = nameOfNode(parts[parts.length - 1].roots[0].node);
     try {
       groups = joinChain(frame, apart, links, updated);
-      const bytes = handed.reduce((sum, value) => sum + elements(value) * dtypeBytes[value.type.dtype], 0);
       const reason = 'one kernel: their rows are there for some at a time only';
-      decide({ producer, consumer, fused: true, reason, bytesSaved: 2 * bytes });
+      decide({ producer, consumer, fused: true, reason, bytesSaved: savedByChain(links) });
     } catch (error) {
       if (!(error instanceof NoChain)) throw error;
       decide({ producer, consumer, fused: false, reason: error.reason, bytesSaved: 0 });

@@ -22,7 +22,7 @@ import { emitKernel } from './emit.ts';
 import { producerOf } from './frame.ts';
 import type { Frame, Session } from './frame.ts';
 import { neededValues, outsideReads } from './group.ts';
-import type { Group, Plan } from './group.ts';
+import type { Group, Loop, Plan } from './group.ts';
 import { joinGroups } from './join.ts';
 import { dependencies, gatherKernels, hasHazard, sortGroups, writersOf } from './order.ts';
 import { createMainFrame, planFrame } from './plan.ts';
@@ -79,11 +79,17 @@ function joinPlan({ frame, groups }: Plan, chains: boolean, decide: (decision: F
   const inner = groups.map((group): Group =>
     group.loop === undefined
       ? group
-      : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, chains, decide) } },
+      : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, chains, repeated(decide, group.loop)) } },
   );
   const joined = joinGroups(frame, inner, decide);
   return { frame, groups: chains ? chainGroups(frame, joined, decide) : joined };
 }
+
+/** What is decided for one trip of a loop saves its bytes in each. */
+const repeated =
+  (decide: (decision: FusionDecision) => void, { axis }: Loop) =>
+  (decision: FusionDecision): void =>
+    decide({ ...decision, bytesSaved: decision.bytesSaved * axis.size });
 
 /** What its uses could compute, and is in memory instead; not what was joined to them after all. */
 const keptIn = ({ frame, groups }: Plan, buffers: ReadonlySet<Buffer>): FusionDecision[] => [

@@ -9,18 +9,18 @@
  */
 import { sizeOf } from '../loop/build.ts';
 import type { Axis, Coordinate } from '../loop/loop.ts';
-import { dtypeBytes } from '../types/dtype.ts';
 import { isOneStep } from './choose-roots.ts';
 import { nameOfNode } from './decision.ts';
 import type { FusionDecision } from './decision.ts';
 import { stageKind } from './emit.ts';
 import { elements } from './frame.ts';
 import type { Frame } from './frame.ts';
-import { outsideReads } from './group.ts';
+import { neededValues, outsideReads } from './group.ts';
 import type { Group, Root } from './group.ts';
 import { matchReads, matchSiblings, unify } from './match-axes.ts';
 import type { Match } from './match-axes.ts';
 import { dependencies, readsItself } from './order.ts';
+import { axesSize, savedByJoin } from './traffic.ts';
 
 /** Below this many points, a kernel of its own costs more than whatever parallelism or order joining loses. */
 const smallPoints = 4096;
@@ -48,7 +48,6 @@ export function joinGroups(
   return [...web.groups];
 }
 
-const axesSize = (axes: readonly Axis[]): number => axes.reduce((size, axis) => size * axis.size, 1);
 const points = (group: Group): number =>
   Math.max(...group.roots.map((root) => axesSize(root.axes) * axesSize(root.reduce)));
 const storesOnly = (group: Group): boolean =>
@@ -117,13 +116,19 @@ function createWeb(frame: Frame, given: readonly Group[], decide: (decision: Fus
       bytesSaved: fused ? savedBy(producer, consumer) : 0,
     });
 
-  function savedBy(producer: Group, consumer: Group): number {
-    const own = new Set(producer.roots.map(({ value }) => value));
-    const read = new Set(
-      consumer.roots.flatMap(({ reads }) => reads.flatMap(({ value }) => (own.has(value) ? [value] : []))),
+  const asked = neededValues(frame, []);
+
+  /** Of a merge that is about to happen. */
+  const savedBy = (producer: Group, consumer: Group): number =>
+    savedByJoin(
+      producer,
+      consumer,
+      (value) =>
+        asked.has(value) ||
+        [...neighbours(after, producer)].some(
+          (other) => other !== consumer && outsideReads(other).some((read) => read.value === value),
+        ),
     );
-    return [...read].reduce((bytes, value) => bytes + elements(value) * dtypeBytes[value.type.dtype], 0);
-  }
 
   /** Does the second read, at more points than there are elements, what the first has to think about? */
   const computesAgain = (first: Group, second: Group): boolean =>
