@@ -38,6 +38,9 @@ const takes: Readonly<Record<string, readonly string[]>> = {
   batch: ['size', 'last'],
 };
 
+/** A program's inputs and results have one name each: these are the runtime's, whatever is in the data. */
+const taken: readonly string[] = ['step', 'seed', 'micro', 'grad_norm', 'loss_scale', 'skipped_in_a_row'];
+
 /** Reports names that a step does not know, names that stand twice, and values that nothing can be made of. */
 function checkArguments(step: DataStep): void {
   const known = takes[step.name];
@@ -51,6 +54,12 @@ function checkArguments(step: DataStep): void {
       );
     if (seen.has(name)) throw new Problem(diagnose('repeated-argument', { name }, [{ span, text: '' }]));
     seen.add(name);
+    if (known === undefined && step.name !== 'split' && taken.includes(name))
+      wrong(
+        span,
+        `A field cannot be called \`${name}\`: so is a number that training steps take or give.`,
+        'Give it another name.',
+      );
   }
   if (known === undefined) return;
   const [first] = known;

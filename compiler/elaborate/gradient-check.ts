@@ -25,9 +25,11 @@ export interface GradientCheck {
   readonly init: Graph;
   /** Result `value`: a fixed mixture of everything the function returned. */
   readonly forward: Graph;
-  /** Results: the gradient of `value` for each float input, under the input's name. */
+  /** Results: the gradient of `value` for each float input, called `gradientName` of the input's name. */
   readonly backward: Graph;
 }
+
+export const gradientName = (input: string): string => `gradient ${input}`;
 
 export function buildGradientCheck(context: Context, scope: Scope, statement: GradCheck, target: Value): GradientCheck {
   const types = statement.at.map((type) => tensorTypeOf(context, scope, type));
@@ -39,7 +41,7 @@ export function buildGradientCheck(context: Context, scope: Scope, statement: Gr
     backward.build,
     backward.value,
     wrt.map(([, value]) => value),
-  ).forEach((gradient, at) => backward.build.output(wrt[at][0], 'result', gradient));
+  ).forEach((gradient, at) => backward.build.output(gradientName(wrt[at][0]), 'result', gradient));
   const init = createBuilder('gradcheck.init');
   if (target.kind === 'instance') initialize(createContext(init, context.diagnostics), target);
   return {

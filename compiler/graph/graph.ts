@@ -164,7 +164,7 @@ export interface GraphOutput {
   readonly name: string;
   /**
    * `update`: the next value of the param or state of that name, which need not be an input (first values are only written).
-   * `result`: handed to the driver (loss, metrics).
+   * `result`: handed to the driver (loss, metrics), under a name that nothing else has.
    */
   readonly role: 'update' | 'result';
   readonly value: Value;

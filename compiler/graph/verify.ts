@@ -44,11 +44,15 @@ function verify(graph: Graph, where: string, problems: string[], ids: Set<number
   const outputs = new Set<string>();
   for (const { name, role, value } of graph.outputs) {
     if (!defined.has(value)) complain(`the output ${name} is %${value.id}, which is not defined`);
+    // A body's inputs and outputs go by their places. A program's are memory: one for each name.
     if (isBody) continue;
-    if (outputs.has(`${role} ${name}`)) complain(`two outputs are called ${name}`);
-    outputs.add(`${role} ${name}`);
-    if (role !== 'update') continue;
+    if (outputs.has(name)) complain(`two outputs are called ${name}`);
+    outputs.add(name);
     const input = inputs.get(name);
+    if (role === 'result') {
+      if (input !== undefined) complain(`an input and a result are called ${name}`);
+      continue;
+    }
     // First values are only written.
     if (input === undefined) continue;
     if (input.role !== 'param' && input.role !== 'state') complain(`${name} is updated, but is no param or state`);

@@ -285,5 +285,5 @@ test('a gradient check speaks of arguments as the signature does', () => {
   const [checked] = program.entry.loaded.tree.declarations.flatMap((declaration) =>
     declaration.kind === 'test' ? elaborateTest(declaration, program.entry.scope) : [],
   );
-  expect(checked.gradients[0].backward.outputs.map(({ name }) => name)).toEqual(['weights', 'by']);
+  expect(checked.gradients[0].backward.outputs.map(({ name }) => name)).toEqual(['gradient weights', 'gradient by']);
 });

@@ -60,6 +60,22 @@ describe('broken graphs', () => {
       'the output y is %9999, which is not defined',
     ],
     [
+      'a result with the name of an input',
+      { ...graph, outputs: [{ name: 'x', role: 'result', value: sum.outputs[0] }] },
+      'an input and a result are called x',
+    ],
+    [
+      'a result with the name of an update',
+      {
+        ...graph,
+        outputs: [
+          { name: 'wx', role: 'update', value: graph.inputs[1].value },
+          { name: 'wx', role: 'result', value: sum.outputs[0] },
+        ],
+      },
+      'two outputs are called wx',
+    ],
+    [
       'an update of no state',
       { ...graph, outputs: [{ name: 'x', role: 'update', value: graph.inputs[0].value }] },
       'x is updated, but is no param or state',

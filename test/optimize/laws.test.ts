@@ -29,7 +29,7 @@ function graphOf(example: Example, tried: readonly Law[]): { graph: Graph; appli
     },
   }));
   const build = createBuilder('example', obeying(watched));
-  build.output('y', 'result', example(build));
+  build.output('value', 'result', example(build));
   return { graph: build.finish(), applied };
 }
 
@@ -45,7 +45,7 @@ function applies(law: Law, example: Example): boolean {
       ]),
     );
     const [expected, ...found] = [plain, alone, together].map(({ graph }) =>
-      interpretGraph(graph, inputs, { precision: 'f64' }).get('y'),
+      interpretGraph(graph, inputs, { precision: 'f64' }).get('value'),
     );
     for (const { graph } of [alone, together]) expect(verifyGraph(graph)).toEqual([]);
     for (const result of found) {
