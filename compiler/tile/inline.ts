@@ -4,14 +4,13 @@
  *
  *   let r1 = p0[i]; let r2 = splat(r1, 4)   →   let r2 = splat(p0[i], 4)
  */
+import { countUses, rewriteOperands, visitRegisters } from './rewrite.ts';
 import type { Register, Statement, TileExpression } from './tile.ts';
 
 type Let = Extract<Statement, { kind: 'let' }>;
 
 export function inlineOnce(body: readonly Statement[]): readonly Statement[] {
-  const uses = new Map<Register, number>();
-  countUses(body, uses);
-  return inline(body, uses);
+  return inline(body, countUses(body));
 }
 
 /** From the last statement to the first: what a statement that falls away uses is then used less. */
@@ -22,7 +21,7 @@ function inline(body: readonly Statement[], uses: Map<Register, number>): readon
     if (statement.kind === 'let') {
       const count = uses.get(statement.register) ?? 0;
       if (count === 0) {
-        visitExpression(statement.value, (register) => uses.set(register, (uses.get(register) ?? 0) - 1));
+        visitRegisters(statement.value, (register) => uses.set(register, (uses.get(register) ?? 0) - 1));
         continue;
       }
       const next = kept[kept.length - 1];
@@ -53,13 +52,7 @@ function replaced(statement: Statement, { register, value }: Let): Statement | u
       found = true;
       return value;
     }
-    if (of.kind === 'apply') return { ...of, operands: of.operands.map(replace) };
-    if (of.kind === 'cast' || of.kind === 'splat' || of.kind === 'combine')
-      return { ...of, operand: replace(of.operand) };
-    if (of.kind === 'shuffle') return { ...of, operands: [replace(of.operands[0]), replace(of.operands[1])] };
-    if (of.kind === 'load')
-      return { ...of, offset: replace(of.offset), ...(of.mask !== undefined && { mask: replace(of.mask) }) };
-    return of;
+    return rewriteOperands(of, replace);
   };
   switch (statement.kind) {
     case 'let':
@@ -85,67 +78,5 @@ function replaced(statement: Statement, { register, value }: Let): Statement | u
     default:
       // A loop's bounds are looked at in every round.
       return undefined;
-  }
-}
-
-function countUses(body: readonly Statement[], uses: Map<Register, number>): void {
-  const count = (of: TileExpression | undefined): void => {
-    if (of !== undefined) visitExpression(of, (register) => uses.set(register, (uses.get(register) ?? 0) + 1));
-  };
-  for (const statement of body)
-    switch (statement.kind) {
-      case 'let':
-      case 'var':
-      case 'assign':
-      case 'exchange':
-        count(statement.value);
-        break;
-      case 'store':
-        [statement.offset, statement.value, statement.mask].forEach(count);
-        break;
-      case 'for':
-        [statement.from, statement.to].forEach(count);
-        countUses(statement.body, uses);
-        break;
-      case 'if':
-        count(statement.condition);
-        countUses(statement.then, uses);
-        countUses(statement.else, uses);
-        break;
-      case 'prefetch':
-        count(statement.offset);
-        break;
-      case 'fetch':
-        [statement.offset, statement.at, statement.mask].forEach(count);
-        break;
-      case 'flag':
-        count(statement.condition);
-        break;
-      case 'multiply':
-        [statement.left.offset, statement.right.offset].forEach(count);
-        break;
-      case 'barrier':
-        break;
-    }
-}
-
-/** Every mention of a register, as often as it is mentioned. */
-function visitExpression(of: TileExpression, visit: (register: Register) => void): void {
-  switch (of.kind) {
-    case 'register':
-      return visit(of.register);
-    case 'apply':
-    case 'shuffle':
-      return of.operands.forEach((operand) => visitExpression(operand, visit));
-    case 'cast':
-    case 'splat':
-    case 'combine':
-      return visitExpression(of.operand, visit);
-    case 'load':
-      visitExpression(of.offset, visit);
-      if (of.mask !== undefined) visitExpression(of.mask, visit);
-      return;
-    default:
-      return;
   }
 }

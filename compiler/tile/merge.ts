@@ -5,7 +5,8 @@
  *   kernel a grid 5, kernel b grid 3   →   kernel ab grid 8: if whole < 5 { a, item = whole } else { b, item = whole - 5 }
  */
 import { less, read, register, sub } from './build.ts';
-import type { MatrixOperand, Memory, Register, Statement, TileExpression, TileKernel } from './tile.ts';
+import { rewriteOperands, rewriteStatement } from './rewrite.ts';
+import type { Memory, Register, Statement, TileExpression, TileKernel } from './tile.ts';
 
 /** All must have workgroups of one size, and the same arguments. */
 export function mergeKernels(name: string, kernels: readonly TileKernel[]): TileKernel {
@@ -26,8 +27,10 @@ export function mergeKernels(name: string, kernels: readonly TileKernel[]): Tile
     ]);
     const from = grid;
     grid += kernel.grid;
-    const item: Statement = { kind: 'let', register: kernel.item, value: sub(read(whole), from) };
-    return { end: grid, body: [item, ...renamed(kernel.body, memories, registers)] };
+    const item = { ...kernel.item };
+    registers.set(kernel.item, item);
+    const own: Statement = { kind: 'let', register: item, value: sub(read(whole), from) };
+    return { end: grid, body: [own, ...renamed(kernel.body, memories, registers)] };
   });
   const body = parts
     .slice(0, -1)
@@ -44,93 +47,26 @@ function add(memory: Memory, name: string, to: Memory[], names: Map<Memory, Memo
   names.set(memory, own);
 }
 
+/** The body with memories and registers of its own, those that it defines among them. */
 function renamed(
   body: readonly Statement[],
   memories: ReadonlyMap<Memory, Memory>,
-  registers: ReadonlyMap<Register, Register>,
+  registers: Map<Register, Register>,
 ): readonly Statement[] {
   const done = new Map<TileExpression, TileExpression>();
-  const memoryOf = (memory: Memory): Memory => memories.get(memory) ?? memory;
+  const memory = (of: Memory): Memory => memories.get(of) ?? of;
+  const register = (of: Register): Register => {
+    const own = registers.get(of) ?? { ...of };
+    registers.set(of, own);
+    return own;
+  };
   const expression = (of: TileExpression): TileExpression => {
-    const known = done.get(of);
-    if (known !== undefined) return known;
-    const made = rename(of);
+    const made =
+      done.get(of) ?? (of.kind === 'register' ? read(register(of.register)) : rewriteOperands(of, expression, memory));
     done.set(of, made);
     return made;
   };
-  const rename = (of: TileExpression): TileExpression => {
-    switch (of.kind) {
-      case 'register': {
-        const other = registers.get(of.register);
-        return other === undefined ? of : read(other);
-      }
-      case 'apply':
-        return { ...of, operands: of.operands.map(expression) };
-      case 'cast':
-      case 'splat':
-      case 'combine':
-        return { ...of, operand: expression(of.operand) };
-      case 'shuffle':
-        return { ...of, operands: [expression(of.operands[0]), expression(of.operands[1])] };
-      case 'load':
-        return {
-          ...of,
-          memory: memoryOf(of.memory),
-          offset: expression(of.offset),
-          ...(of.mask !== undefined && { mask: expression(of.mask) }),
-        };
-      default:
-        return of;
-    }
-  };
-  const statement = (of: Statement): Statement => {
-    switch (of.kind) {
-      case 'let':
-      case 'var':
-      case 'assign':
-      case 'exchange':
-        return { ...of, value: expression(of.value) };
-      case 'store':
-        return {
-          ...of,
-          memory: memoryOf(of.memory),
-          offset: expression(of.offset),
-          value: expression(of.value),
-          ...(of.mask !== undefined && { mask: expression(of.mask) }),
-        };
-      case 'for':
-        return { ...of, from: expression(of.from), to: expression(of.to), body: of.body.map(statement) };
-      case 'if':
-        return {
-          ...of,
-          condition: expression(of.condition),
-          then: of.then.map(statement),
-          else: of.else.map(statement),
-        };
-      case 'prefetch':
-        return { ...of, memory: memoryOf(of.memory), offset: expression(of.offset) };
-      case 'fetch':
-        return {
-          ...of,
-          memory: memoryOf(of.memory),
-          offset: expression(of.offset),
-          from: memoryOf(of.from),
-          at: expression(of.at),
-          ...(of.mask !== undefined && { mask: expression(of.mask) }),
-        };
-      case 'multiply': {
-        const operand = (matrix: MatrixOperand): MatrixOperand => ({
-          ...matrix,
-          memory: memoryOf(matrix.memory),
-          offset: expression(matrix.offset),
-        });
-        return { ...of, left: operand(of.left), right: operand(of.right) };
-      }
-      case 'flag':
-        return { ...of, condition: expression(of.condition) };
-      case 'barrier':
-        return of;
-    }
-  };
-  return body.map(statement);
+  const own = (statements: readonly Statement[]): readonly Statement[] =>
+    statements.map((statement) => rewriteStatement(statement, { expression, memory, register, body: own }));
+  return own(body);
 }

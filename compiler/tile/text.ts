@@ -139,7 +139,15 @@ const repeatAxes = (steps: readonly TileStep[]): Register[] =>
 /** Names that are different for different things: the second `v` is v.2. */
 function uniqueNames<T extends { readonly name: string }>(things: Iterable<T>): (of: T) => string {
   const names = new Map<T, string>();
-  const taken = new Set<string>();
+  nameAll(things, names, new Set());
+  return (of) => names.get(of) ?? printName(of.name);
+}
+
+function nameAll<T extends { readonly name: string }>(
+  things: Iterable<T>,
+  names: Map<T, string>,
+  taken: Set<string>,
+): void {
   for (const thing of things) {
     if (names.has(thing)) continue;
     let name = thing.name;
@@ -147,18 +155,40 @@ function uniqueNames<T extends { readonly name: string }>(things: Iterable<T>): 
     taken.add(name);
     names.set(thing, printName(name));
   }
+}
+
+/** Names within a kernel. Blocks that do not see each other may use the same. */
+function namesIn(kernel: TileKernel): Naming {
+  const names = new Map<Register | Memory, string>();
+  const nameIn = (body: readonly Statement[], taken: Set<string>): void => {
+    for (const statement of body)
+      switch (statement.kind) {
+        case 'let':
+        case 'var':
+        case 'exchange':
+          nameAll([statement.register], names, taken);
+          break;
+        case 'for': {
+          const inner = new Set(taken);
+          nameAll([statement.index], names, inner);
+          nameIn(statement.body, inner);
+          break;
+        }
+        case 'if':
+          for (const branch of [statement.then, statement.else]) nameIn(branch, new Set(taken));
+          break;
+        default:
+      }
+  };
+  const { parameters, scratch, arguments: given, item, thread, body } = kernel;
+  const taken = new Set<string>();
+  nameAll([...parameters, ...scratch, ...given, item, thread], names, taken);
+  nameIn(body, taken);
   return (of) => names.get(of) ?? printName(of.name);
 }
 
 function printKernel(kernel: TileKernel, name: string): string[] {
-  const naming: Naming = uniqueNames<Register | Memory>([
-    ...kernel.parameters,
-    ...kernel.scratch,
-    ...kernel.arguments,
-    kernel.item,
-    kernel.thread,
-    ...definedRegisters(kernel.body),
-  ]);
+  const naming = namesIn(kernel);
   const parameters = kernel.parameters.map(
     (memory) => `${naming(memory)}: ${memory.dtype}[${memory.size}] ${memory.access}`,
   );
@@ -174,22 +204,6 @@ function printKernel(kernel: TileKernel, name: string): string[] {
     '}',
   ];
 }
-
-const definedRegisters = (body: readonly Statement[]): Register[] =>
-  body.flatMap((statement) => {
-    switch (statement.kind) {
-      case 'let':
-      case 'var':
-      case 'exchange':
-        return [statement.register];
-      case 'for':
-        return [statement.index, ...definedRegisters(statement.body)];
-      case 'if':
-        return [...definedRegisters(statement.then), ...definedRegisters(statement.else)];
-      default:
-        return [];
-    }
-  });
 
 function printStatement(statement: Statement, naming: Naming): string[] {
   const show = (expression: TileExpression): string => print(expression, naming);

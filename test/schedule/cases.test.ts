@@ -23,7 +23,9 @@ describe.each<[string, Compiler<unknown>]>([
     const tile = scheduledFor(program, capabilities);
     const text = printTile(tile);
     const expectSame = sameAs(program);
-    for (const one of [tile, parseTile(text)]) expectSame(one, name);
+    const again = parseTile(text);
+    expect(printTile(again)).toBe(text);
+    for (const one of [tile, again]) expectSame(one, name);
     return text;
   }),
 );
