@@ -2,6 +2,7 @@
 import type { Axis, Buffer, Segment } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { parameter, read, register, scratch } from '../tile/build.ts';
+import { tidy } from '../tile/tidy.ts';
 import type { Memory, Register, TileKernel } from '../tile/tile.ts';
 import { ownBuffers, sizeOf } from '../loop/build.ts';
 import { emitChain } from './chain.ts';
@@ -62,7 +63,7 @@ export function makeKernel(
   for (const { axis, index } of repeats) scope = bind(scope, axis, read(index));
   const { grid, workgroup } = emit(scope, segment, capabilities);
   if (grid === 0) return undefined;
-  return {
+  return tidy({
     name,
     parameters: [...uses.keys()].map((buffer) => kernel.memory(buffer)),
     arguments: repeats.map(({ index }) => index),
@@ -72,7 +73,7 @@ export function makeKernel(
     workgroup,
     thread,
     body: kernel.root.statements,
-  };
+  });
 }
 
 function emit(scope: Scope, segment: Segment, capabilities: Capabilities): Extent {

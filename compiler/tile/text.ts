@@ -297,7 +297,10 @@ function printBound(expression: TileExpression, naming: Naming, least: number): 
       const bound = precedence[expression.op] ?? primary;
       if (sign === undefined || a === undefined || b === undefined)
         return `${expression.op}(${expression.operands.map(show).join(', ')})`;
-      const text = `${printBound(a, naming, bound)} ${sign} ${printBound(b, naming, bound + 1)}`;
+      const left = printBound(a, naming, bound);
+      // Index arithmetic is built of additions.
+      const less = expression.op === 'add' && b.kind === 'number' && b.type.dtype === 'index' && b.value < 0;
+      const text = less ? `${left} - ${printNumber(-b.value)}` : `${left} ${sign} ${printBound(b, naming, bound + 1)}`;
       return bound < least ? `(${text})` : text;
     }
   }
