@@ -132,11 +132,15 @@ export function load(access: Access): Expression {
 export const both = (a: Expression | undefined, b: Expression | undefined): Expression | undefined =>
   a === undefined ? b : b === undefined ? a : apply('and', a, b);
 
-/** The condition that an affine coordinate is whole and within 0 … size-1; undefined where it always is. */
-export function insideCondition(at: Affine, size: number): Expression | undefined {
+/** The condition that a coordinate is whole and within 0 … size-1; undefined where it always is. */
+export function insideCondition(at: Coordinate, size: number): Expression | undefined {
+  const compare = (op: BinaryOp, a: Expression, b: Expression): Expression => apply(op, a, b);
+  if (at.kind === 'computed') {
+    const value = cast(at.value, 'i32');
+    return both(compare('le', number(0, 'i32'), value), compare('lt', value, number(size, 'i32')));
+  }
   const numerator = coordinateValue({ ...at, divisor: 1 });
   const [low, high] = numeratorRange(at);
-  const compare = (op: BinaryOp, a: Expression, b: Expression): Expression => apply(op, a, b);
   let condition: Expression | undefined;
   if (low < 0) condition = compare('le', number(0, 'i32'), numerator);
   if (high >= size * at.divisor)

@@ -4,23 +4,7 @@
  */
 import { children, insideCondition, isInside, rowMajorStrides } from '../loop/build.ts';
 import type { Access, Axis, Coordinate, Expression, Result, Store } from '../loop/loop.ts';
-import {
-  add,
-  and,
-  apply,
-  cast,
-  div,
-  index,
-  lessEqual,
-  less,
-  load,
-  mul,
-  not,
-  number,
-  ramp,
-  splat,
-  where,
-} from '../tile/build.ts';
+import { add, and, apply, cast, div, index, load, mul, not, number, ramp, splat, where } from '../tile/build.ts';
 import type { TileExpression } from '../tile/tile.ts';
 import { bindingOf, name, type Place, type Scope, sumOf } from './scope.ts';
 
@@ -219,12 +203,22 @@ function addressOf(scope: Scope, access: Access): Address {
 
 const conditions = new WeakMap<Coordinate, Map<number, Expression | undefined>>();
 
-/** The condition that an affine coordinate is inside, made once so that its value is shared. */
-function insideOf(at: Extract<Coordinate, { kind: 'affine' }>, size: number): Expression | undefined {
+/** The condition that a coordinate is inside, made once so that its value is shared; undefined where it always is. */
+function insideOf(at: Coordinate, size: number): Expression | undefined {
   const bySize = conditions.get(at) ?? new Map<number, Expression | undefined>();
   conditions.set(at, bySize);
   if (!bySize.has(size)) bySize.set(size, insideCondition(at, size));
   return bySize.get(size);
+}
+
+/** Raises the flag where an index computed from data is outside: where it is computed, not at each element that is read with it. */
+function flagOutside(scope: Scope, condition: Expression, within: TileExpression): void {
+  const active = activeLanes(scope, within.type.lanes);
+  const place = active === undefined ? homeOf(scope, condition).place : scope.place;
+  if (active === undefined && place.checked.has(within)) return;
+  place.checked.add(within);
+  const outside = active === undefined ? not(within) : and(active, not(within));
+  place.statements.push({ kind: 'flag', condition: name(scope.kernel, place, outside) });
 }
 
 const both = (a: TileExpression | undefined, b: TileExpression | undefined): TileExpression | undefined =>
@@ -236,27 +230,11 @@ function read(scope: Scope, of: Load): TileExpression {
   const address = addressOf(scope, access);
   let inside: TileExpression | undefined;
   access.index.forEach((at, dimension) => {
-    const size = access.shape[dimension];
-    if (guard === 'none') return;
-    if (at.kind === 'affine') {
-      const condition = insideOf(at, size);
-      if (condition !== undefined) inside = both(inside, evaluate(scope, condition));
-      return;
-    }
-    const value = coordinateValue(scope, at);
-    const within = name(
-      scope.kernel,
-      scope.place,
-      and(lessEqual(number(0, 'i32'), value), less(value, number(size, 'i32'))),
-    );
+    const condition = guard === 'none' ? undefined : insideOf(at, access.shape[dimension]);
+    if (condition === undefined) return;
+    const within = evaluate(scope, condition);
     inside = both(inside, within);
-    if (guard === 'check') {
-      const active = activeLanes(scope, within.type.lanes);
-      scope.place.statements.push({
-        kind: 'flag',
-        condition: name(scope.kernel, scope.place, active === undefined ? not(within) : and(active, not(within))),
-      });
-    }
+    if (guard === 'check' && at.kind === 'computed') flagOutside(scope, condition, within);
   });
   if (scope.condition !== undefined && needsOf(of).unsafe) inside = both(inside, scope.condition.value);
   const wanted = inside === undefined ? undefined : name(scope.kernel, scope.place, inside);

@@ -15,6 +15,8 @@ export interface Place {
   readonly values: Map<Expression, Map<string, TileExpression>>;
   /** Partial sums of index arithmetic. */
   readonly sums: Map<string, TileExpression>;
+  /** That an index is inside, where the flag was raised already if it is not. */
+  readonly checked: Set<TileExpression>;
 }
 
 /** What an axis is: base + plus, in lanes base + plus, base + plus + 1, … where `lanes` > 1. */
@@ -69,7 +71,13 @@ export interface Scope {
   readonly condition?: { readonly place: Place; readonly id: number; readonly value: TileExpression };
 }
 
-export const newPlace = (depth: number): Place => ({ statements: [], depth, values: new Map(), sums: new Map() });
+export const newPlace = (depth: number): Place => ({
+  statements: [],
+  depth,
+  values: new Map(),
+  sums: new Map(),
+  checked: new Set(),
+});
 
 export const newScope = (kernel: Kernel): Scope => ({
   kernel,

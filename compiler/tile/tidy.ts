@@ -29,8 +29,9 @@ function simplified(kernel: TileKernel): readonly Statement[] {
   const instead = new Map<Register, TileExpression>();
   const done = new Map<TileExpression, TileExpression>();
   const keys = createKeys();
-  /** Named values of the blocks around, outermost first. */
+  /** Named values of the blocks around, outermost first; and conditions that raised the flag already. */
   const named: Map<string, Register>[] = [];
+  const flagged: Set<string>[] = [];
 
   const rangeOf = (of: TileExpression): Range => {
     if (of.kind === 'number') return [of.value, of.value];
@@ -73,10 +74,20 @@ function simplified(kernel: TileKernel): readonly Statement[] {
     return [{ ...of, value }];
   };
 
+  const isFlagged = (condition: TileExpression): boolean => {
+    const key = keys(expression(condition));
+    if (key === undefined) return false;
+    if (flagged.some((block) => block.has(key))) return true;
+    flagged[flagged.length - 1].add(key);
+    return false;
+  };
+
   const block = (statements: readonly Statement[]): readonly Statement[] => {
     named.push(new Map());
+    flagged.push(new Set());
     const made = statements.flatMap((statement): readonly Statement[] => {
       if (statement.kind === 'let') return defined(statement);
+      if (statement.kind === 'flag' && isFlagged(statement.condition)) return [];
       if (statement.kind === 'var') keys.never(statement.register);
       if (statement.kind === 'for') {
         const [low] = rangeOf(expression(statement.from));
@@ -86,6 +97,7 @@ function simplified(kernel: TileKernel): readonly Statement[] {
       return [rewriteStatement(statement, { expression, memory: same, register: same, body: block })];
     });
     named.pop();
+    flagged.pop();
     return made;
   };
   return block(kernel.body);
