@@ -109,6 +109,8 @@ function copyOf(frame: Frame, value: Value): Value {
 
 /** The state a loop carries, all of it over time: slot t is what step t reads, slot t + 1 what it leaves (mirrored when reversed). */
 function prepareLoops(frame: Frame): void {
+  // What is asked for has a place of its own: a step that makes it writes to both, rather than that all is copied in the end.
+  const asked = new Set(frame.graph.outputs.map(({ value }) => value));
   for (const [at, node] of frame.nodes.entries()) {
     if (node.op !== 'loop') continue;
     const trips = Number(node.attributes.trips);
@@ -130,6 +132,7 @@ function prepareLoops(frame: Frame): void {
     }
     for (let k = node.attributes.carried; k < node.outputs.length; k++) {
       const slots = carriedSlots(node, k);
+      if (slots?.isMade === true && asked.has(node.outputs[k])) continue;
       const carrier = slots === undefined ? undefined : frame.places.get(node.outputs[slots.carried]);
       if (slots !== undefined && carrier !== undefined)
         frame.places.set(node.outputs[k], {
@@ -152,16 +155,16 @@ function prepareLoops(frame: Frame): void {
   }
 }
 
-/** Where a loop's stacked result already is, when every step of it is a carried value before or after the step. */
+/** Where a loop's stacked result already is, when every step of it is a carried value before or after the step (`isMade`: by it). */
 function carriedSlots(
   { attributes: { body, carried, reverse } }: Extract<Node, { op: 'loop' }>,
   output: number,
-): { readonly carried: number; readonly start: number } | undefined {
+): { readonly carried: number; readonly start: number; readonly isMade: boolean } | undefined {
   const { value } = body.outputs[output];
   const before = body.inputs.findIndex((input, at) => at < carried && input.value === value);
-  if (before >= 0) return { carried: before, start: reverse ? 1 : 0 };
+  if (before >= 0) return { carried: before, start: reverse ? 1 : 0, isMade: false };
   const after = body.outputs.findIndex((other, at) => at < carried && other.value === value);
-  return after < 0 ? undefined : { carried: after, start: reverse ? 0 : 1 };
+  return after < 0 ? undefined : { carried: after, start: reverse ? 0 : 1, isMade: true };
 }
 
 /** Cuts a frame's work into groups of one root each, in an order of definition. */
@@ -204,8 +207,8 @@ function planLoop(frame: Frame, node: Extract<Node, { op: 'loop' }>): Group {
     inner,
     body.outputs.flatMap(({ value }, at): Destination[] => {
       if (at < carried) return [{ value, place: slotOf(placeOf(frame, node.inputs[at]), reverse ? position : later) }];
-      if (carriedSlots(node, at) !== undefined) return [];
       const whole = placeOf(frame, node.outputs[at]);
+      if (whole.window !== undefined) return [];
       return [
         {
           value,
