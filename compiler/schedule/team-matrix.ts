@@ -111,12 +111,15 @@ export function emitMatrixContraction(
     { of: rightOf, lines: columns, first: columnFrom, count: tile.columns },
   ].map((operand) => layStrips(dtype, { ...operand, sum, threads, team }));
   const bytes = dtypeBytes[dtype] * (lying[0].size + lying[1].size);
-  // Strips lie in so many places by turns: while one is multiplied the next are on their way to the others.
-  const places = Math.max(2, Math.min(mostPlaces, Math.floor(nearMemory / bytes)));
-  const [left, right] = lying.map((of): Strips => ({ ...of, memory: kernel.shared(dtype, places * of.size) }));
-  const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
-    [left, right].forEach((strips) => copy(inner, strips, from, mul(place, strips.size)));
   const depth = strip / dtypeBytes[dtype];
+  const strips = Math.max(1, Math.ceil(length / depth));
+  // Strips lie in so many places by turns: while one is multiplied the next are on their way to the others. Where there are fewer strips
+  // all are on their way from the start, and one place more would stay empty.
+  const places = Math.max(2, Math.min(mostPlaces, Math.floor(nearMemory / bytes), strips + 1));
+  const held = Math.min(places, strips);
+  const [left, right] = lying.map((of): Strips => ({ ...of, memory: kernel.shared(dtype, held * of.size) }));
+  const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
+    [left, right].forEach((operand) => copy(inner, operand, from, mul(place, operand.size)));
   for (let ahead = 0; ahead < places - 1; ahead++) {
     if (ahead > 0) meet(point, places - 2);
     if (ahead * depth < length) bring(point, index(ahead * depth), index(ahead));
@@ -124,15 +127,17 @@ export function emitMatrixContraction(
   loop(point, 0, length, depth, (inner, from) => {
     const turn = name(kernel, inner.place, div(from, depth));
     const here = name(kernel, inner.place, rem(turn, places));
-    const next = name(kernel, inner.place, add(from, (places - 1) * depth));
     // This strip is there, and nobody reads the place of the one before any more.
     meet(inner, places - 2);
-    when(inner, less(next, length), (deep) => bring(deep, next, rem(add(turn, places - 1), places)));
-    const operand = (strips: Strips, line: TileExpression): MatrixOperand => ({
-      memory: strips.memory,
-      offset: name(kernel, inner.place, add(mul(here, strips.size), placeOfLine(strips, line))),
-      pitch: strips.pitch,
-      turned: strips.turned,
+    if (places <= strips) {
+      const next = name(kernel, inner.place, add(from, (places - 1) * depth));
+      when(inner, less(next, length), (deep) => bring(deep, next, rem(add(turn, places - 1), places)));
+    }
+    const operand = (of: Strips, line: TileExpression): MatrixOperand => ({
+      memory: of.memory,
+      offset: name(kernel, inner.place, add(mul(here, of.size), placeOfLine(of, line))),
+      pitch: of.pitch,
+      turned: of.turned,
     });
     inner.place.statements.push({
       kind: 'multiply',
