@@ -73,6 +73,10 @@ describe.each(['wasm', 'reference'] as const)('on %s', (target) => {
 it('says what is wrong', async () => {
   await expect(compile(source.replace('Linear{2, hidden}', 'Linear{3, hidden}'), { data })).rejects.toThrow(ModelError);
   await expect(compile(source.replace('Linear{2, hidden}', 'Linear{3, hidden}'), { data })).rejects.toThrow('model:');
+  // A block that could not be read is not one that is not there.
+  for (const text of [source.replace('train inside {', 'train inside'), 'hello'])
+    await expect(compile(text, { data })).rejects.toThrow('error[unexpected-token]');
+  await expect(compile('', { data })).rejects.toThrow('The text has no train block.');
   const model = await compile(source, { data, target: 'wasm', threads: 1 });
   await expect(model.step({ x: new Float32Array(8) })).rejects.toThrow('The batch has no `y`; it needs x, y.');
   await expect(model.step({ x: new Float32Array(7), y: new Int32Array(4) })).rejects.toThrow(DeviceError);

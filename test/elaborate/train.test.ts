@@ -92,6 +92,13 @@ const close = (a: ReadonlyMap<string, Float32Array>, b: ReadonlyMap<string, Floa
 };
 
 describe('a train block', () => {
+  it('that could not be read is not one that is not there', async () => {
+    const path = join(folder, 'unread.model');
+    writeFileSync(path, `${head}train t\n${usual}\n}\n`);
+    await expect((await openProject(path)).train()).rejects.toThrow('I expected `{`');
+    await expect((await openProject(path)).train('t')).rejects.toThrow(Diagnosed);
+  });
+
   it('becomes a plan', async () => {
     const { plan } = await trainOf(
       `${usual}\nseed = 7\nclip norm 1.0\neval(x, y) over points() = { mse: mean_squared_error(model(x), y) }\nsave best min mse`,

@@ -65,8 +65,9 @@ export function trainBlocks(
       return diagnostics.sorted();
     },
     async train(name) {
-      const declaration = choose(declarations, name, shown);
+      // First: a block that seems not to be there may be one that could not be read.
       if (!program.diagnostics.isEmpty) throw new Diagnosed(program.diagnostics.sorted());
+      const declaration = choose(declarations, name, shown);
       const diagnostics = new Diagnostics();
       const written = resolveTrain(declaration, program.entry.scope, diagnostics, overrides);
       if (written === undefined) throw new Diagnosed(diagnostics.sorted());
