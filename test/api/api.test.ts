@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'vite';
 import { afterAll, describe, expect, it } from 'vitest';
+import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { compile, DeviceError, load, ModelError } from '../../tools/api/index.ts';
 import { chromium, openPage, serve } from '../support/browser.ts';
 import { nacre } from '../support/nacre.ts';
@@ -34,6 +35,9 @@ train inside {
 }
 `;
 
+/** The block with other lines in it. */
+const block = (lines: string): string => source.replace('  optimizer =', `  ${lines}\n  optimizer =`);
+
 const data = { x: { dtype: 'f32', shape: [2] }, y: { dtype: 'i32', shape: [] } } as const;
 
 /** Is a point inside the circle of radius 0.7? */
@@ -48,7 +52,59 @@ function points(count: number, seed: number): { x: Float32Array; y: Int32Array }
   return { x, y };
 }
 
-describe.each(['wasm', 'reference'] as const)('on %s', (target) => {
+const targets = [
+  'wasm',
+  'reference',
+  ...((await describeCpu()).problem === undefined ? (['cpu'] as const) : []),
+] as const;
+
+describe.each(targets)('on %s', (target) => {
+  it('does in order what is asked for at once', async () => {
+    /** What comes of calls that each wait for the one before, or of all of them at once. */
+    const results = async (waits: boolean): Promise<unknown[]> => {
+      const model = await compile(block('accumulate 2'), { data, target, threads: 2, seed: 3 });
+      const point = (at: number) => ({ dtype: 'f32', shape: [1, 2], data: Float32Array.of(at, -at) }) as const;
+      const calls: (() => Promise<unknown>)[] = [
+        ...[1, 2, 3, 4, 5].map((seed) => () => model.step(points(32, seed))),
+        ...[1, 2, 3].map((at) => () => model.infer(point(at))),
+        () => model.save(),
+        () => model.step(points(16, 6)),
+        ...[7, 8].map((seed) => () => model.evaluate(points(100, seed))),
+        () => model.read('model.up.weight'),
+        () => model.write('model.up.weight', new Float32Array(32)),
+        () => model.read('model.up.weight'),
+      ];
+      const given: Promise<unknown>[] = [];
+      for (const call of calls) {
+        given.push(call());
+        if (waits) await given.at(-1);
+      }
+      const all = await Promise.all(given);
+      expect(model.steps).toBe(3);
+      model.close();
+      return all;
+    };
+    expect(await results(false)).toEqual(await results(true));
+  });
+
+  it('goes on after a call that failed, and lets the one that is being done end before it closes', async () => {
+    const model = await compile(source, { data, target, threads: 2, seed: 3 });
+    const [, failed, done] = await Promise.allSettled([
+      model.step(points(64, 1)),
+      model.step({ x: new Float32Array(7), y: new Int32Array(4) }),
+      model.step(points(64, 2)),
+    ]);
+    expect([failed.status, done.status, model.steps]).toEqual(['rejected', 'fulfilled', 2]);
+    const last = model.step(points(64, 3));
+    // It has begun.
+    await Promise.resolve();
+    const waiting = model.step(points(64, 4));
+    model.close();
+    await expect(waiting).rejects.toThrow('The session is closed.');
+    expect((await last).loss).toBeGreaterThan(0);
+    model.close();
+  });
+
   it('learns step by step, gives its weights and takes others, and answers', async () => {
     const model = await compile(source, { data, target, threads: 2, seed: 3 });
     const first = await model.step(points(64, 1));
@@ -62,7 +118,7 @@ describe.each(['wasm', 'reference'] as const)('on %s', (target) => {
     expect(logits).toMatchObject({ dtype: 'f32', shape: [3, 2] });
     expect([0, 1, 2].map((at) => Number(logits.data[2 * at + 1] > logits.data[2 * at]))).toEqual([1, 0, 0]);
     const bias = await model.read('model.down.bias');
-    model.write('model.down.bias', Float32Array.of(bias[0], bias[1] + 100));
+    await model.write('model.down.bias', Float32Array.of(bias[0], bias[1] + 100));
     const [moved] = await model.infer({ dtype: 'f32', shape: [3, 2], data: x });
     expect(moved.data[1]).toBeCloseTo(logits.data[1] + 100, 3);
     expect((await model.save()).length).toBeGreaterThan(4 * (2 * 16 + 16 + 16 * 2 + 2));
@@ -103,8 +159,6 @@ it('opens what nacre build wrote', async () => {
   await expect(load(join(folder, 'nowhere'))).rejects.toThrow('is that a folder that nacre build wrote?');
 });
 
-/** The block with other lines in it. */
-const block = (lines: string): string => source.replace('  optimizer =', `  ${lines}\n  optimizer =`);
 const on = { data, target: 'wasm', threads: 1 } as const;
 
 it('begins with the weights that a load line names, and says where they are missing', async () => {

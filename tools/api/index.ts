@@ -7,41 +7,28 @@
  *   const { loss } = await model.step({ x, y });
  *   const [logits] = await model.infer({ dtype: 'f32', shape: [1, 2], data: point });
  */
-import { Diagnostics, renderDiagnostic } from '../../compiler/base/diagnostics.ts';
+import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { loadProgram } from '../../compiler/elaborate/modules.ts';
 import { buildInference } from '../../compiler/elaborate/infer.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
 import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
-import type {
-  ElementType,
-  Executable,
-  Field,
-  Programs,
-  Session,
-  TrainPlan,
-  TypedArray,
-} from '../../runtime/program.ts';
+import type { ElementType, Executable, Field, TrainPlan, TypedArray } from '../../runtime/program.ts';
 import { DeviceError } from '../../runtime/program.ts';
-import { memoryFiles } from '../../runtime/memory-files.ts';
-import { pruneDue } from '../../runtime/prune.ts';
-import { quantizedMetadata, takeCodes } from '../../runtime/quantize.ts';
-import { encodeWeights, joined } from '../../runtime/safetensors.ts';
-import { addMeans, chooseInputs, phaseOf, ratio, scalarsOf, type Mean } from '../../runtime/step.ts';
-import { learnedWeights, loadWeights } from '../../runtime/weights.ts';
-import { Diagnosed, diagnosed } from '../driver/diagnosed.ts';
+import { diagnosed } from '../driver/diagnosed.ts';
 import { createPrograms } from '../driver/programs.ts';
 import type { Target } from '../driver/targets/backend.ts';
 import type { TargetName } from '../driver/targets/index.ts';
 import { type RunnableTrain, trainBlocks } from '../driver/train-blocks.ts';
+import { explained } from './explained.ts';
+import { elements, type Model, onDevice } from './model.ts';
 import { standardLibrary } from './standard-library.ts';
 
 export { DeviceError, DeviceLost } from '../../runtime/program.ts';
 export { UserError } from '../../runtime/errors.ts';
 export type { ElementType, Field, TypedArray } from '../../runtime/program.ts';
-
-/** What is wrong with a model's text, as `nacre check` would say it. */
-export class ModelError extends Error {}
+export { ModelError } from './explained.ts';
+export type { Batch, Model, StepResult } from './model.ts';
 
 /** One sample of a field of the data: its element type, and its shape without the batch. */
 export interface SampleType {
@@ -56,9 +43,6 @@ export interface Tensor {
   readonly data: TypedArray;
 }
 
-/** Arrays by the names of the data's fields: samples one after the other. */
-export type Batch = Readonly<Record<string, TypedArray>>;
-
 export interface CompileOptions {
   /** The train block, where the text has several. */
   readonly train?: string;
@@ -72,29 +56,6 @@ export interface CompileOptions {
   readonly seed?: number;
   /** The files of weights that its `load` lines name. */
   readonly files?: Readonly<Record<string, Uint8Array>>;
-}
-
-export type StepResult = { readonly loss: number } & Readonly<Record<string, number>>;
-
-/** A train block on a device, with its weights as they are now. */
-export interface Model {
-  readonly target: string;
-  readonly plan: TrainPlan;
-  /** Optimizer steps done. */
-  readonly steps: number;
-  /**
-   * One optimizer step on a batch, or a part of one where the block accumulates: every `accumulate`th call updates. Resolves to the
-   * loss before it and what else the step reports (`lr`, `grad_norm`). Prunes what is due before.
-   */
-  step(batch: Batch): Promise<StepResult>;
-  /** The metrics of an `eval` line (the only one, where there is one) on a batch. */
-  evaluate(batch: Batch, name?: string): Promise<Readonly<Record<string, number>>>;
-  /** A parameter, a buffer or a state of the optimizer, by its path: `model.fc1.weight`. */
-  read(name: string): Promise<TypedArray>;
-  write(name: string, data: TypedArray): void;
-  /** The weights as a safetensors file. */
-  save(): Promise<Uint8Array>;
-  close(): void;
 }
 
 export interface CompiledModel extends Model {
@@ -114,32 +75,30 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
     );
   const target = await openTarget(on, threads);
   const samples = new Map(data.train.fields.map((field) => [field.name, elements(field)]));
-  const model = await onDevice(plan, createPrograms(block, data, target), samples, new Map(Object.entries(files)));
+  const programs = createPrograms(block, data, target);
+  const { model, inTurn } = await onDevice(plan, programs, samples, new Map(Object.entries(files)));
   const inferences = new Map<string, Promise<Executable>>();
+  const infer = async (inputs: readonly Tensor[], root: string): Promise<readonly Tensor[]> => {
+    if (!block.roots.has(root))
+      throw new DeviceError(`The train block has no model \`${root}\`; it has ${[...block.roots.keys()].join(', ')}.`);
+    const types = inputs.map(({ dtype, shape }) => ({ dtype, shape }));
+    const key = JSON.stringify([root, types]);
+    const known = inferences.get(key) ?? target.load(inference(runnable, root, types));
+    inferences.set(key, known);
+    const program = await known;
+    const results = await program.run(new Map(inputs.map((tensor, at) => [`x${at}`, tensor.data])));
+    return program.results.map(({ name, dtype, shape }) => ({
+      dtype,
+      shape,
+      data: results.get(name) ?? new Float32Array(),
+    }));
+  };
   return {
     ...model,
     get steps() {
       return model.steps;
     },
-    async infer(input, of) {
-      const inputs: readonly Tensor[] = 'dtype' in input ? [input] : input;
-      const root = of ?? [...block.roots.keys()][0];
-      if (!block.roots.has(root))
-        throw new DeviceError(
-          `The train block has no model \`${root}\`; it has ${[...block.roots.keys()].join(', ')}.`,
-        );
-      const types = inputs.map(({ dtype, shape }) => ({ dtype, shape }));
-      const key = JSON.stringify([root, types]);
-      const known = inferences.get(key) ?? explained(async () => target.load(inference(runnable, root, types)));
-      inferences.set(key, known);
-      const program = await known;
-      const results = await program.run(new Map(inputs.map((tensor, at) => [`x${at}`, tensor.data])));
-      return program.results.map(({ name, dtype, shape }) => ({
-        dtype,
-        shape,
-        data: results.get(name) ?? new Float32Array(),
-      }));
-    },
+    infer: (input, of = [...block.roots.keys()][0]) => inTurn(() => infer('dtype' in input ? [input] : input, of)),
   };
 }
 
@@ -160,7 +119,8 @@ export async function load(
   const batch = (step?.buffers ?? []).filter(({ role }) => role === 'batch');
   const samples = new Map(batch.map(({ name, shape }) => [name, elements({ shape: shape.slice(1) })]));
   const weights = await Promise.all(plan.loads.map(async ({ path }) => [path, await file(path)] as const));
-  return onDevice(plan, builtPrograms(trainer, opened, file), samples, new Map(weights));
+  const { model } = await onDevice(plan, builtPrograms(trainer, opened, file), samples, new Map(weights));
+  return model;
 }
 
 const inPage = 'document' in globalThis || 'WorkerGlobalScope' in globalThis;
@@ -212,102 +172,3 @@ function inference({ block }: RunnableTrain, root: string, types: readonly Tenso
   const diagnostics = new Diagnostics();
   return diagnosed(diagnostics, () => buildInference(block, root, types, diagnostics));
 }
-
-async function explained<Result>(act: () => Promise<Result>): Promise<Result> {
-  try {
-    return await act();
-  } catch (error) {
-    if (!(error instanceof Diagnosed)) throw error;
-    throw new ModelError(error.diagnostics.map((one) => renderDiagnostic(one, { color: false })).join('\n\n'));
-  }
-}
-
-/** The model with the first values of its weights. `samples`: elements of one, by field; `files`: what it loads. */
-async function onDevice(
-  plan: TrainPlan,
-  programs: Programs,
-  samples: ReadonlyMap<string, number>,
-  files: ReadonlyMap<string, Uint8Array>,
-): Promise<Model> {
-  const { session }: { session: Session } = programs;
-  try {
-    if ((plan.quantization?.calibrate ?? 0) > 0)
-      throw new DeviceError(
-        `${plan.name} calibrates on its data before the first step, which only \`nacre train\` and a built \`train.js\` do.`,
-      );
-    const init = await programs.init();
-    await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
-    loadWeights(plan, memoryFiles(files, 'in `files`'), session);
-  } catch (error) {
-    session.close();
-    throw error;
-  }
-  let steps = 0;
-  let micro = 0;
-  const fieldsOf = (batch: Batch): ReadonlyMap<string, TypedArray> => new Map(Object.entries(batch));
-  return {
-    target: session.target,
-    plan,
-    get steps() {
-      return steps;
-    },
-    async step(batch) {
-      const phase = phaseOf(micro, plan.accumulate);
-      const program = await explained(() => programs.step(sizeOf(batch, samples), phase));
-      if (micro === 0) await pruneDue(plan, programs, steps);
-      const inputs = chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, steps + 1, micro, 0));
-      const results = await program.run(inputs);
-      micro = phase === 'accumulate' ? micro + 1 : 0;
-      if (micro === 0) steps++;
-      const means = new Map<string, Mean>();
-      addMeans(means, results);
-      const others = [...results].filter(([name, value]) => value.length === 1 && !/\.(sum|count)$/.test(name));
-      return {
-        ...Object.fromEntries(others.map(([name, value]) => [name, value[0]])),
-        loss: ratio(means.get('loss') ?? { sum: NaN, count: 1 }),
-      };
-    },
-    async evaluate(batch, name = plan.evaluations[0]?.name) {
-      if (name === undefined) throw new DeviceError(`The train block ${plan.name} has no eval line.`);
-      const names = plan.evaluations.map((evaluation) => evaluation.name);
-      if (!names.includes(name))
-        throw new DeviceError(`The train block ${plan.name} has no evaluation ${name}; it has ${names.join(', ')}.`);
-      await takeCodes(plan, programs, steps);
-      const program = await explained(() => programs.evaluate(name, sizeOf(batch, samples)));
-      const means = new Map<string, Mean>();
-      addMeans(means, await program.run(chooseInputs(program, fieldsOf(batch), scalarsOf(plan.seed, steps, 0, 0))));
-      return Object.fromEntries([...means].map(([metric, mean]) => [metric, ratio(mean)]));
-    },
-    read: (name) => session.read(name),
-    write: (name, data) => session.write(name, data),
-    async save() {
-      await takeCodes(plan, programs, steps);
-      const tensors: { field: Field; data: TypedArray }[] = [];
-      for (const field of learnedWeights(plan)) tensors.push({ field, data: await session.read(field.name) });
-      return joined(
-        encodeWeights(tensors, new Map([['nacre', 'weights'], ['step', String(steps)], ...quantizedMetadata(plan)])),
-      );
-    },
-    close: () => session.close(),
-  };
-}
-
-/** How many samples the arrays of a batch hold; `samples` are the elements of one, by field. */
-function sizeOf(batch: Batch, samples: ReadonlyMap<string, number>): number {
-  let size: number | undefined;
-  for (const [name, elements] of samples) {
-    const data = batch[name];
-    if (data === undefined)
-      throw new DeviceError(`The batch has no \`${name}\`; it needs ${[...samples.keys()].join(', ')}.`);
-    const count = data.length / elements;
-    if (!Number.isInteger(count) || count === 0 || (size !== undefined && count !== size))
-      throw new DeviceError(
-        `\`${name}\` has ${data.length} elements, which are not ${size ?? 'a whole number of'} samples of ${elements}.`,
-      );
-    size = count;
-  }
-  return size ?? 1;
-}
-
-const elements = ({ shape }: { readonly shape: readonly number[] }): number =>
-  shape.reduce((product, length) => product * length, 1);
