@@ -1,4 +1,5 @@
 /** Threads that run a step together: this one and workers, or, where this one may not wait (a page's own), workers alone. */
+import { inBrowser } from '../browser.ts';
 import { DeviceError } from '../program.ts';
 import { commands, control, instantiate, syncAddress, type Step, type WorkerStart } from './wasm-control.ts';
 
@@ -10,7 +11,15 @@ export interface Team {
   close(): Promise<void>;
 }
 
-const inBrowser = 'document' in globalThis;
+/** A page's own thread may not; asking does not wait, for the word is not what is waited on. */
+function mayWait(): boolean {
+  try {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** One thread: the memory need not be shared, and nothing is waited for. */
 export function aloneTeam(memory: WebAssembly.Memory): Team {
@@ -31,40 +40,47 @@ interface Started {
   readonly broken: Promise<never>;
 }
 
+function startWebWorker(start: WorkerStart): Started {
+  // Bundlers find the script by these words, and by no others.
+  const worker = new Worker(new URL('./wasm-worker.js', import.meta.url), { type: 'module' });
+  const broken = new Promise<never>((_, reject) => {
+    worker.onerror = () => reject(new DeviceError('A thread of the wasm target could not be started.'));
+  });
+  worker.postMessage(start);
+  return { terminate: () => worker.terminate(), broken };
+}
+
 /** The script as it lies beside this file, or in dist/ where this runs from the sources. */
-function workerScript(): URL {
+function nodeScript(): URL {
   const here = import.meta.url;
   return here.endsWith('.ts')
     ? new URL('../../dist/runtime/devices/wasm-worker.js', here)
     : new URL('./wasm-worker.js', here);
 }
 
-async function startWorker(start: WorkerStart): Promise<Started> {
-  if (inBrowser) {
-    const worker = new globalThis.Worker(workerScript(), { type: 'module' });
-    const broken = new Promise<never>((_, reject) => {
-      worker.onerror = () => reject(new DeviceError('A thread of the wasm target could not be started.'));
-    });
-    broken.catch(() => {});
-    worker.postMessage(start);
-    return { terminate: () => worker.terminate(), broken };
-  }
-  const { Worker } = await import('node:worker_threads');
-  const worker = new Worker(workerScript(), { workerData: start });
+function startNodeWorker(start: WorkerStart): Started {
+  // Not imported: bundlers of pages would look for it.
+  const threads = process.getBuiltinModule('node:worker_threads');
+  const worker = new threads.Worker(nodeScript(), { workerData: start });
   worker.unref();
   const broken = new Promise<never>((_, reject) => {
     worker.on('error', ({ message }) => reject(new DeviceError(`A thread of the wasm target stopped: ${message}.`)));
   });
-  broken.catch(() => {});
   return { terminate: () => worker.terminate(), broken };
+}
+
+function startWorker(start: WorkerStart): Started {
+  const started = inBrowser ? startWebWorker(start) : startNodeWorker(start);
+  started.broken.catch(() => {});
+  return started;
 }
 
 /** `memory` must be shared. */
 export async function startTeam(memory: WebAssembly.Memory, threads: number): Promise<Team> {
-  const takesPart = !inBrowser;
+  const takesPart = mayWait();
   const steps: Step[] = [];
   const numbers = Array.from({ length: threads }, (_, thread) => thread).slice(takesPart ? 1 : 0);
-  const workers = await Promise.all(numbers.map((thread) => startWorker({ memory, thread })));
+  const workers = numbers.map((thread) => startWorker({ memory, thread }));
   const broken = workers.map((worker) => worker.broken);
   const words = (): Int32Array => new Int32Array(memory.buffer);
   const tell = (command: number, ...operands: readonly number[]): void => {

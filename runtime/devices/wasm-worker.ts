@@ -1,4 +1,5 @@
 /** The worker's side of wasm-team.ts: does what the words of the shared memory say, until it is told to quit. */
+import { inBrowser } from '../browser.ts';
 import { commands, control, instantiate, syncAddress, type Step, type WorkerStart } from './wasm-control.ts';
 
 function work({ memory, thread }: WorkerStart): void {
@@ -28,11 +29,11 @@ function work({ memory, thread }: WorkerStart): void {
   }
 }
 
-if ('WorkerGlobalScope' in globalThis) {
+if (inBrowser) {
   addEventListener('message', ({ data }: { readonly data?: WorkerStart }) => data !== undefined && work(data), {
     once: true,
   });
 } else {
-  const { workerData } = await import('node:worker_threads');
-  work(workerData as WorkerStart);
+  // Not imported: bundlers of pages would look for it.
+  work(process.getBuiltinModule('node:worker_threads').workerData as WorkerStart);
 }

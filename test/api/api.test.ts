@@ -1,56 +1,16 @@
-/** The programming interface: what docs/api.md shows, in Node, in a page, and from a built folder. */
+/** The programming interface: what docs/api.md shows, in Node and from a built folder. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'vite';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { compile, DeviceError, load, ModelError } from '../../tools/api/index.ts';
-import { chromium, openPage, serve } from '../support/browser.ts';
 import { nacre } from '../support/nacre.ts';
+import { block, data, points, source } from './inside.ts';
 
 const root = join(import.meta.dirname, '../..');
 const folder = mkdtempSync(join(tmpdir(), 'nacre-api-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const source = `
-use std.layers { Linear }
-use std.optim { Adam }
-
-data points = npy(x: "x.npy", y: "y.npy")
-
-model Net{hidden: int = 16} {
-  up = Linear{2, hidden}
-  down = Linear{hidden, 2}
-  (x: f32[B, 2]) -> f32[B, 2] = x |> up |> tanh |> down
-}
-
-train inside {
-  model = Net{}
-  data = points() |> batch(64)
-  loss(x, y) = cross_entropy(model(x), y)
-  optimizer = Adam{lr: 0.05}
-  epochs = 1
-  eval(x, y) over points() = { accuracy: accuracy(model(x), y) }
-}
-`;
-
-/** The block with other lines in it. */
-const block = (lines: string): string => source.replace('  optimizer =', `  ${lines}\n  optimizer =`);
-
-const data = { x: { dtype: 'f32', shape: [2] }, y: { dtype: 'i32', shape: [] } } as const;
-
-/** Is a point inside the circle of radius 0.7? */
-function points(count: number, seed: number): { x: Float32Array; y: Int32Array } {
-  let state = seed;
-  const next = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state / 2 ** 32) * 2 - 1;
-  };
-  const x = Float32Array.from({ length: 2 * count }, next);
-  const y = Int32Array.from({ length: count }, (_, at) => Number(Math.hypot(x[2 * at], x[2 * at + 1]) < 0.7));
-  return { x, y };
-}
 
 const targets = [
   'wasm',
@@ -211,39 +171,4 @@ it('opens a built block without some of its columns, with the weights that are l
     'has no evaluation nope; it has eval.',
   );
   model.close();
-});
-
-it.skipIf(chromium === undefined)('works in a page that Vite made', { timeout: 120_000 }, async () => {
-  const page = join(folder, 'page');
-  const script = `
-    import { compile } from ${JSON.stringify(join(root, 'dist/tools/api/index.js'))};
-    const points = ${points.toString()};
-    window.result = (async () => {
-      const model = await compile(${JSON.stringify(source)}, { data: ${JSON.stringify(data)}, seed: 3 });
-      const losses = [];
-      for (let step = 1; step <= 100; step++) losses.push((await model.step(points(64, step))).loss);
-      const [logits] = await model.infer({ dtype: 'f32', shape: [1, 2], data: Float32Array.of(0, 0) });
-      return { target: model.target, first: losses[0], last: losses.at(-1), inside: logits.data[1] > logits.data[0] };
-    })();`;
-  const { mkdirSync } = await import('node:fs');
-  mkdirSync(page);
-  writeFileSync(join(page, 'main.js'), script);
-  writeFileSync(
-    join(page, 'index.html'),
-    '<!doctype html><body><script type="module" src="./main.js"></script></body>',
-  );
-  await build({ root: page, base: './', logLevel: 'silent', build: { outDir: 'out', target: 'es2022' } });
-  const server = await serve(join(page, 'out'));
-  const opened = await openPage(server.url);
-  try {
-    const result = (await opened.evaluate('window.result')) as Record<string, unknown>;
-    expect(result, opened.messages.join('\n')).toMatchObject({ target: 'wasm', inside: true });
-    expect(Number(result['last'])).toBeLessThan(Number(result['first']));
-    const here = await compile(source, { data, target: 'wasm', threads: 1, seed: 3 });
-    expect((await here.step(points(64, 1))).loss).toBeCloseTo(Number(result['first']), 5);
-    here.close();
-  } finally {
-    await opened.close();
-    server.close();
-  }
 });

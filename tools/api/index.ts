@@ -13,6 +13,7 @@ import { buildInference } from '../../compiler/elaborate/infer.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
 import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
+import { inBrowser } from '../../runtime/browser.ts';
 import type { ElementType, Executable, Field, TrainPlan, TypedArray } from '../../runtime/program.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { diagnosed } from '../driver/diagnosed.ts';
@@ -107,9 +108,9 @@ export async function load(
   folder: string | URL,
   { threads, seed }: { threads?: number; seed?: number } = {},
 ): Promise<Model> {
-  const file = inPage ? fetched(folder) : (await import('./node.ts')).readerOf(folder);
+  const file = inBrowser ? fetched(folder) : (await import('./node.ts')).readerOf(folder);
   const trainer = readTrainer(await file('trainer.json'));
-  const backend = inPage
+  const backend = inBrowser
     ? await (await import('./page.ts')).pageBackend(trainer.target)
     : await (await import('./node.ts')).nodeBackend(trainer.target);
   const opened = await backend.openBuilt(threads ?? navigatorThreads());
@@ -123,8 +124,6 @@ export async function load(
   return model;
 }
 
-const inPage = 'document' in globalThis || 'WorkerGlobalScope' in globalThis;
-
 const navigatorThreads = (): number => globalThis.navigator?.hardwareConcurrency ?? 1;
 
 const fetched =
@@ -137,7 +136,7 @@ const fetched =
 
 /** In a page only what needs no native code can be opened, and nothing else is bundled. */
 async function openTarget(name: TargetName, threads: number | undefined): Promise<Target> {
-  if (inPage) {
+  if (inBrowser) {
     const backend = await (await import('./page.ts')).pageBackend(name === 'auto' ? 'wasm' : name);
     return backend.open({ threads: threads ?? navigatorThreads(), without: [], wide: false });
   }
