@@ -119,6 +119,14 @@ it('opens what nacre build wrote', async () => {
   await expect(load(join(folder, 'nowhere'))).rejects.toThrow('is that a folder that nacre build wrote?');
 });
 
+it('knows the fields of generated data, in batches and not', async () => {
+  const model = await compile(readFileSync(join(root, 'examples/rings.model'), 'utf8'), { target: 'wasm', threads: 1 });
+  const index = Int32Array.from({ length: 64 }, (_, at) => at);
+  await model.step({ index });
+  expect((await model.evaluate({ index })).accuracy).toBeGreaterThan(0);
+  model.close();
+});
+
 const on = { data, target: 'wasm', threads: 1 } as const;
 
 it('begins with the weights that a load line names, and says where they are missing', async () => {

@@ -155,7 +155,7 @@ async function read(text: string, { train, data = {} }: CompileOptions): Promise
     // As many samples as a whole batch has: what comes is given step by step.
     const blocks = trainBlocks(program, 'The text', async (plan) => ({
       count: plan.kind === 'batch' ? plan.size : 1,
-      fields: 'of' in plan && fields.length === 0 ? generated(plan) : fields,
+      fields: fields.length === 0 ? generated(plan) : fields,
     }));
     return blocks.train(train);
   });
