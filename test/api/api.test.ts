@@ -180,3 +180,27 @@ it('opens a built block without some of its columns, with the weights that are l
   );
   model.close();
 });
+
+it('loads a built block with the weights that its lines name, from `files` or else from the folder', async () => {
+  const rings = readFileSync(join(root, 'examples/rings.model'), 'utf8');
+  const taught = await compile(rings, { target: 'wasm', threads: 1 });
+  await taught.step({ index: Int32Array.from({ length: 64 }, (_, at) => at) });
+  const [bytes, weight] = [await taught.save(), await taught.read('model.fc1.weight')];
+  taught.close();
+  const path = join(folder, 'taught.model');
+  writeFileSync(path, rings.replace('  epochs = 5\n', '  load "taught.safetensors"\n  epochs = 5\n'));
+  const output = join(folder, 'taught');
+  expect((await nacre('build', path, '-o', output)).code).toBe(0);
+  const read = async (files?: Readonly<Record<string, Uint8Array>>) => {
+    const model = await load(output, { threads: 1, ...(files && { files }) });
+    const found = await model.read('model.fc1.weight');
+    model.close();
+    return found;
+  };
+  expect(await read({ 'taught.safetensors': bytes })).toEqual(weight);
+  await expect(read()).rejects.toThrow(
+    `taught.model:33:3: There is no file taught.safetensors in \`files\` or in ${output}.`,
+  );
+  writeFileSync(join(output, 'taught.safetensors'), bytes);
+  expect(await read()).toEqual(weight);
+});

@@ -15,14 +15,15 @@ import type { TensorType } from '../../compiler/types/tensor.ts';
 import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
 import { inBrowser } from '../../runtime/browser.ts';
 import type { ElementType, Executable, Field, TrainPlan, TypedArray } from '../../runtime/program.ts';
+import { memoryFiles } from '../../runtime/memory-files.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { diagnosed } from '../driver/diagnosed.ts';
 import { createPrograms } from '../driver/programs.ts';
-import type { Target } from '../driver/targets/backend.ts';
 import type { TargetName } from '../driver/targets/index.ts';
 import { type RunnableTrain, trainBlocks } from '../driver/train-blocks.ts';
 import { explained } from './explained.ts';
 import { elements, type Model, onDevice } from './model.ts';
+import type { Platform } from './platform.ts';
 import { standardLibrary } from './standard-library.ts';
 
 export { DeviceError, DeviceLost } from '../../runtime/program.ts';
@@ -74,10 +75,11 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
     throw new DeviceError(
       `${plan.name} removes columns, which is decided before it is compiled: build it with \`nacre build\`, and \`load\` what that gives.`,
     );
-  const target = await openTarget(on, threads);
+  const target = await (await platform()).openTarget(on, threads);
   const samples = new Map(data.train.fields.map((field) => [field.name, elements(field)]));
   const programs = createPrograms(block, data, target);
-  const { model, inTurn } = await onDevice(plan, programs, samples, new Map(Object.entries(files)));
+  const weights = memoryFiles(new Map(Object.entries(files)), 'in `files`');
+  const { model, inTurn } = await onDevice(plan, programs, samples, weights);
   const inferences = new Map<string, Promise<Executable>>();
   const infer = async (inputs: readonly Tensor[], root: string): Promise<readonly Tensor[]> => {
     if (!block.roots.has(root))
@@ -103,46 +105,42 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
   };
 }
 
-/** Opens a folder that `nacre build` wrote: by its address in a page, by its path in Node. */
-export async function load(
-  folder: string | URL,
-  { threads, seed }: { threads?: number; seed?: number } = {},
-): Promise<Model> {
-  const file = inBrowser ? fetched(folder) : (await import('./node.ts')).readerOf(folder);
+export interface LoadOptions {
+  /** Threads of the processor; all there are where nothing is said. */
+  readonly threads?: number;
+  /** Of everything random, instead of the block's own. */
+  readonly seed?: number;
+  /** The files of weights that its `load` lines name; one that is not here is taken from the folder. */
+  readonly files?: Readonly<Record<string, Uint8Array>>;
+}
+
+/** Opens a folder that `nacre build` wrote: by its address in a page, by its path in Node. Throws DeviceError or UserError. */
+export async function load(folder: string | URL, { threads, seed, files = {} }: LoadOptions = {}): Promise<Model> {
+  const { readerOf, openBuilt } = await platform();
+  const file = readerOf(folder);
   const trainer = readTrainer(await file('trainer.json'));
-  const backend = inBrowser
-    ? await (await import('./page.ts')).pageBackend(trainer.target)
-    : await (await import('./node.ts')).nodeBackend(trainer.target);
-  const opened = await backend.openBuilt(threads ?? navigatorThreads());
   const plan = seed === undefined ? trainer.plan : { ...trainer.plan, seed };
   // A step of any size says what a sample of each field is.
   const step = Object.entries(trainer.programs).find(([key]) => key.startsWith('step-'))?.[1];
   const batch = (step?.buffers ?? []).filter(({ role }) => role === 'batch');
   const samples = new Map(batch.map(({ name, shape }) => [name, elements({ shape: shape.slice(1) })]));
-  const weights = await Promise.all(plan.loads.map(async ({ path }) => [path, await file(path)] as const));
-  const { model } = await onDevice(plan, builtPrograms(trainer, opened, file), samples, new Map(weights));
+  const weights = new Map(Object.entries(files));
+  for (const { path } of plan.loads) {
+    if (weights.has(path)) continue;
+    const found = await file(path).catch((error: unknown) => {
+      // Said where it is opened, with the line that wants it.
+      if (error instanceof DeviceError) return undefined;
+      throw error;
+    });
+    if (found !== undefined) weights.set(path, found);
+  }
+  const programs = builtPrograms(trainer, await openBuilt(trainer.target, threads), file);
+  const { model } = await onDevice(plan, programs, samples, memoryFiles(weights, `in \`files\` or in ${folder}`));
   return model;
 }
 
-const navigatorThreads = (): number => globalThis.navigator?.hardwareConcurrency ?? 1;
-
-const fetched =
-  (folder: string | URL) =>
-  async (name: string): Promise<Uint8Array<ArrayBuffer>> => {
-    const answer = await fetch(new URL(name, new URL(`${String(folder).replace(/\/?$/, '/')}`, location.href)));
-    if (!answer.ok) throw new DeviceError(`There is no ${name} in ${folder}: is that a folder that nacre build wrote?`);
-    return new Uint8Array(await answer.arrayBuffer());
-  };
-
-/** In a page only what needs no native code can be opened, and nothing else is bundled. */
-async function openTarget(name: TargetName, threads: number | undefined): Promise<Target> {
-  if (inBrowser) {
-    const backend = await (await import('./page.ts')).pageBackend(name === 'auto' ? 'wasm' : name);
-    return backend.open({ threads: threads ?? navigatorThreads(), without: [], wide: false });
-  }
-  const driver = await import('../driver/target.ts');
-  return driver.openTarget(name, threads === undefined ? {} : { threads });
-}
+/** What there is where this runs; nothing of the other place is loaded. */
+const platform = (): Promise<Platform> => (inBrowser ? import('./page.ts') : import('./node.ts'));
 
 async function read(text: string, { train, data = {} }: CompileOptions): Promise<RunnableTrain> {
   const fields = Object.entries(data).map(([name, type]): Field => ({ name, ...type }));

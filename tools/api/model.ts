@@ -1,7 +1,7 @@
 /** A train block on a device: what a program does with it, one thing after the other. */
 import type { Field, Programs, Session, TrainPlan, TypedArray } from '../../runtime/program.ts';
 import { DeviceError } from '../../runtime/program.ts';
-import { memoryFiles } from '../../runtime/memory-files.ts';
+import type { Files } from '../../runtime/files.ts';
 import { pruneDue } from '../../runtime/prune.ts';
 import { quantizedMetadata, takeCodes } from '../../runtime/quantize.ts';
 import { encodeWeights, joined } from '../../runtime/safetensors.ts';
@@ -44,7 +44,7 @@ export async function onDevice(
   plan: TrainPlan,
   programs: Programs,
   samples: ReadonlyMap<string, number>,
-  files: ReadonlyMap<string, Uint8Array>,
+  files: Files,
 ): Promise<{ readonly model: Model; readonly inTurn: InTurn }> {
   const { session }: { session: Session } = programs;
   try {
@@ -54,7 +54,7 @@ export async function onDevice(
       );
     const init = await programs.init();
     await init.run(chooseInputs(init, new Map(), scalarsOf(plan.seed, 0, 0, 0)));
-    loadWeights(plan, memoryFiles(files, 'in `files`'), session);
+    loadWeights(plan, files, session);
   } catch (error) {
     session.close();
     throw error;

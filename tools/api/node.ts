@@ -1,13 +1,17 @@
 /** What the programming interface needs of Node. */
+import { availableParallelism } from 'node:os';
 import { DeviceError } from '../../runtime/program.ts';
-import type { CodeBackend } from '../driver/targets/backend.ts';
+import { openTarget as openNamed } from '../driver/target.ts';
 import { codeTargets, targets } from '../driver/targets/index.ts';
+import type { Platform } from './platform.ts';
 
 export { readerOf } from '../trainer/read-folder.ts';
 
-/** Of a built trainer's target. Throws DeviceError where there is no such target. */
-export function nodeBackend(name: string): Promise<CodeBackend> {
-  const known = codeTargets.find((target) => target === name);
-  if (known === undefined) throw new DeviceError(`This trainer is for ${name}, which this Nacre does not know.`);
-  return targets[known].backend();
-}
+export const openTarget: Platform['openTarget'] = (name, threads) =>
+  openNamed(name, threads === undefined ? {} : { threads });
+
+export const openBuilt: Platform['openBuilt'] = async (target, threads = availableParallelism()) => {
+  const known = codeTargets.find((name) => name === target);
+  if (known === undefined) throw new DeviceError(`This trainer is for ${target}, which this Nacre does not know.`);
+  return (await targets[known].backend()).openBuilt(threads);
+};
