@@ -32,7 +32,7 @@ export interface Model {
   write(name: string, data: TypedArray): Promise<void>;
   /** The weights as a safetensors file. */
   save(): Promise<Uint8Array>;
-  /** What is being done is done before; what waits for its turn is refused, as all that comes. */
+  /** In its turn as well: what was asked for before is done, what is asked for later refused. */
   close(): void;
 }
 
@@ -69,11 +69,10 @@ export async function onDevice(
     before = done.catch(() => {});
     return done;
   };
-  const inTurn: InTurn = (act) =>
-    then(() => {
-      if (closed) throw new DeviceError('The session is closed.');
-      return explained(act);
-    });
+  const inTurn: InTurn = async (act) => {
+    if (closed) throw new DeviceError('The session is closed.');
+    return then(() => explained(act));
+  };
   const fieldsOf = (batch: Batch): ReadonlyMap<string, TypedArray> => new Map(Object.entries(batch));
   const model: Model = {
     target: session.target,
