@@ -225,6 +225,7 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
   };
 
   const field = (name: string): TypedArray => {
+    if (closed) throw new DeviceError('The session is closed.');
     const memory = shared.get(name);
     const known = fields.get(name);
     if (memory === undefined || known === undefined)

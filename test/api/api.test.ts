@@ -61,6 +61,14 @@ describe.each(targets)('on %s', (target) => {
     await expect(given[1]).rejects.toThrow('`x` has 7 elements');
     await expect(given[3]).rejects.toThrow('The session is closed.');
     expect(model.steps).toBe(2);
+    for (const late of [
+      () => model.evaluate(points(64, 1)),
+      () => model.infer({ dtype: 'f32', shape: [1, 2], data: new Float32Array(2) }),
+      () => model.read('model.up.weight'),
+      () => model.write('model.up.weight', new Float32Array(32)),
+      () => model.save(),
+    ])
+      await expect(late()).rejects.toThrow('The session is closed.');
     model.close();
   });
 

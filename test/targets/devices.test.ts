@@ -106,6 +106,8 @@ describe.each(Object.entries(devices))('on %s', (_, { problem, open }) => {
       await expect(session.read('chair')).rejects.toThrow('No loaded program has a param or state chair.');
       session.close();
       await expect(run(1, 1)).rejects.toThrow('The session is closed.');
+      await expect((async () => session.read('table'))()).rejects.toThrow('The session is closed.');
+      expect(() => session.write('table', new Float32Array(12))).toThrow('The session is closed.');
     },
   );
 });
