@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
-import { compile, DeviceError, load, ModelError } from '../../tools/api/index.ts';
+import { compile, DeviceError, load, ModelError, UserError } from '../../tools/api/index.ts';
 import { nacre } from '../support/nacre.ts';
 import { block, data, points, source } from './inside.ts';
 
@@ -17,6 +17,8 @@ const targets = [
   'reference',
   ...((await describeCpu()).problem === undefined ? (['cpu'] as const) : []),
 ] as const;
+
+const on = { data, target: 'wasm', threads: 1 } as const;
 
 describe.each(targets)('on %s', (target) => {
   it('does in order what is asked for at once', async () => {
@@ -113,6 +115,52 @@ it('says what is wrong', async () => {
   model.close();
 });
 
+it('says what is wrong with its arguments, without types too', async () => {
+  const refused = async (act: () => Promise<unknown>, ...words: readonly string[]): Promise<void> => {
+    const error: unknown = await act().then(
+      () => 'nothing',
+      (thrown: unknown) => thrown,
+    );
+    expect(error instanceof UserError || error instanceof DeviceError, String(error)).toBe(true);
+    for (const word of words) expect(String(error)).toContain(word);
+  };
+  const wrongly = compile as (source: unknown, options: object) => ReturnType<typeof compile>;
+  const opened = load as (folder: unknown, options?: object) => ReturnType<typeof load>;
+  await refused(() => wrongly(undefined, on), 'The text of the model has to be a string.');
+  await refused(() => wrongly(source, { ...on, target: 'gpu' }), 'There is no target gpu: take auto, cpu,');
+  for (const shape of [2, [-1], [1.5], [0], undefined])
+    await refused(() => wrongly(source, { ...on, data: { ...data, x: { dtype: 'f32', shape } } }), 'The shape of `x`');
+  await refused(() => wrongly(source, { ...on, data: { ...data, x: { dtype: 'float', shape: [2] } } }), 'f32, f16');
+  await refused(() => wrongly(source, { ...on, files: { a: 'b' } }), 'The file a of `files`');
+  for (const seed of [-1, 1.5, NaN, 2 ** 53, '1']) {
+    const words = `\`seed\` is ${seed}: it has to be a whole number, at least 0.`;
+    await refused(() => wrongly(source, { ...on, seed }), words);
+    await refused(() => opened(folder, { seed }), words);
+  }
+  for (const threads of [0, 1.5, NaN, -1]) {
+    const words = `\`threads\` is ${threads}: it has to be a whole number, at least 1.`;
+    await refused(() => wrongly(source, { ...on, threads }), words);
+    await refused(() => opened(folder, { threads }), words);
+  }
+  await refused(() => opened(new URL('http://127.0.0.1/digits')), 'http://127.0.0.1/digits is no folder');
+  await refused(() => opened(undefined), 'The folder has to be a string or a URL.');
+  const model = await compile(source, on);
+  const { step, evaluate, infer, write } = model as unknown as Record<
+    string,
+    (...given: unknown[]) => Promise<unknown>
+  >;
+  await refused(() => step(), 'There is no batch; it needs x, y.');
+  await refused(() => evaluate(null), 'There is no batch; it needs x, y.');
+  for (const x of [5, null, [1, 2]])
+    await refused(() => step({ x, y: new Int32Array(1) }), '`x` of the batch has to be a typed array');
+  await refused(() => infer(), 'The dtype of input 1 is undefined');
+  await refused(() => infer([{ dtype: 'f32', shape: [1.5, 2], data: new Float32Array(3) }]), 'The shape of input 1');
+  await refused(() => infer({ dtype: 'f32', shape: [1, 2] }), 'The data of input 1 has to be a typed array');
+  await refused(() => write('model.up.weight'), 'What is written to model.up.weight has to be a typed array');
+  expect(model.steps).toBe(0);
+  model.close();
+});
+
 it('opens what nacre build wrote', async () => {
   const output = join(folder, 'digits');
   expect((await nacre('build', join(root, 'examples/digits.model'), '-o', output)).code).toBe(0);
@@ -133,8 +181,6 @@ it('knows the fields of generated data, in batches and not', async () => {
   expect((await model.evaluate({ index })).accuracy).toBeGreaterThan(0);
   model.close();
 });
-
-const on = { data, target: 'wasm', threads: 1 } as const;
 
 it('begins with the weights that a load line names, and says where they are missing', async () => {
   const taught = await compile(source, on);

@@ -21,6 +21,7 @@ import { diagnosed } from '../driver/diagnosed.ts';
 import { createPrograms } from '../driver/programs.ts';
 import type { TargetName } from '../driver/targets/index.ts';
 import { type RunnableTrain, trainBlocks } from '../driver/train-blocks.ts';
+import { assertArray, assertFiles, assertFolder, assertRunOptions, assertText, assertType } from './arguments.ts';
 import { explained } from './explained.ts';
 import { elements, type Model, onDevice } from './model.ts';
 import type { Platform } from './platform.ts';
@@ -67,7 +68,11 @@ export interface CompiledModel extends Model {
 
 /** Compiles the train block of a model's text and fills its weights. Throws ModelError, DeviceError or UserError. */
 export async function compile(source: string, options: CompileOptions = {}): Promise<CompiledModel> {
-  const { target: on = 'auto', threads, seed, files = {} } = options;
+  const { target: on = 'auto', data: fields = {}, threads, seed, files = {} } = options;
+  assertText(source);
+  assertRunOptions(options);
+  for (const [name, type] of Object.entries(fields)) assertType(`\`${name}\``, type, 1);
+  assertFiles(files);
   const runnable = await read(source, options);
   const { block, data } = runnable;
   const plan = seed === undefined ? runnable.plan : { ...runnable.plan, seed };
@@ -84,6 +89,10 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
   const infer = async (inputs: readonly Tensor[], root: string): Promise<readonly Tensor[]> => {
     if (!block.roots.has(root))
       throw new DeviceError(`The train block has no model \`${root}\`; it has ${[...block.roots.keys()].join(', ')}.`);
+    for (const [at, input] of inputs.entries()) {
+      assertType(`input ${at + 1}`, input, 0);
+      assertArray(`The data of input ${at + 1}`, input.data);
+    }
     const types = inputs.map(({ dtype, shape }) => ({ dtype, shape }));
     const key = JSON.stringify([root, types]);
     const known = inferences.get(key) ?? target.load(inference(runnable, root, types));
@@ -101,7 +110,7 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
     get steps() {
       return model.steps;
     },
-    infer: (input, of = [...block.roots.keys()][0]) => inTurn(() => infer('dtype' in input ? [input] : input, of)),
+    infer: (input, of = [...block.roots.keys()][0]) => inTurn(() => infer(isList(input) ? input : [input], of)),
   };
 }
 
@@ -115,7 +124,11 @@ export interface LoadOptions {
 }
 
 /** Opens a folder that `nacre build` wrote: by its address in a page, by its path in Node. Throws DeviceError or UserError. */
-export async function load(folder: string | URL, { threads, seed, files = {} }: LoadOptions = {}): Promise<Model> {
+export async function load(folder: string | URL, options: LoadOptions = {}): Promise<Model> {
+  const { threads, seed, files = {} } = options;
+  assertFolder(folder);
+  assertRunOptions(options);
+  assertFiles(files);
   const { readerOf, openBuilt } = await platform();
   const file = readerOf(folder);
   const trainer = readTrainer(await file('trainer.json'));
@@ -158,6 +171,9 @@ async function read(text: string, { train, data = {} }: CompileOptions): Promise
     return blocks.train(train);
   });
 }
+
+/** Array.isArray forgets what the elements are. */
+const isList = (input: Tensor | readonly Tensor[]): input is readonly Tensor[] => Array.isArray(input);
 
 /** Generated data have the number of the sample. */
 function generated(plan: TrainPlan['data']): readonly Field[] {

@@ -7,6 +7,7 @@ import { quantizedMetadata, takeCodes } from '../../runtime/quantize.ts';
 import { encodeWeights, joined } from '../../runtime/safetensors.ts';
 import { addMeans, chooseInputs, phaseOf, ratio, scalarsOf, type Mean } from '../../runtime/step.ts';
 import { learnedWeights, loadWeights } from '../../runtime/weights.ts';
+import { assertArray } from './arguments.ts';
 import { explained } from './explained.ts';
 
 /** Arrays by the names of the data's fields: samples one after the other. */
@@ -110,7 +111,11 @@ export async function onDevice(
         return Object.fromEntries([...means].map(([metric, mean]) => [metric, ratio(mean)]));
       }),
     read: (name) => inTurn(() => session.read(name)),
-    write: (name, data) => inTurn(async () => session.write(name, data)),
+    write: (name, data) =>
+      inTurn(async () => {
+        assertArray(`What is written to ${name}`, data);
+        session.write(name, data);
+      }),
     save: () =>
       inTurn(async () => {
         await takeCodes(plan, programs, steps);
@@ -130,10 +135,13 @@ export async function onDevice(
 /** How many samples the arrays of a batch hold; `samples` are the elements of one, by field. */
 function sizeOf(batch: Batch, samples: ReadonlyMap<string, number>): number {
   let size: number | undefined;
+  if (typeof batch !== 'object' || batch === null)
+    throw new DeviceError(`There is no batch; it needs ${[...samples.keys()].join(', ')}.`);
   for (const [name, elements] of samples) {
     const data = batch[name];
     if (data === undefined)
       throw new DeviceError(`The batch has no \`${name}\`; it needs ${[...samples.keys()].join(', ')}.`);
+    assertArray(`\`${name}\` of the batch`, data);
     const count = data.length / elements;
     if (!Number.isInteger(count) || count === 0 || (size !== undefined && count !== size))
       throw new DeviceError(

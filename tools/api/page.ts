@@ -21,7 +21,11 @@ export const openBuilt: Platform['openBuilt'] = async (target, threads = navigat
   (await backendOf(target)).openBuilt(threads);
 
 export const readerOf: Platform['readerOf'] = (folder) => async (name) => {
-  const answer = await fetch(new URL(name, new URL(`${String(folder).replace(/\/?$/, '/')}`, location.href)));
-  if (!answer.ok) throw new DeviceError(`There is no ${name} in ${folder}: is that a folder that nacre build wrote?`);
-  return new Uint8Array(await answer.arrayBuffer());
+  try {
+    const answer = await fetch(new URL(name, new URL(String(folder).replace(/\/?$/, '/'), location.href)));
+    if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
+  } catch {
+    // An address that is none, or a server that is not there.
+  }
+  throw new DeviceError(`There is no ${name} in ${folder}: is that a folder that nacre build wrote?`);
 };

@@ -12,3 +12,7 @@ export interface Platform {
   /** The files of a folder that `nacre build` wrote; where one is not there, reading it throws DeviceError. */
   readerOf(folder: string | URL): ReadFile;
 }
+
+/** Names, to choose from. */
+export const oneOf = (names: readonly string[]): string =>
+  names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} or ${names[names.length - 1]}`;

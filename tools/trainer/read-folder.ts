@@ -5,8 +5,10 @@ import { fileURLToPath } from 'node:url';
 import type { ReadFile } from '../../runtime/artefact.ts';
 import { DeviceError } from '../../runtime/program.ts';
 
-/** What reads them throws DeviceError where one is not there. */
+/** Throws DeviceError, and so does what reads them where one is not there. */
 export function readerOf(folder: string | URL): ReadFile {
+  if (folder instanceof URL && folder.protocol !== 'file:')
+    throw new DeviceError(`${folder} is no folder of this machine: Node opens one by its path or file: URL.`);
   const path = folder instanceof URL ? fileURLToPath(folder) : folder;
   return async (name) => {
     try {
