@@ -103,6 +103,7 @@ it('says what is wrong', async () => {
     await expect(compile(text, { data })).rejects.toThrow('error[unexpected-token]');
   await expect(compile('', { data })).rejects.toThrow('The text has no train block.');
   const model = await compile(source, { data, target: 'wasm', threads: 1 });
+  // @ts-expect-error: types say it too.
   await expect(model.step({ x: new Float32Array(8) })).rejects.toThrow('The batch has no `y`; it needs x, y.');
   await expect(model.step({ x: new Float32Array(7), y: new Int32Array(4) })).rejects.toThrow(DeviceError);
   await expect(model.step({ x: new Float32Array(8), y: new Int32Array(3) })).rejects.toThrow(

@@ -14,7 +14,7 @@ import type { Graph } from '../../compiler/graph/graph.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
 import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
 import { inBrowser } from '../../runtime/browser.ts';
-import type { ElementType, Executable, Field, TrainPlan, TypedArray } from '../../runtime/program.ts';
+import type { Executable, Field, TrainPlan } from '../../runtime/program.ts';
 import { memoryFiles } from '../../runtime/memory-files.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { diagnosed } from '../driver/diagnosed.ts';
@@ -26,31 +26,20 @@ import { explained } from './explained.ts';
 import { elements, type Model, onDevice } from './model.ts';
 import type { Platform } from './platform.ts';
 import { standardLibrary } from './standard-library.ts';
+import { type SampleTypes, type Tensor, tensorOf } from './tensor.ts';
 
 export { DeviceError, DeviceLost } from '../../runtime/program.ts';
 export { UserError } from '../../runtime/errors.ts';
 export type { ElementType, Field, TypedArray } from '../../runtime/program.ts';
 export { ModelError } from './explained.ts';
-export type { Batch, Model, StepResult } from './model.ts';
+export type { Model, StepResult } from './model.ts';
+export type { ArrayOf, Batch, SampleType, SampleTypes, Tensor } from './tensor.ts';
 
-/** One sample of a field of the data: its element type, and its shape without the batch. */
-export interface SampleType {
-  readonly dtype: ElementType;
-  readonly shape: readonly number[];
-}
-
-/** Elements with their type and shape, the batch included. f16 and bf16 are Uint16Array, bool is Uint8Array. */
-export interface Tensor {
-  readonly dtype: ElementType;
-  readonly shape: readonly number[];
-  readonly data: TypedArray;
-}
-
-export interface CompileOptions {
+export interface CompileOptions<Data extends SampleTypes = SampleTypes> {
   /** The train block, where the text has several. */
   readonly train?: string;
   /** The fields that its data have before `map`; those of generated data are known. */
-  readonly data?: Readonly<Record<string, SampleType>>;
+  readonly data?: Data;
   /** `auto`: in Node machine code where libLLVM is found, else WebAssembly; in a page WebAssembly. */
   readonly target?: TargetName;
   /** Threads of the processor; all there are where nothing is said. */
@@ -61,17 +50,20 @@ export interface CompileOptions {
   readonly files?: Readonly<Record<string, Uint8Array>>;
 }
 
-export interface CompiledModel extends Model {
+export interface CompiledModel<Data extends SampleTypes = SampleTypes> extends Model<Data> {
   /** The block's model (its only one, else `of`) applied to inputs, as after training; one tensor for each that it gives. */
   infer(input: Tensor | readonly Tensor[], of?: string): Promise<readonly Tensor[]>;
 }
 
 /** Compiles the train block of a model's text and fills its weights. Throws ModelError, DeviceError or UserError. */
-export async function compile(source: string, options: CompileOptions = {}): Promise<CompiledModel> {
-  const { target: on = 'auto', data: fields = {}, threads, seed, files = {} } = options;
+export async function compile<const Data extends SampleTypes = SampleTypes>(
+  source: string,
+  options: CompileOptions<Data> = {},
+): Promise<CompiledModel<Data>> {
+  const { target: on = 'auto', threads, seed, files = {} } = options;
   assertText(source);
   assertRunOptions(options);
-  for (const [name, type] of Object.entries(fields)) assertType(`\`${name}\``, type, 1);
+  for (const [name, type] of Object.entries(options.data ?? {})) assertType(`\`${name}\``, type, 1);
   assertFiles(files);
   const runnable = await read(source, options);
   const { block, data } = runnable;
@@ -99,11 +91,11 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
     inferences.set(key, known);
     const program = await known;
     const results = await program.run(new Map(inputs.map((tensor, at) => [`x${at}`, tensor.data])));
-    return program.results.map(({ name, dtype, shape }) => ({
-      dtype,
-      shape,
-      data: results.get(name) ?? new Float32Array(),
-    }));
+    return program.results.map((field) => {
+      const data = results.get(field.name);
+      if (data === undefined) throw new Error(`the program gave no ${field.name}`);
+      return tensorOf(field, data);
+    });
   };
   return {
     ...model,

@@ -9,14 +9,12 @@ import { addMeans, chooseInputs, phaseOf, ratio, scalarsOf, type Mean } from '..
 import { learnedWeights, loadWeights } from '../../runtime/weights.ts';
 import { assertArray } from './arguments.ts';
 import { explained } from './explained.ts';
-
-/** Arrays by the names of the data's fields: samples one after the other. */
-export type Batch = Readonly<Record<string, TypedArray>>;
+import type { Batch, SampleTypes } from './tensor.ts';
 
 export type StepResult = { readonly loss: number } & Readonly<Record<string, number>>;
 
 /** A train block on a device, with its weights as they are now. Calls may overlap: each is done when those before it are. */
-export interface Model {
+export interface Model<Data extends SampleTypes = SampleTypes> {
   readonly target: string;
   readonly plan: TrainPlan;
   /** Optimizer steps done. */
@@ -25,9 +23,9 @@ export interface Model {
    * One optimizer step on a batch, or a part of one where the block accumulates: every `accumulate`th call updates. Resolves to the
    * loss before it and what else the step reports (`lr`, `grad_norm`). Prunes what is due before.
    */
-  step(batch: Batch): Promise<StepResult>;
+  step(batch: Batch<Data>): Promise<StepResult>;
   /** The metrics of an `eval` line (the only one, where there is one) on a batch. */
-  evaluate(batch: Batch, name?: string): Promise<Readonly<Record<string, number>>>;
+  evaluate(batch: Batch<Data>, name?: string): Promise<Readonly<Record<string, number>>>;
   /** A parameter, a buffer or a state of the optimizer, by its path: `model.fc1.weight`. */
   read(name: string): Promise<TypedArray>;
   write(name: string, data: TypedArray): Promise<void>;
