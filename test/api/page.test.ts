@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compile } from '../../tools/api/index.ts';
+import { openBuilt, pageTargets } from '../../tools/api/page.ts';
+import { codeTargets, targets } from '../../tools/driver/targets/index.ts';
 import { chromium, openPage, serve } from '../support/browser.ts';
 import { data, points, source } from './inside.ts';
 
@@ -41,6 +43,14 @@ const files = {
     train().then(postMessage, (error) => postMessage({ error: String(error) }));`,
   'index.html': '<!doctype html><body><script type="module" src="./main.js"></script></body>',
 };
+
+it('a page has the targets that the list of targets says it has', async () => {
+  const inPages = codeTargets.filter((name) => targets[name].inPage !== undefined);
+  expect(Object.keys(pageTargets)).toEqual(inPages);
+  for (const name of inPages) expect(await pageTargets[name]?.()).toBe(await targets[name].backend());
+  for (const name of ['cpu', 'toString'])
+    await expect(openBuilt(name, 1)).rejects.toThrow(`A page has no target ${name}: take webgpu or wasm.`);
+});
 
 describe.skipIf(chromium === undefined)('bundled by Vite', () => {
   beforeAll(async () => {

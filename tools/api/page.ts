@@ -1,17 +1,20 @@
 /** What the programming interface needs of a page: the targets that a browser has, and files that are fetched. */
 import { DeviceError } from '../../runtime/program.ts';
 import type { CodeBackend } from '../driver/targets/backend.ts';
-import type { Platform } from './platform.ts';
+import type { CodeTarget } from '../driver/targets/index.ts';
+import { oneOf, type Platform } from './platform.ts';
 
-const inPages: Readonly<Record<string, () => Promise<CodeBackend>>> = {
-  wasm: async () => (await import('../driver/targets/wasm.ts')).wasm,
+/** Those of the list of targets that have `inPage`: a page loads this list, and the other would lead it to native code. */
+export const pageTargets: Readonly<Partial<Record<CodeTarget, () => Promise<CodeBackend>>>> = {
   webgpu: async () => (await import('../driver/targets/webgpu.ts')).webgpu,
+  wasm: async () => (await import('../driver/targets/wasm.ts')).wasm,
 };
 
 function backendOf(name: string): Promise<CodeBackend> {
-  const backend = Object.hasOwn(inPages, name) ? inPages[name] : undefined;
-  if (backend === undefined) throw new DeviceError(`A page has no target ${name}: take wasm or webgpu.`);
-  return backend();
+  const found = Object.entries(pageTargets).find(([target]) => target === name);
+  if (found === undefined)
+    throw new DeviceError(`A page has no target ${name}: take ${oneOf(Object.keys(pageTargets))}.`);
+  return found[1]();
 }
 
 export const openTarget: Platform['openTarget'] = async (name, threads = navigator.hardwareConcurrency) =>
