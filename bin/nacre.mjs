@@ -5,8 +5,10 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from
 import { fileURLToPath } from 'node:url';
 
 const [major, minor] = process.versions.node.split('.').map(Number);
-if (major < 20 || (major === 20 && minor < 19)) {
-  process.stderr.write(`error: Nacre needs Node 20.19 or newer; this is ${process.version}.\n`);
+// What a few in between do not have.
+const isOld = process.getBuiltinModule === undefined;
+if (major < 20 || (major === 20 && minor < 19) || isOld) {
+  process.stderr.write(`error: Nacre needs Node 20.19, or 22.3 or newer; this is ${process.version}.\n`);
   process.exit(2);
 }
 const root = fileURLToPath(new URL('../', import.meta.url));

@@ -47,7 +47,7 @@ export async function doctor(options: DoctorCommand, terminal: Terminal): Promis
   terminal.out(
     isWell
       ? 'Training runs natively here.\n'
-      : 'Training runs here in WebAssembly; machine code is several times as fast.\n',
+      : 'Training runs here in WebAssembly; machine code is faster, for large models several times.\n',
   );
   return isWell ? exit.ok : exit.failed;
 }
@@ -55,7 +55,7 @@ export async function doctor(options: DoctorCommand, terminal: Terminal): Promis
 async function examine(): Promise<Finding[]> {
   const cpu = await describeCpu();
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  const isNodeNew = major > 20 || (major === 20 && minor >= 19);
+  const isNodeNew = (major === 20 && minor >= 19) || (major === 22 && minor >= 3) || major > 22;
   const koffi = versionOf('koffi');
   const prettier = versionOf('prettier');
   const bindings = versionOf('llvm-bindings');
