@@ -6,15 +6,27 @@ import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeviceMissing } from '../program.ts';
 
-export type Koffi = typeof import('koffi');
+/** What is used of the package koffi, whose own types are absent where it is. */
+export interface Koffi {
+  load(path: string, options?: { readonly global?: boolean }): { func<Native>(definition: string): Native };
+  proto(result: string, parameters: string[]): unknown;
+  call(address: bigint, type: unknown, ...values: readonly unknown[]): unknown;
+  address(value: unknown): bigint;
+  decode(pointer: unknown, type: string, length: number): unknown;
+  config(): object;
+  config(settings: object): object;
+}
 
 let loaded: Koffi | undefined;
+
+/** In words that tsc does not look up: a checkout is built without the package, too. */
+const koffiPackage: string = 'koffi';
 
 /** The foreign-function package; throws DeviceError where it is not installed. */
 export async function loadKoffi(target: 'cpu' | 'cuda'): Promise<Koffi> {
   if (loaded !== undefined) return loaded;
   try {
-    const module = (await import('koffi')) as Koffi & { readonly default?: Koffi };
+    const module: Koffi & { readonly default?: Koffi } = await import(koffiPackage);
     loaded = module.default ?? module;
   } catch {
     throw new DeviceMissing(

@@ -348,3 +348,17 @@ it('a machine with nothing but Node trains digits in WebAssembly', () => {
   const done = JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
   expect(done.accuracy).toBeGreaterThan(0.97);
 });
+
+it('a checkout is built where the optional packages, and their types, are absent', { timeout: 60_000 }, () => {
+  const bare = join(folder, 'checkout');
+  const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
+  for (const name of [...include, 'package.json', 'tsconfig.json'])
+    cpSync(join(root, name), join(bare, name), { recursive: true });
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  linkPackages([...Object.keys(dependencies), '@types/node', 'webgpu'], bare);
+  for (const name of Object.keys(optionalDependencies))
+    expect(existsSync(join(bare, 'node_modules', name)), name).toBe(false);
+  const compiler = join(root, 'node_modules/typescript/bin/tsc');
+  const { stdout } = spawnSync(process.execPath, [compiler, '-p', bare, '--noEmit'], { encoding: 'utf8' });
+  expect(stdout).toBe('');
+});

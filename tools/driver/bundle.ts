@@ -1,7 +1,6 @@
 /** The runtime as one minified file, for folders that train without an installed Nacre. */
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Plugin } from 'esbuild';
 import type { Trainer } from '../../runtime/artefact.ts';
 import { sourceOf } from '../../runtime/data/load.ts';
 import { UserError } from '../../runtime/errors.ts';
@@ -18,6 +17,44 @@ type Platform = 'node' | 'web';
 
 /** What decides which parts of the runtime it needs. */
 type Bundled = Pick<Trainer, 'target' | 'plan'>;
+
+interface Asked {
+  readonly path: string;
+  readonly resolveDir: string;
+}
+
+interface PluginBuild {
+  onResolve(of: { filter: RegExp }, answer: (asked: Asked) => unknown): void;
+  onLoad(of: { filter: RegExp; namespace: string }, answer: () => unknown): void;
+  resolve(path: string, options: { resolveDir: string; kind: 'import-statement' }): Promise<unknown>;
+}
+
+interface Plugin {
+  name: string;
+  setup(build: PluginBuild): void;
+}
+
+/** In words that tsc does not look up: a checkout is built without the package, too. */
+const esbuildPackage: string = 'esbuild';
+
+/** What is used of the package esbuild, whose own types are absent where it is. */
+interface Esbuild {
+  build(options: {
+    entryPoints: { in: string; out: string }[];
+    bundle: true;
+    minify: true;
+    write: false;
+    outdir: string;
+    format: 'esm';
+    target: string;
+    logLevel: 'silent';
+    legalComments: 'none';
+    plugins: Plugin[];
+    platform: 'node' | 'browser';
+    external?: string[];
+    banner?: { js: string };
+  }): Promise<{ outputFiles: { readonly path: string; readonly contents: Uint8Array }[] }>;
+}
 
 /** Where each lies in the folder. */
 const folders: Record<Platform, string> = { node: 'runtime', web: 'web' };
@@ -68,9 +105,9 @@ const built = (path: string): string => join(packageRoot, 'dist', path);
 
 /** The entries of a trainer: the one asked for, and the scripts of its worker threads, where its device has some. */
 export async function bundleTrainer(platform: Platform, trainer: Bundled): Promise<Bundle[]> {
-  let esbuild: typeof import('esbuild');
+  let esbuild: Esbuild;
   try {
-    esbuild = await import('esbuild');
+    esbuild = await import(esbuildPackage);
   } catch {
     throw new UserError(
       'no-esbuild',
