@@ -247,14 +247,13 @@ describe('nacre plan', () => {
     ['quantize', 'aware', 64, 'mnist'],
     ['slim', 'slim', 64, 'mnist'],
   ];
-  type Block = [name: string, block: string, batch: number, data?: string];
-  const present = blocks
-    .filter(([, , , data]) => data === undefined || existsSync(join(shared, data)))
-    .map((block): Block => [...block]);
+  const dataProblem = (data: string | undefined): string | undefined =>
+    data === undefined || existsSync(join(shared, data)) ? undefined : `the data ${data} are not here`;
 
-  it.runIf(native).each(present)(
+  it.runIf(native).for(blocks)(
     'foretells the memory that training %s %s in batches of %i allocates within a tenth',
-    async (name, block, batch, data) => {
+    async ([name, block, batch, data], { skip }) => {
+      skip(dataProblem(data) !== undefined, dataProblem(data));
       const project = await openProject(example(name), data === undefined ? {} : { data: [join(shared, data)] });
       const runnable = asTrained(await project.train(block));
       const { programs, memory } = await analyzeTrain(runnable, { threads: 2, batch, predict: false });
@@ -271,9 +270,10 @@ describe('nacre plan', () => {
     },
   );
 
-  it.each(present.filter(([name]) => ['mnist', 'convnet', 'chars'].includes(name)))(
+  it.for(blocks.filter(([name]) => ['mnist', 'convnet', 'chars'].includes(name)))(
     'mixed precision halves most of what the forward pass of %s leaves for the backward pass',
-    async (name, block, batch, data = '') => {
+    async ([name, block, batch, data = ''], { skip }) => {
+      skip(dataProblem(data) !== undefined, dataProblem(data));
       const [plain, mixed] = await Promise.all(
         ['', '  precision = mixed(bf16)\n'].map(async (line) => {
           const file = join(folder, `${name}${line.length}.model`);

@@ -75,11 +75,11 @@ async function built(output: string, ...words: readonly string[]): Promise<Built
 }
 
 describe('a built trainer', () => {
-  it.each([
+  it.for([
     ['wasm', folder, true],
     ['cpu', inside, native],
-  ])('for %s trains with the same bits, without the compiler', async (target, where, possible) => {
-    if (!possible) return;
+  ] as const)('for %s trains with the same bits, without the compiler', async ([target, where, possible], { skip }) => {
+    skip(!possible);
     const { output } = await built(join(where, target), '--target', target);
     const here = trained(join(output, 'train.js'), '--out', 'built');
     const there = trained(join(root, 'bin/nacre.mjs'), 'train', digits, '--target', target, '--out', 'trained');
@@ -105,20 +105,13 @@ describe('a built trainer', () => {
     ]);
   });
 
-  it('is small', async () => {
-    for (const words of [
-      ['--target', 'wasm'],
-      ['--target', 'wasm', '--web'],
-      ['--target', 'webgpu', '--web'],
-      ['--target', 'cpu'],
-      ...(findNvcc() === undefined ? [] : [['--target', 'cuda']]),
-    ]) {
-      const { runtime, runtimeInPage = 0, total } = await built(join(folder, 'small'), ...words);
-      expect(Math.max(runtime, runtimeInPage)).toBeLessThan(150_000);
-      expect(total).toBeLessThan(300_000);
-      // All that is there: nothing is left of the build before.
-      expect(bytesIn(join(folder, 'small'))).toBe(total);
-    }
+  it.for(['wasm', 'wasm --web', 'webgpu --web', 'cpu', 'cuda'])('for %s is small', async (words, { skip }) => {
+    skip(words === 'cuda' && findNvcc() === undefined, 'there is no nvcc');
+    const { runtime, runtimeInPage = 0, total } = await built(join(folder, 'small'), '--target', ...words.split(' '));
+    expect(Math.max(runtime, runtimeInPage)).toBeLessThan(150_000);
+    expect(total).toBeLessThan(300_000);
+    // All that is there: nothing is left of the build before.
+    expect(bytesIn(join(folder, 'small'))).toBe(total);
   });
 
   it('says what is wrong with it', async () => {

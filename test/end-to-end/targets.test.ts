@@ -118,9 +118,9 @@ describe.each(Object.entries(examples))('%s', (name, { folders }) => {
     if (missing.length === 0) wanted = await losses(name, await openTarget('reference'));
   });
 
-  it.skipIf(missing.length > 0).each(Object.keys(opening))('on %s', async (target) => {
+  it.skipIf(missing.length > 0).for(Object.keys(opening))('on %s', async (target, { skip }) => {
     const { problem, open } = opening[target];
-    if (problem !== undefined) return console.warn(`not on ${target}: ${problem}`);
+    skip(problem !== undefined, problem);
     const found = await losses(name, await open());
     expect(found).toHaveLength(steps);
     found.forEach((loss, step) => expect(Math.abs(loss / wanted[step] - 1), `step ${step + 1}`).toBeLessThan(1e-4));
@@ -128,9 +128,9 @@ describe.each(Object.entries(examples))('%s', (name, { folders }) => {
 });
 
 describe.each(['mixed(bf16)', 'mixed(f16)', 'mixed(tf32)'])('digits in %s', (precision) => {
-  it.each(Object.keys(opening))('on %s', async (target) => {
+  it.for(Object.keys(opening))('on %s', async (target, { skip }) => {
     const { problem, open } = opening[target];
-    if (problem !== undefined) return console.warn(`not on ${target}: ${problem}`);
+    skip(problem !== undefined, problem);
     const wanted = await losses('digits', await openTarget('wasm', { threads: 1 }), precision);
     const found = await losses('digits', await open(), precision);
     found.forEach((loss, step) => expect(Math.abs(loss / wanted[step] - 1), `step ${step + 1}`).toBeLessThan(1e-2));

@@ -40,16 +40,19 @@ function compilesTrain(train: RunnableTrain): void {
 
 describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : ''}`, () => {
   const examples = readdirSync(join(root, 'examples')).filter((name) => name.endsWith('.model'));
-  it.each(examples)('takes %s', async (name) => {
+  it.for(examples)('takes %s', async (name, { skip }) => {
     const project = await openProject(join(root, 'examples', name), { data: folders });
+    const trains: RunnableTrain[] = [];
     for (const block of project.trains) {
       const train = await project.train(block).catch((error: unknown) => {
         // Data, or the weights of a run before, that are not on this machine.
         if (error instanceof Error && /There is no file|not in/.test(error.message)) return undefined;
         throw error;
       });
-      if (train !== undefined) compilesTrain(train);
+      if (train !== undefined) trains.push(train);
     }
+    skip(trains.length === 0 && project.trains.length > 0, 'there are no data for it');
+    trains.forEach(compilesTrain);
   });
 
   it.each(Object.keys(jobs))('takes the job %s', async (name) => compilesTrain(await openJob(name)));
