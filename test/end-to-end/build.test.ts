@@ -87,6 +87,19 @@ describe('a built trainer', () => {
     expect(here).toEqual(there);
   });
 
+  it.skipIf(webgpuProblem !== undefined)('for webgpu trains with the same bits', { timeout: 60_000 }, async () => {
+    // SwiftShader compiles the drawing of digits for too long.
+    const model = join(root, 'examples/rings.model');
+    const output = join(inside, 'webgpu');
+    const { code, err } = await nacre('build', model, '-o', output, '--target', 'webgpu');
+    expect([code, err]).toEqual([0, '']);
+    const here = trained(join(output, 'train.js'), '--out', 'built');
+    expect(here.losses).toHaveLength(20);
+    expect(here).toEqual(
+      trained(join(root, 'bin/nacre.mjs'), 'train', model, '--target', 'webgpu', '--out', 'trained'),
+    );
+  });
+
   it.skipIf(!native)('says which package it needs, and gets it', async () => {
     const { code, out } = await nacre('build', digits, '-o', join(folder, 'alone'), '--target', 'cpu');
     expect([code, out]).toEqual([
