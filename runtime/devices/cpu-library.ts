@@ -26,7 +26,7 @@ const koffiPackage: string = 'koffi';
 export async function loadKoffi(target: 'cpu' | 'cuda'): Promise<Koffi> {
   if (loaded !== undefined) return loaded;
   try {
-    const module: Koffi & { readonly default?: Koffi } = await import(koffiPackage);
+    const module: Koffi & { readonly default?: Koffi } = await import(/* @vite-ignore */ koffiPackage);
     loaded = module.default ?? module;
   } catch {
     throw new DeviceMissing(
