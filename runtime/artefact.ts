@@ -4,7 +4,7 @@
  * with gzip, which also tells whether it is whole.
  */
 import { inflate } from './inflate.ts';
-import { DeviceError, programVersion } from './program.ts';
+import { DeviceError } from './program.ts';
 import type { Executable, ProgramBuffer, Programs, Session, StepPhase, TrainPlan } from './program.ts';
 
 /** What programs of all targets have; what else there is, the target's device knows. */
@@ -20,8 +20,11 @@ export interface BuiltProgram {
 /** From where to where in the text of a file. */
 export type Piece = readonly [from: number, to: number];
 
+/** 2: programs are packed, and the files of the folder are listed. */
+export const trainerVersion = 2;
+
 export interface Trainer {
-  readonly version: typeof programVersion;
+  readonly version: typeof trainerVersion;
   readonly target: string;
   /** Every other file of the folder, so that another build there can remove them. */
   readonly files: readonly string[];
@@ -74,9 +77,9 @@ export function readTrainer(file: Uint8Array): Trainer {
   }
   if (typeof trainer !== 'object' || trainer === null || !('version' in trainer))
     throw new DeviceError('trainer.json is no trainer: build it again.');
-  if (trainer.version !== programVersion)
+  if (trainer.version !== trainerVersion)
     throw new DeviceError(
-      `This trainer was built by another version of Nacre (${trainer.version}; this runtime runs ${programVersion}): build it again.`,
+      `This trainer was built by another version of Nacre (${trainer.version}; this runtime runs ${trainerVersion}): build it again.`,
     );
   if (typeof trainer.plan !== 'object' || typeof trainer.programs !== 'object')
     throw new DeviceError('trainer.json is not whole: build the trainer again.');

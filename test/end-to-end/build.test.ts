@@ -140,13 +140,13 @@ describe('a built trainer', () => {
     writeFileSync(path, JSON.stringify({ ...trainer, version: 99 }));
     expect(run()).toMatchObject({
       status: 1,
-      stderr: 'error: This trainer was built by another version of Nacre (99; this runtime runs 1): build it again.\n',
+      stderr: 'error: This trainer was built by another version of Nacre (99; this runtime runs 2): build it again.\n',
     });
     writeFileSync(path, JSON.stringify({ ...trainer, programs: { init: trainer.programs.init } }));
     expect(run().stderr).toContain('was built for 20000 samples in batches of 64, and has no program step-64-only');
-    writeFileSync(path, '{"version": 1,');
+    writeFileSync(path, '{"version": 2,');
     expect(run().stderr).toBe('error: trainer.json is not whole: build the trainer again.\n');
-    for (const damaged of ['{"version": 1}', '{"version": 1, "plan": {}, "programs": 3}']) {
+    for (const damaged of ['{"version": 2}', '{"version": 2, "plan": {}, "programs": 3}']) {
       writeFileSync(path, damaged);
       expect(run().stderr).toBe('error: trainer.json is not whole: build the trainer again.\n');
     }

@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { availableParallelism } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { dirname, join, resolve } from 'node:path';
-import { packedName, programKey, readTrainer, type BuiltProgram, type Trainer } from '../../runtime/artefact.ts';
+import { packedName, programKey, readTrainer, type BuiltProgram, type Trainer, trainerVersion } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { explainDiskError, isInside } from '../../runtime/files.ts';
-import { programVersion, type StepPhase } from '../../runtime/program.ts';
+import type { StepPhase } from '../../runtime/program.ts';
 import { createPrograms } from './programs.ts';
 import type { RunnableTrain } from './project.ts';
 import type { BuiltFile, Target } from './targets/backend.ts';
@@ -64,7 +64,7 @@ export async function buildTrainer(
         await build(programKey.calibrate(batch), () => asked.calibrate(batch));
     await build(programKey.quantize(), () => asked.quantize());
   }
-  return { trainer: { version: programVersion, target, samples: data.train.count, plan, programs }, files };
+  return { trainer: { version: trainerVersion, target, samples: data.train.count, plan, programs }, files };
 }
 
 /** The sizes of the batches of an epoch: all alike but perhaps the last. */
