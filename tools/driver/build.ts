@@ -3,7 +3,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { availableParallelism } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { dirname, join, resolve } from 'node:path';
-import { packedName, programKey, readTrainer, type BuiltProgram, type Trainer, trainerVersion } from '../../runtime/artefact.ts';
+import {
+  packedName,
+  programKey,
+  readTrainer,
+  type BuiltProgram,
+  type Trainer,
+  trainerVersion,
+} from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { explainDiskError, isInside } from '../../runtime/files.ts';
 import type { StepPhase } from '../../runtime/program.ts';
