@@ -59,6 +59,7 @@ const hopes: Record<string, string> = {
     'a declaration (`use`, `let`, `fn`, `layer`, `model`, `loss`, `metric`, `optimizer`, `schedule`, `init`, `data`, `train` or `test`)',
   member: 'a member (`param name: …`, `name = …`) or how the layer is applied (`(x: …) -> … = …`)',
   trainEntry: 'an entry such as `model = …`, `loss(…) = …`, `save best …` or `freeze …`',
+  statement: '`let …`, `expect …`, `gradcheck …`, `train …`, `yield …`, `name = …` or a value',
   loadRule: 'a rule: `"from" -> to`, `skip "from"` or `fresh to`',
   body: '`=` and an expression, or a block `{ … }`',
   type: 'a type',
@@ -152,6 +153,8 @@ function hint(
   }
   if (token.tokenType === Semicolon)
     return 'Items need no `;` between them, and inside brackets they are divided by `,`.';
+  if (token.image === 'for' && rules.at(-1) === 'statement')
+    return 'An index has its range where it is named: `let y[i in 0..8] = …`. A list is made in brackets: `[… for i in 0..8]`.';
   const isReserved = token.tokenType.name.startsWith('Reserved_');
   if (expected === label(Name) && isReserved)
     return `\`${token.image}\` is a word of the language and cannot be a name.`;

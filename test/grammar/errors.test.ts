@@ -15,6 +15,12 @@ function errorsOf(text: string): string[] {
 
 const cases: readonly (readonly [string, readonly string[]])[] = [
   [
+    'fn f(x) {\n  let y[i] = x[i / 2] for i in 0..8\n  y\n}',
+    [
+      '2:23 unexpected-token: While reading a statement, I expected `let …`, `expect …`, `gradcheck …`, `train …`, `yield …`, `name = …` or a value, but found `for`. | An index has its range where it is named: `let y[i in 0..8] = …`. A list is made in brackets: `[… for i in 0..8]`.',
+    ],
+  ],
+  [
     'lyaer L {\n  param w: f32 = 0\n}',
     ["1:1 unknown-declaration: I don't know the declaration `lyaer`. | Did you mean `layer`?"],
   ],
