@@ -6,9 +6,13 @@ import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeviceMissing } from '../program.ts';
 
+export interface Library {
+  func<Native>(definition: string): Native;
+}
+
 /** What is used of the package koffi, whose own types are absent where it is. */
 export interface Koffi {
-  load(path: string, options?: { readonly global?: boolean }): { func<Native>(definition: string): Native };
+  load(path: string | null, options?: { readonly global?: boolean }): Library;
   proto(result: string, parameters: string[]): unknown;
   call(address: bigint, type: unknown, ...values: readonly unknown[]): unknown;
   address(value: unknown): bigint;
@@ -36,6 +40,22 @@ export async function loadKoffi(target: 'cpu' | 'cuda'): Promise<Koffi> {
   // Native calls run on stacks of koffi's making; LLVM recurses deeper than its defaults allow.
   loaded.config({ ...loaded.config(), sync_stack_size: nativeStack, async_stack_size: nativeStack });
   return loaded;
+}
+
+/** Of dlopen: symbols are found at once. */
+const now = 2;
+
+/**
+ * A library that has threads of its own. It stays for as long as the process does: at its end koffi lets go of all it loaded, and a
+ * thread that then returned from its sleep would find no code there.
+ */
+export function loadForGood(koffi: Koffi, path: string, options: { readonly global?: boolean } = {}): Library {
+  const library = koffi.load(path, options);
+  const open = koffi
+    .load(null)
+    .func<(path: string, flags: number) => unknown>('void *dlopen(const char *path, int flags)');
+  open(path, now);
+  return library;
 }
 
 /** Bytes; the most koffi grants. */

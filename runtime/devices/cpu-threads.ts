@@ -4,7 +4,7 @@
  * threads granted is asked inside the team, so that a smaller team than wished for computes the same.
  */
 import { barrier, noBarrier } from './cpu-barrier.ts';
-import { findOpenMp } from './cpu-library.ts';
+import { findOpenMp, loadForGood } from './cpu-library.ts';
 import type { Koffi } from './cpu-library.ts';
 import { apart } from './cpu-places.ts';
 
@@ -135,7 +135,7 @@ export function openThreads(
     if (process.env['OMP_WAIT_POLICY'] === undefined) process.env['GOMP_SPINCOUNT'] ??= '20000';
     try {
       // Global, so that the compiled text finds omp_get_thread_num in this process.
-      const library = koffi.load(found.path, { global: true });
+      const library = loadForGood(koffi, found.path, { global: true });
       const parallel: (...values: readonly unknown[]) => unknown = library.func(
         'void GOMP_parallel(void *enter, void *team, uint32_t count, uint32_t flags)',
       );

@@ -1,7 +1,7 @@
 /** NVIDIA's driver through its C API: the few calls a step needs. Handles and device addresses are numbers. */
 import { existsSync } from 'node:fs';
 import { DeviceError, DeviceMissing } from '../program.ts';
-import type { Koffi } from './cpu-library.ts';
+import { type Koffi, loadForGood } from './cpu-library.ts';
 
 export type Handle = bigint;
 
@@ -69,7 +69,7 @@ function findLibrary(koffi: Koffi): ReturnType<Koffi['load']> {
   for (const path of named === undefined || named === '' ? libraries : [named]) {
     if (path.startsWith('/') && !existsSync(path)) continue;
     try {
-      return koffi.load(path);
+      return loadForGood(koffi, path);
     } catch {
       // The next one may be there.
     }

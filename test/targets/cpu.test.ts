@@ -1,4 +1,5 @@
 /** The CPU device: threads and waits, memory shared between programs, the flag, guards, and a machine without LLVM. */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import { add, block, less, load, mul, number, parameter, read, register } from '
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { Memory, Register, TileBuffer, TileExpression, TileProgram, TileStep } from '../../compiler/tile/tile.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
+import { findOpenMp } from '../../runtime/devices/cpu-library.ts';
 import { halfBits } from '../../runtime/halves.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { fromBits } from '../tile/halves.ts';
@@ -351,3 +353,20 @@ describe.skipIf(nativeProblem !== undefined)(
     });
   },
 );
+
+test.skipIf(findOpenMp() === undefined)('a process whose threads sleep ends as it should', () => {
+  const file = (path: string): string => JSON.stringify(new URL(`../../dist/${path}`, import.meta.url).href);
+  const script = `
+    import { loadKoffi } from ${file('runtime/devices/cpu-library.js')};
+    import { openThreads } from ${file('runtime/devices/cpu-threads.js')};
+    const koffi = await loadKoffi('cpu');
+    const symbol = koffi.load(null).func('void *dlsym(void *library, const char *name)');
+    const threads = openThreads(koffi, process.arch === 'x64' ? 'x86_64' : 'aarch64', 2);
+    const enter = BigInt(symbol(null, 'sched_yield'));
+    for (let count = 0; count < 50; count++) threads.run(enter, 0n);`;
+  const ends = Array.from({ length: 8 }, () => {
+    const { status, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+    return signal ?? status;
+  });
+  expect(ends).toEqual(Array(8).fill(0));
+});
