@@ -57,6 +57,7 @@ export async function pruneDue(plan: TrainPlan, programs: Programs, step: number
 
 /** Refuses to go on with a run whose first weights were pruned by other lines than the file has now: what is gone is gone. */
 export function refuseOtherPruning(run: string, before: TrainPlan, now: TrainPlan): void {
+  refuseOtherWeights(run, before, now);
   if (JSON.stringify(before.prunedFirst) === JSON.stringify(now.prunedFirst)) return;
   const shown = ({ prunedFirst = [] }: TrainPlan): string =>
     prunedFirst.map(({ line }) => line).join('; ') || 'nothing';
@@ -67,3 +68,24 @@ export function refuseOtherPruning(run: string, before: TrainPlan, now: TrainPla
     'Write it as it was (config.json has the file), or start a new run.',
   );
 }
+
+/** Masks are states: the weights that lines prune more than once are those that have one. */
+function refuseOtherWeights(run: string, before: TrainPlan, now: TrainPlan): void {
+  const masked = ({ states }: TrainPlan): string[] =>
+    states.flatMap(({ name }) => (name.startsWith(maskOf) ? [name.slice(maskOf.length)] : []));
+  const [then, asked] = [masked(before), masked(now)];
+  const [lost, added] = [then.filter((path) => !asked.includes(path)), asked.filter((path) => !then.includes(path))];
+  if (lost.length + added.length === 0) return;
+  const list = (paths: readonly string[]): string => paths.map((path) => `\`${path}\``).join(', ');
+  const why = [
+    ...(lost.length > 0 ? [`it prunes ${list(lost)}, which the file does not any more: what is 0 would not stay 0`] : []),
+    ...(added.length > 0 ? [`the file prunes ${list(added)}, which it did not`] : []),
+  ];
+  throw new UserError(
+    'resume-pruned',
+    `${run} cannot go on like this: ${why.join('; and ')}.`,
+    'Write it as it was (config.json has the file), or start a new run and load its weights.',
+  );
+}
+
+const maskOf = 'mask.';

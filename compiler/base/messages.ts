@@ -148,7 +148,9 @@ export const messages = {
   'prunes-nothing': (h: { selector: string }) => `\`prune ${h.selector}\` means no parameter.`,
   'pruned-twice': (h: { path: string }) => `\`${h.path}\` is pruned by two lines.`,
   'rewinds-nowhere': (h: { rewind: number }) =>
-    `The weights cannot go back to what they were after step ${h.rewind}: nothing is pruned later than that.`,
+    `The weights cannot go back to what they were after step ${h.rewind}: this prunes once, before the first step.`,
+  'rewinds-too-late': (h: { rewind: number; every: number }) =>
+    `The first pruning is after step ${h.every}: what the weights are after step ${h.rewind} is not known before it.`,
   'prunes-after-the-end': (h: { every: number; steps: number }) =>
     `This prunes for the first time after step ${h.every}, and the run ends after step ${h.steps}.`,
   'cannot-compact': (h: { why: string }) => `What this removes runs into an axis that has to stay whole: ${h.why}.`,

@@ -28,7 +28,8 @@ function simplified(kernel: TileKernel): readonly Statement[] {
   ]);
   const instead = new Map<Register, TileExpression>();
   const done = new Map<TileExpression, TileExpression>();
-  const keys = createKeys();
+  const variables = new Set<Register>();
+  const keys = createKeys(variables);
   /** Named values of the blocks around, outermost first; and conditions that raised the flag already. */
   const named: Map<string, Register>[] = [];
   const flagged: Set<string>[] = [];
@@ -64,12 +65,14 @@ function simplified(kernel: TileKernel): readonly Statement[] {
     const value = expression(of.value);
     const key = keys(value);
     const same = key === undefined ? undefined : named.map((block) => block.get(key)).find((one) => one !== undefined);
-    if (value.kind === 'number' || value.kind === 'register' || same !== undefined) {
+    // A variable may hold something else by then.
+    const isName = value.kind === 'register' && !variables.has(value.register);
+    if (value.kind === 'number' || isName || same !== undefined) {
       instead.set(of.register, same === undefined ? value : read(same));
       return [];
     }
     if (key !== undefined) named[named.length - 1].set(key, of.register);
-    values.set(of.register, value);
+    if (key !== undefined) values.set(of.register, value);
     if (value.type.dtype === 'index' && value.type.lanes === 1) ranges.set(of.register, rangeOf(value));
     return [{ ...of, value }];
   };
@@ -88,7 +91,7 @@ function simplified(kernel: TileKernel): readonly Statement[] {
     const made = statements.flatMap((statement): readonly Statement[] => {
       if (statement.kind === 'let') return defined(statement);
       if (statement.kind === 'flag' && isFlagged(statement.condition)) return [];
-      if (statement.kind === 'var') keys.never(statement.register);
+      if (statement.kind === 'var') variables.add(statement.register);
       if (statement.kind === 'for') {
         const [low] = rangeOf(expression(statement.from));
         const [, end] = rangeOf(expression(statement.to));
@@ -170,9 +173,8 @@ function termsOf(of: TileExpression): Term[] {
 }
 
 /** The same text for the same value; none for what may be another value each time: memory, and variables. */
-function createKeys(): { (of: TileExpression): string | undefined; never(register: Register): void } {
+function createKeys(variables: ReadonlySet<Register>): (of: TileExpression) => string | undefined {
   const numbers = new Map<Register, number>();
-  const variables = new Set<Register>();
   const known = new Map<TileExpression, string | undefined>();
   const all = (of: readonly TileExpression[]): string | undefined => {
     const made = of.map(keyOf);
@@ -209,7 +211,7 @@ function createKeys(): { (of: TileExpression): string | undefined; never(registe
     if (!known.has(of)) known.set(of, make(of));
     return known.get(of);
   }
-  return Object.assign(keyOf, { never: (register: Register): void => void variables.add(register) });
+  return keyOf;
 }
 
 /** From the last statement to the first: what a statement that falls away uses is then used less. */

@@ -16,7 +16,7 @@ const network = (hidden: number, lines: string): string => {
     path,
     `use std.layers { Linear }
 use std.optim { Adam }
-${lines.includes('channels') ? 'use std.pruning { channels }' : ''}
+${['channels', 'magnitude'].filter((name) => lines.includes(name)).map((name) => `use std.pruning { ${name} }`).join('\n')}
 data points() = generate(200) |> map(x: f32(index) / 200)
 model Net{hidden: int} {
   up = Linear{1, hidden}
@@ -122,6 +122,26 @@ it('begins to prune only in a new run', async () => {
     1,
     expect.stringContaining('pruned nothing; the file now says model.up.weight with channels{keep: 0.5}.'),
   ]);
+});
+
+it('goes on with the masks that it has, and no others', async () => {
+  const lines = (which: string): string => `prune ${which} with magnitude{sparsity: 0.5} every 3`;
+  const begun = await nacre('train', network(16, lines('*.weight')), ...run, '--steps', '7', '--json');
+  const path = String(done(begun.out).run);
+  const goOn = async (text: string): Promise<readonly [number, string]> => {
+    const { code, err } = await nacre('train', network(16, text), ...run, '--resume', path, '--epochs', '4');
+    return [code, err];
+  };
+  const hint = 'hint: Write it as it was (config.json has the file), or start a new run and load its weights.\n';
+  expect(await goOn(lines('model.up.weight'))).toEqual([
+    1,
+    `error: ${path} cannot go on like this: it prunes \`model.down.weight\`, which the file does not any more: what is 0 would not stay 0.\n${hint}`,
+  ]);
+  expect(await goOn(lines('model.up.*, model.down.weight'))).toEqual([
+    1,
+    `error: ${path} cannot go on like this: the file prunes \`model.up.bias\`, which it did not.\n${hint}`,
+  ]);
+  expect((await goOn(lines('*.weight').replace('0.5', '0.6')))[0]).toBe(0);
 });
 
 it('is planned and shown with the smaller shapes', async () => {

@@ -62,8 +62,7 @@ export async function train(
   const { block, plan, data } = fitted;
   const target = await open();
   if (target.notice !== undefined) progress.line(target.notice);
-  if (config?.source !== undefined && config.source.text !== project.source.text)
-    progress.line(`${file} has changed since this run was last trained; it goes on with the file as it is now.`);
+  const hasChanged = config?.source !== undefined && config.source.text !== project.source.text;
   const stop = listenForStop(terminal, (text) => progress.line(text));
   try {
     let sparsity = 0;
@@ -85,6 +84,8 @@ export async function train(
         if (event.event === 'prune') sparsity = Math.max(sparsity, event.sparsity);
         if (options.json) printJson(terminal, event);
         progress.show(event);
+        if (event.event === 'start' && hasChanged)
+          progress.line(`${file} has changed since this run was last trained; it goes on with the file as it is now.`);
       },
     });
     if ((plan.prunes ?? []).length > 0 && sparsity === 0 && options.resume === undefined)
