@@ -78,7 +78,9 @@ function refuseOtherWeights(run: string, before: TrainPlan, now: TrainPlan): voi
   if (lost.length + added.length === 0) return;
   const list = (paths: readonly string[]): string => paths.map((path) => `\`${path}\``).join(', ');
   const why = [
-    ...(lost.length > 0 ? [`it prunes ${list(lost)}, which the file does not any more: what is 0 would not stay 0`] : []),
+    ...(lost.length > 0
+      ? [`it prunes ${list(lost)}, which the file does not any more: what is 0 would not stay 0`]
+      : []),
     ...(added.length > 0 ? [`the file prunes ${list(added)}, which it did not`] : []),
   ];
   throw new UserError(

@@ -42,14 +42,14 @@ export interface FuseOptions {
   readonly apart?: boolean;
   /** Round the operands of products of halves once, in memory: the machine has matrix instructions, to which they come as they lie. */
   readonly asItLies?: boolean;
-  /** Write temporaries where others were read for the last time; yes, if not said. */
+  /** Write temporaries where others were read for the last time; if not said, wherever operations are fused. */
   readonly inPlace?: boolean;
 }
 
 /** Lowers a graph of concrete sizes to kernels. */
 export function fuse(
   graph: Graph,
-  { chains = true, apart = false, asItLies = false, inPlace = true }: FuseOptions = {},
+  { chains = true, apart = false, asItLies = false, inPlace = !apart }: FuseOptions = {},
 ): Fused {
   const indirect = new Set<string>();
   for (;;) {

@@ -104,6 +104,22 @@ describe('nacre ir', () => {
     expect([code, out, err]).toEqual([2, '', expect.stringMatching(problem)]);
   });
 
+  it('takes text of a program as it is, and refuses what only a model or a graph can be asked', async () => {
+    const path = join(folder, 'kernels.ir');
+    const { out } = await nacre('ir', example('rings'), '--stage', 'loop');
+    writeFileSync(path, out);
+    expect((await nacre('ir', path)).out).toBe(out);
+    for (const [words, said] of [
+      [['--only', 'simplify'], 'This is text of the loop level: --only is about what comes before it.'],
+      [['--without', 'fuse'], 'This is text of the loop level: --without is about what comes before it.'],
+      [['--program', 'eval'], '--program is about a .model file, and this is text of a program'],
+      [['--set', 'model.x=3', '--data', folder], '--set and --data are about a .model file'],
+    ] as const) {
+      const { code, err } = await nacre('ir', path, ...words);
+      expect([code, err]).toEqual([2, expect.stringContaining(said)]);
+    }
+  });
+
   it('writes what passes did and what they changed as data', async () => {
     const json = async (...options: string[]): Promise<unknown> =>
       JSON.parse((await nacre('ir', example('rings'), ...options, '--format', 'json')).out);

@@ -16,7 +16,10 @@ const network = (hidden: number, lines: string): string => {
     path,
     `use std.layers { Linear }
 use std.optim { Adam }
-${['channels', 'magnitude'].filter((name) => lines.includes(name)).map((name) => `use std.pruning { ${name} }`).join('\n')}
+${['channels', 'magnitude']
+  .filter((name) => lines.includes(name))
+  .map((name) => `use std.pruning { ${name} }`)
+  .join('\n')}
 data points() = generate(200) |> map(x: f32(index) / 200)
 model Net{hidden: int} {
   up = Linear{1, hidden}

@@ -65,6 +65,7 @@ export async function ir(
   checkTogether(options);
   if (!file.endsWith('.model')) {
     const text = readText(file);
+    checkText(options);
     const tree = parseModelTree(text);
     terminal.out('layer' in tree ? printModelTree(tree) : await show(readProgram(text, file), options));
     return exit.ok;
@@ -87,6 +88,21 @@ export async function ir(
   const graph = graphOfTrain(runnable, options.program ?? mainKind(runnable.plan));
   terminal.out(await show({ level: 'tensor', graph }, options));
   return exit.ok;
+}
+
+/** What is asked of a train block, and means nothing of a text that was made of one. */
+function checkText({ program, set, data }: IrCommand): void {
+  const asked = [
+    ...(program === undefined ? [] : ['--program']),
+    ...(set.length === 0 ? [] : ['--set']),
+    ...(data.length === 0 ? [] : ['--data']),
+  ];
+  if (asked.length > 0)
+    throw new UserError(
+      'ir-stage',
+      `${asked.join(' and ')} ${asked.length === 1 ? 'is' : 'are'} about a .model file, and this is text of a program that was made of one.`,
+      'Leave it out, or name the .model file.',
+    );
 }
 
 function readText(file: string): string {
@@ -148,7 +164,7 @@ function checkTogether({ stage, format, after, diff, without, passes: list }: Ir
 async function show(found: Found, options: IrCommand): Promise<string> {
   const { format, after, without, only, diff } = options;
   const until = isStep(after) ? after : undefined;
-  const { stage = until === undefined ? 'tensor' : levelAfter[until] } = options;
+  const { stage = until === undefined ? found.level : levelAfter[until] } = options;
   const level = stage === 'model' ? found.level : stage;
   const lowering: LowerOptions = {
     capabilities: async () => (isLanguage(level) ? (await compilerFor(level)).capabilities : hostCapabilities()),
@@ -165,6 +181,8 @@ async function show(found: Found, options: IrCommand): Promise<string> {
     const rows = await passesOf(graphOf(found, '--passes'), lowering);
     return format === 'json' ? written(rows) : textOfPasses(rows);
   }
+  if (without.length > 0) graphOf(found, '--without');
+  if (only !== undefined) graphOf(found, '--only');
   if (after !== undefined && (until === undefined || isPast(found, until))) graphOf(found, `--after ${after}`);
   const program = await lower(found, level, lowering);
   const reached = until === undefined || until === 'emit' ? level : levelAfter[until];
