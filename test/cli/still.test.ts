@@ -46,6 +46,9 @@ train still {
     expect(page).toContain('Nothing is trained here, so no step is taken; this is what a batch of eval is made of');
     expect(page).toContain('<h2>The evaluation</h2>');
     expect((await nacre('ir', file)).out).toBe((await nacre('ir', file, '--program', 'eval')).out);
+    expect((await nacre('ir', file, '--program', 'step')).err).toBe(
+      'error: The train block still takes no step.\nhint: Leave --program out: it shows what runs.\n',
+    );
     // Products of bytes, and no gradient.
     expect(page).toContain('i8');
     expect(page).not.toMatch(/class="kernel (backward|update)"/);

@@ -81,6 +81,12 @@ export function graphOfTrain({ block, plan, data }: RunnableTrain, program: Prog
         ? buildQuantize(block)
         : buildCalibration(block, data.train, plan.batch, diagnostics);
     }
+    if (program === 'step' && plan.epochs === 0)
+      throw new UserError(
+        'no-step',
+        `The train block ${plan.name} takes no step.`,
+        'Leave --program out: it shows what runs.',
+      );
     if (program === 'step')
       return buildStep(block, data.train, plan.batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics);
     const [evaluation] = plan.evaluations;

@@ -79,7 +79,7 @@ const largest = { f16: 65_504, bf16: 3.3895313892515355e38 } as const;
 
 function explainOverflow({ dtype, origin: { path, span } }: Probe, size: number): { text: string; hint: string } {
   const where = span === undefined ? '' : ` (${showPlace(span)})`;
-  const what = path === undefined ? `a value of the loss${where}` : `\`${path}\`${where}`;
+  const what = path === undefined ? `A value of the loss${where}` : `\`${path}\`${where}`;
   const found = Number.isFinite(size) ? `reaches ${Math.round(size).toLocaleString('en')}` : 'is not finite';
   // The model itself is not an exception but everything.
   const hints = [
