@@ -103,7 +103,7 @@ export function masksOf(
   const at = build.cast(step, 'f32');
   const mask = (value: GraphValue, own: Diagnostics): GraphValue =>
     maskOf(createContext(build, own, { step }), prune, value, at);
-  if (prune.globally) return together(build, weights, (all) => mask(all, diagnostics));
+  if (prune.globally) return together(build, weights, (all) => asOne(() => mask(all, diagnostics)));
   const verdicts = weights.map((weight) => {
     const own = new Diagnostics();
     return { weight, own, mask: about(weight, prune, () => mask(weight.value, own)) };
@@ -158,6 +158,17 @@ function about<T>(weight: Judged, prune: PlannedPrune, work: () => T): T {
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     throw new Problem(ofWeight(weight.path, weight.value.type, prune, error.diagnostic));
+  }
+}
+
+/** Says of what goes wrong that all weights in a row are a list of numbers, which may be what is wrong. */
+function asOne<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Problem) || error.diagnostic.hint !== undefined) throw error;
+    const hint = 'With `globally` the pruner is given one list of all their numbers: without it, each weight as it is.';
+    throw new Problem({ ...error.diagnostic, hint });
   }
 }
 
