@@ -163,6 +163,18 @@ function resolve(
   };
 
   const slots = [...roots.values()].flatMap((root) => slotsOf(root));
+  /** As `collect`, but where a model could not be made it is no fault of a selector that it finds nothing. */
+  const isWhole = [...values.values()].every(({ value }) => value.kind !== 'unknown');
+  const select: Collect = (work) =>
+    collect(() => {
+      try {
+        return work();
+      } catch (error) {
+        const finds = !(error instanceof Problem && error.diagnostic.code === 'selector-matches-nothing');
+        if (isWhole || finds) throw error;
+        return undefined;
+      }
+    });
   const data = collect(() => {
     const { value, entry } = required('data');
     if (value.kind === 'unknown') return undefined;
@@ -185,7 +197,7 @@ function resolve(
         wrong('unknown-setting', { name: other.name.name }, other.name.span, didYouMean(other.name.name, ['loss']));
     return found ?? wrong('missing-setting', { train: name, name: 'loss(…) = …' }, declaration.name.span);
   });
-  const parameters = collect(() => {
+  const parameters = select(() => {
     if (isQuantizedOnly) return frozenWhole(slots);
     const { value, entry } = required('optimizer');
     if (value.kind === 'unknown') return undefined;
@@ -240,17 +252,17 @@ function resolve(
       }))
       .at(0),
   );
-  const precision = collect(() => {
+  const precision = select(() => {
     const [entry, again] = entries('precision');
     if (again !== undefined) wrong('repeated-setting', { name: 'precision' }, again.span);
     return entry === undefined ? undefined : resolvePrecision(entry, slots);
   });
   const paths = [...roots.values()].flatMap(instancesOf).flatMap((instance) => pathOf(instance) ?? []);
   const recompute = entries('checkpoint').flatMap(
-    (entry) => collect(() => entry.selectors.flatMap((selector) => selectInstances(selector, paths))) ?? [],
+    (entry) => select(() => entry.selectors.flatMap((selector) => selectInstances(selector, paths))) ?? [],
   );
   const prunes =
-    collect(() =>
+    select(() =>
       resolvePrunes(
         entries('prune'),
         slots,
@@ -259,7 +271,7 @@ function resolve(
       ),
     ) ?? [];
   const quantizes =
-    collect(() =>
+    select(() =>
       resolveQuantizes(entries('quantize'), slots, (name, expression) =>
         positive(name, evaluate(context, scope, expression), expression.span),
       ),
