@@ -12,6 +12,7 @@ import type { Graph } from '../../compiler/graph/graph.ts';
 import { matrixDtypes } from '../../compiler/targets/target.ts';
 import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
 import { graphOfTrain } from '../../tools/driver/ir.ts';
+import { mainKind } from '../../tools/driver/program-kind.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 
 const nvcc = findNvcc() ?? '';
@@ -35,7 +36,7 @@ function compiles(graph: Graph, compiler = forCuda(), versions: readonly string[
 }
 
 function compilesTrain(train: RunnableTrain): void {
-  for (const kind of ['init', 'step'] as const) compiles(graphOfTrain(train, kind));
+  for (const kind of ['init', mainKind(train.plan)] as const) compiles(graphOfTrain(train, kind));
 }
 
 describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : ''}`, () => {
