@@ -1,4 +1,5 @@
 /** Pruning between two steps: which lines of the plan are due, and their programs. */
+import { maskedBy } from '../common/state-names.ts';
 import { placed, UserError } from './errors.ts';
 import type { Programs, TrainPlan } from './program.ts';
 import { chooseInputs, guardDevice, scalarsOf } from './step.ts';
@@ -71,8 +72,7 @@ export function refuseOtherPruning(run: string, before: TrainPlan, now: TrainPla
 
 /** Masks are states: the weights that lines prune more than once are those that have one. */
 function refuseOtherWeights(run: string, before: TrainPlan, now: TrainPlan): void {
-  const masked = ({ states }: TrainPlan): string[] =>
-    states.flatMap(({ name }) => (name.startsWith(maskOf) ? [name.slice(maskOf.length)] : []));
+  const masked = ({ states }: TrainPlan): string[] => states.flatMap(({ name }) => maskedBy(name) ?? []);
   const [then, asked] = [masked(before), masked(now)];
   const [lost, added] = [then.filter((path) => !asked.includes(path)), asked.filter((path) => !then.includes(path))];
   if (lost.length + added.length === 0) return;
@@ -89,5 +89,3 @@ function refuseOtherWeights(run: string, before: TrainPlan, now: TrainPlan): voi
     'Write it as it was (config.json has the file), or start a new run and load its weights.',
   );
 }
-
-const maskOf = 'mask.';

@@ -21,7 +21,7 @@ const quietSave = 10;
 
 /** Trains as the plan says. Throws UserError for whatever a person can put right. */
 export async function train(options: TrainOptions): Promise<TrainResult> {
-  const { plan, programs, files } = options;
+  const { plan, programs, files, resume, runs = runFolders(options.out) } = options;
   checkVersion(plan);
   const bounds = chooseBounds(options);
   checkSaves(plan);
@@ -44,11 +44,10 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       ...(options.source === undefined ? {} : { source: options.source }),
     };
     if (options.weights !== undefined) for (const [name, data] of options.weights) programs.session.write(name, data);
-    else if (options.resume === undefined) loadWeights(plan, files, programs.session);
-    const { resume, runs = runFolders(options.out) } = options;
+    else if (resume === undefined) loadWeights(plan, files, programs.session);
     const run = resume === undefined ? runs.create(plan.name, config) : runs.reopen(resume);
     try {
-      const start = options.resume === undefined ? undefined : restore(run, plan, programs);
+      const start = resume === undefined ? undefined : restore(run, plan, programs);
       if (start !== undefined) run.writeConfig(config);
       return await runLoop(options, bounds, data, evaluations, run, start);
     } finally {

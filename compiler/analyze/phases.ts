@@ -1,4 +1,5 @@
 /** Which part of a training step a kernel is of, read off what depends on what. */
+import { isRange } from '../../common/state-names.ts';
 import type { Buffer } from '../loop/loop.ts';
 import type { Cost } from './cost.ts';
 
@@ -7,8 +8,6 @@ import type { Cost } from './cost.ts';
  * `backward`: everything between; where there is no loss there is no such thing.
  */
 export type Phase = 'forward' | 'backward' | 'update';
-
-const isRange = (name: string): boolean => name.startsWith('range.');
 
 /**
  * Of kernels in the order in which they run, each as the costs of its segments. A kernel with segments of several phases is

@@ -3,6 +3,7 @@
  * sets what is not kept to 0; in a training step the gradients and the next values of a pruned weight pass through its mask, so
  * that what is 0 stays 0, whatever the optimizer remembers. The forward pass reads weights as they are.
  */
+import { maskName } from '../../common/state-names.ts';
 import { diagnose, Diagnostics, Problem } from '../base/diagnostics.ts';
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Value as GraphValue } from '../graph/graph.ts';
@@ -17,7 +18,6 @@ import { judge, ofWeight, type PlannedPrune } from './prune.ts';
 import type { TrainBlock } from './train.ts';
 import { describe, pathOf, showType, slotPath, type Slot } from './value.ts';
 
-const maskName = (path: string): string => `mask.${path}`;
 const rewindName = (path: string): string => `rewind.${path}`;
 const maskType = (block: TrainBlock, slot: Slot): TensorType => ({ dtype: 'bool', shape: typeOf(block, slot).shape });
 

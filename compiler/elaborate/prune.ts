@@ -54,14 +54,16 @@ export function resolvePrunes(
       );
     const every = entry.every && whole('every', entry.every, 1);
     const rewind = entry.rewind && whole('rewind', entry.rewind, 0);
-    if (entry.rewind !== undefined && rewind !== undefined && every === undefined)
-      return refuse('rewinds-nowhere', { rewind }, [entry.rewind.span], {
-        hint: 'Say when it is pruned, later than that: `every 1000 rewind 0`.',
-      });
-    if (entry.rewind !== undefined && rewind !== undefined && every !== undefined && rewind >= every)
-      return refuse('rewinds-too-late', { rewind, every }, [entry.rewind.span], {
-        hint: `Let them go back to an earlier step: \`every ${every} rewind 0\`.`,
-      });
+    if (entry.rewind !== undefined && rewind !== undefined) {
+      if (every === undefined)
+        return refuse('rewinds-nowhere', { rewind }, [entry.rewind.span], {
+          hint: 'Say when it is pruned, later than that: `every 1000 rewind 0`.',
+        });
+      if (rewind >= every)
+        return refuse('rewinds-too-late', { rewind, every }, [entry.rewind.span], {
+          hint: `Let them go back to an earlier step: \`every ${every} rewind 0\`.`,
+        });
+    }
     const { globally, span } = entry;
     const prune = { weights, pruner, written: entry.pruner.span, globally, structured: false, every, rewind, span };
     if (!judgesColumns(prune)) return prune;

@@ -11,6 +11,7 @@
  * Weights quantized alone are decoded from their codes wherever they are read. Sums of integers are exact, so they are the same on
  * every machine. Needs to run before gradients are taken.
  */
+import { rangeName } from '../../common/state-names.ts';
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Node, NodeOf, Value } from '../graph/graph.ts';
 import { copyNode, mapped, type ValueMap } from '../graph/rewrite.ts';
@@ -26,7 +27,7 @@ export const stateNames = (
 ): { readonly codes: string; readonly scale: string; readonly range: string } => ({
   codes: `quantized.${path}`,
   scale: `scale.${path}`,
-  range: `range.${path}`,
+  range: rangeName(path),
 });
 
 /** A weight that cannot be, and where that shows. */

@@ -71,8 +71,10 @@ function simplified(kernel: TileKernel): readonly Statement[] {
       instead.set(of.register, same === undefined ? value : read(same));
       return [];
     }
-    if (key !== undefined) named[named.length - 1].set(key, of.register);
-    if (key !== undefined) values.set(of.register, value);
+    if (key !== undefined) {
+      named[named.length - 1].set(key, of.register);
+      values.set(of.register, value);
+    }
     if (value.type.dtype === 'index' && value.type.lanes === 1) ranges.set(of.register, rangeOf(value));
     return [{ ...of, value }];
   };
@@ -97,7 +99,7 @@ function simplified(kernel: TileKernel): readonly Statement[] {
         const [, end] = rangeOf(expression(statement.to));
         ranges.set(statement.index, [low, end - 1]);
       }
-      return [rewriteStatement(statement, { expression, memory: same, register: same, body: block })];
+      return [rewriteStatement(statement, { expression, memory: itself, register: itself, body: block })];
     });
     named.pop();
     flagged.pop();
@@ -106,7 +108,7 @@ function simplified(kernel: TileKernel): readonly Statement[] {
   return block(kernel.body);
 }
 
-const same = <Kind>(of: Kind): Kind => of;
+const itself = <Kind>(of: Kind): Kind => of;
 
 const anything: Range = [-Infinity, Infinity];
 

@@ -1,4 +1,5 @@
 /** Finding a GPU: the browser's, or in Node the one that the package `webgpu` (Dawn) reaches. */
+import { inBrowser } from '../browser.ts';
 import { DeviceMissing } from '../program.ts';
 
 /** What a machine has for the webgpu target. */
@@ -21,7 +22,7 @@ let entry: Promise<GPU> | undefined;
 async function findGpu(): Promise<GPU> {
   const browser: unknown = Reflect.get(globalThis, 'navigator');
   if (typeof browser === 'object' && browser !== null && 'gpu' in browser) return browser.gpu as GPU;
-  if (typeof process === 'undefined')
+  if (inBrowser)
     throw new DeviceMissing(
       'This browser has no WebGPU, or not for this page: it takes a recent Chrome, Edge, Safari or Firefox, and a page over https or from localhost. What is built for wasm runs in every browser.',
     );
@@ -47,7 +48,7 @@ export async function openAdapter(): Promise<OpenedAdapter> {
     throw error;
   });
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (adapter === null && typeof process === 'undefined')
+  if (adapter === null && inBrowser)
     throw new DeviceMissing(
       'This browser finds no GPU for WebGPU (chrome://gpu says why, in Chrome and Edge). What is built for wasm runs in every browser.',
     );

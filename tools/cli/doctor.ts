@@ -1,11 +1,11 @@
 /** `nacre doctor`: what this machine has, and for each thing missing the one command that would give it. */
 import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { cpus, platform, totalmem } from 'node:os';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { hasRelaxedSimd } from '../../runtime/devices/wasm-features.ts';
 import { findNvcc } from '../driver/targets/cuda-compile.ts';
 import { showRate } from '../driver/numbers.ts';
+import { versionOf } from '../driver/packages.ts';
 import { count, exit, printJson, type Terminal } from './terminal.ts';
 
 interface Finding {
@@ -177,19 +177,6 @@ async function examineCuda(): Promise<Finding> {
   } catch (error) {
     return { ...finding, found: false, text: error instanceof Error ? error.message : String(error) };
   }
-}
-
-/** The version of an installed package, without loading it. */
-function versionOf(name: string): string | undefined {
-  const require = createRequire(import.meta.url);
-  for (const folder of require.resolve.paths(name) ?? []) {
-    const file = `${folder}/${name}/package.json`;
-    if (!existsSync(file)) continue;
-    const description: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    if (typeof description === 'object' && description !== null && 'version' in description)
-      return String(description.version);
-  }
-  return undefined;
 }
 
 /** By the package manager this system has. */

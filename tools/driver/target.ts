@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { DeviceError } from '../../runtime/program.ts';
+import { versionOf } from './packages.ts';
 import type { Target, TargetOptions } from './targets/backend.ts';
 import { targets, type TargetName } from './targets/index.ts';
 
@@ -52,14 +53,5 @@ export function onCpu(threads: number, gpu: { readonly name?: string; readonly w
 async function gpuHere(): Promise<Parameters<typeof onCpu>[1]> {
   const name = await nvidiaGpu();
   const there = name !== undefined || process.platform === 'darwin' || existsSync('/dev/dri/renderD128');
-  return there ? { ...(name !== undefined && { name }), webgpu: isInstalled('webgpu') } : undefined;
-}
-
-function isInstalled(name: string): boolean {
-  try {
-    import.meta.resolve(name);
-    return true;
-  } catch {
-    return false;
-  }
+  return there ? { ...(name !== undefined && { name }), webgpu: versionOf('webgpu') !== undefined } : undefined;
 }
