@@ -3,13 +3,12 @@
  *
  *   Tensor IR ── optimize ──▶ Tensor IR ── fuse ──▶ Loop IR ── schedule ──▶ Tile IR ── planMemory ──▶ Tile IR ──▶ target
  */
-import { fuse, type FusionDecision } from './fuse/fuse.ts';
+import { fuse, type FuseOptions, type FusionDecision } from './fuse/fuse.ts';
 import type { Graph } from './graph/graph.ts';
 import type { LoopProgram } from './loop/loop.ts';
 import { verifyLoop } from './loop/verify.ts';
 import { optimize } from './optimize/index.ts';
 import { packBytes } from './optimize/pack-bytes.ts';
-import { recomputeScores } from './optimize/recompute-scores.ts';
 import { schedule } from './schedule/schedule.ts';
 import type { Capabilities, Compiler } from './targets/target.ts';
 import { planMemory } from './tile/plan-memory.ts';
@@ -34,11 +33,13 @@ export interface CompileOptions {
 /** The passes that a machine with these capabilities gains nothing by. */
 export const passesLeft = (capabilities: Capabilities): string[] => [
   ...(capabilities.dotsBytes ? [] : [packBytes.name]),
-  ...(makesChains(capabilities) ? [] : [recomputeScores.name]),
 ];
 
-/** What a chain hands on stays in memory of a thread: a workgroup's is too small for it. */
-export const makesChains = ({ workgroupThreads }: Capabilities): boolean => workgroupThreads === 1;
+/** How kernels are made for such a machine. */
+export const fuseOptionsFor = ({ workgroupThreads, matrices }: Capabilities): FuseOptions => ({
+  wholeChains: workgroupThreads > 1,
+  asItLies: matrices.length > 0,
+});
 
 /** Compiles one graph for a machine with these capabilities. */
 export function compile(
@@ -49,11 +50,7 @@ export function compile(
   const left = without.filter((name) => name !== 'fuse');
   const optimized = optimize(graph, { verify, without: [...left, ...passesLeft(capabilities)] });
   const apart = without.includes('fuse');
-  const { program: loop, decisions } = fuse(optimized, {
-    chains: makesChains(capabilities),
-    apart,
-    asItLies: capabilities.matrices.length > 0,
-  });
+  const { program: loop, decisions } = fuse(optimized, { ...fuseOptionsFor(capabilities), apart });
   const tile = planMemory(schedule(loop, capabilities), capabilities.smallestElement, capabilities.halvesApart);
   if (verify) complain([...verifyLoop(loop), ...verifyTile(tile, capabilities.smallestElement)]);
   return { optimized, loop, decisions, tile };

@@ -50,7 +50,8 @@ export function emitKernel(
 /** The chain of some groups, which hand on the values to each other. */
 export function emitChain(around: Surroundings, { parts, handed }: Links, names: Set<string>): Chain {
   const links = parts.map((part) => emitGroup(around, part, names)).filter((link) => link.kind !== 'scatter');
-  return makeChain(links, new Set(handed.map((value) => placeOf(around.frame, value).buffer)));
+  const possible = new Set(handed.map((value) => placeOf(around.frame, value).buffer));
+  return makeChain(links, possible, around.frame.session.wholeChains);
 }
 
 /** A group as a segment whose axes are still apart. */

@@ -62,6 +62,7 @@ export interface Session {
   readonly apart: boolean;
   /** Operands of products of halves are rounded in memory, and read as they lie. */
   readonly asItLies: boolean;
+  readonly wholeChains: boolean;
 }
 
 /** Lowering found that a value cannot be computed at a use: it has to be a root of its frame. Thrown, always caught; no error, so no stack is kept. */

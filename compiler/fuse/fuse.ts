@@ -36,8 +36,8 @@ export interface Fused {
 }
 
 export interface FuseOptions {
-  /** Make chains: the machine has memory of its own for each thread. */
-  readonly chains?: boolean;
+  /** Leave chains in one block of all rows: the machine's schedule cuts them. */
+  readonly wholeChains?: boolean;
   /** Fuse nothing: a kernel for every operation, to see what fusion is worth. */
   readonly apart?: boolean;
   /** Round the operands of products of halves once, in memory: the machine has matrix instructions, to which they come as they lie. */
@@ -49,18 +49,18 @@ export interface FuseOptions {
 /** Lowers a graph of concrete sizes to kernels. */
 export function fuse(
   graph: Graph,
-  { chains = true, apart = false, asItLies = false, inPlace = !apart }: FuseOptions = {},
+  { wholeChains = false, apart = false, asItLies = false, inPlace = !apart }: FuseOptions = {},
 ): Fused {
   const indirect = new Set<string>();
   for (;;) {
     const decisions: FusionDecision[] = [];
-    const session: Session = { buffers: new Map(), constants: new Map(), apart, asItLies };
+    const session: Session = { buffers: new Map(), constants: new Map(), apart, asItLies, wholeChains };
     const plan = planFrame(createMainFrame(session, graph, indirect));
     const blocked = findBlocked(plan);
     if (blocked === undefined) {
       const tell = (decision: FusionDecision): void => void decisions.push(decision);
       const operations = new Map<string, () => readonly Node[]>();
-      const joined = apart ? plan : joinPlan(plan, chains, tell);
+      const joined = apart ? plan : joinPlan(plan, tell);
       const program = assemble(graph, session, emitPlan(joined, [], operations));
       const kept = apart ? [] : keptIn(joined, new Set(program.buffers));
       return {
@@ -75,14 +75,14 @@ export function fuse(
 }
 
 /** Joins the groups of a frame and of the loops in it, and makes chains of them. */
-function joinPlan({ frame, groups }: Plan, chains: boolean, decide: (decision: FusionDecision) => void): Plan {
+function joinPlan({ frame, groups }: Plan, decide: (decision: FusionDecision) => void): Plan {
   const inner = groups.map((group): Group =>
     group.loop === undefined
       ? group
-      : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, chains, repeated(decide, group.loop)) } },
+      : { ...group, loop: { ...group.loop, body: joinPlan(group.loop.body, repeated(decide, group.loop)) } },
   );
   const joined = joinGroups(frame, inner, decide);
-  return { frame, groups: chains ? chainGroups(frame, joined, decide) : joined };
+  return { frame, groups: chainGroups(frame, joined, decide) };
 }
 
 /** What is decided for one trip of a loop saves its bytes in each. */

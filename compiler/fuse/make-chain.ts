@@ -71,8 +71,11 @@ function spansOf({ size, count, rest }: Blocks, columns: number, reach: number |
   return spans;
 }
 
-/** The chain of some links, in an order in which they may run. `possible`, up to axes of one point, have one shape: [...batch, rows, columns]. */
-export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>): Chain {
+/**
+ * The chain of some links, in an order in which they may run. `possible`, up to axes of one point, have one shape: [...batch, rows, columns].
+ * `whole`: all rows are one block, for machines whose schedule cuts both rows and columns.
+ */
+export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>, whole: boolean): Chain {
   const touched = new Set(links.flatMap((link) => [...readsOf(link), ...writesOf(link)].map(({ buffer }) => buffer)));
   const handed = new Set([...possible].filter((buffer) => touched.has(buffer)));
   const [{ shape }] = handed;
@@ -81,22 +84,23 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
   checkReads(links, handed, roles, row);
 
   const bytesPerRow = [...handed].reduce((sum, { dtype }) => sum + shape[row + 1] * dtypeBytes[dtype], 0);
-  const blocks = blocksOf(shape[row], bytesPerRow);
+  const blocks = whole ? { size: shape[row], count: 1, rest: 0 } : blocksOf(shape[row], bytesPerRow);
   const nameOf = (dim: number): string => [...roles].find(([, role]) => role === dim)?.[0].name ?? `b${dim}`;
   const reach = reachOf(links, {
     isRow: (axis) => roles.get(axis) === row,
     isColumn: (axis) => roles.get(axis) === row + 1,
     isHanded: (buffer) => handed.has(buffer),
   });
-  const spans = spansOf(blocks, shape[row + 1], reach, `${nameOf(row)}_block`);
+  const spans = spansOf(blocks, shape[row + 1], whole ? undefined : reach, `${nameOf(row)}_block`);
   const batch = shape.slice(0, row).map((size, dim): Axis => ({ name: nameOf(dim), size }));
   const [{ block }] = spans;
   const dims = [...batch, spans.length === 1 ? block : { name: block.name, size: blocks.count }];
-  const isTotal = (link: Link): boolean => addsToTotal(link, roles, dims, shape);
+  const isTotal = (link: Link): boolean => !whole && addsToTotal(link, roles, dims, shape);
   const summed = new Set(links.flatMap((link) => (isTotal(link) ? [] : [...summedDims(link, roles, row)])));
   const isWalked = (dim: number): boolean =>
     dim === row ? spans.length > 1 || (summed.has(row) && blocks.count > 1) : summed.has(dim) && dims[dim].size > 1;
   const local = new Map([...handed].map((buffer): [Buffer, Buffer] => [buffer, localOf(buffer, blocks.size)]));
+  if (whole && [...summed].some((dim) => dim < row && dims[dim].size > 1)) throw new NoChain('it is summed over a batch');
   const space: Space = { roles, shape, row, dims, isWalked, local };
   const sums = new Map(
     links.flatMap((link): [Link, Running][] => {
@@ -118,6 +122,7 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>)
     })),
     last: running(false).map(({ finish }) => finish),
     end: running(true).map(({ finish }) => finish),
+    ...(whole && reach !== undefined && { reach }),
   };
 }
 

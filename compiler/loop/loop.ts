@@ -166,6 +166,8 @@ export interface Chain {
   /** What all points add to, and what is done with it after the last one. */
   readonly totals: readonly Sum[];
   readonly end: readonly Link[];
+  /** Of what is handed on, columns beyond the number of the row plus this change nothing, and may be left out: a mask takes them out. */
+  readonly reach?: number;
 }
 
 /** Blocks of rows of one size: for each position of `axes`, none or one, the parts one after the other. */

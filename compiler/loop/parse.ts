@@ -121,6 +121,7 @@ class Parser {
   private chain(): Chain {
     const axes = this.axesAfter('for');
     const walk = this.axesAfter('walk');
+    const reach = this.accept('reach') ? { reach: this.number() } : {};
     this.expect('{');
     const locals = this.declarations();
     const sums = this.sums();
@@ -142,7 +143,8 @@ class Parser {
       spans.push({ axes, parts: links() });
     }
     this.expect('}');
-    return { kind: 'chain', axes, walk, locals, sums, totals, spans, last: linksAfter('then'), end: linksAfter('end') };
+    const own = { locals, sums, totals, spans };
+    return { kind: 'chain', axes, walk, ...own, last: linksAfter('then'), end: linksAfter('end'), ...reach };
   }
 
   /** Buffers of a chain that add up, each behind the name of how. */

@@ -99,7 +99,8 @@ function printSegment(segment: Segment, indent: string, lines: string[]): void {
 }
 
 function printChain(chain: Chain, indent: string, lines: string[]): void {
-  lines.push(`${indent}chain${printAxes(' for', chain.axes)}${printAxes(' walk', chain.walk)} {`);
+  const reach = chain.reach === undefined ? '' : ` reach ${chain.reach}`;
+  lines.push(`${indent}chain${printAxes(' for', chain.axes)}${printAxes(' walk', chain.walk)}${reach} {`);
   for (const local of chain.locals) lines.push(`${indent}  ${printBuffer(local)}`);
   for (const { buffer, monoid } of chain.sums) lines.push(`${indent}  ${monoid} ${printBuffer(buffer)}`);
   if (chain.totals.length > 0) lines.push(`${indent}  total`);

@@ -89,7 +89,7 @@ export function segmentKey(segment: Segment, repeats: readonly Axis[], numbers: 
       case 'scatter':
         return `scatter ${[of.batch, of.walk, of.rest].map(axes).join('/')} ${print.expression(of.id)} ${print.expression(of.value)} ${other(of.target)} ${of.shape.join()}`;
       case 'chain':
-        return `chain ${axes(of.axes)} ${axes(of.walk)} ${of.locals.map(other).join(' ')} ${[of.sums, of.totals].map((sums) => sums.map(({ buffer, monoid }) => `${monoid} ${other(buffer)}`).join(' ')).join(' total ')} { ${[...of.spans, { axes: [], parts: of.last }, { axes: [], parts: of.end }].map((span) => `${axes(span.axes)} ${span.parts.map(describe).join(' } ')}`).join(' then ')}`;
+        return `chain ${axes(of.axes)} ${axes(of.walk)} ${of.reach} ${of.locals.map(other).join(' ')} ${[of.sums, of.totals].map((sums) => sums.map(({ buffer, monoid }) => `${monoid} ${other(buffer)}`).join(' ')).join(' total ')} { ${[...of.spans, { axes: [], parts: of.last }, { axes: [], parts: of.end }].map((span) => `${axes(span.axes)} ${span.parts.map(describe).join(' } ')}`).join(' then ')}`;
     }
   };
   return `${axes(repeats)} ${describe(segment)}`;

@@ -11,6 +11,7 @@ import { emitRegion } from './region.ts';
 import { rootsOf, storesOf, walk } from './rewrite.ts';
 import { emitScatter } from './scatter.ts';
 import { bind, type Kernel, newPlace, newScope, type Scope } from './scope.ts';
+import { emitTeamChain } from './team-chain.ts';
 import { emitTeamContraction } from './team-contract.ts';
 import { emitTeamRegion } from './team-region.ts';
 import { emitTeamScatter } from './team-scatter.ts';
@@ -55,9 +56,10 @@ export function makeKernel(
       scratches.push(memory);
       return memory;
     },
+    lay: (buffer, memory) => void memories.set(buffer, memory),
     kept: new Map(),
   };
-  if (segment.kind === 'chain')
+  if (segment.kind === 'chain' && capabilities.workgroupThreads === 1)
     for (const own of ownBuffers(segment)) memories.set(own, kernel.memory(kernel.scratch(own.dtype, own.shape)));
   let scope = newScope(kernel);
   for (const { axis, index } of repeats) scope = bind(scope, axis, read(index));
@@ -100,7 +102,7 @@ function emitTeam(scope: Scope, segment: Segment, capabilities: Capabilities): E
     case 'scatter':
       return emitTeamScatter(scope, segment);
     case 'chain':
-      throw new Error('teams have no schedule for chains');
+      return emitTeamChain(scope, segment, capabilities);
   }
 }
 

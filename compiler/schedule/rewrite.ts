@@ -3,13 +3,15 @@
  * `split-reduction` are made of.
  */
 import { type Affine, children, linksOf } from '../loop/build.ts';
-import type { Access, Axis, Coordinate, Expression, Segment, Stage, Store } from '../loop/loop.ts';
+import type { Access, Axis, Coordinate, Expression, Link, Result, Segment, Stage, Store } from '../loop/loop.ts';
 
 export interface Rules {
   /** What becomes of an affine function of axes. */
   readonly affine: (at: Affine) => Affine;
   /** What becomes of an access whose coordinates were rewritten; `inside`: never outside its buffer. */
   readonly access?: (access: Access, inside: boolean) => Access;
+  /** What is read in place of a result. */
+  readonly result?: (of: Result) => Expression | undefined;
 }
 
 export interface Rewriter {
@@ -40,6 +42,8 @@ export function rewriter(rules: Rules): Rewriter {
         return { ...of, access: access(of.access, of.guard === 'none') };
       case 'apply':
         return { ...of, operands: of.operands.map(expression) };
+      case 'result':
+        return rules.result?.(of.of) ?? of;
       default:
         return of;
     }
@@ -62,6 +66,17 @@ export function rewriteStage(stage: Stage, to: Rewriter, axes: (of: readonly Axi
       return { ...stage, value: to.expression(stage.value), stores: stage.stores.map(to.store) };
   }
 }
+
+/** The link with rewritten expressions, over the same axes. */
+export const rewriteLink = (link: Link, to: Rewriter): Link =>
+  link.kind === 'region'
+    ? { ...link, stages: link.stages.map((stage) => rewriteStage(stage, to, (axes) => axes)) }
+    : {
+        ...link,
+        left: to.expression(link.left),
+        right: to.expression(link.right),
+        stores: link.stores.map(to.store),
+      };
 
 /** The expressions a segment computes, stores' values included. */
 export function rootsOf(segment: Segment): readonly Expression[] {

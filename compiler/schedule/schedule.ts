@@ -3,7 +3,7 @@
  * never the number of threads: a program computes the same bits on any machine with the same vectors. Segments that
  * differ in their buffers only share a kernel.
  */
-import type { Axis, Buffer, LoopProgram, Step } from '../loop/loop.ts';
+import type { Axis, Buffer, LoopProgram, Segment, Step } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { register } from '../tile/build.ts';
 import type { Register, TileBuffer, TileKernel, TileProgram, TileStep } from '../tile/tile.ts';
@@ -31,6 +31,9 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
     buffers.push(made);
     return made;
   };
+  const teams = capabilities.workgroupThreads > 1;
+  // Rows and columns of what a chain hands on stay apart, to be cut in tiles.
+  const simpler = (segment: Segment): Segment => (teams && segment.kind === 'chain' ? segment : simplify(segment));
   const numbers: Numbers = new Map();
   const made = new Map<string, TileKernel | undefined>();
   const merged: Merged = new Map();
@@ -50,8 +53,8 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
     const launches = step.segments
       .flatMap((segment) => splitPhases(segment))
       .map((segment) =>
-        splitReductions(simplify(segment), capabilities.vectorLanes, temporary).flatMap((part): Launch[] => {
-          const simple = simplify(part);
+        splitReductions(simpler(segment), capabilities, temporary).flatMap((part): Launch[] => {
+          const simple = simpler(part);
           const key = segmentKey(
             simple,
             repeats.map(({ axis }) => axis),
@@ -68,7 +71,7 @@ export function schedule(program: LoopProgram, capabilities: Capabilities): Tile
             : [{ kind: 'launch', kernel, buffers: names, arguments: repeats.map(({ index }) => index) }];
         }),
       );
-    return capabilities.workgroupThreads > 1 ? launchTogether(launches, merged, capabilities) : launches.flat();
+    return teams ? launchTogether(launches, merged, capabilities) : launches.flat();
   };
   const steps = program.steps.flatMap((step) => stepsOf(step, []));
   return { name: program.name, buffers: buffers.map(placed), arena: 0, steps };

@@ -51,6 +51,8 @@ export interface Kernel {
   scratch(dtype: Dtype, shape: readonly number[]): Buffer;
   /** Memory that the threads of a workgroup share. */
   shared(dtype: Dtype, size: number): Memory;
+  /** Says which memory a buffer of the schedule's own is. */
+  lay(buffer: Buffer, memory: Memory): void;
   /** A single element that must not be read is left out by a mask; otherwise element 0 is read in its place. */
   readonly masksElements: boolean;
   /** The work item, and the thread within its workgroup. */

@@ -9,7 +9,7 @@ import { type Affine, affine, axisAt, load } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Chain, Link, Region, Segment, Stage, Store, Sum } from '../loop/loop.ts';
 import { pointsOf } from './cost.ts';
 import { type Cut, spellCut } from './cut-axis.ts';
-import { type Rewriter, rewriter, rewriteStage } from './rewrite.ts';
+import { rewriteLink, rewriter } from './rewrite.ts';
 
 /** Makes a temporary of the program. */
 export type NewTemporary = (dtype: Buffer['dtype'], shape: readonly number[]) => Buffer;
@@ -106,16 +106,6 @@ function cutAxis(axis: Axis, wanted: number): Cut {
     inner: { name: `${axis.name}_in`, size: axis.size / count },
   };
 }
-
-const rewriteLink = (link: Link, to: Rewriter): Link =>
-  link.kind === 'region'
-    ? { ...link, stages: link.stages.map((stage) => rewriteStage(stage, to, (axes) => axes)) }
-    : {
-        ...link,
-        left: to.expression(link.left),
-        right: to.expression(link.right),
-        stores: link.stores.map(to.store),
-      };
 
 /** A sum, what each part makes of it at each point, and all of them together. */
 interface Partial {

@@ -6,27 +6,45 @@
  *   mean over 65536:  reduce k  →  partial[p] = reduce k' of k = p·4096 + k';  then reduce p
  */
 import { apply, axisAt, combine, number } from '../loop/build.ts';
-import type { Access, Axis, Buffer, Contraction, Expression, Region, Segment, Stage } from '../loop/loop.ts';
+import type { Access, Axis, Buffer, Chain, Contraction, Expression, Region, Segment, Stage } from '../loop/loop.ts';
 import { identity } from '../ops/monoid.ts';
+import type { Capabilities } from '../targets/target.ts';
 import { accumulatorDtype } from '../types/dtype.ts';
+import { linksApart, splitSides } from './chain-sides.ts';
+import { tilesOf } from './chain-tiles.ts';
 import { costOf, itemsFor, pointsOf } from './cost.ts';
 import { type Cut, spellCut } from './cut-axis.ts';
 import type { ReduceStage } from './reduce.ts';
 import { rewriter } from './rewrite.ts';
+import { simplify } from './simplify.ts';
 import { type NewTemporary, splitChain } from './split-chain.ts';
 
 /** The segments, in order, that compute what `segment` does. */
-export function splitReductions(segment: Segment, lanes: number, temporary: NewTemporary): readonly Segment[] {
+export function splitReductions(
+  segment: Segment,
+  capabilities: Capabilities,
+  temporary: NewTemporary,
+): readonly Segment[] {
   switch (segment.kind) {
     case 'region':
-      return splitRegion(segment, lanes, temporary);
+      return splitRegion(segment, capabilities.vectorLanes, temporary);
     case 'contraction':
-      return splitContraction(segment, lanes, temporary);
+      return splitContraction(segment, capabilities.vectorLanes, temporary);
     case 'chain':
-      return splitChain(segment, temporary);
+      return capabilities.workgroupThreads > 1
+        ? splitForTeams(segment, capabilities, temporary)
+        : splitChain(segment, temporary);
     case 'scatter':
       return [segment];
   }
+}
+
+/** By its sides, where these have room in a workgroup; else its links by themselves. */
+function splitForTeams(chain: Chain, capabilities: Capabilities, temporary: NewTemporary): readonly Segment[] {
+  const unplaced: NewTemporary = (dtype, shape) => ({ name: 'unplaced', role: 'temporary', dtype, shape });
+  const isFit = splitSides(chain, unplaced)?.every((side) => tilesOf(side, capabilities) !== undefined);
+  if (isFit === true) return splitSides(chain, temporary) ?? [];
+  return linksApart(chain, temporary).flatMap((link) => splitReductions(simplify(link), capabilities, temporary));
 }
 
 /** A product with few results and a long sum (the weights of a convolution): parts of the sum, then their sum. */

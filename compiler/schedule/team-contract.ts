@@ -4,28 +4,18 @@
  */
 import type { Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, cast, div, expression, fma, load, min, mul, number, read, rem, where } from '../tile/build.ts';
-import type { Memory, TileExpression } from '../tile/tile.ts';
+import { add, cast, div, mul, read, rem } from '../tile/build.ts';
+import type { TileExpression } from '../tile/tile.ts';
 import { accumulatorDtype } from '../types/dtype.ts';
 import { asRegion } from './contract.ts';
-import { pointsOf, strideAlong } from './cost.ts';
-import { dependsOn, evaluate, write } from './expression.ts';
+import { pointsOf } from './cost.ts';
+import { dependsOn, write } from './expression.ts';
 import { bindPosition } from './grid.ts';
-import { assign, bindResult, loop, name, type Scope, variable, when } from './scope.ts';
+import { bindResult, loop, name, type Scope, when } from './scope.ts';
 import { emitMatrixContraction, matrixProduct } from './team-matrix.ts';
+import { addStrip, startShare, strip, stripIn, stripSize, type TeamTile, threadsOf } from './team-product.ts';
 import { emitTeamRegion } from './team-region.ts';
 import { both, type Extent, type Matrices, meet, within } from './team.ts';
-
-/** A tile of the result, and what of it one thread computes. */
-interface TeamTile {
-  readonly rows: number;
-  readonly columns: number;
-  readonly threadRows: number;
-  readonly threadColumns: number;
-}
-
-/** The length of a strip: what is summed between two meetings. */
-const strip = 16;
 
 const tiles: readonly TeamTile[] = [
   { rows: 64, columns: 64, threadRows: 4, threadColumns: 4 },
@@ -39,8 +29,6 @@ const tiles: readonly TeamTile[] = [
   { rows: 32, columns: 16, threadRows: 2, threadColumns: 2 },
   { rows: 16, columns: 16, threadRows: 2, threadColumns: 2 },
 ];
-
-const threadsOf = (tile: TeamTile): number => (tile.rows / tile.threadRows) * (tile.columns / tile.threadColumns);
 
 /** Emits the body of a contraction's kernel for teams of threads. */
 export function emitTeamContraction(scope: Scope, contraction: Contraction, capabilities: Capabilities): Extent {
@@ -60,35 +48,25 @@ export function emitTeamContraction(scope: Scope, contraction: Contraction, capa
   const point = bindPosition(scope, outer, keep(div(above, downward)));
   const rowFrom = keep(mul(rem(above, downward), tile.rows));
   const columnFrom = keep(mul(rem(kernel.item, across), tile.columns));
-  // Neighbouring threads have neighbouring columns; a thread's own lie a whole row of threads apart.
-  const abreast = tile.columns / tile.threadColumns;
-  const deep = tile.rows / tile.threadRows;
-  const threadRow = keep(div(kernel.thread, abreast));
-  const threadColumn = keep(rem(kernel.thread, abreast));
-  const sums = Array.from({ length: tile.threadRows }, () =>
-    Array.from({ length: tile.threadColumns }, () => variable(point, number(0, dtype))),
-  );
-  const left = operand(scope, contraction.left, rows, sum, rowFrom, tile.rows, threads, dtype);
-  const right = operand(scope, contraction.right, columns, sum, columnFrom, tile.columns, threads, dtype);
+  const share = startShare(point, tile, dtype);
+  const [left, right] = [
+    { of: contraction.left, lines: rows, first: rowFrom, count: tile.rows },
+    { of: contraction.right, lines: columns, first: columnFrom, count: tile.columns },
+  ].map((of) => {
+    const operand = { ...of, sum, multiple: strip, threads };
+    return stripIn(kernel.shared(dtype, stripSize(operand)), operand);
+  });
   loop(point, 0, length, strip, (inner, from) => {
     left.copy(inner, from);
     right.copy(inner, from);
     meet(inner);
-    loop(inner, 0, strip, 1, (deeper, at) => {
-      const several = (of: Strip, first: TileExpression, apart: number, count: number): TileExpression[] =>
-        Array.from({ length: count }, (_, which) =>
-          name(kernel, deeper.place, load(of.memory, add(mul(at, of.pitch), add(first, which * apart)))),
-        );
-      const a = several(left, threadRow, deep, tile.threadRows);
-      const b = several(right, threadColumn, abreast, tile.threadColumns);
-      sums.forEach((row, i) => row.forEach((of, j) => assign(deeper, of, fma(a[i], b[j], read(of)))));
-    });
+    addStrip(inner, share, left.at, right.at);
     meet(inner);
   });
-  sums.forEach((line, i) =>
+  share.sums.forEach((line, i) =>
     line.forEach((of, j) => {
-      const row = name(kernel, point.place, add(rowFrom, add(threadRow, i * deep)));
-      const column = name(kernel, point.place, add(columnFrom, add(threadColumn, j * abreast)));
+      const row = name(kernel, point.place, add(rowFrom, share.rows[i]));
+      const column = name(kernel, point.place, add(columnFrom, share.columns[j]));
       const inside = both(within(row, height, tile.rows), within(column, width, tile.columns));
       const store = (inner: Scope): void => {
         const bound = bindPosition(bindPosition(inner, rows, row), columns, column);
@@ -136,64 +114,4 @@ function chooseTile(
     (tile) => threadsOf(tile) <= workgroupThreads && 4 * strip * (tile.rows + tile.columns + 2) <= nearMemory,
   );
   return fitting.reduce((best, tile) => (cost(tile) < cost(best) ? tile : best));
-}
-
-/** A strip of an operand in workgroup memory: element (at, line) lies at pitch·at + line. */
-interface Strip {
-  readonly memory: Memory;
-  readonly pitch: number;
-}
-
-interface Copied extends Strip {
-  /** Copies what lies from `from` on along the sum. */
-  copy(scope: Scope, from: TileExpression): void;
-}
-
-function operand(
-  scope: Scope,
-  of: Expression,
-  lines: readonly Axis[],
-  sum: readonly Axis[],
-  lineFrom: TileExpression,
-  count: number,
-  threads: number,
-  dtype: ReturnType<typeof accumulatorDtype>,
-): Copied {
-  const last = sum[sum.length - 1];
-  const alongSum = of.kind === 'load' && last !== undefined && Math.abs(strideAlong(of.access, last) ?? 0) === 1;
-  // One more, so that neighbours along the sum do not fall on the same bank.
-  const pitch = alongSum ? count + 1 : count;
-  const memory = scope.kernel.shared(dtype, strip * pitch);
-  const { kernel } = scope;
-  const [height, length] = [pointsOf(lines), pointsOf(sum)];
-  return {
-    memory,
-    pitch,
-    copy(inner, from) {
-      for (let first = 0; first < strip * count; first += threads) {
-        const keep = (value: TileExpression): TileExpression => name(kernel, inner.place, value);
-        const element = keep(add(kernel.thread, first));
-        const line = keep(alongSum ? div(element, strip) : rem(element, count));
-        const at = keep(alongSum ? rem(element, strip) : div(element, count));
-        const lineAt = keep(add(lineFrom, line));
-        const sumAt = keep(add(expression(from), at));
-        const inside = both(within(lineAt, height, count), within(sumAt, length, strip));
-        const held = (place: TileExpression, size: number, block: number): TileExpression =>
-          size % block === 0 ? place : keep(min(place, size - 1));
-        const bound = bindPosition(
-          bindPosition(inner, lines, held(lineAt, height, count)),
-          sum,
-          held(sumAt, length, strip),
-        );
-        const value = keep(cast(evaluate(bound, of), dtype));
-        inner.place.statements.push({
-          kind: 'store',
-          memory,
-          offset: keep(add(mul(at, pitch), line)),
-          stride: 1,
-          value: inside === undefined ? value : keep(where(inside, value, number(0, dtype))),
-        });
-      }
-    },
-  };
 }

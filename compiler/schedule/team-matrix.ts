@@ -27,9 +27,9 @@ interface MatrixTile {
   readonly ownColumns: number;
 }
 
-const subgroup = 32;
+export const subgroup = 32;
 /** Bytes of a row that are summed between two meetings. */
-const strip = 64;
+export const matrixStrip = 64;
 /** Places for strips at most: a guess. With two an H100 reached 39 % of cuBLAS's rate. */
 const mostPlaces = 4;
 /** Bytes that come at a time. From one row of a strip to the next are as many more than it is long: no two of eight begin on one bank. */
@@ -109,9 +109,9 @@ export function emitMatrixContraction(
   const lying = [
     { of: leftOf, lines: rows, first: rowFrom, count: tile.rows },
     { of: rightOf, lines: columns, first: columnFrom, count: tile.columns },
-  ].map((operand) => layStrips(dtype, { ...operand, sum, threads, team }));
+  ].map((operand) => layStrips(dtype, { ...operand, sum, multiple: matrixStrip / dtypeBytes[dtype], threads, team }));
   const bytes = dtypeBytes[dtype] * (lying[0].size + lying[1].size);
-  const depth = strip / dtypeBytes[dtype];
+  const depth = matrixStrip / dtypeBytes[dtype];
   const strips = Math.max(1, Math.ceil(length / depth));
   // Strips lie in so many places by turns: while one is multiplied the next are on their way to the others. Where there are fewer strips
   // all are on their way from the start, and one place more would stay empty.
@@ -119,7 +119,7 @@ export function emitMatrixContraction(
   const held = Math.min(places, strips);
   const [left, right] = lying.map((of): Strips => ({ ...of, memory: kernel.shared(dtype, held * of.size) }));
   const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
-    [left, right].forEach((operand) => copy(inner, operand, from, mul(place, operand.size)));
+    [left, right].forEach((operand) => copyStrip(inner, operand, from, mul(place, operand.size)));
   for (let ahead = 0; ahead < places - 1; ahead++) {
     if (ahead > 0) meet(point, places - 2);
     if (ahead * depth < length) bring(point, index(ahead * depth), index(ahead));
@@ -178,6 +178,8 @@ interface Operand {
   /** The first line of the tile, and how many there are. */
   readonly first: TileExpression;
   readonly count: number;
+  /** The sum is copied in multiples of so many: the last of them may go beyond its end. */
+  readonly multiple: number;
   readonly threads: number;
   /** Of them multiply together. */
   readonly team: MatrixThreads;
@@ -196,16 +198,16 @@ interface Lying extends Operand {
 }
 
 /** Strips of an operand, one after another. */
-interface Strips extends Lying {
+export interface Strips extends Lying {
   readonly memory: Memory;
 }
 
-function layStrips(dtype: Dtype, operand: Operand): Lying {
+export function layStrips(dtype: Dtype, operand: Operand): Lying {
   const { of, lines, sum, count, team } = operand;
   const lies = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
   const turned = !lies(sum) && lies(lines);
   const bytes = dtypeBytes[dtype];
-  const depth = strip / bytes;
+  const depth = matrixStrip / bytes;
   // Of elements of four bytes that lie turned four rows are read at once, eight side by side of each.
   const gap = (turned && bytes === 4 ? 2 * chunk : chunk) / bytes;
   const [rows, along] = turned ? [depth, count] : [count, depth];
@@ -218,7 +220,7 @@ function layStrips(dtype: Dtype, operand: Operand): Lying {
 }
 
 /** From the start of a strip to a line that is a multiple of 32. */
-const placeOfLine = ({ team, turned, pitch }: Strips, line: TileExpression): TileExpression => {
+export const placeOfLine = ({ team, turned, pitch }: Strips, line: TileExpression): TileExpression => {
   if (team === subgroup) return turned ? line : mul(line, pitch);
   return turned ? mul(div(line, panel), pitch) : mul(line, panel);
 };
@@ -249,13 +251,13 @@ function comesInChunks(access: Access, axes: readonly Axis[], each: number): boo
 }
 
 /** A strip of an operand to workgroup memory, zeros where it goes beyond. */
-function copy(scope: Scope, strips: Strips, from: TileExpression, to: TileExpression): void {
-  const { of, lines, sum, first, count, threads, memory, turned, fetched } = strips;
+export function copyStrip(scope: Scope, strips: Strips, from: TileExpression, to: TileExpression): void {
+  const { of, lines, sum, first, count, multiple, threads, memory, turned, fetched } = strips;
   const { kernel } = scope;
   const [height, length] = [pointsOf(lines), pointsOf(sum)];
   const keep = (value: TileExpression): TileExpression => name(kernel, scope.place, value);
   const bytes = dtypeBytes[memory.dtype];
-  const depth = strip / bytes;
+  const depth = matrixStrip / bytes;
   const each = fetched === undefined ? 1 : chunk / bytes;
   // The side along which it lies, in pieces.
   const pieces = (turned ? count : depth) / each;
@@ -265,11 +267,11 @@ function copy(scope: Scope, strips: Strips, from: TileExpression, to: TileExpres
     const [line, at] = turned ? [along, across] : [across, along];
     const lineAt = keep(add(first, line));
     const sumAt = keep(add(from, at));
-    const inside = both(within(lineAt, height, count), within(sumAt, length, depth));
+    const inside = both(within(lineAt, height, count), within(sumAt, length, multiple));
     const held = (place: TileExpression, size: number, block: number, wide: number): TileExpression =>
       size % block === 0 ? place : keep(min(place, size - wide));
     const inLines = bindPosition(scope, lines, held(lineAt, height, count, turned ? each : 1));
-    const bound = bindPosition(inLines, sum, held(sumAt, length, depth, turned ? 1 : each));
+    const bound = bindPosition(inLines, sum, held(sumAt, length, multiple, turned ? 1 : each));
     const offset = keep(add(to, placeOfElement(strips, across, along)));
     if (fetched !== undefined) {
       const mask = inside === undefined ? {} : { mask: keep(inside) };

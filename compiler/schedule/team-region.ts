@@ -12,6 +12,7 @@ import { bindPosition } from './grid.ts';
 import { write } from './expression.ts';
 import {
   accumulate,
+  type Accumulator,
   combineWith,
   monoidOf,
   positionAlong,
@@ -112,6 +113,22 @@ function reduceTogether(scope: Scope, stage: ReduceStage, team: Team, subgroupTh
   walkTogether(scope, stage.axes, team, (inner) =>
     stage.results.forEach((of, which) => accumulate(inner, of, parts[which], along, undefined)),
   );
+  const all = joinMembers(scope, stage, parts, team, subgroupThreads);
+  return all.reduce(
+    (bound, { of, value, position }) =>
+      bindResult(bound, of.result, name(scope.kernel, scope.place, cast(position ?? value, of.result.dtype))),
+    scope,
+  );
+}
+
+/** What the members of a team found, as one: all of them know it. */
+export function joinMembers(
+  scope: Scope,
+  stage: ReduceStage,
+  parts: readonly Accumulator[],
+  team: Team,
+  subgroupThreads: number,
+): readonly Found[] {
   let found = stage.results.map((of, which): Found => {
     const { value, position } = parts[which];
     return { of, value: valueOf(value), ...(position && { position: valueOf(position) }) };
@@ -124,11 +141,7 @@ function reduceTogether(scope: Scope, stage: ReduceStage, team: Team, subgroupTh
       const { value, position } = own;
       return join(scope, own, { ...own, value: take(value), ...(position && { position: take(position) }) });
     });
-  return found.reduce(
-    (bound, { of, value, position }) =>
-      bindResult(bound, of.result, name(scope.kernel, scope.place, cast(position ?? value, of.result.dtype))),
-    scope,
-  );
+  return found;
 }
 
 /** Through workgroup memory until `left` values are left; every so many members have all of them. */

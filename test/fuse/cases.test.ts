@@ -10,7 +10,7 @@ import { expectSame, inputsFor } from './support.ts';
 
 describe.each<[string, FuseOptions]>([
   ['fuse.case', {}],
-  ['fuse-gpu.case', { chains: false, asItLies: true }],
+  ['fuse-gpu.case', { wholeChains: true, asItLies: true }],
 ])('%s', (file, options) =>
   runCases(join(import.meta.dirname, file), (text) => {
     const graph = parseGraph(text);

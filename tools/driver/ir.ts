@@ -13,7 +13,8 @@ import type { LoopProgram, Segment } from '../../compiler/loop/loop.ts';
 import { LoopSyntaxError, parseLoop } from '../../compiler/loop/parse.ts';
 import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { optimize, type OptimizeOptions } from '../../compiler/optimize/index.ts';
-import { makesChains, passesLeft } from '../../compiler/pipeline.ts';
+import { fuseOptionsFor, passesLeft } from '../../compiler/pipeline.ts';
+import { isWhole } from '../../compiler/schedule/chain-sides.ts';
 import { schedule } from '../../compiler/schedule/schedule.ts';
 import type { Capabilities, Compiler } from '../../compiler/targets/target.ts';
 import { parseTile, TileSyntaxError } from '../../compiler/tile/parse.ts';
@@ -148,8 +149,6 @@ const usesBytes = ({ inputs, outputs }: Node): boolean =>
 const isPlanned = ({ buffers }: TileProgram): boolean =>
   buffers.every(({ role, offset }) => role !== 'temporary' || offset !== undefined);
 
-const isChain = ({ kind }: Segment): boolean => kind === 'chain';
-
 /** The program at a level at or below the one it was found at; of a language, the tile program that is printed. */
 export async function lower(found: Found, to: Level, options: LowerOptions): Promise<Found> {
   if (depthOf(to) < depthOf(found.level))
@@ -170,18 +169,20 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     at = { level: 'tensor', graph };
     if (to === 'tensor') return at;
     const taken = isLanguage(to) && machine !== undefined ? asTaken(graph, machine, targetOf(to)) : graph;
-    const chains = machine === undefined || makesChains(machine);
-    at = { level: 'loop', loop: timed('fuse', () => fuse(taken, { chains, apart: options.apart ?? false }).program) };
+    const fuseOptions = { ...(machine && fuseOptionsFor(machine)), apart: options.apart ?? false };
+    at = { level: 'loop', loop: timed('fuse', () => fuse(taken, fuseOptions).program) };
   }
   if (at.level === 'loop') {
     const { loop } = at;
     if (to === 'loop' || options.until === 'fuse') return at;
     const capabilities = await options.capabilities();
-    if (!makesChains(capabilities) && kernelsOf(loop.steps).some(({ kernel }) => kernel.segments.some(isChain)))
+    const { wholeChains } = fuseOptionsFor(capabilities);
+    const isForOthers = (segment: Segment): boolean => segment.kind === 'chain' && isWhole(segment) !== wholeChains;
+    if (kernelsOf(loop.steps).some(({ kernel }) => kernel.segments.some(isForOthers)))
       throw new UserError(
         'ir-stage',
-        `This program has a chain, which has no schedule for ${to}.`,
-        'Start from the model or from tensor text: nothing becomes a chain there.',
+        `This program has a chain that was made for machines of another kind than ${to}.`,
+        'Start from the model or from tensor text: its chains are made anew there.',
       );
     at = { level: 'tile', tile: timed('schedule', () => schedule(loop, capabilities)) };
     if (options.until === 'schedule') return at;

@@ -1,0 +1,151 @@
+/**
+ * The order of work on one side of a chain (chain-sides.ts). Its lines are rows or columns; a workgroup has a block of them, and walks the other
+ * side tile by tile. What is made of a whole line is known when all tiles were there, so that what needs it has to go over them again: each
+ * such walk is a pass.
+ *
+ *   softmax   pass 0: s, max;   pass 1: s again, sum of exp(s - max);   pass 2: s again, p, sum of p·v
+ */
+import type { Axis, Buffer, Chain, Contraction, Expression, Link, Store } from '../loop/loop.ts';
+import { isOfColumns, type Side, sidesOf } from './chain-sides.ts';
+import type { ReduceStage } from './reduce.ts';
+import { walk } from './rewrite.ts';
+
+/** What is done at once. `axes`: those of it that walk one of the sides. */
+export type Part =
+  /** A product with an element for each of a tile, which goes to tiles. */
+  | { readonly kind: 'product'; readonly contraction: Contraction }
+  /** Elementwise, from tiles to tiles. */
+  | { readonly kind: 'points'; readonly stores: readonly Store[] }
+  /** Sums of the lines. */
+  | { readonly kind: 'reduce'; readonly stage: ReduceStage }
+  /** A product that sums over the tiles. */
+  | { readonly kind: 'sum'; readonly contraction: Contraction }
+  /** What is made of whole lines. */
+  | { readonly kind: 'lines'; readonly stores: readonly Store[] };
+
+export interface Pass {
+  /** For each tile, one after the other. */
+  readonly parts: readonly Part[];
+  /** Then, for each line. */
+  readonly after: readonly Part[];
+}
+
+export interface Passes {
+  /** What a workgroup has a block of. */
+  readonly lines: Side;
+  readonly sides: ReadonlyMap<Axis, Side>;
+  readonly rows: number;
+  readonly columns: number;
+  /** What is handed on. */
+  readonly locals: ReadonlySet<object>;
+  readonly passes: readonly Pass[];
+}
+
+/** Undefined where some link is no such part. `alone`: one tile is all there is, and what was made of it stays. */
+export function passesOf(chain: Chain, isAlone: (walked: number) => boolean): Passes | undefined {
+  const sides = sidesOf(chain);
+  if (sides === undefined) return undefined;
+  const [{ parts: links }] = chain.spans;
+  const lines: Side = links.some((link) => isOfColumns(link, sides)) ? 'column' : 'row';
+  const parts: Part[] = [];
+  for (const link of links) {
+    const made = partsOf(link, sides, lines);
+    if (made === undefined) return undefined;
+    parts.push(...made);
+  }
+  const [rows, columns] = chain.locals[0].shape;
+  const locals = new Set(chain.locals);
+  const passes = inPasses(parts, locals, isAlone(lines === 'row' ? columns : rows));
+  return passes && { lines, sides, rows, columns, locals, passes };
+}
+
+const longer = (axes: readonly Axis[]): readonly Axis[] => axes.filter(({ size }) => size > 1);
+
+function partsOf(link: Link, sides: ReadonlyMap<Axis, Side>, lines: Side): readonly Part[] | undefined {
+  const along = (axes: readonly Axis[]): string =>
+    longer(axes)
+      .map((axis) => sides.get(axis) ?? 'other')
+      .sort()
+      .join();
+  const walked: Side = lines === 'row' ? 'column' : 'row';
+  if (link.kind === 'contraction') {
+    if (link.bytes === true) return undefined;
+    if (along(link.axes) === 'column,row' && !/row|column/.test(along(link.reduce)))
+      return [{ kind: 'product', contraction: link }];
+    const others = link.axes.filter((axis) => sides.get(axis) !== lines);
+    const isSum =
+      along(link.reduce) === walked && !others.some((axis) => sides.has(axis)) && others.length < link.axes.length;
+    return isSum ? [{ kind: 'sum', contraction: link }] : undefined;
+  }
+  const parts: Part[] = [];
+  for (const stage of link.stages) {
+    if (stage.kind === 'cumulate') return undefined;
+    const all = along([...link.axes, ...stage.axes]);
+    if (stage.kind === 'store' && all === 'column,row') parts.push({ kind: 'points', stores: stage.stores });
+    else if (stage.kind === 'store' && all === lines) parts.push({ kind: 'lines', stores: stage.stores });
+    else if (stage.kind === 'reduce' && all === 'column,row' && along(stage.axes) === walked)
+      parts.push({ kind: 'reduce', stage });
+    else return undefined;
+  }
+  return parts;
+}
+
+export const storesOf = (part: Part): readonly Store[] =>
+  part.kind === 'reduce' ? [] : part.kind === 'product' || part.kind === 'sum' ? part.contraction.stores : part.stores;
+
+function inPasses(parts: readonly Part[], locals: ReadonlySet<Buffer>, isAlone: boolean): readonly Pass[] | undefined {
+  /** The pass before which something is not there. */
+  const ready = new Map<object, number>();
+  const made = parts.map((part) => {
+    const reads = readsOf(part);
+    const level = Math.max(0, ...[...reads].map((read) => ready.get(read) ?? 0));
+    const stores = storesOf(part);
+    const isToTiles = stores.length > 0 && stores.every(({ access: { buffer } }) => locals.has(buffer));
+    const isTiled = part.kind === 'product' || part.kind === 'points';
+    if (part.kind === 'reduce') part.stage.results.forEach(({ result }) => ready.set(result, level + 1));
+    const stored = part.kind === 'sum' ? level + 1 : part.kind === 'lines' ? Math.max(1, level) : level;
+    stores.forEach(({ access: { buffer } }) => ready.set(buffer, Math.max(stored, ready.get(buffer) ?? 0)));
+    const isFit = part.kind === 'reduce' || isTiled === isToTiles;
+    return { part, reads, level, isTiled, isFit };
+  });
+  if (made.some(({ isFit }) => !isFit)) return undefined;
+  const count = Math.max(
+    1,
+    ...made.map(({ part, level }) => (part.kind === 'reduce' || part.kind === 'sum' ? level + 1 : level)),
+  );
+  const there = new Set<Part>();
+  return Array.from({ length: count }, (_, pass): Pass => {
+    const wanted = new Set<object>();
+    const own = made.toReversed().filter(({ part, reads, level, isTiled }) => {
+      const isMine = isTiled
+        ? storesOf(part).some(({ access: { buffer } }) => wanted.has(buffer)) && !there.has(part)
+        : part.kind !== 'lines' && level === pass;
+      if (isMine) reads.forEach((read) => wanted.add(read));
+      return isMine;
+    });
+    if (isAlone) own.forEach(({ part }) => there.add(part));
+    const isAfter = ({ part, level }: (typeof made)[number]): boolean =>
+      part.kind === 'lines' && Math.max(1, level) === pass + 1;
+    return { parts: own.toReversed().map(({ part }) => part), after: made.filter(isAfter).map(({ part }) => part) };
+  });
+}
+
+/** The buffers and results that a part reads. */
+export function readsOf(part: Part): ReadonlySet<object> {
+  const values = storesOf(part).map(({ value }) => value);
+  if (part.kind === 'reduce') return readsIn(part.stage.results.map(({ value }) => value));
+  const { kind } = part;
+  return readsIn(
+    kind === 'product' || kind === 'sum' ? [part.contraction.left, part.contraction.right, ...values] : values,
+  );
+}
+
+/** The buffers and results that expressions read. */
+export function readsIn(roots: readonly Expression[]): ReadonlySet<object> {
+  const found = new Set<object>();
+  walk(roots, (of) => {
+    if (of.kind === 'load') found.add(of.access.buffer);
+    if (of.kind === 'result') found.add(of.of);
+  });
+  return found;
+}

@@ -1,0 +1,58 @@
+/** Attention on machines with workgroups: tile by tile, by rows and by columns, none of it in memory. */
+import { describe, expect, it } from 'vitest';
+import { optimize } from '../../compiler/optimize/index.ts';
+import type { Capabilities } from '../../compiler/targets/target.ts';
+import { attention, type Variant, variants } from '../fuse/attention.ts';
+import { expectSame, inputsFor } from '../fuse/support.ts';
+import { machine, sameAs, scheduledFor } from './support.ts';
+
+/** Of enough units that tiles are as small as they may be: then there are several. */
+const small = (of: Capabilities): Capabilities => ({ ...of, units: 10_000 });
+const machines: Readonly<Record<string, Capabilities>> = {
+  'small tiles': small(machine('teams')),
+  subgroups: small(machine('subgroups')),
+  'large tiles': { ...machine('subgroups'), nearMemory: 64 * 1024, units: 1 },
+  matrices: machine('matrices'),
+};
+
+const own: Readonly<Record<string, Variant>> = {
+  'one tile': { batch: [2], rows: 5, columns: 7 },
+  'tiles that are full': { batch: [2], rows: 16, columns: 32 },
+  'tiles that are not': { batch: [2], rows: 18, columns: 37, width: 6, dropout: true, bias: true },
+  causal: { batch: [2], rows: 37, causal: true },
+  'in bf16': { ...variants['in bf16'], batch: [2], rows: 35, columns: 33 },
+  'in bf16, causal': { ...variants['in bf16'], batch: [2], rows: 70, causal: true },
+};
+
+/** What has no tiles is in memory: heads so wide that no thread holds their sums, what is summed over the heads as well. */
+const apart: Readonly<Record<string, Variant>> = {
+  'wide heads': { batch: [2], rows: 10, columns: 18, width: 1100, backward: false },
+  'a difference of two': { ...variants['a difference of two'], rows: 20 },
+  'keys that heads share': { ...variants['keys that heads share'], batch: [2, 3] },
+  'its entropy in the loss': { ...variants['its entropy in the loss'], rows: 20 },
+};
+
+/** Schedules attention for all machines, checks what it computes, and counts what it keeps in memory of tensors with rows and columns. */
+function keptIn(variant: Variant): number[] {
+  const { rows, columns = rows, precision } = variant;
+  const graph = optimize(attention(variant), { verify: true });
+  const tolerance = precision === undefined ? 1e-3 : 5e-2;
+  const program = expectSame(graph, inputsFor(graph, 3, { seed: 100, step: 3 }), tolerance, { wholeChains: true });
+  const expectMeaning = sameAs(program, { tolerance });
+  return Object.entries(machines).map(([name, capabilities]) => {
+    const tile = scheduledFor(program, capabilities);
+    expectMeaning(tile, name);
+    const temporaries = tile.buffers.filter(({ role }) => role === 'temporary');
+    return temporaries.filter(({ shape }) => shape.at(-1) === columns && shape.at(-2) === rows).length;
+  });
+}
+
+describe('attention by tiles', () => {
+  it.each(Object.entries(own))('%s', (_, variant) => {
+    expect(keptIn(variant)).toEqual(Object.keys(machines).map(() => 0));
+  });
+
+  it.each(Object.entries(apart))('not: %s', (_, variant) => {
+    expect(Math.min(...keptIn(variant))).toBeGreaterThan(0);
+  });
+});
