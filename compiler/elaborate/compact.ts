@@ -1,4 +1,5 @@
 /** Structured pruning in programs: a forward pass is elaborated as it is written, then made smaller before gradients are taken. */
+import { elementCount } from '../../common/elements.ts';
 import { CannotCompact, compactInto, keptOf, type Kept } from '../compact/compact.ts';
 import { diagnose, Problem, refuse, type Diagnostics } from '../base/diagnostics.ts';
 import type { Builder } from '../graph/build.ts';
@@ -70,7 +71,7 @@ export function guessColumns(
     weights: prune.weights.filter((slot) => standIn(prune, slot) === slot),
   }));
   const graph = buildColumns({ ...block, prunes: judged }, diagnostics);
-  const sizes = graph.inputs.map(({ value }) => concrete(value.type.shape).reduce((a, b) => a * b, 1));
+  const sizes = graph.inputs.map(({ value }) => elementCount(concrete(value.type.shape)));
   if (graph.outputs.length === 0 || Math.max(...sizes) > fewWeights) return undefined;
   const weights = graph.inputs.map(({ name, value: { type } }, at): [string, Tensor] => [
     name,

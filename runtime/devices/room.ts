@@ -1,4 +1,5 @@
 /** Whether a program has room on a device, known before anything of it is allocated. */
+import { elementCount } from '../../common/elements.ts';
 import { elementBytes, type Field, NoRoom, type ProgramBuffer } from '../program.ts';
 
 /** Of a memory of the device. */
@@ -22,9 +23,7 @@ interface Loaded {
   readonly buffers: readonly ProgramBuffer[];
 }
 
-const elements = ({ shape }: Field): number => shape.reduce((product, length) => product * length, 1);
-
-export const elementSize = (field: Field): number => elementBytes[field.dtype] * elements(field);
+export const elementSize = (field: Field): number => elementBytes[field.dtype] * elementCount(field.shape);
 
 /** What of a program's buffers has to be made: all but temporaries and what the session has already, by name. */
 export const newBuffers = (

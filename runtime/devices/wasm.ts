@@ -2,6 +2,7 @@
  * WebAssembly, in Node and in browsers: one memory for everything a session holds, one call per run and thread. Threads share
  * the memory; where it cannot be shared there is one.
  */
+import { elementCount } from '../../common/elements.ts';
 import { DeviceError } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
@@ -93,11 +94,7 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
     return place;
   };
   const viewOf = ({ dtype, shape }: Field, place: number): TypedArray =>
-    views[dtype](
-      memory.buffer,
-      place,
-      shape.reduce((product, length) => product * length, 1),
-    );
+    views[dtype](memory.buffer, place, elementCount(shape));
 
   const fields = new Map<string, Field>();
   const shared = new Map<string, number>();

@@ -3,6 +3,7 @@
  * one of halves: params and states, what programs own, and at their ends the temporaries that all programs share. A run is one
  * submit: its launches in one pass, then the copy of its results to where they can be read.
  */
+import { elementCount } from '../../common/elements.ts';
 import { DeviceError, DeviceLost } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
@@ -59,7 +60,7 @@ interface Place {
 
 /** Does it lie in the heap of halves? */
 const isHalf = ({ halves }: WebGpuProgram, { dtype }: Field): boolean => halves !== undefined && dtype === 'f16';
-const sizeOf = ({ shape }: Field): number => shape.reduce((product, length) => product * length, 1);
+const sizeOf = ({ shape }: Field): number => elementCount(shape);
 
 function elementOf({ name, dtype }: Field): Element {
   if (dtype === 'f64') throw new DeviceError(`${name} is f64, which WebGPU does not have.`);
