@@ -105,14 +105,14 @@ function usesOf(steps: readonly Step[]): Uses {
   return uses;
 }
 
-const known = new WeakMap<Segment, ReadonlySet<Buffer>>();
+const buffersOf = new WeakMap<Segment, ReadonlySet<Buffer>>();
 
 function buffersIn(segment: Segment): ReadonlySet<Buffer> {
-  const before = known.get(segment);
+  const before = buffersOf.get(segment);
   if (before !== undefined) return before;
   const accesses = linksOf(segment).flatMap((link) => [...readsOf(link), ...writesOf(link)]);
   const found = new Set(accesses.map(({ buffer }) => buffer));
-  known.set(segment, found);
+  buffersOf.set(segment, found);
   return found;
 }
 
