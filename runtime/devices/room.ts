@@ -1,6 +1,6 @@
 /** Whether a program has room on a device, known before anything of it is allocated. */
 import { elementCount } from '../../common/elements.ts';
-import { elementBytes, type Field, NoRoom, type ProgramBuffer } from '../program.ts';
+import { elementBytes, type Field, NoRoom, type ProgramBuffer, type Session } from '../program.ts';
 
 /** Of a memory of the device. */
 export interface Room {
@@ -16,6 +16,12 @@ export interface Room {
   readonly buffers: readonly ProgramBuffer[];
   /** Of a buffer there. */
   readonly bytesOf: (buffer: Field) => number;
+}
+
+/** A session that knows what a program would take before it loads it. */
+export interface RoomySession<Program> extends Session {
+  /** What loading it would take. */
+  rooms(program: Program): readonly Room[];
 }
 
 interface Loaded {

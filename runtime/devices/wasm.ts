@@ -4,10 +4,10 @@
  */
 import { elementCount } from '../../common/elements.ts';
 import { DeviceError } from '../program.ts';
-import type { ElementType, Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
+import type { ElementType, Executable, Field, ProgramBuffer, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
-import { assertRoom, elementSize, type Room, wantedBy } from './room.ts';
+import { assertRoom, elementSize, type Room, type RoomySession, wantedBy } from './room.ts';
 import { flagWord, reserved } from './wasm-control.ts';
 import { aloneTeam, startTeam, type Team } from './wasm-team.ts';
 
@@ -24,11 +24,9 @@ export interface WasmProgram {
   readonly arena: number;
 }
 
-export interface WasmSession extends Session {
+export interface WasmSession extends RoomySession<WasmProgram> {
   /** Threads it has. */
   readonly threads: number;
-  /** What loading it would take. */
-  rooms(program: WasmProgram): readonly Room[];
   load(program: WasmProgram): Promise<Executable>;
 }
 

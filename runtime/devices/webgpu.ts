@@ -5,10 +5,10 @@
  */
 import { elementCount } from '../../common/elements.ts';
 import { DeviceError, DeviceLost } from '../program.ts';
-import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
+import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, TypedArray } from '../program.ts';
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
 import { unrolled } from './launches.ts';
-import { assertRoom, newBuffers, type Room } from './room.ts';
+import { assertRoom, newBuffers, type Room, type RoomySession } from './room.ts';
 import { openAdapter, type WebGpuDescription } from './webgpu-adapter.ts';
 import { subgroupThreadsOf } from './webgpu-subgroups.ts';
 import { arrayOf, constantElements, fromElements, toElements } from './webgpu-elements.ts';
@@ -29,15 +29,13 @@ export interface WebGpuProgram {
   readonly halves?: number;
 }
 
-export interface WebGpuSession extends Session {
+export interface WebGpuSession extends RoomySession<WebGpuProgram> {
   readonly description: WebGpuDescription;
   readonly limits: GPUSupportedLimits;
   /** Threads that may hand each other values; 1 where they cannot. */
   readonly subgroupThreads: number;
   /** It has f16: a program may have it in halves. */
   readonly halves: boolean;
-  /** What loading it would take. */
-  rooms(program: WebGpuProgram): readonly Room[];
   load(program: WebGpuProgram): Promise<WebGpuExecutable>;
 }
 
