@@ -1,5 +1,6 @@
 /** The training jobs of bench/jobs: one optimizer step on random data of the job's shape. */
 import { join } from 'node:path';
+import { elementCount } from '../common/elements.ts';
 import type { Field } from '../runtime/program.ts';
 import { chooseInputs, scalarsOf } from '../runtime/step.ts';
 import { createPrograms } from '../tools/driver/programs.ts';
@@ -90,7 +91,7 @@ export async function measureJob(
   const program = await programs.step(plan.batch, 'only');
   const fields = new Map(
     jobs[name].fields.map(({ name: field, shape, classes }) => {
-      const count = plan.batch * shape.reduce((a, b) => a * b, 1);
+      const count = plan.batch * elementCount(shape);
       const values = Array.from({ length: count }, (_, at) => (at * 0.6180339887498949) % 1);
       return [
         field,

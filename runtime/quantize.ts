@@ -1,4 +1,5 @@
 /** Quantized weights of a run: looking at data before the first step, taking codes after the last, reading a file that holds codes. */
+import { elementCount, totalElements } from '../common/elements.ts';
 import type { Dataset } from './data/dataset.ts';
 import { placed, UserError } from './errors.ts';
 import type { InputFile } from './files.ts';
@@ -38,15 +39,14 @@ export async function takeCodes(plan: TrainPlan, programs: Programs, step: numbe
 
 export function describeQuantized({ quantization, parameters, states }: TrainPlan): Quantized {
   const weights = quantization?.weights ?? [];
-  const elements = ({ shape }: Field): number => shape.reduce((product, size) => product * size, 1);
   const kept = new Set(weights.flatMap((weight) => weight.states));
   const names = new Set(weights.map(({ name }) => name));
   return {
     weights: weights.length,
     bytes: states
       .filter(({ name }) => kept.has(name))
-      .reduce((sum, state) => sum + elements(state) * elementBytes[state.dtype], 0),
-    was: parameters.filter(({ name }) => names.has(name)).reduce((sum, field) => sum + 4 * elements(field), 0),
+      .reduce((sum, state) => sum + elementCount(state.shape) * elementBytes[state.dtype], 0),
+    was: 4 * totalElements(parameters.filter(({ name }) => names.has(name))),
   };
 }
 
@@ -98,7 +98,7 @@ export function packedTensors(
 /** Rows, columns, rows to a group, groups. */
 function layout({ shape, group }: Pick<PackedTensor, 'shape' | 'group'>): readonly [number, number, number, number] {
   const columns = shape[shape.length - 1];
-  const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+  const rows = elementCount(shape.slice(0, -1));
   const of = Math.min(group ?? rows, rows);
   return [rows, columns, of, Math.ceil(rows / of)];
 }

@@ -1,4 +1,5 @@
 /** The page of a run: loss and metrics as curves, what was trained and how. One HTML file that needs nothing else. */
+import { totalElements } from '../common/elements.ts';
 import { drawChart, escapeHtml, shortNumber, type Line, type Point } from './chart.ts';
 import type { MetricsLine, RunConfig } from './run-folder.ts';
 
@@ -37,9 +38,7 @@ export function renderReport({ plan, settings, source }: RunConfig, lines: reado
     ),
   ];
   const count = (trained: boolean): number =>
-    plan.parameters
-      .filter((field) => field.trained === trained)
-      .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+    totalElements(plan.parameters.filter((field) => field.trained === trained));
   const last = steps.at(-1);
   const facts: [string, string][] = [
     ['steps', String(last?.step ?? 0)],

@@ -2,6 +2,7 @@
  * The safetensors format: an 8-byte length, a JSON header, then the tensors' bytes without gap or overlap. The reader
  * takes nothing on trust: the file may come from anybody.
  */
+import { elementCount } from '../common/elements.ts';
 import { UserError } from './errors.ts';
 import type { InputFile } from './files.ts';
 import { elementBytes, type ElementType, type Field, type TypedArray } from './program.ts';
@@ -77,7 +78,7 @@ export function readWeightsHeader(file: InputFile): WeightsHeader {
     if (type === undefined) throw wrong(`tensor "${entry.name}" has the unknown type "${entry.dtype}"`);
     const { begin, end } = entry;
     if (begin > end) throw wrong(`tensor "${entry.name}" ends before it begins`);
-    const bits = entry.shape.reduce((product, size) => product * size, type.bits);
+    const bits = type.bits * elementCount(entry.shape);
     if (!Number.isSafeInteger(bits) || bits % 8 !== 0)
       throw wrong(`tensor "${entry.name}" has an impossible shape [${entry.shape.join(', ')}]`);
     if (bits / 8 !== end - begin) {

@@ -2,6 +2,7 @@
  * The training loop: batches in, one program run per (micro-)step, metrics out, checkpoints between. It keeps every
  * promise of exact continuation by holding all of its state in one `Progress` value beside the tensors.
  */
+import { totalElements } from '../common/elements.ts';
 import { openData, type Dataset } from './data/dataset.ts';
 import { nearestName, UserError } from './errors.ts';
 import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
@@ -396,6 +397,4 @@ const lossIfUnmeasured = (plan: TrainPlan, loss: number): Map<string, number> =>
   new Map(plan.evaluations.some(({ metrics }) => metrics.includes('loss')) ? [] : [['loss', loss]]);
 
 const countElements = (plan: TrainPlan, trained: boolean): number =>
-  plan.parameters
-    .filter((field) => field.trained === trained)
-    .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  totalElements(plan.parameters.filter((field) => field.trained === trained));

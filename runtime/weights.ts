@@ -258,7 +258,7 @@ function parseNames(json: string | undefined): string[] {
   }
 }
 
-/** Fills fields of the session from a file that has exactly these tensors and perhaps others. */
+/** Fills fields of the session from a file that has exactly these tensors and perhaps others, as states of no use any more. */
 export function restoreFields(
   file: InputFile,
   fields: readonly Field[],
@@ -277,7 +277,7 @@ export function restoreFields(
   if (problems.length > 0) {
     throw new UserError(
       'checkpoint-differs',
-      `${file.shown} was saved by another model: ${problems.slice(0, 8).join('; ')}.`,
+      `${file.shown} was saved by another model or optimizer: ${problems.slice(0, 8).join('; ')}.`,
       'Use the .model file and the settings the run was started with; the run folder keeps both in config.json.',
     );
   }

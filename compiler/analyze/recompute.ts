@@ -1,4 +1,5 @@
 /** What it would bring, and take, to compute the activations of an instance again: what a memory budget chooses by. */
+import { elementCount } from '../../common/elements.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { nodesBehind } from '../graph/rewrite.ts';
 import { concrete } from '../types/dim.ts';
@@ -11,8 +12,6 @@ export interface RecomputeChoice {
   /** Multiplications and additions of its forward part. */
   readonly flops: number;
 }
-
-const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
 
 /** The instances worth it in a training step, the most bytes for the work first. Paths must not lie within each other. */
 export function rankRecompute(graph: Graph, paths: readonly string[]): RecomputeChoice[] {
@@ -27,9 +26,9 @@ export function rankRecompute(graph: Graph, paths: readonly string[]): Recompute
     const choice = path === undefined ? undefined : found.get(path);
     if (choice === undefined) continue;
     for (const value of node.outputs) {
-      const elements = product(concrete(value.type.shape));
+      const elements = elementCount(concrete(value.type.shape));
       if (readBackward.has(value)) choice.bytes += elements * dtypeBytes[value.type.dtype];
-      choice.flops += elements * (node.op === 'contract' ? 2 * product(concrete(node.attributes.reduce)) : 1);
+      choice.flops += elements * (node.op === 'contract' ? 2 * elementCount(concrete(node.attributes.reduce)) : 1);
     }
   }
   return [...found.values()]

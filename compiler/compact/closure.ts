@@ -1,4 +1,5 @@
 /** All that goes where something goes: removals spread along the links of a graph until nothing more follows. */
+import { elementCount } from '../../common/elements.ts';
 import type { Node, Value } from '../graph/graph.ts';
 import { concrete } from '../types/dim.ts';
 import { sizesOf, type Axis, type Fold, type Link, type Links } from './links.ts';
@@ -74,8 +75,8 @@ export function spread({ links, folds }: Links, seeds: readonly Removal[], sizeO
 /** Positions of the whole at which a part has this one. */
 function along(fold: Fold, part: number, position: number, sizeOf: SizeOf): number[] {
   const sizes = fold.parts.map(sizeOf);
-  const inner = sizes.slice(part + 1).reduce((a, b) => a * b, 1);
-  const outer = sizes.slice(0, part).reduce((a, b) => a * b, 1);
+  const inner = elementCount(sizes.slice(part + 1));
+  const outer = elementCount(sizes.slice(0, part));
   return Array.from({ length: outer * inner }, (_, at) => {
     const high = Math.floor(at / inner);
     return (high * sizes[part] + position) * inner + (at % inner);

@@ -6,10 +6,11 @@ import { diagnose, didYouMean, Problem, type Diagnostics } from '../base/diagnos
 import type { Value as GraphValue } from '../graph/graph.ts';
 import { createBuilder } from '../ops/builder.ts';
 import { evaluateBody, metricsOf, sumAndCount } from './bodies.ts';
-import { compactBlock, guessColumns } from './compact.ts';
+import { compactBlock, guessColumns, refuseNone } from './compact.ts';
 import { findCutOff } from './cut-off.ts';
-import { fieldsWithoutLooking } from './data.ts';
+import { fieldsWithoutLooking, type Pipeline } from './data.ts';
 import type { Context } from './context.ts';
+import type { DataDescription } from './describe.ts';
 import { createContext } from './evaluate.ts';
 import { buildPrune, maskingOf } from './masks.ts';
 import { applyOptimizer, optimizerStates } from './optimizer.ts';
@@ -29,7 +30,7 @@ export function checkTrain(
     (_, index) => collect(diagnostics, () => checkEvaluation(block, index, diagnostics, data)) ?? [],
   );
   maskingOf(block).forEach((_, index) => collect(diagnostics, () => buildPrune(block, index, diagnostics)));
-  if (data !== undefined) collect(diagnostics, () => checkColumns(block, diagnostics, data));
+  collect(diagnostics, () => checkColumns(block, diagnostics, data));
   checkNames(block, metrics, diagnostics);
   checkSaves(block, metrics.flat(), diagnostics);
   for (const optimizer of new Set(block.parameters.map((parameter) => parameter.optimizer)))
@@ -43,8 +44,7 @@ function checkLoss(block: TrainBlock, diagnostics: Diagnostics, data: BoundData 
   const loss = evaluateBody(context, block, block.data, data?.train, block.batch, parameters, body);
   const { sum } = sumAndCount(context, loss, body.span);
   // What is unknown may hold the rest of the model.
-  const looked = data !== undefined || fieldsWithoutLooking(block.data.plan).every(({ shape }) => shape !== undefined);
-  if (!looked || !diagnostics.isEmpty) return;
+  if (!isKnown(block.data, data?.train) || !diagnostics.isEmpty) return;
   const isCutOff = new Set(findCutOff(block, data).map(({ slot }) => slot));
   for (const { path, slot, optimizer } of block.parameters)
     if (optimizer !== undefined && !context.slots.has(slot) && !isCutOff.has(slot))
@@ -91,12 +91,20 @@ function checkGradients(block: TrainBlock, { root, slots }: Context, sum: GraphV
   );
 }
 
+/** Are the shapes of all its fields known? */
+const isKnown = ({ plan }: Pipeline, data: DataDescription | undefined): boolean =>
+  data !== undefined || fieldsWithoutLooking(plan).every(({ shape }) => shape !== undefined);
+
 /** Tries structured pruning on weights that are all different: what may be removed depends on shapes. */
-function checkColumns(block: TrainBlock, diagnostics: Diagnostics, data: BoundData): void {
+function checkColumns(block: TrainBlock, diagnostics: Diagnostics, data: BoundData | undefined): void {
   const columns = guessColumns(block, diagnostics);
   if (columns === undefined) return;
-  const small = compactBlock(block, columns, data.train, diagnostics);
-  block.evaluations.forEach((_, index) => buildEvaluation(small, index, data.evaluations[index], 1, diagnostics));
+  if (!isKnown(block.data, data?.train)) return refuseNone(block, columns);
+  const small = compactBlock(block, columns, data?.train, diagnostics);
+  block.evaluations.forEach((evaluation, index) => {
+    const described = data?.evaluations[index];
+    if (isKnown(evaluation.data, described)) buildEvaluation(small, index, described, 1, diagnostics);
+  });
 }
 
 function checkEvaluation(

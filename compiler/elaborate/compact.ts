@@ -1,4 +1,5 @@
 /** Structured pruning in programs: a forward pass is elaborated as it is written, then made smaller before gradients are taken. */
+import { elementCount } from '../../common/elements.ts';
 import { CannotCompact, compactInto, keptOf, type Kept } from '../compact/compact.ts';
 import { diagnose, Problem, refuse, type Diagnostics } from '../base/diagnostics.ts';
 import type { Builder } from '../graph/build.ts';
@@ -55,20 +56,34 @@ export function buildColumns(block: TrainBlock, diagnostics: Diagnostics): Graph
 /** Weights that interpreting a pruner takes no noticeable time for. */
 const fewWeights = 2 ** 21;
 
+/** Weights of a line that have the same shape share a guess, that of the first. */
+const standIn = ({ weights }: PlannedPrune, slot: Slot): Slot =>
+  weights.find(({ type }) => type.shape.join() === slot.type.shape.join()) ?? slot;
+
 /** What a pruner would leave of weights that are all different, before there are any: as many columns as it will. */
 export function guessColumns(
   block: TrainBlock,
   diagnostics: Diagnostics,
 ): Record<string, readonly number[]> | undefined {
-  const graph = buildColumns(block, diagnostics);
-  const sizes = graph.inputs.map(({ value }) => concrete(value.type.shape).reduce((a, b) => a * b, 1));
+  const prunes = block.prunes.filter(({ structured }) => structured);
+  const judged = prunes.map((prune) => ({
+    ...prune,
+    weights: prune.weights.filter((slot) => standIn(prune, slot) === slot),
+  }));
+  const graph = buildColumns({ ...block, prunes: judged }, diagnostics);
+  const sizes = graph.inputs.map(({ value }) => elementCount(concrete(value.type.shape)));
   if (graph.outputs.length === 0 || Math.max(...sizes) > fewWeights) return undefined;
   const weights = graph.inputs.map(({ name, value: { type } }, at): [string, Tensor] => [
     name,
     { type, data: Float64Array.from({ length: sizes[at] }, (_, place) => ((place * 0.6180339887498949) % 1) - 0.5) },
   ]);
   const verdicts = interpretGraph(graph, new Map(weights), { precision: 'f64' });
-  return readColumns([...verdicts].map(([name, { data }]) => [name, data]));
+  const columns = readColumns([...verdicts].map(([name, { data }]) => [name, data]));
+  return Object.fromEntries(
+    prunes.flatMap((prune) =>
+      prune.weights.map((slot) => [slotPath(slot), columns[slotPath(standIn(prune, slot))]] as const),
+    ),
+  );
 }
 
 /**
@@ -78,9 +93,10 @@ export function guessColumns(
 export function compactBlock(
   block: TrainBlock,
   columns: Readonly<Record<string, readonly number[]>>,
-  data: DataDescription,
+  data: DataDescription | undefined,
   diagnostics: Diagnostics,
 ): TrainBlock {
+  refuseNone(block, columns);
   const context = createContext(createBuilder(block.name), diagnostics, { training: true });
   const loss = evaluateBody(context, block, block.data, data, block.batch, block.loss.parameters, block.loss.body);
   const { sum, count } = sumAndCount(context, loss, block.loss.body.span);
@@ -93,12 +109,7 @@ export function compactBlock(
       const stays = new Set(columns[path]);
       const last = slot.type.shape.length - 1;
       if (kept.get(path)?.[last] !== undefined) continue;
-      const size = columnsIn(slot);
-      if (stays.size === 0)
-        refuse('keeps-no-column', { name: prune.pruner.declaration.name.name, path, columns: size }, [prune.span], {
-          hint: 'Columns stay or go as a whole: keep a larger part of them.',
-        });
-      const gone = Array.from({ length: size }, (_, at) => at).filter((at) => !stays.has(at));
+      const gone = Array.from({ length: columnsIn(slot) }, (_, at) => at).filter((at) => !stays.has(at));
       removed = new Map([...removed, [path, gone]]);
       kept = explained([prune], () => keptOf(graph, removed));
     }
@@ -106,6 +117,19 @@ export function compactBlock(
 }
 
 const columnsIn = ({ type: { shape } }: Slot): number => Number(shape[shape.length - 1]);
+
+/** Refuses a line by which no column of one of its weights stays. */
+export function refuseNone(block: TrainBlock, columns: Readonly<Record<string, readonly number[]>>): void {
+  for (const { weights, pruner, span } of block.prunes.filter(({ structured }) => structured))
+    for (const slot of weights)
+      if (columns[slotPath(slot)]?.length === 0)
+        refuse(
+          'keeps-no-column',
+          { name: pruner.declaration.name.name, path: slotPath(slot), columns: columnsIn(slot) },
+          [span],
+          { hint: 'Columns stay or go as a whole: keep a larger part of them.' },
+        );
+}
 
 /** Refuses a line by which every column of all its weights stays: what was asked for is not what happens. */
 export function refuseIdle(block: TrainBlock, columns: Readonly<Record<string, readonly number[]>>): void {

@@ -2,6 +2,7 @@
  * `gradcheck f at f32[2, 3]`: two graphs of the same function, one giving a number, one the gradient of that number with
  * respect to every float input and parameter. The driver compares them with central differences in double precision.
  */
+import { elementCount } from '../../common/elements.ts';
 import type { GradCheck } from '../../grammar/ast.ts';
 import { diagnose, Problem } from '../base/diagnostics.ts';
 import type { Span } from '../base/source.ts';
@@ -100,10 +101,7 @@ function mixture(build: Builder, result: Value, span: Span): GraphValue {
     .filter(({ type }) => isFloat(type.dtype))
     .map((value) => {
       const shape = concrete(value.type.shape);
-      const weights = Array.from(
-        { length: shape.reduce((a, b) => a * b, 1) },
-        (_, i) => 0.5 + ((i * 0.6180339887498949) % 1),
-      );
+      const weights = Array.from({ length: elementCount(shape) }, (_, i) => 0.5 + ((i * 0.6180339887498949) % 1));
       const weighted = build.binary('mul', value, build.constant(weights, value.type.dtype, shape));
       return build.reduce(
         'sum',

@@ -3,6 +3,7 @@
  * sets what is not kept to 0; in a training step the gradients and the next values of a pruned weight pass through its mask, so
  * that what is 0 stays 0, whatever the optimizer remembers. The forward pass reads weights as they are.
  */
+import { elementCount, totalElements } from '../../common/elements.ts';
 import { maskName } from '../../common/state-names.ts';
 import { diagnose, Diagnostics, Problem } from '../base/diagnostics.ts';
 import type { Builder } from '../graph/build.ts';
@@ -174,7 +175,7 @@ function asOne<T>(work: () => T): T {
 
 /** One mask for all weights in a row, cut into theirs. */
 function together(build: Builder, weights: readonly Judged[], judge: (all: GraphValue) => GraphValue): GraphValue[] {
-  const sizes = weights.map(({ value }) => concrete(value.type.shape).reduce((product, size) => product * size, 1));
+  const sizes = weights.map(({ value }) => elementCount(concrete(value.type.shape)));
   const flat = weights.map(({ value }, at) => build.reshape(value, [sizes[at]]));
   const mask = judge(build.concat(flat, 0));
   let start = 0;
@@ -206,10 +207,7 @@ function sparsityOf(build: Builder, masks: readonly GraphValue[]): GraphValue {
       mask.type.shape.map((_, axis) => axis),
     ),
   );
-  const count = masks.reduce(
-    (sum, { type }) => sum + concrete(type.shape).reduce((product, size) => product * size, 1),
-    0,
-  );
+  const count = totalElements(masks.map(({ type }) => ({ shape: concrete(type.shape) })));
   const whole = kept.reduce((sum, one) => build.binary('add', sum, one));
   return build.binary('sub', build.constant(1, 'f32'), build.binary('div', whole, build.constant(count, 'f32')));
 }

@@ -124,7 +124,7 @@ const bufferBefore = (build: Builder, block: TrainBlock, name: string, slot: Slo
 export function buildEvaluation(
   block: TrainBlock,
   index: number,
-  data: DataDescription,
+  data: DataDescription | undefined,
   batch: number,
   diagnostics: Diagnostics,
 ): Graph {

@@ -4,6 +4,7 @@
  * Reductions, contractions, scans, scatters and loops are roots by nature. An elementwise value is one when it is an
  * output, when something needs it in memory, or when computing it at each use would cost more than a round trip.
  */
+import { elementCount } from '../../common/elements.ts';
 import type { AffineIndex, Node, Value } from '../graph/graph.ts';
 import { isProduct } from '../graph/products.ts';
 import { concrete } from '../types/dim.ts';
@@ -125,8 +126,7 @@ const operandsOf = (node: Node): readonly Value[] => (node.op === 'after' ? node
 
 /** Points at which a root's operands are read. */
 function domainSize(node: Node): number {
-  if (node.op === 'contract')
-    return concrete([...node.attributes.shape, ...node.attributes.reduce]).reduce((a, b) => a * b, 1);
+  if (node.op === 'contract') return elementCount(concrete([...node.attributes.shape, ...node.attributes.reduce]));
   return Math.max(...node.outputs.map(elements), ...node.inputs.map(elements));
 }
 

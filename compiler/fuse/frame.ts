@@ -2,6 +2,7 @@
  * What fusion knows while it works. A frame is one graph being lowered: the whole step, or the body of a loop inside it.
  * A value is either computed where it is needed (virtual) or a root: kept in a buffer, or in a register of its group.
  */
+import { elementCount } from '../../common/elements.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { concrete } from '../types/dim.ts';
 import { affine, apply, number } from '../loop/build.ts';
@@ -92,7 +93,7 @@ export const shapeOf = (value: Value): readonly number[] => {
 };
 const shapes = new WeakMap<Value, readonly number[]>();
 
-export const elements = (value: Value): number => shapeOf(value).reduce((a, b) => a * b, 1);
+export const elements = (value: Value): number => elementCount(shapeOf(value));
 
 /** A buffer with a name nobody has yet. */
 export function createBuffer(

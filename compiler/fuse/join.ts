@@ -7,7 +7,7 @@
  *   law 3  what loses parallel points, or would run along memory the wrong way, is joined only when it is small
  *   law 4  what each row computes once stays that way: where rows are lost, it would be computed again at each of their points
  */
-import { sizeOf } from '../loop/build.ts';
+import { elementCount } from '../../common/elements.ts';
 import type { Axis, Coordinate } from '../loop/loop.ts';
 import { isOneStep } from './choose-roots.ts';
 import { nameOfNode } from './decision.ts';
@@ -345,7 +345,9 @@ function runsAlongRows(group: Group, shared: ReadonlySet<Axis | undefined>): boo
     return root.reads.every(({ index, shape }) => {
       const walks = (at: Coordinate | undefined): boolean =>
         at?.kind === 'affine' && at.terms.some(({ axis }) => own.has(axis));
-      return sizeOf(shape) <= enoughRows || !index.some(walks) || walks(index.findLast((_, dim) => shape[dim] !== 1));
+      return (
+        elementCount(shape) <= enoughRows || !index.some(walks) || walks(index.findLast((_, dim) => shape[dim] !== 1))
+      );
     });
   };
   return group.roots.every(endsInside);

@@ -9,11 +9,12 @@
  * What sums over the rows adds up block after block, and is finished after the last; so does what sums over a part of the batch (the heads
  * that share their keys).
  */
+import { elementCount } from '../../common/elements.ts';
 import type { Monoid } from '../graph/graph.ts';
 import { blocksOf } from '../graph/scores.ts';
 import type { Blocks } from '../graph/scores.ts';
 import { readsOf, writesOf } from '../loop/accesses.ts';
-import { affine, apply, axisAt, cast, load, sizeOf } from '../loop/build.ts';
+import { affine, apply, axisAt, cast, load } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type {
   Access,
@@ -155,7 +156,7 @@ function addsToTotal(link: Link, roles: Roles, dims: readonly Axis[], shape: rea
   if (!summed.some((dim) => dim < row && dims[dim].size > 1)) return false;
   const result = link.axes.reduce((size, axis) => size * axis.size, 1);
   const times = summed.reduce((product, dim) => product * dims[dim].size, 1);
-  return result * times * smallShare <= sizeOf(shape);
+  return result * times * smallShare <= elementCount(shape);
 }
 
 /** Of a tensor that is handed on. */

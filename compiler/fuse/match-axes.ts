@@ -1,5 +1,5 @@
 /** Which axes of a reader run along with which axes of what it reads. */
-import { sizeOf } from '../loop/build.ts';
+import { elementCount } from '../../common/elements.ts';
 import type { Affine } from '../loop/build.ts';
 import type { Axis, Coordinate } from '../loop/loop.ts';
 import { shapeOf } from './frame.ts';
@@ -40,9 +40,9 @@ export const matchSiblings = (first: Group, second: Group): Match | undefined =>
     for (const { reads } of second.roots)
       for (const read of reads) {
         const other = seen.get(read.value);
-        if (other === undefined || sizeOf(read.shape) < largest || !other.index.every(isAffine)) continue;
-        if (sizeOf(read.shape) > largest) links.length = 0;
-        largest = sizeOf(read.shape);
+        if (other === undefined || elementCount(read.shape) < largest || !other.index.every(isAffine)) continue;
+        if (elementCount(read.shape) > largest) links.length = 0;
+        largest = elementCount(read.shape);
         links.push({ written: other.index.filter(isAffine), shape: other.shape, read });
       }
     return links.slice(0, 1);

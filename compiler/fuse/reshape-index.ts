@@ -1,5 +1,6 @@
 /** The coordinates of a reshaped element in the shape it had before: merges are sums, splits are exact divisions of affine forms. */
-import { affine, combine, constantAt, numeratorRange, rowMajorStrides, sizeOf } from '../loop/build.ts';
+import { elementCount } from '../../common/elements.ts';
+import { affine, combine, constantAt, numeratorRange, rowMajorStrides } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type { Axis, Coordinate } from '../loop/loop.ts';
 
@@ -11,7 +12,7 @@ export function reshapeIndex(index: readonly Coordinate[], from: readonly number
   // A coordinate of an axis of size 1 that may leave it says where zeros are read: no other shape can say that.
   if (index.some((at, axis) => from[axis] === 1 && !(at.kind === 'affine' && at.terms.length === 0 && at.offset === 0)))
     return undefined;
-  if (sizeOf(from) === 0) return to.map(() => constantAt(0));
+  if (elementCount(from) === 0) return to.map(() => constantAt(0));
   const result: Coordinate[] = [];
   for (const block of blocks(from, to)) {
     const source = block.from.filter((axis) => from[axis] !== 1);

@@ -11,8 +11,9 @@
  * index of the store: not in another stage, which may run before, after, or on other threads; not in what a product multiplies; not
  * turned, shifted, repeated or gathered.
  */
+import { elementCount } from '../../common/elements.ts';
 import { readsOf, writesOf } from '../loop/accesses.ts';
-import { linksOf, rowMajorStrides, sizeOf } from '../loop/build.ts';
+import { linksOf, rowMajorStrides } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Link, LoopProgram, Segment, Step, Store } from '../loop/loop.ts';
 import { createRewriter, type Rewriter } from './rewrite-expression.ts';
 
@@ -104,20 +105,20 @@ function usesOf(steps: readonly Step[]): Uses {
   return uses;
 }
 
-const known = new WeakMap<Segment, ReadonlySet<Buffer>>();
+const buffersOf = new WeakMap<Segment, ReadonlySet<Buffer>>();
 
 function buffersIn(segment: Segment): ReadonlySet<Buffer> {
-  const before = known.get(segment);
+  const before = buffersOf.get(segment);
   if (before !== undefined) return before;
   const accesses = linksOf(segment).flatMap((link) => [...readsOf(link), ...writesOf(link)]);
   const found = new Set(accesses.map(({ buffer }) => buffer));
-  known.set(segment, found);
+  buffersOf.set(segment, found);
   return found;
 }
 
 /** Does nobody but who writes an element of `born` read that element of `old`, and none that was written before? */
 function isSafe(link: Link, old: Buffer, born: Buffer): boolean {
-  if (old.dtype !== born.dtype || sizeOf(old.shape) !== sizeOf(born.shape)) return false;
+  if (old.dtype !== born.dtype || elementCount(old.shape) !== elementCount(born.shape)) return false;
   const store = storeOf(link, born);
   if (store === undefined || readsOf(link).some(({ buffer }) => buffer === born)) return false;
   if (writesOf(link).some(({ buffer }) => buffer === old) || buffersIn(store.rest).has(old)) return false;
@@ -171,7 +172,7 @@ function isOneToOne(scales: Scales, axes: readonly Axis[], { shape }: Buffer): b
     if (scale !== reached || !axes.includes(axis)) return false;
     reached *= axis.size;
   }
-  return reached === sizeOf(shape);
+  return reached === elementCount(shape);
 }
 
 /** The step with other buffers. */

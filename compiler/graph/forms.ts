@@ -1,11 +1,8 @@
 /**
- * How the attributes of each op are written in the text form, apart from what the result's type already says. `suffix`
- * is
+ * How the attributes of each op are written in the text form, apart from what the result's type already says. `suffix` is
  * the part of the name after a dot (`reduce.sum`). view, contract and loop have notations of their own (text.ts).
  */
-import type { Monoid } from './graph.ts';
-import { binaryOps, unaryOps } from './graph.ts';
-import type { Attributes, OpName } from './graph.ts';
+import { binaryOps, unaryOps, type Attributes, type Monoid, type OpName } from './graph.ts';
 import type { TensorType } from '../types/tensor.ts';
 
 export type Field = number | readonly number[] | boolean;

@@ -2,6 +2,7 @@
  * The scores of attention: a product of two tensors for every point of some batch axes, with a row for each query and a column
  * for each key. They are large (rows × columns) and cheap (a short sum), so they are kept for a block of rows at a time.
  */
+import { elementCount } from '../../common/elements.ts';
 import { binaryOps, unaryOps } from './graph.ts';
 import type { Node, NodeOf, OpName, Value } from './graph.ts';
 import { concrete } from '../types/dim.ts';
@@ -51,7 +52,7 @@ export function findScores(nodes: readonly Node[]): Scores {
 const keepsElements = ({ op, inputs: [input], outputs: [output] }: Node): boolean =>
   op !== 'view' || sizeOf(input) === sizeOf(output);
 
-const sizeOf = ({ type }: Value): number => concrete(type.shape).reduce((product, size) => product * size, 1);
+const sizeOf = ({ type }: Value): number => elementCount(concrete(type.shape));
 
 /** Have both the same rows, columns and batch? Axes of one point say nothing. */
 export function isSameShape(one: Value, other: Value): boolean {

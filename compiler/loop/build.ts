@@ -85,8 +85,6 @@ export const rowMajorStrides = (shape: readonly number[]): number[] => {
   return strides;
 };
 
-export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
 export const number = (value: number, dtype: Dtype): Expression => ({ kind: 'number', dtype, value });
 
 export const comparisons: ReadonlySet<Scalar> = new Set<Scalar>(['eq', 'ne', 'lt', 'le']);

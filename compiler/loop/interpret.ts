@@ -2,6 +2,7 @@
  * The meaning of Loop IR: every kernel point by point, in plain TypeScript, rounding each stored and each computed
  * scalar to its dtype. Slow; the oracle of everything below it.
  */
+import { elementCount } from '../../common/elements.ts';
 import type { BinaryOp, Monoid, UnaryOp } from '../graph/graph.ts';
 import { unaryOps } from '../graph/graph.ts';
 import { limits, roundTo } from '../ops/numeric.ts';
@@ -10,7 +11,7 @@ import { identity } from '../ops/monoid.ts';
 import { binaryScalar, castScalar, dot4, unaryScalar } from '../ops/scalar.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { isFloat } from '../types/dtype.ts';
-import { rowMajorStrides, sizeOf } from './build.ts';
+import { rowMajorStrides } from './build.ts';
 import type {
   Access,
   Axis,
@@ -44,7 +45,7 @@ export function interpretLoop(
 ): { readonly outOfRange: boolean } {
   for (const buffer of program.buffers) {
     const given = buffers.get(buffer.name);
-    const size = sizeOf(buffer.shape);
+    const size = elementCount(buffer.shape);
     if (given !== undefined && given.length !== size)
       throw new Error(`buffer '${buffer.name}' has ${size} elements, was given ${given.length}`);
     if (given === undefined)
@@ -103,7 +104,7 @@ class Machine {
 
   private chain({ axes, walk, locals, sums, totals, spans, last, end }: Chain): () => void {
     const memoryOf = (buffer: Buffer): Float64Array => {
-      const memory = new Float64Array(sizeOf(buffer.shape));
+      const memory = new Float64Array(elementCount(buffer.shape));
       this.locals.set(buffer, memory);
       return memory;
     };

@@ -1,4 +1,5 @@
 /** What every Loop program obeys. A violation is a bug of the pass that made it, never of a user. */
+import { elementCount } from '../../common/elements.ts';
 import { mayMeet, readsOf, writesOf } from './accesses.ts';
 import { comparisons, isInside, linksOf, ownBuffers } from './build.ts';
 import type {
@@ -38,7 +39,7 @@ class Checker {
       names.add(name);
       if ((data !== undefined) !== (role === 'constant'))
         this.say(`buffer '${name}': constants, and only they, have data`);
-      if (data !== undefined && data.length !== shape.reduce((a, b) => a * b, 1))
+      if (data !== undefined && data.length !== elementCount(shape))
         this.say(`buffer '${name}' has ${data.length} elements of data`);
     }
   }
@@ -133,9 +134,8 @@ class Checker {
     results: ReadonlySet<Result>,
   ): void {
     if (!this.buffers.has(buffer)) this.say(`'${buffer.name}' is not a buffer of the program`);
-    const size = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
-    if (size(shape) !== size(buffer.shape))
-      this.say(`'${buffer.name}' has ${size(buffer.shape)} elements, seen as ${size(shape)}`);
+    if (elementCount(shape) !== elementCount(buffer.shape))
+      this.say(`'${buffer.name}' has ${elementCount(buffer.shape)} elements, seen as ${elementCount(shape)}`);
     if (index.length !== shape.length)
       this.say(`'${buffer.name}' is read with ${index.length} coordinates of ${shape.length}`);
     index.forEach((at, dim) => {

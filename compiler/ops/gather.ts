@@ -1,4 +1,5 @@
 /** gather and scatter: reading and summing at positions that are data. Each is the other's adjoint. */
+import { elementCount } from '../../common/elements.ts';
 import { IndexOutOfRange } from '../graph/op.ts';
 import type { Op, Sample } from '../graph/op.ts';
 import { concrete, sameShape } from '../types/dim.ts';
@@ -8,8 +9,6 @@ import { fail, needDtype, needNumber, needSameLeading, needSizes, showType, two 
 
 const f32 = (...shape: number[]): TensorType => ({ dtype: 'f32', shape });
 const i32 = (...shape: number[]): TensorType => ({ dtype: 'i32', shape });
-
-const count = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
 
 /**
  * Visits each index in order with where its row starts among the indexed rows ([b…, size, r…]) and among the selected
@@ -23,7 +22,7 @@ function eachRow(
   row: number,
   visit: (indexed: number, selected: number) => void,
 ): void {
-  const perBatch = count(sizes.slice(batch));
+  const perBatch = elementCount(sizes.slice(batch));
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i];
     if (id < 0 || id >= size) throw new IndexOutOfRange(id, size);
@@ -47,7 +46,7 @@ export const gather: Op<'gather'> = {
     const [x, ids] = two('gather', inputs);
     const result = blank(type);
     const shape = concrete(x.type.shape);
-    const row = count(shape.slice(batch + 1));
+    const row = elementCount(shape.slice(batch + 1));
     eachRow(ids.data, concrete(ids.type.shape), batch, shape[batch], row, (indexed, selected) =>
       result.data.set(x.data.subarray(indexed, indexed + row), selected),
     );
@@ -90,7 +89,7 @@ export const scatter: Op<'scatter'> = {
     const [ids, updates] = two('scatter', inputs);
     const result = blank(type);
     const sizes = concrete(ids.type.shape);
-    const row = count(concrete(updates.type.shape).slice(sizes.length));
+    const row = elementCount(concrete(updates.type.shape).slice(sizes.length));
     eachRow(ids.data, sizes, batch, concrete([size])[0], row, (indexed, selected) => {
       for (let i = 0; i < row; i++) result.data[indexed + i] += updates.data[selected + i];
     });

@@ -1,4 +1,5 @@
 /** Walking a tensor along one axis: every line of it as a start and a stride. */
+import { elementCount } from '../../common/elements.ts';
 
 export interface Lines {
   readonly count: number;
@@ -9,8 +10,8 @@ export interface Lines {
 }
 
 export function linesOf(shape: readonly number[], axis: number): Lines {
-  const stride = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const stride = elementCount(shape.slice(axis + 1));
   const length = shape[axis];
-  const count = shape.slice(0, axis).reduce((a, b) => a * b, 1) * stride;
+  const count = elementCount(shape.slice(0, axis)) * stride;
   return { count, length, stride, start: (line) => Math.floor(line / stride) * stride * length + (line % stride) };
 }

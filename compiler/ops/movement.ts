@@ -1,4 +1,5 @@
 /** Ops that move elements and compute nothing: reshape, view, concat. */
+import { elementCount } from '../../common/elements.ts';
 import type { AffineIndex } from '../graph/graph.ts';
 import type { Op } from '../graph/op.ts';
 import type { Dim } from '../types/dim.ts';
@@ -135,8 +136,8 @@ export const concat: Op<'concat'> = {
   interpret(inputs, { axis }, [type]) {
     const result = blank(type);
     const shape = concrete(type.shape);
-    const inside = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-    const outside = shape.slice(0, axis).reduce((a, b) => a * b, 1);
+    const inside = elementCount(shape.slice(axis + 1));
+    const outside = elementCount(shape.slice(0, axis));
     let start = 0;
     for (const x of inputs) {
       const length = concrete(x.type.shape)[axis] * inside;

@@ -7,6 +7,7 @@
  *
  * Exact: whole numbers up to 2²⁴ are numbers of f32, and so is every partial sum of at most 1,024 products of 128 · 128.
  */
+import { elementCount } from '../../common/elements.ts';
 import type { Node, Value } from '../graph/graph.ts';
 import { copyNode, mapped, rebuild } from '../graph/rewrite.ts';
 import { createBuilder } from '../ops/builder.ts';
@@ -38,7 +39,7 @@ export const byteProducts: Pass = {
 };
 
 const isShort = ({ attributes }: Extract<Node, { op: 'contract' }>): boolean =>
-  attributes.bytes !== true && concrete(attributes.reduce).reduce((product, size) => product * size, 1) <= mostProducts;
+  attributes.bytes !== true && elementCount(concrete(attributes.reduce)) <= mostProducts;
 
 /** What was widened from a signed byte to i32. */
 export function bytesOf(value: Value, producers: ReadonlyMap<Value, Node>): Value | undefined {

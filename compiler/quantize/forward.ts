@@ -11,6 +11,7 @@
  * Weights quantized alone are decoded from their codes wherever they are read. Sums of integers are exact, so they are the same on
  * every machine. Needs to run before gradients are taken.
  */
+import { elementCount } from '../../common/elements.ts';
 import { rangeName } from '../../common/state-names.ts';
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Node, NodeOf, Value } from '../graph/graph.ts';
@@ -138,7 +139,7 @@ function productOf(node: Node, { path }: Weight, weights: ReadonlyMap<Value, Wei
   const column = plainAxis(indices[at][indices[at].length - 1]);
   if (column === undefined || column >= shape.length)
     return refuse('the sum runs over its last axis, along which each column has a scale');
-  const terms = concrete(reduce).reduce((product, size) => product * size, 1);
+  const terms = elementCount(concrete(reduce));
   if (terms > longestSum) return refuse(`sums of ${terms} products of bytes do not fit in 32 bits`);
   return { node, at, column };
 }

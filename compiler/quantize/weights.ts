@@ -6,6 +6,7 @@
  * Symmetric, so that 0 stays 0. `most` is 127 for 8 bits, one byte each, and 7 for 4 bits, of which a byte holds two rows:
  * the upper half of the byte is the second one's, both with 8 added. Jacob et al. 2018; per channel: Krishnamoorthi 2018.
  */
+import { elementCount } from '../../common/elements.ts';
 import type { Builder } from '../graph/build.ts';
 import type { Value } from '../graph/graph.ts';
 import { arithmetic } from '../ops/arithmetic.ts';
@@ -31,7 +32,7 @@ function layout(
 ): { rows: number; columns: number; group: number; groups: number } {
   const sizes = concrete(shape);
   const columns = sizes[sizes.length - 1];
-  const rows = sizes.slice(0, -1).reduce((product, size) => product * size, 1);
+  const rows = elementCount(sizes.slice(0, -1));
   const of = Math.min(group ?? rows, rows);
   return { rows, columns, group: of, groups: Math.ceil(rows / of) };
 }

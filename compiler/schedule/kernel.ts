@@ -1,10 +1,11 @@
 /** One segment becomes one kernel: parameters in order of first use, scratch as it is asked for, a body, a grid. */
+import { elementCount } from '../../common/elements.ts';
 import type { Axis, Buffer, Segment } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { parameter, read, register, scratch } from '../tile/build.ts';
 import { tidy } from '../tile/tidy.ts';
 import type { Memory, Register, TileKernel } from '../tile/tile.ts';
-import { ownBuffers, sizeOf } from '../loop/build.ts';
+import { ownBuffers } from '../loop/build.ts';
 import { emitChain } from './chain.ts';
 import { emitContraction } from './contract.ts';
 import { emitRegion } from './region.ts';
@@ -27,7 +28,7 @@ export function makeKernel(
   const uses = buffersOf(segment);
   const memories = new Map<Buffer, Memory>();
   [...uses].forEach(([buffer, access], at) =>
-    memories.set(buffer, parameter(`p${at}`, buffer.dtype, sizeOf(buffer.shape), access)),
+    memories.set(buffer, parameter(`p${at}`, buffer.dtype, elementCount(buffer.shape), access)),
   );
   const scratches: Memory[] = [];
   let numbers = 0;
@@ -45,7 +46,7 @@ export function makeKernel(
       return memory;
     },
     scratch(dtype, shape) {
-      const memory = scratch(`s${scratches.length}`, dtype, sizeOf(shape));
+      const memory = scratch(`s${scratches.length}`, dtype, elementCount(shape));
       const buffer: Buffer = { name: memory.name, role: 'temporary', dtype, shape };
       scratches.push(memory);
       memories.set(buffer, memory);

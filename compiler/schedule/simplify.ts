@@ -3,7 +3,8 @@
  * inside become one flat coordinate, and two axes that only ever occur together (i·n + j) become one. An elementwise
  * kernel over contiguous [64, 256] buffers is one axis of 16384 after this, a batch of rows times a matrix one matrix.
  */
-import { affine, type Affine, combine, isInside, sizeOf } from '../loop/build.ts';
+import { elementCount } from '../../common/elements.ts';
+import { affine, type Affine, combine, isInside } from '../loop/build.ts';
 import type { Access, Axis, Coordinate, Link, Scatter, Segment, Stage } from '../loop/loop.ts';
 import { affinesOf, rewriter, type Rewriter, rewriteStage } from './rewrite.ts';
 
@@ -50,7 +51,7 @@ function flatten(access: Access, inside: boolean): Access {
     }
     open = free;
   });
-  if (shape.length === 0) return { ...access, shape: [sizeOf(access.shape)], index: [affine([], 0)] };
+  if (shape.length === 0) return { ...access, shape: [elementCount(access.shape)], index: [affine([], 0)] };
   return { ...access, shape, index };
 }
 

@@ -3,7 +3,8 @@
  * of the result needs of the input is copied to scratch once, zeros included, so that the micro-kernel reads it in place
  * without asking where the border is. A window over x[b, i + u, j + v, c] for one row i: [u, j + v, c], each element once.
  */
-import { type Affine, affine, axisAt, combine, sizeOf } from '../loop/build.ts';
+import { elementCount } from '../../common/elements.ts';
+import { type Affine, affine, axisAt, combine } from '../loop/build.ts';
 import type { Access, Axis, Coordinate, Expression } from '../loop/loop.ts';
 import { strideAlong } from './cost.ts';
 import { evaluate, writeValue } from './expression.ts';
@@ -50,8 +51,8 @@ export function windowOf({ left, k, m }: Product, rows: number, row: Axis): Wind
     const standing = at.terms.filter((term) => !k.includes(term.axis));
     copied.push(affine([...standing, { axis, scale: 1 }], at.offset + reach(-1), at.divisor));
   }
-  const size = sizeOf(axes.map((axis) => axis.size));
-  const reads = rows * sizeOf(k.map((axis) => axis.size));
+  const size = elementCount(axes.map((axis) => axis.size));
+  const reads = rows * elementCount(k.map((axis) => axis.size));
   if (size > limit || size > reads) return undefined;
   return joined({ axes, index, copied: { ...left, access: { ...left.access, index: copied } } });
 }
@@ -98,7 +99,7 @@ function joined(window: Window): Window {
   });
 }
 
-export const windowSize = (window: Window): number => sizeOf(window.axes.map((axis) => axis.size));
+export const windowSize = (window: Window): number => elementCount(window.axes.map((axis) => axis.size));
 
 /** Vectors that are copied: short rows fill none. */
 export function windowVectors(window: Window, lanes: number): number {

@@ -4,6 +4,7 @@
  * sees NaN where nothing was written, and work items that touch each other's elements are found: a schedule that passes
  * here reads and writes only what it may.
  */
+import { elementCount } from '../../common/elements.ts';
 import { castScalar, binaryScalar, dot4, unaryScalar } from '../ops/scalar.ts';
 import { roundTf32, roundTo } from '../ops/numeric.ts';
 import { philoxWord } from '../../common/philox.ts';
@@ -37,8 +38,6 @@ export interface TileRun {
 /** What unwritten memory holds: NaN, or an integer nobody would compute. */
 const unwritten = (dtype: Dtype): number =>
   isFloat(dtype) ? NaN : dtype === 'u8' ? 205 : dtype === 'i8' ? -51 : dtype === 'bool' ? 1 : 1_234_567_890;
-
-export const elementCount = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
 /** Runs the program once on the memories, in place. Throws where a kernel misbehaves, with its name. */
 export function interpretTile(program: TileProgram, memories: TileMemories): TileRun {

@@ -9,6 +9,7 @@
  * the whole repeat; what only a repeat uses lives from its first to its last use within the body, unless a trip reads
  * what an earlier one left (its first touch may read), then through the whole repeat as well.
  */
+import { elementCount } from '../../common/elements.ts';
 import { dtypeBytes } from '../types/dtype.ts';
 import type { TileBuffer, TileProgram, TileStep } from './tile.ts';
 
@@ -70,7 +71,7 @@ function place(
 }
 
 export const bytesOf = ({ shape, dtype }: TileBuffer, smallest = 1): number =>
-  shape.reduce((product, size) => product * size, Math.max(smallest, dtypeBytes[dtype]));
+  Math.max(smallest, dtypeBytes[dtype]) * elementCount(shape);
 
 /** When each buffer is in use. */
 export function livesOf(program: TileProgram): ReadonlyMap<string, Life> {

@@ -4,11 +4,11 @@
  * are accessed as declared, launches that fit their kernels, temporaries inside the arena and, while
  * they live, apart.
  */
+import { elementCount } from '../../common/elements.ts';
 import { binaryOps, unaryOps } from '../graph/graph.ts';
 import { dtypeBytes, isFloat } from '../types/dtype.ts';
 import type { TileDtype } from './build.ts';
 import { resultType } from './build.ts';
-import { elementCount } from './interpret.ts';
 import { bytesOf, livesOf } from './plan-memory.ts';
 import { printExpression } from './text.ts';
 import type {

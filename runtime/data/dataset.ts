@@ -1,11 +1,12 @@
 /** Batches of a data plan, in order, from any point of any epoch. */
+import { elementCount } from '../../common/elements.ts';
 import { UserError } from '../errors.ts';
 import type { Files } from '../files.ts';
 import { elementBytes, type DataPlan, type TypedArray } from '../program.ts';
 import { loadSharedSource, loadSource, sourceOf } from './load.ts';
 import { orderSamples } from './order.ts';
 import { prefetchScript, startPrefetch, type Prefetch } from './prefetch.ts';
-import { allocate, elementCount, gather, type Column, type DataDescription } from './source.ts';
+import { allocate, gather, type Column, type DataDescription } from './source.ts';
 
 /** Samples side by side. The arrays are filled again two batches later. */
 export interface Batch {

@@ -1,9 +1,10 @@
 /** IDX, the format of the MNIST files: a big-endian header (type, dimensions), then the elements. Also inside .gz. */
+import { elementCount } from '../../common/elements.ts';
 import { UserError } from '../errors.ts';
 import type { Files, InputFile } from '../files.ts';
 import type { ElementType } from '../program.ts';
 import { readStart, readWhole } from './gzip.ts';
-import { allocate, elementCount, type StoredColumn } from './source.ts';
+import { allocate, type StoredColumn } from './source.ts';
 
 /** What an element type byte means: its width in the file and the type it has for programs. */
 const elementTypes = new Map<number, { readonly width: number; readonly dtype: ElementType }>([

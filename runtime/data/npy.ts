@@ -1,8 +1,9 @@
 /** NumPy's .npy, versions 1 to 3. Python objects are never read: they are pickles, and pickles run code. */
+import { elementCount } from '../../common/elements.ts';
 import { UserError } from '../errors.ts';
 import type { Files, InputFile } from '../files.ts';
 import type { ElementType, TypedArray } from '../program.ts';
-import { allocate, elementCount, viewAs, type StoredColumn } from './source.ts';
+import { allocate, viewAs, type StoredColumn } from './source.ts';
 
 /** Element types as NumPy writes them, without the byte order: the type for programs; integers are widened or checked. */
 const elementTypes = new Map<string, ElementType>([

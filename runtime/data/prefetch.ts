@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { elementCount } from '../../common/elements.ts';
 import type { TypedArray } from '../program.ts';
-import { allocateShared, elementCount, gather, type Column } from './source.ts';
+import { allocateShared, gather, type Column } from './source.ts';
 
 export interface Prefetch {
   /** Three batches: one in use, two being prepared. */

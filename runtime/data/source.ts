@@ -69,10 +69,6 @@ export function viewAs(dtype: ElementType, bytes: Uint8Array): TypedArray {
   return new arrayOf[dtype](aligned.buffer, aligned.byteOffset, aligned.byteLength / width);
 }
 
-export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
 /** Puts the samples of these numbers side by side in `out`, which has room for them. */
 export function gather(column: Column, samples: Uint32Array, out: TypedArray): void {
   if (column.kind === 'number') {

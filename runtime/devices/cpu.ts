@@ -4,7 +4,7 @@
  */
 import { availableParallelism, totalmem } from 'node:os';
 import { DeviceError, DeviceMissing } from '../program.ts';
-import type { Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
+import type { Executable, Field, ProgramBuffer, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
 import { syncLayout } from './cpu-barrier.ts';
@@ -16,7 +16,7 @@ import { allocate, viewAs } from './cpu-memory.ts';
 import type { NativeMemory } from './cpu-memory.ts';
 import { openThreads, teamWords } from './cpu-threads.ts';
 import type { Threads } from './cpu-threads.ts';
-import { assertRoom, elementSize, type Room, wantedBy } from './room.ts';
+import { assertRoom, elementSize, type Room, type RoomySession, wantedBy } from './room.ts';
 
 /** A program for the CPU as plain data; the compiler's TileProgram and LLVM module give it. */
 export interface NativeProgram {
@@ -33,11 +33,9 @@ export interface NativeProgram {
   readonly scratch: number;
 }
 
-export interface CpuSession extends Session {
+export interface CpuSession extends RoomySession<NativeProgram> {
   /** Bytes of native memory that its programs hold now. */
   allocated(): number;
-  /** What loading it would take. */
-  rooms(program: NativeProgram): readonly Room[];
   load(program: NativeProgram): Promise<CpuExecutable>;
 }
 

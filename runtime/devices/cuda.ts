@@ -4,14 +4,14 @@
  * each program has that pinned memory twice, in turns.
  */
 import { DeviceError } from '../program.ts';
-import type { Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
+import type { Executable, Field, ProgramBuffer, ProgramStep, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
 import { loadKoffi } from './cpu-library.ts';
 import { allocate, viewAs, type NativeMemory } from './cpu-memory.ts';
 import { type CudaDescription, type Handle, openCudaDriver } from './cuda-driver.ts';
 import { unrolled } from './launches.ts';
-import { assertRoom, elementSize as bytesOf, type Room, wantedBy } from './room.ts';
+import { assertRoom, elementSize as bytesOf, type Room, type RoomySession, wantedBy } from './room.ts';
 
 /** A program for CUDA as plain data. Each kernel takes its buffers, then the counters of its repeats (int), then the flag word. */
 export interface CudaProgram {
@@ -25,10 +25,8 @@ export interface CudaProgram {
   readonly arena: number;
 }
 
-export interface CudaSession extends Session {
+export interface CudaSession extends RoomySession<Pick<CudaProgram, 'buffers' | 'arena'>> {
   readonly description: CudaDescription;
-  /** What loading it would take. */
-  rooms(program: Pick<CudaProgram, 'buffers' | 'arena'>): readonly Room[];
   load(program: CudaProgram): Promise<Executable>;
 }
 

@@ -1,5 +1,6 @@
 /** Whether a program has room on a device, known before anything of it is allocated. */
-import { elementBytes, type Field, NoRoom, type ProgramBuffer } from '../program.ts';
+import { elementCount } from '../../common/elements.ts';
+import { elementBytes, type Field, NoRoom, type ProgramBuffer, type Session } from '../program.ts';
 
 /** Of a memory of the device. */
 export interface Room {
@@ -17,14 +18,18 @@ export interface Room {
   readonly bytesOf: (buffer: Field) => number;
 }
 
+/** A session that knows what a program would take before it loads it. */
+export interface RoomySession<Program> extends Session {
+  /** What loading it would take. */
+  rooms(program: Program): readonly Room[];
+}
+
 interface Loaded {
   readonly name: string;
   readonly buffers: readonly ProgramBuffer[];
 }
 
-const elements = ({ shape }: Field): number => shape.reduce((product, length) => product * length, 1);
-
-export const elementSize = (field: Field): number => elementBytes[field.dtype] * elements(field);
+export const elementSize = (field: Field): number => elementBytes[field.dtype] * elementCount(field.shape);
 
 /** What of a program's buffers has to be made: all but temporaries and what the session has already, by name. */
 export const newBuffers = (

@@ -2,11 +2,12 @@
  * WebAssembly, in Node and in browsers: one memory for everything a session holds, one call per run and thread. Threads share
  * the memory; where it cannot be shared there is one.
  */
+import { elementCount } from '../../common/elements.ts';
 import { DeviceError } from '../program.ts';
-import type { ElementType, Executable, Field, ProgramBuffer, Session, TypedArray } from '../program.ts';
+import type { ElementType, Executable, Field, ProgramBuffer, TypedArray } from '../program.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
-import { assertRoom, elementSize, type Room, wantedBy } from './room.ts';
+import { assertRoom, elementSize, type Room, type RoomySession, wantedBy } from './room.ts';
 import { flagWord, reserved } from './wasm-control.ts';
 import { aloneTeam, startTeam, type Team } from './wasm-team.ts';
 
@@ -23,11 +24,9 @@ export interface WasmProgram {
   readonly arena: number;
 }
 
-export interface WasmSession extends Session {
+export interface WasmSession extends RoomySession<WasmProgram> {
   /** Threads it has. */
   readonly threads: number;
-  /** What loading it would take. */
-  rooms(program: WasmProgram): readonly Room[];
   load(program: WasmProgram): Promise<Executable>;
 }
 
@@ -93,11 +92,7 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
     return place;
   };
   const viewOf = ({ dtype, shape }: Field, place: number): TypedArray =>
-    views[dtype](
-      memory.buffer,
-      place,
-      shape.reduce((product, length) => product * length, 1),
-    );
+    views[dtype](memory.buffer, place, elementCount(shape));
 
   const fields = new Map<string, Field>();
   const shared = new Map<string, number>();

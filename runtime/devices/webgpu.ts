@@ -3,11 +3,12 @@
  * one of halves: params and states, what programs own, and at their ends the temporaries that all programs share. A run is one
  * submit: its launches in one pass, then the copy of its results to where they can be read.
  */
+import { elementCount } from '../../common/elements.ts';
 import { DeviceError, DeviceLost } from '../program.ts';
-import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, Session, TypedArray } from '../program.ts';
+import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, TypedArray } from '../program.ts';
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
 import { unrolled } from './launches.ts';
-import { assertRoom, newBuffers, type Room } from './room.ts';
+import { assertRoom, newBuffers, type Room, type RoomySession } from './room.ts';
 import { openAdapter, type WebGpuDescription } from './webgpu-adapter.ts';
 import { subgroupThreadsOf } from './webgpu-subgroups.ts';
 import { arrayOf, constantElements, fromElements, toElements } from './webgpu-elements.ts';
@@ -28,15 +29,13 @@ export interface WebGpuProgram {
   readonly halves?: number;
 }
 
-export interface WebGpuSession extends Session {
+export interface WebGpuSession extends RoomySession<WebGpuProgram> {
   readonly description: WebGpuDescription;
   readonly limits: GPUSupportedLimits;
   /** Threads that may hand each other values; 1 where they cannot. */
   readonly subgroupThreads: number;
   /** It has f16: a program may have it in halves. */
   readonly halves: boolean;
-  /** What loading it would take. */
-  rooms(program: WebGpuProgram): readonly Room[];
   load(program: WebGpuProgram): Promise<WebGpuExecutable>;
 }
 
@@ -59,7 +58,7 @@ interface Place {
 
 /** Does it lie in the heap of halves? */
 const isHalf = ({ halves }: WebGpuProgram, { dtype }: Field): boolean => halves !== undefined && dtype === 'f16';
-const sizeOf = ({ shape }: Field): number => shape.reduce((product, length) => product * length, 1);
+const sizeOf = ({ shape }: Field): number => elementCount(shape);
 
 function elementOf({ name, dtype }: Field): Element {
   if (dtype === 'f64') throw new DeviceError(`${name} is f64, which WebGPU does not have.`);

@@ -207,6 +207,26 @@ describe('the command line', () => {
     expect(lines(measured.out)).toEqual([{ accuracy: expect.closeTo(0.5, 0) }]);
   });
 
+  it('goes on without a state that has no use any more, and not where one is missing', async () => {
+    const flags = ['--target', 'reference', '--out', join(folder, 'states')];
+    const text = (optimizer: string): string =>
+      `use std.layers { Linear }\nuse std.optim { SGD }\ndata d = generate(8) |> map(x: f32(index))\ntrain t {\n  model = Linear{1, 1}\n  data = d() |> batch(4)\n  loss(x) = mean(model(reshape(x, [4, 1])) ^ 2)\n  optimizer = SGD{lr: 1e-3${optimizer}}\n  epochs = 2\n}\n`;
+    const [plain, heavy] = [file('plain.model', text('')), file('heavy.model', text(', momentum: 0.9'))];
+    const start = async (of: string): Promise<string> => {
+      const { out } = await nacre('train', of, ...flags, '--steps', '2', '--json');
+      return String(lines(out).at(-1)?.['run']);
+    };
+    const without = await nacre('train', plain, ...flags, '--resume', await start(heavy));
+    expect([without.code, without.err]).toEqual([0, expect.stringContaining('has changed since this run')]);
+    const { code, err } = await nacre('train', heavy, ...flags, '--resume', await start(plain));
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining(
+        'was saved by another model or optimizer: it has no optimizer.velocity.model.weight; it has no optimizer.velocity.model.bias.',
+      ),
+    ]);
+  });
+
   it('says which line asked for data or weights that are not there', async () => {
     const flags = ['--target', 'reference', '--out', join(folder, 'placed')];
     const text = (data: string, load: string): string =>

@@ -242,6 +242,21 @@ describe('nacre plan', () => {
     expect(text).toMatch(/peak +[\d.]+ MiB/);
   });
 
+  it.each([
+    ['SGD{lr: 0.1}', 0],
+    ['SGD{lr: 0.1, momentum: 0.9}', 4],
+  ])('counts for %s %i bytes of state for each weight', async (optimizer, bytes) => {
+    const file = join(folder, 'states.model');
+    writeFileSync(
+      file,
+      readFileSync(example('digits'), 'utf8')
+        .replace(/^  optimizer = .*$/m, `  optimizer = ${optimizer}`)
+        .replace('{ Adam }', '{ SGD }'),
+    );
+    const { code, out } = await nacre('plan', file, '--json', '--threads', '2');
+    expect([code, JSON.parse(out).memory.states]).toEqual([0, bytes * 101_770]);
+  });
+
   const shared = join(root, '../shared/data');
   /** Train blocks of the examples, with the data and the batches they are planned for. */
   const blocks: readonly (readonly [string, string, number, string?])[] = [

@@ -2,12 +2,12 @@
  * Structured pruning: a network without its removed channels computes what the whole one computes with all removed weights 0, has
  * the parameters that the formula gives, and where a channel cannot go the line that forbids it is named.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { slice } from '../../compiler/compact/compact.ts';
-import { Diagnostics, renderDiagnostic } from '../../compiler/base/diagnostics.ts';
+import { Diagnostics, renderDiagnostic, type Diagnostic } from '../../compiler/base/diagnostics.ts';
 import { buildColumns, compactBlock, readColumns } from '../../compiler/elaborate/compact.ts';
 import { buildEvaluation, buildStep } from '../../compiler/elaborate/step.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
@@ -15,6 +15,8 @@ import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
 import { verifyGraph } from '../../compiler/graph/verify.ts';
 import { concrete } from '../../compiler/types/dim.ts';
+import { weightsOf } from '../../runtime/weights.ts';
+import { asTrained } from '../../tools/driver/compact.ts';
 import { Diagnosed } from '../../tools/driver/diagnosed.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 import { nacre } from '../support/nacre.ts';
@@ -197,6 +199,9 @@ describe('what is left computes what the whole does without the rest', () => {
     const shapes = new Map(compacted.inputs.map(({ name, value }) => [name, concrete(value.type.shape)]));
     const smaller = whole.inputs.filter(({ name, value }) => shapes.get(name)?.join() !== value.type.shape.join());
     expect(Object.fromEntries(smaller.map(({ name }) => [name, shapes.get(name)]))).toEqual(left);
+    // What is guessed before there are weights is as large.
+    for (const { name, shape } of weightsOf(asTrained(train).plan))
+      if (shapes.has(name)) expect(shape, name).toEqual(shapes.get(name));
 
     const [masked, sliced] = [new Map(inputs), new Map(inputs)];
     for (const [name, kept] of small.kept) {
@@ -225,17 +230,22 @@ describe('what is left computes what the whole does without the rest', () => {
 });
 
 describe('what cannot go', () => {
+  const rendered = (diagnostics: readonly Diagnostic[]): string =>
+    diagnostics
+      .map((diagnostic) => renderDiagnostic(diagnostic, { color: false }))
+      .join('\n')
+      .replaceAll(`${folder}/`, '')
+      .replace(/case\d+/g, 'case');
+  /** What is said before training, and when the file is checked. */
   const complaint = async (...parts: Parameters<typeof write>): Promise<string> => {
     const project = await openProject(write(...parts));
     try {
       await project.train();
     } catch (error) {
       if (!(error instanceof Diagnosed)) throw error;
-      return error.diagnostics
-        .map((diagnostic) => renderDiagnostic(diagnostic, { color: false }))
-        .join('\n')
-        .replaceAll(`${folder}/`, '')
-        .replace(/case\d+/g, 'case');
+      const said = rendered(error.diagnostics);
+      expect(rendered(project.check())).toBe(said);
+      return said;
     }
     throw new Error('nothing was wrong');
   };
@@ -246,6 +256,11 @@ describe('what cannot go', () => {
   down = Linear{8, 2}
   (x: f32[B]) -> f32[B, 2] = reshape(x, [B, 1]) |> up |> norm |> down
 }`;
+
+  const apart = `(x: f32[B]) -> f32[B, 2] {
+    let h = reshape(x, [B, 1]) |> up
+    down(if training then h + sum(norm.scale) + sum(norm.shift) else norm(h))
+  }`;
 
   it('is said with the line that forbids it: a mean is taken over it', async () => {
     expect(await complaint(uses, normed, 'f32(index)', 'prune model.up.weight with channels{keep: 0.5}'))
@@ -334,6 +349,34 @@ describe('what cannot go', () => {
         .replace(/case\d+/g, 'case')
         .trimEnd(),
     ]).toEqual([1, message.trimEnd()]);
+  });
+
+  it('is said when the file is checked, where data that are not here do not matter', async () => {
+    const check = async (data: string, prune: string): Promise<readonly string[]> => {
+      const path = write(uses, normed, 'f32(index)', prune);
+      const [text, points] = [readFileSync(path, 'utf8'), 'generate(8) |> map(x: f32(index))'];
+      expect(text).toContain(points);
+      writeFileSync(path, text.replace(points, data));
+      return (await openProject(path)).check().map(({ code }) => code);
+    };
+    const [half, none] = [0.5, 0.05].map((keep) => `prune model.up.weight with channels{keep: ${keep}}`);
+    expect(await check('csv("none.csv", x: "x")', half)).toEqual(['cannot-compact']);
+    expect(await check('csv("none.csv", x: "x")', none)).toEqual(['keeps-no-column']);
+    // Which shape an array has is in its file, so here only the weights speak.
+    expect(await check('npy(x: "none.npy")', half)).toEqual([]);
+    expect(await check('npy(x: "none.npy")', none)).toEqual(['keeps-no-column']);
+  });
+
+  it('is said of what an evaluation alone reads', async () => {
+    const path = write(
+      uses,
+      normed.replace('(x: f32[B]) -> f32[B, 2] = reshape(x, [B, 1]) |> up |> norm |> down', apart),
+      'f32(index)',
+      'prune model.up.weight with channels{keep: 0.5}',
+    );
+    expect((await openProject(path)).check()).toMatchObject([
+      { code: 'cannot-compact', message: expect.stringContaining('it is reduced over') },
+    ]);
   });
 
   it('takes along what goes together with it, and says so', async () => {

@@ -258,6 +258,26 @@ describe('optimizers and schedules', () => {
     expect(adam('warmup{peak: 0.1, warmup: 4}')[0]).toBeCloseTo(0.975, 6);
     expect(adam('0.1')[1]).toBeCloseTo(0.05, 9);
   });
+  test('a state is kept where the body reads or writes it with these hyperparameters', () => {
+    const states = (given: string): string[] => {
+      const { value, context, diagnostics } = run(
+        `optimizer Picky{first: bool = true} {
+          state a = 0, b = 1, written = 2, read = 3
+          (param, grad, _step) {
+            written <- grad
+            let by = if first then a else { b <- b + grad  b }
+            param <- param - by * read
+          }
+        }
+        test "t" { Picky{${given}} }`,
+      );
+      if (value.kind !== 'optimizer') throw new Error('no optimizer');
+      expect(shown(diagnostics)).toBe('');
+      return optimizerStates(context, value, { dtype: 'f32', shape: [2] }).map(({ name }) => name);
+    };
+    expect(states('')).toEqual(['a', 'written', 'read']);
+    expect(states('first: false')).toEqual(['b', 'written', 'read']);
+  });
 });
 
 describe('modules', () => {

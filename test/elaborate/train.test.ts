@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
-import { buildStep } from '../../compiler/elaborate/step.ts';
+import { buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import { Diagnosed } from '../../tools/driver/diagnosed.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 import { createPrograms } from '../../tools/driver/programs.ts';
@@ -119,11 +119,69 @@ describe('a train block', () => {
       ['model.down.weight', true],
       ['model.down.bias', true],
     ]);
-    expect(plan.states.map(({ name }) => name)).toContain('optimizer.velocity.model.up.weight');
+    expect(plan.states).toEqual([]);
+  });
+
+  it.each([
+    [0, ''],
+    [0.9, ', momentum: 0.9'],
+  ])(
+    'follows the formula of gradient descent with momentum %d, and keeps a velocity only with it',
+    async (momentum, given) => {
+      const lines = `model = Linear{1, 1}
+data = points() |> batch(4)
+loss(x, y) = mean_squared_error(reshape(model(reshape(x, [4, 1])), [4]), y)
+optimizer = SGD{lr: 0.3, decay: 0.1${given}}
+epochs = 1`;
+      const batches = [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+      ];
+      const before = await run(lines, []);
+      const after = await run(
+        lines,
+        batches.map((samples) => [{ samples, phase: 'only' }]),
+      );
+      const first = (fields: ReadonlyMap<string, Float32Array>, name: string): number => fields.get(name)?.[0] ?? NaN;
+      let [w, b] = ['model.weight', 'model.bias'].map((name) => first(before, name));
+      let velocity = { w: 0, b: 0 };
+      for (const samples of batches) {
+        const slope = { w: 0.1 * w, b: 0.1 * b };
+        for (const x of samples.map((sample) => sample / 12)) {
+          const error = w * x + b - 2 * x;
+          slope.w += (2 * error * x) / 4;
+          slope.b += (2 * error) / 4;
+        }
+        velocity = { w: momentum * velocity.w + slope.w, b: momentum * velocity.b + slope.b };
+        w -= 0.3 * velocity.w;
+        b -= 0.3 * velocity.b;
+      }
+      expect(first(after, 'model.weight')).toBeCloseTo(w, 6);
+      expect(first(after, 'model.bias')).toBeCloseTo(b, 6);
+      const states = [...after.keys()].filter((name) => name.startsWith('optimizer.'));
+      expect(states).toEqual(
+        momentum === 0 ? [] : ['optimizer.velocity.model.weight', 'optimizer.velocity.model.bias'],
+      );
+      if (momentum > 0) expect(first(after, states[0])).toBeCloseTo(velocity.w, 6);
+    },
+  );
+
+  it('keeps of an optimizer what it reads or writes for the parameter', async () => {
+    const lines = usual.replace('SGD{lr: 0.5}', 'SGD{lr: 0.5, momentum: 0.9} { *.bias : momentum = 0 }');
+    const { block, data, plan } = await trainOf(lines);
+    const names = ['optimizer.velocity.model.up.weight', 'optimizer.velocity.model.down.weight'];
+    expect(plan.states.map(({ name }) => name)).toEqual(names);
+    const [init, step] = [
+      buildInit(block, new Diagnostics()),
+      buildStep(block, data.train, 4, 'only', new Diagnostics()),
+    ];
+    for (const fields of [init.outputs, step.inputs, step.outputs])
+      expect(fields.flatMap(({ name }) => (name.startsWith('optimizer.') ? [name] : []))).toEqual(names);
   });
 
   it('freezes what a selector means, bit for bit, and gives it no optimizer state', async () => {
-    const lines = `${usual}\nfreeze all except model.down.*`;
+    const lines = `${usual.replace('0.5', '0.5, momentum: 0.9')}\nfreeze all except model.down.*`;
     const before = await run(lines, []);
     const after = await run(lines, [
       [{ samples: [0, 1, 2, 3], phase: 'only' }],

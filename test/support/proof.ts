@@ -4,7 +4,7 @@ import type { Graph, OpName } from '../../compiler/graph/graph.ts';
 import { interpretGraph } from '../../compiler/graph/interpret.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
 import { ops } from '../../compiler/ops/index.ts';
-import { elementCount } from '../../compiler/tile/interpret.ts';
+import { elementCount } from '../../common/elements.ts';
 import { concrete } from '../../compiler/types/dim.ts';
 import { type Dtype, isFloat } from '../../compiler/types/dtype.ts';
 import type { TypedArray } from '../../runtime/program.ts';

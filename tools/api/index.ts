@@ -7,6 +7,7 @@
  *   const { loss } = await model.step({ x, y });
  *   const [logits] = await model.infer({ dtype: 'f32', shape: [1, 2], data: point });
  */
+import { elementCount } from '../../common/elements.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { loadProgram } from '../../compiler/elaborate/modules.ts';
 import { buildInference } from '../../compiler/elaborate/infer.ts';
@@ -23,7 +24,7 @@ import type { TargetName } from '../driver/targets/index.ts';
 import { type RunnableTrain, trainBlocks } from '../driver/train-blocks.ts';
 import { assertArray, assertFiles, assertFolder, assertRunOptions, assertText, assertType } from './arguments.ts';
 import { explained } from './explained.ts';
-import { elements, type Model, onDevice } from './model.ts';
+import { type Model, onDevice } from './model.ts';
 import type { Platform } from './platform.ts';
 import { standardLibrary } from './standard-library.ts';
 import { type SampleTypes, type Tensor, tensorOf } from './tensor.ts';
@@ -73,7 +74,7 @@ export async function compile<const Data extends SampleTypes = SampleTypes>(
       `${plan.name} removes columns, which is decided before it is compiled: build it with \`nacre build\`, and \`load\` what that gives.`,
     );
   const target = await (await platform()).openTarget(on, threads);
-  const samples = new Map(data.train.fields.map((field) => [field.name, elements(field)]));
+  const samples = new Map(data.train.fields.map((field) => [field.name, elementCount(field.shape)]));
   const programs = createPrograms(block, data, target);
   const weights = memoryFiles(new Map(Object.entries(files)), 'in `files`');
   const { model, inTurn } = await onDevice(plan, programs, samples, weights);
@@ -128,7 +129,7 @@ export async function load(folder: string | URL, options: LoadOptions = {}): Pro
   // A step of any size says what a sample of each field is.
   const step = Object.entries(trainer.programs).find(([key]) => key.startsWith('step-'))?.[1];
   const batch = (step?.buffers ?? []).filter(({ role }) => role === 'batch');
-  const samples = new Map(batch.map(({ name, shape }) => [name, elements({ shape: shape.slice(1) })]));
+  const samples = new Map(batch.map(({ name, shape }) => [name, elementCount(shape.slice(1))]));
   const weights = new Map(Object.entries(files));
   for (const { path } of plan.loads) {
     if (weights.has(path)) continue;

@@ -149,6 +149,3 @@ function sizeOf(batch: Batch, samples: ReadonlyMap<string, number>): number {
   }
   return size ?? 1;
 }
-
-export const elements = ({ shape }: { readonly shape: readonly number[] }): number =>
-  shape.reduce((product, length) => product * length, 1);

@@ -1,5 +1,6 @@
 /** `nacre plan`: kernels, memory and time of a training step, before anything runs. */
 import { availableParallelism } from 'node:os';
+import { totalElements } from '../../common/elements.ts';
 import { analyzeTrain, type AnalyzedProgram, type TrainAnalysis } from '../driver/analysis.ts';
 import { asTrained } from '../driver/compact.ts';
 import { fitMemory, type Fitted } from '../driver/fit-memory.ts';
@@ -48,9 +49,6 @@ export async function plan(
   return exit.ok;
 }
 
-const elements = (fields: readonly { readonly shape: readonly number[] }[]): number =>
-  fields.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
-
 function asText(
   file: string,
   { plan: train }: RunnableTrain,
@@ -68,9 +66,9 @@ function asText(
     [
       'parameters',
       showBytes(memory.parameters),
-      `${showCount(elements(train.parameters))} weights, ${showCount(elements(trained))} of them trained`,
+      `${showCount(totalElements(train.parameters))} weights, ${showCount(totalElements(trained))} of them trained`,
     ],
-    ['optimizer and buffers', showBytes(memory.states), `${showCount(elements(train.states))} numbers`],
+    ['optimizer and buffers', showBytes(memory.states), `${showCount(totalElements(train.states))} numbers`],
     ['temporaries', showBytes(memory.temporaries), sharing],
     ...(trains
       ? [
@@ -137,7 +135,7 @@ function asJson(
     batch,
     accumulate: train.accumulate,
     threads,
-    parameters: elements(train.parameters),
+    parameters: totalElements(train.parameters),
     memory,
     ...(seconds !== undefined && { seconds }),
     activations: main.kind === 'step' ? main.analysis.activations : 0,

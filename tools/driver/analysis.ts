@@ -11,6 +11,7 @@ import { emitLlvm } from '../../compiler/targets/llvm/step.ts';
 import type { Capabilities } from '../../compiler/targets/target.ts';
 import { bytesOf } from '../../compiler/tile/plan-memory.ts';
 import { DeviceError } from '../../runtime/program.ts';
+import { phaseOf } from '../../runtime/step.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { DeviceDescription } from './device-file.ts';
 import { hostCapabilities } from './host.ts';
@@ -93,7 +94,7 @@ export async function analyzeTrain(
     ...(mainKind(plan) === 'step'
       ? [
           program('step', 'step', (diagnostics) =>
-            buildStep(block, data.train, batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics),
+            buildStep(block, data.train, batch, phaseOf(plan.accumulate - 1, plan.accumulate), diagnostics),
           ),
         ]
       : []),

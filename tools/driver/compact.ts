@@ -1,4 +1,5 @@
 /** Structured pruning of a run: looks at the first or loaded weights once, and goes on with the smaller block. */
+import { totalElements } from '../../common/elements.ts';
 import { slice } from '../../compiler/compact/compact.ts';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
 import { buildColumns, compactBlock, guessColumns, readColumns, refuseIdle } from '../../compiler/elaborate/compact.ts';
@@ -91,8 +92,6 @@ function copied(like: TypedArray, elements: readonly number[]): TypedArray {
 
 /** `columns`: those that the pruners keep of their weights. */
 function describe(before: TrainPlan, after: TrainPlan, columns: NonNullable<TrainPlan['columns']>): string {
-  const count = ({ parameters }: TrainPlan): number =>
-    parameters.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
   const smaller = after.parameters.flatMap(({ name, shape }, at) => {
     const was = before.parameters[at].shape;
     if (was.join() === shape.join()) return [];
@@ -101,7 +100,7 @@ function describe(before: TrainPlan, after: TrainPlan, columns: NonNullable<Trai
     return [`  ${name}  [${was.join(', ')}] → [${shape.join(', ')}]${why}`];
   });
   return [
-    `${count(before).toLocaleString('en-US')} parameters become ${count(after).toLocaleString('en-US')}:`,
+    `${totalElements(before.parameters).toLocaleString('en-US')} parameters become ${totalElements(after.parameters).toLocaleString('en-US')}:`,
     ...smaller,
   ].join('\n');
 }

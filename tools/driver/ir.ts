@@ -22,6 +22,7 @@ import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { UserError } from '../../runtime/errors.ts';
+import { phaseOf } from '../../runtime/step.ts';
 import { Diagnosed } from './diagnosed.ts';
 import type { ProgramKind } from './program-kind.ts';
 import type { RunnableTrain } from './project.ts';
@@ -88,7 +89,7 @@ export function graphOfTrain({ block, plan, data }: RunnableTrain, program: Prog
         'Leave --program out: it shows what runs.',
       );
     if (program === 'step')
-      return buildStep(block, data.train, plan.batch, plan.accumulate > 1 ? 'last' : 'only', diagnostics);
+      return buildStep(block, data.train, plan.batch, phaseOf(plan.accumulate - 1, plan.accumulate), diagnostics);
     const [evaluation] = plan.evaluations;
     const [description] = data.evaluations;
     if (evaluation === undefined || description === undefined)

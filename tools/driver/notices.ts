@@ -1,4 +1,5 @@
 /** What a person should know of a block before it runs, and may not have meant. */
+import { totalElements } from '../../common/elements.ts';
 import { showPlace } from '../../compiler/base/source.ts';
 import { batchesOf } from '../../compiler/elaborate/due.ts';
 import type { TrainBlock } from '../../compiler/elaborate/train.ts';
@@ -25,7 +26,7 @@ function describeShortCalibration({ block, data }: RunnableTrain): string | unde
 /** What is no part of the run, and where it was decided. */
 export function describeCutOff({ cutOff }: TrainBlock): string | undefined {
   if (cutOff.length === 0) return undefined;
-  const weights = cutOff.reduce((sum, { slot }) => sum + concrete(slot.type.shape).reduce((a, b) => a * b, 1), 0);
+  const weights = totalElements(cutOff.map(({ slot }) => ({ shape: concrete(slot.type.shape) })));
   const names = cutOff.map(({ path }) => path).join(', ');
   return `left out: ${names} (${showCount(weights)} numbers); the branch that reads ${cutOff.length === 1 ? 'it' : 'them'} is not taken (${showPlace(cutOff[0].branch)})`;
 }

@@ -1,4 +1,5 @@
 /** Runs the tests of a `.model` file: on the reference interpreter, or its graphs on a device. */
+import { elementCount } from '../../common/elements.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
 import type { Tensor } from '../../compiler/graph/op.ts';
 import { showPlace } from '../../compiler/base/source.ts';
@@ -147,11 +148,7 @@ function checkGradient({ span, init, forward, backward }: GradientCheck): string
     if (role === 'batch')
       inputs.set(name, {
         type: value.type,
-        data: randomData(
-          concrete(value.type.shape).reduce((a, b) => a * b, 1),
-          isFloat(value.type.dtype),
-          stream++,
-        ),
+        data: randomData(elementCount(concrete(value.type.shape)), isFloat(value.type.dtype), stream++),
       });
   const gradients = run(backward, inputs, 'f64');
   const valueAt = (): number => run(forward, inputs, 'f64').get('value')?.data[0] ?? NaN;

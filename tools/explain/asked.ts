@@ -1,4 +1,5 @@
 /** What lines of the train block make of weights and activations: pruned, quantized, computed again. */
+import { elementCount } from '../../common/elements.ts';
 import { quantizedWeights } from '../../compiler/elaborate/quantize.ts';
 import { typeOf } from '../../compiler/elaborate/compact.ts';
 import { slotPath } from '../../compiler/elaborate/value.ts';
@@ -33,7 +34,7 @@ function renderPruned({ block }: RunnableTrain): string {
         code(written.source.text.slice(written.start, written.end)),
         structured ? `columns: [${before.join(', ')}] → [${left.join(', ')}]` : 'elements, by a mask',
         `${when}${globally ? ', judged together' : ''}${rewind === undefined ? '' : `, back to step ${rewind}`}`,
-        structured ? '' : showBytes(elements(slot.type)),
+        structured ? '' : showBytes(elementCount(concrete(slot.type.shape))),
       ];
     }),
   );
@@ -73,5 +74,4 @@ function renderCutOff({ block }: RunnableTrain): string {
 }
 
 const code = (text: string): string => `<code>${escapeHtml(text)}</code>`;
-const elements = ({ shape }: TensorType): number => concrete(shape).reduce((product, size) => product * size, 1);
-const bytes = (type: TensorType): number => elements(type) * dtypeBytes[type.dtype];
+const bytes = ({ shape, dtype }: TensorType): number => elementCount(concrete(shape)) * dtypeBytes[dtype];

@@ -2,7 +2,7 @@
  * `nacre explain`: one HTML page that says what the compiler made of a train block. It needs nothing but itself: no
  * network, no script; sections fold with details and summary, pictures are SVG.
  */
-import { sizeOf } from '../../compiler/loop/build.ts';
+import { elementCount, totalElements } from '../../common/elements.ts';
 import type { AnalyzedProgram } from '../driver/analysis.ts';
 import { drawSvg } from '../driver/draw.ts';
 import { showBytes, showCount, showFlops, showRate, showSeconds } from '../driver/numbers.ts';
@@ -52,7 +52,7 @@ export async function renderPage(explained: Explained): Promise<string> {
   const { main } = analysis;
   const once = main.kind === 'step' ? 'step' : 'run';
   const asked = renderAsked(explained.runnable, analysis);
-  const weights = plan.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  const weights = totalElements(plan.parameters);
   const sections: readonly (readonly [string, string, string])[] = [
     ['step', titleOf(main), `${renderTimeline(kernels)}${legend(main, kernels)}${timesText(explained, kernels)}`],
     ['model', 'The model and its kernels', renderLayers(viewLayers(block), kernels)],
@@ -143,14 +143,14 @@ function timesText(
 }
 
 function renderParameters({ runnable: { plan } }: Explained): string {
-  const bytes = (field: { readonly shape: readonly number[] }): number => 4 * sizeOf(field.shape);
+  const bytes = (field: { readonly shape: readonly number[] }): number => 4 * elementCount(field.shape);
   const states = plan.states.filter(({ buffer }) => !buffer);
   const rows = plan.parameters.map((field) => {
     const own = states.filter(({ name }) => name.endsWith(`.${field.name}`));
     return [
       `<code>${escapeHtml(field.name)}</code>`,
       `<code>${typeText(field)}</code>`,
-      showCount(sizeOf(field.shape)),
+      showCount(elementCount(field.shape)),
       showBytes(bytes(field)),
       escapeHtml(field.tag ?? ''),
       field.trained ? 'trained' : 'frozen',
@@ -162,7 +162,7 @@ function renderParameters({ runnable: { plan } }: Explained): string {
     .map((field) => [
       `<code>${escapeHtml(field.name)}</code>`,
       `<code>${typeText(field)}</code>`,
-      showCount(sizeOf(field.shape)),
+      showCount(elementCount(field.shape)),
       showBytes(bytes(field)),
       '',
       'buffer',

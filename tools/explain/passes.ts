@@ -1,4 +1,5 @@
 /** What the passes over Tensor IR did to the step, one line each, and what the file asked them for. */
+import { elementCount } from '../../common/elements.ts';
 import type { Graph, Node } from '../../compiler/graph/graph.ts';
 import { optimize } from '../../compiler/optimize/index.ts';
 import { policy, ruleOf } from '../../compiler/optimize/precision-policy.ts';
@@ -63,7 +64,7 @@ function renderCasts(graph: Graph): string {
         type: `${isHalved ? value.type.dtype : 'tf32'}[${concrete(value.type.shape).join(', ')}]`,
         as: isProduct ? 'operand of a product' : 'kept in memory',
         rule: isProduct ? productRule : made === undefined ? undefined : ruleOf(made),
-        saved: (isHalved ? 2 : 0) * concrete(value.type.shape).reduce((product, size) => product * size, 1),
+        saved: (isHalved ? 2 : 0) * elementCount(concrete(value.type.shape)),
       },
     ];
   });

@@ -1,11 +1,12 @@
 /** The page of a built trainer: nothing but what the script fills. */
+import { totalElements } from '../../common/elements.ts';
 import { escapeHtml } from '../../runtime/chart.ts';
 import type { TrainPlan } from '../../runtime/program.ts';
 import { style } from '../../runtime/report.ts';
 
 /** `on`: where it computes, in words. */
 export function trainerPage({ name, parameters, batch }: TrainPlan, on: string): string {
-  const count = parameters.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  const count = totalElements(parameters);
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(name)} — a Nacre trainer</title>

@@ -5,7 +5,7 @@ import { compileFor } from '../../../compiler/pipeline.ts';
 import { narrowInputs } from '../../../compiler/targets/narrow-inputs.ts';
 import type { Capabilities, Compiler } from '../../../compiler/targets/target.ts';
 import type { BuiltProgram, OpenBuilt } from '../../../runtime/artefact.ts';
-import type { Room } from '../../../runtime/devices/room.ts';
+import type { Room, RoomySession } from '../../../runtime/devices/room.ts';
 import { DeviceError, type Executable, type Session } from '../../../runtime/program.ts';
 
 /** A target that is open: a session that holds the weights, and how a graph becomes something it executes. */
@@ -84,7 +84,7 @@ export function asTaken(given: Graph, { dtypes }: Capabilities, target: string):
 
 /** A session that is given programs of graphs. */
 export const compiling = <Program>(
-  session: Session & { rooms(program: Program): readonly Room[] },
+  session: RoomySession<Program>,
   compiler: Compiler<Program>,
   without: readonly string[],
   load: (program: Program) => Promise<Executable>,
