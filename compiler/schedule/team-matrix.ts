@@ -3,19 +3,22 @@
  * of the result from strips in workgroup memory; here subgroups of 32 threads multiply them, or four of them together, each its part of
  * the tile. A strip lies as its operand does, so that it comes by 16 bytes at a time where it can, and the next ones come while one is
  * multiplied: as many as there is workgroup memory for.
+ *
+ * TF32 of 128 threads has to be rounded, and turned by lines, before they multiply. Once in memory would be a second copy of weights and
+ * activations, no smaller than the first; so threads read the next strip, and it waits in registers until this one is multiplied.
  */
 import { rowMajorStrides } from '../loop/build.ts';
 import type { Access, Axis, Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { add, apply, cast, div, index, less, min, mul, number, read, rem, where } from '../tile/build.ts';
 import { type MatrixThreads, panel, panelChunk, sumAt } from '../tile/matrix.ts';
-import type { MatrixOperand, Memory, TileExpression } from '../tile/tile.ts';
+import type { MatrixOperand, Memory, Register, TileExpression } from '../tile/tile.ts';
 import { type Dtype, dtypeBytes } from '../types/dtype.ts';
 import { pointsOf } from './cost.ts';
 import { evaluate, offsetOf, write } from './expression.ts';
 import { bindPosition } from './grid.ts';
 import { contiguousAlong } from './product.ts';
-import { bindResult, loop, name, type Scope, variable, when } from './scope.ts';
+import { assign, bindResult, loop, name, type Scope, variable, when } from './scope.ts';
 import { both, type Extent, type Matrices, meet, within } from './team.ts';
 
 /** A tile of the result, and the part of it that so many threads multiply together. */
@@ -109,30 +112,36 @@ export function emitMatrixContraction(
   const lying = [
     { of: leftOf, lines: rows, first: rowFrom, count: tile.rows },
     { of: rightOf, lines: columns, first: columnFrom, count: tile.columns },
-  ].map((operand) => layStrips(dtype, { ...operand, sum, threads, team }));
+  ].map((operand) => layStrips(point, { ...operand, dtype, sum, threads, team }));
   const bytes = dtypeBytes[dtype] * (lying[0].size + lying[1].size);
   const depth = strip / dtypeBytes[dtype];
   const strips = Math.max(1, Math.ceil(length / depth));
   // Strips lie in so many places by turns: while one is multiplied the next are on their way to the others. Where there are fewer strips
-  // all are on their way from the start, and one place more would stay empty.
-  const places = Math.max(2, Math.min(mostPlaces, Math.floor(nearMemory / bytes), strips + 1));
+  // all are on their way from the start, and one place more would stay empty. What threads bring themselves is one ahead at most.
+  const most = lying.some(({ fetched }) => fetched !== undefined) ? mostPlaces : 2;
+  const places = Math.max(2, Math.min(most, Math.floor(nearMemory / bytes), strips + 1));
   const held = Math.min(places, strips);
-  const [left, right] = lying.map((of): Strips => ({ ...of, memory: kernel.shared(dtype, held * of.size) }));
+  const operands = lying.map((of): Strips => ({ ...of, memory: kernel.shared(dtype, held * of.size) }));
+  const [left, right] = operands;
   const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
-    [left, right].forEach((operand) => copy(inner, operand, from, mul(place, operand.size)));
+    operands.forEach((operand) => copy(inner, operand, from, mul(place, operand.size)));
+  const layDown = (inner: Scope, place: TileExpression): void =>
+    operands.forEach((operand) => lay(inner, operand, mul(place, operand.size)));
   for (let ahead = 0; ahead < places - 1; ahead++) {
     if (ahead > 0) meet(point, places - 2);
-    if (ahead * depth < length) bring(point, index(ahead * depth), index(ahead));
+    if (ahead * depth >= length) continue;
+    bring(point, index(ahead * depth), index(ahead));
+    layDown(point, index(ahead));
   }
   loop(point, 0, length, depth, (inner, from) => {
     const turn = name(kernel, inner.place, div(from, depth));
     const here = name(kernel, inner.place, rem(turn, places));
     // This strip is there, and nobody reads the place of the one before any more.
     meet(inner, places - 2);
-    if (places <= strips) {
-      const next = name(kernel, inner.place, add(from, (places - 1) * depth));
-      when(inner, less(next, length), (deep) => bring(deep, next, rem(add(turn, places - 1), places)));
-    }
+    const next = name(kernel, inner.place, add(from, (places - 1) * depth));
+    const more = places <= strips ? less(next, length) : number(0, 'bool');
+    const nextPlace = rem(add(turn, places - 1), places);
+    when(inner, more, (deep) => bring(deep, next, nextPlace));
     const operand = (of: Strips, line: TileExpression): MatrixOperand => ({
       memory: of.memory,
       offset: name(kernel, inner.place, add(mul(here, of.size), placeOfLine(of, line))),
@@ -149,6 +158,7 @@ export function emitMatrixContraction(
       right: operand(right, ownColumn),
       sums,
     });
+    if (operands.some(({ waiting }) => waiting.length > 0)) when(inner, more, (deep) => layDown(deep, nextPlace));
   });
   // Where in a block of 16 × 8 the first of the thread's four sums is.
   const lane = keep(rem(kernel.thread, subgroup));
@@ -173,6 +183,7 @@ export function emitMatrixContraction(
 
 interface Operand {
   readonly of: Expression;
+  readonly dtype: Dtype;
   readonly lines: readonly Axis[];
   readonly sum: readonly Axis[];
   /** The first line of the tile, and how many there are. */
@@ -181,6 +192,13 @@ interface Operand {
   readonly threads: number;
   /** Of them multiply together. */
   readonly team: MatrixThreads;
+}
+
+/** What a thread brings of each strip at a time: where it begins in the tile and in the strip, and its place there. */
+interface Piece {
+  readonly line: TileExpression;
+  readonly at: TileExpression;
+  readonly offset: TileExpression;
 }
 
 /**
@@ -193,6 +211,11 @@ interface Lying extends Operand {
   readonly size: number;
   /** It comes by 16 bytes at a time. */
   readonly fetched: Access | undefined;
+  readonly pieces: readonly Piece[];
+  /** A register for each, if that is where they wait until they are laid down. Not halves: registers hold them as f32, there and back. */
+  readonly waiting: readonly Register[];
+  /** They are rounded then. */
+  readonly rounds: boolean;
 }
 
 /** Strips of an operand, one after another. */
@@ -200,35 +223,71 @@ interface Strips extends Lying {
   readonly memory: Memory;
 }
 
-function layStrips(dtype: Dtype, operand: Operand): Lying {
-  const { of, lines, sum, count, team } = operand;
+function layStrips(scope: Scope, operand: Operand): Lying {
+  const { of, dtype, lines, sum, count, team } = operand;
   const lies = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
-  const turned = !lies(sum) && lies(lines);
+  const columnwise = !lies(sum) && lies(lines);
   const bytes = dtypeBytes[dtype];
   const depth = strip / bytes;
+  // What 128 threads take of f32, see MatrixOperand.
+  const rounds = team !== subgroup && dtype === 'f32';
+  const turned = columnwise && !rounds;
   // Of elements of four bytes that lie turned four rows are read at once, eight side by side of each.
   const gap = (turned && bytes === 4 ? 2 * chunk : chunk) / bytes;
   const [rows, along] = turned ? [depth, count] : [count, depth];
-  const pitch = team === subgroup ? along + gap : rows * panel;
+  const pitch = team === subgroup ? along + gap : rows * panel(bytes);
   const size = team === subgroup ? rows * pitch : rows * along;
-  const access = of.kind === 'load' && of.guard === 'none' && of.dtype === dtype ? of.access : undefined;
+  const access = of.kind === 'load' && of.guard === 'none' && of.dtype === dtype && !rounds ? of.access : undefined;
   const fetched =
     access !== undefined && comesInChunks(access, turned ? lines : sum, chunk / bytes) ? access : undefined;
-  return { ...operand, turned, pitch, size, fetched };
+  const lying = { ...operand, turned, pitch, size, fetched, rounds };
+  const pieces = piecesOf(scope, lying, columnwise && rounds);
+  const waits = fetched === undefined && dtype === 'f32';
+  return { ...lying, pieces, waiting: waits ? pieces.map(() => variable(scope, number(0, dtype))) : [] };
+}
+
+/**
+ * What each thread brings, side by side as the operand lies. Where it is `transposed` on its way 32 threads take eight lines of four
+ * elements: they read eight side by side, and lay them down on as many banks as there are.
+ */
+function piecesOf({ kernel }: Scope, lying: Omit<Lying, 'pieces' | 'waiting'>, transposed: boolean): readonly Piece[] {
+  const { dtype, count, threads, turned, fetched } = lying;
+  const keep = (value: TileExpression): TileExpression => name(kernel, kernel.root, value);
+  const bytes = dtypeBytes[dtype];
+  const each = fetched === undefined ? 1 : chunk / bytes;
+  const abreast = (turned ? count : strip / bytes) / each;
+  return Array.from({ length: (strip * count) / (bytes * each * threads) }, (_, which): Piece => {
+    const piece = keep(add(kernel.thread, which * threads));
+    if (transposed) {
+      const block = keep(div(piece, 32));
+      const line = keep(add(mul(rem(block, count / 8), 8), rem(piece, 8)));
+      const at = keep(add(mul(div(block, count / 8), 4), rem(div(piece, 8), 4)));
+      return { line, at, offset: keep(placeOfElement(lying, line, at)) };
+    }
+    const [row, along] = [keep(div(piece, abreast)), keep(mul(rem(piece, abreast), each))];
+    const offset = keep(placeOfElement(lying, row, along));
+    return turned ? { line: along, at: row, offset } : { line: row, at: along, offset };
+  });
 }
 
 /** From the start of a strip to a line that is a multiple of 32. */
-const placeOfLine = ({ team, turned, pitch }: Strips, line: TileExpression): TileExpression => {
+const placeOfLine = ({ dtype, team, turned, pitch }: Strips, line: TileExpression): TileExpression => {
   if (team === subgroup) return turned ? line : mul(line, pitch);
-  return turned ? mul(div(line, panel), pitch) : mul(line, panel);
+  const width = panel(dtypeBytes[dtype]);
+  return turned ? mul(div(line, width), pitch) : mul(line, width);
 };
 
 /** From the start of a strip to an element of a row: `elementAt` of tile/matrix.ts, where both are known only at run time. */
-function placeOfElement({ team, pitch }: Strips, row: TileExpression, along: TileExpression): TileExpression {
+function placeOfElement(
+  { dtype, team, pitch }: Pick<Lying, 'dtype' | 'team' | 'pitch'>,
+  row: TileExpression,
+  along: TileExpression,
+): TileExpression {
   if (team === subgroup) return add(mul(row, pitch), along);
-  const swapped = apply('xor', div(rem(along, panel), panelChunk), rem(div(row, 2), 4));
-  const within = add(mul(swapped, panelChunk), rem(along, panelChunk));
-  return add(add(mul(div(along, panel), pitch), mul(row, panel)), within);
+  const [width, each] = [panel(dtypeBytes[dtype]), panelChunk(dtypeBytes[dtype])];
+  const swapped = apply('xor', div(rem(along, width), each), rem(div(row, 2), 4));
+  const within = add(mul(swapped, each), rem(along, each));
+  return add(add(mul(div(along, width), pitch), mul(row, width)), within);
 }
 
 /** Do `each` elements that begin at a multiple of it along the last of these axes lie side by side, at such a multiple again? */
@@ -248,37 +307,48 @@ function comesInChunks(access: Access, axes: readonly Axis[], each: number): boo
   );
 }
 
-/** A strip of an operand to workgroup memory, zeros where it goes beyond. */
+/** Brings a strip of an operand, zeros where it goes beyond: to workgroup memory, or to the registers in which it waits. */
 function copy(scope: Scope, strips: Strips, from: TileExpression, to: TileExpression): void {
-  const { of, lines, sum, first, count, threads, memory, turned, fetched } = strips;
+  const { of, lines, sum, first, count, memory, turned, fetched, pieces, waiting } = strips;
   const { kernel } = scope;
   const [height, length] = [pointsOf(lines), pointsOf(sum)];
   const keep = (value: TileExpression): TileExpression => name(kernel, scope.place, value);
   const bytes = dtypeBytes[memory.dtype];
   const depth = strip / bytes;
   const each = fetched === undefined ? 1 : chunk / bytes;
-  // The side along which it lies, in pieces.
-  const pieces = (turned ? count : depth) / each;
-  for (let start = 0; start < (depth * count) / each; start += threads) {
-    const piece = keep(add(kernel.thread, start));
-    const [across, along] = [keep(div(piece, pieces)), keep(mul(rem(piece, pieces), each))];
-    const [line, at] = turned ? [along, across] : [across, along];
+  pieces.forEach(({ line, at, offset: start }, which) => {
     const lineAt = keep(add(first, line));
     const sumAt = keep(add(from, at));
     const inside = both(within(lineAt, height, count), within(sumAt, length, depth));
+    const into = waiting.at(which);
+    if (into !== undefined) {
+      const take = (inner: Scope): void =>
+        assign(inner, into, evaluate(bindPosition(bindPosition(inner, lines, lineAt), sum, sumAt), of));
+      if (inside === undefined) return take(scope);
+      assign(scope, into, number(0, memory.dtype));
+      return when(scope, inside, take);
+    }
     const held = (place: TileExpression, size: number, block: number, wide: number): TileExpression =>
       size % block === 0 ? place : keep(min(place, size - wide));
     const inLines = bindPosition(scope, lines, held(lineAt, height, count, turned ? each : 1));
     const bound = bindPosition(inLines, sum, held(sumAt, length, depth, turned ? 1 : each));
-    const offset = keep(add(to, placeOfElement(strips, across, along)));
+    const offset = keep(add(to, start));
     if (fetched !== undefined) {
       const mask = inside === undefined ? {} : { mask: keep(inside) };
       const source = { from: kernel.memory(fetched.buffer), at: keep(offsetOf(bound, fetched)) };
       scope.place.statements.push({ kind: 'fetch', memory, offset, ...source, count: each, ...mask });
-      continue;
+      return;
     }
     const value = keep(evaluate(bound, of));
     const kept = inside === undefined ? value : keep(where(inside, value, number(0, memory.dtype)));
     scope.place.statements.push({ kind: 'store', memory, offset, stride: 1, value: kept });
-  }
+  });
+}
+
+/** What waited in registers is laid down in workgroup memory, rounded where the instruction would cut it off. */
+function lay(scope: Scope, { pieces, waiting, rounds, memory }: Strips, to: TileExpression): void {
+  waiting.forEach((of, which) => {
+    const value = rounds ? apply('tf32', read(of)) : read(of);
+    scope.place.statements.push({ kind: 'store', memory, offset: add(to, pieces[which].offset), stride: 1, value });
+  });
 }
