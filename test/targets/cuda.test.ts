@@ -152,11 +152,13 @@ describe.skipIf(emulatorProblem !== undefined)(
         await compilerOn(description, false, never),
       ])
         expect([chosen.compiler.capabilities.wideMatrices, chosen.notice]).toEqual([[], undefined]);
-      // Chunks swapped as panels of 128 bytes have them; rows too near each other; another order of the operands' elements.
+      // Chunks swapped as panels of 128 bytes have them; rows too near each other; another order of the operands' elements;
+      // the next elements of the sum, of TF32 alone, at the wrong place.
       for (const [from, to] of [
         ['2ull << 62', '1ull << 62'],
         ['(rows >> 4)', '(rows >> 5)'],
         ['adds, 1, 1, 0, 1;', 'adds, 1, 1, 0, 0;'],
+        [' + 8, 16, 512', ' + 4, 16, 512'],
       ]) {
         const wrong = (program: CudaText): Promise<Executable> => {
           expect(program.source).toContain(from);
