@@ -161,8 +161,7 @@ async function all(): Promise<void> {
   if (notice !== undefined) problems.push(`wgmma: ${notice}`);
   for (const dtype of matrixDtypes)
     for (const form of ['', '-mma'])
-      if (form === '' || dtype !== 'tf32')
-        measure(`matmul-4096 of ${dtype}${form}`, `matmul-4096-${dtype}${form}`, '1', 'cuda');
+      measure(`matmul-4096 of ${dtype}${form}`, `matmul-4096-${dtype}${form}`, '1', 'cuda');
   peer('matmul-4096 in PyTorch', 'python3', ['-c', torchProduct]);
   // Short steps show what waiting for each costs.
   for (const job of ['mlp', 'gpt-small', 'gpt', 'resnet', 'bilstm', 'gpt2']) measure(job, job, '1', 'cuda');

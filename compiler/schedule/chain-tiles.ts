@@ -10,7 +10,8 @@ import { type Part, type Pass, type Passes, passesOf, readsIn, readsOf, storesOf
 import type { Side } from './chain-sides.ts';
 import { pointsOf } from './cost.ts';
 import { dependsOn } from './expression.ts';
-import { layStrips, matrixProduct, subgroup } from './team-matrix.ts';
+import { layStrips, subgroup } from './matrix-strips.ts';
+import { matrixProduct } from './team-matrix.ts';
 import { stripSize } from './team-product.ts';
 
 /** Of a workgroup: each subgroup multiplies a quarter of a tile, or each thread some rows and columns of it. */
@@ -123,7 +124,9 @@ export function productOf(
   const isTaken =
     taken !== undefined && (!isHere[0] || (taken[0].kind === 'load' && locals.has(taken[0].access.buffer)));
   const [one, other] = isTaken ? taken : given;
-  const own = Math.ceil(pointsOf(second) / abreast) * abreast;
+  // As many as threads, or half as many as two subgroups, have side by side.
+  const multiple = isTaken ? subgroup : abreast;
+  const own = Math.ceil(pointsOf(second) / multiple) * multiple;
   return {
     contraction,
     width: kind === 'product' ? size : own,
@@ -141,7 +144,8 @@ export function stripOf(
   { of, lines, count }: ChainOperand,
 ): { readonly dtype: Dtype; readonly size: number } {
   const operand = { of, lines, sum: contraction.reduce, first: index(0), count, multiple: 1, threads };
-  if (matrix !== undefined) return { dtype: matrix, size: layStrips(matrix, { ...operand, team: subgroup }).size };
+  if (matrix !== undefined)
+    return { dtype: matrix, size: layStrips({ ...operand, dtype: matrix, team: subgroup }).size };
   return { dtype: accumulatorDtype(contraction.result.dtype), size: stripSize(operand) };
 }
 

@@ -29,7 +29,16 @@ import { bindPosition } from './grid.ts';
 import { accumulate, combineWith, monoidOf, type ReduceStage, start } from './reduce.ts';
 import { type Rewriter, rewriter, rewriteStage } from './rewrite.ts';
 import { bind, bindResult, loop, name, type Scope, variable, when } from './scope.ts';
-import { copyStrip, layStrips, matrixStrip, placeOfLine, type Strips, subgroup } from './team-matrix.ts';
+import {
+  copyStrip,
+  layDownStrip,
+  layStrips,
+  matrixStrip,
+  placeOfLine,
+  type Strips,
+  stripsIn,
+  subgroup,
+} from './matrix-strips.ts';
 import { addStrip, type AtHand, startShare, strip, stripIn } from './team-product.ts';
 import { joinMembers } from './team-region.ts';
 import { both, type Extent, meet, type Team, within } from './team.ts';
@@ -201,9 +210,9 @@ function emitPass(
     if (parts[0]?.kind !== 'product') meet(inner);
   });
   const here: Here = { ...work, to, tileFrom: index(0) };
-  for (const [part, { held }] of products)
+  for (const [part, { held, width }] of products)
     if (part.kind === 'sum')
-      for (const one of held) finishSum({ ...scope, floor: scope.place }, here, part.contraction, one);
+      for (const one of held) finishSum({ ...scope, floor: scope.place }, here, part.contraction, width, one);
   for (const part of after)
     byLeader(scope, work, (inner) => {
       const { scope: bound, inside } = bindSide(inner, here, passes.lines, work.team.place);
@@ -322,6 +331,8 @@ interface Held {
 }
 
 interface Product {
+  /** Columns of the tile of sums. */
+  readonly width: number;
   readonly held: readonly Held[];
   /** Adds what a tile has of it, or, where it is made into a tile, all of it. All threads met when it ends. */
   add(scope: Scope, here: Here): void;
@@ -369,6 +380,7 @@ function threadProduct(
   const share = startShare(scope, { rows: size, columns: width, ...shape }, dtype);
   const [rows, columns] = [share.rows, share.columns];
   return {
+    width,
     held: share.sums.flatMap((line, i) => line.map((of, j): Held => ({ of, row: rows[i], column: columns[j] }))),
     add(inner, here) {
       const { from, length } = reach(part, here);
@@ -423,6 +435,7 @@ function matrixProduct(
   const [row, column] = [keep(add(firsts[0], div(lane, 4))), keep(add(firsts[1], mul(rem(lane, 4), 2)))];
   const sums = Array.from({ length: (ownRows * ownColumns) / subgroup }, () => variable(scope, number(0, 'f32')));
   return {
+    width,
     held: sums.map((of, at): Held => {
       const place = sumAt(at, ownColumns, subgroup);
       return { of, row: add(row, place.row), column: add(column, place.column) };
@@ -436,12 +449,15 @@ function matrixProduct(
         const of = here.to.expression(operand.of);
         const first = firstOf(operand, here);
         const own = { lines, count, sum: contraction.reduce, multiple: part.kind === 'product' ? depth : size };
-        const lying = layStrips(dtype, { of, first, ...own, threads, team: subgroup });
-        return { ...lying, memory: memoryFor(product, work, which === 0 ? 0 : 1) };
+        const lying = layStrips({ of, dtype, first, ...own, threads, team: subgroup });
+        return stripsIn(inner, memoryFor(product, work, which === 0 ? 0 : 1), lying);
       });
       loop(inner, 0, length, depth, (deeper, start) => {
         for (const of of brought)
-          if (of !== undefined) copyStrip(deeper, of, name(kernel, deeper.place, add(from, start)), index(0));
+          if (of !== undefined) {
+            copyStrip(deeper, of, name(kernel, deeper.place, add(from, start)), index(0));
+            layDownStrip(deeper, of, index(0));
+          }
         meet(deeper);
         const [left, right] = operands.map((operand, which): MatrixOperand => {
           const of = brought[which];
@@ -477,14 +493,13 @@ function matrixProduct(
 }
 
 /** Stores a sum over all tiles. */
-function finishSum(scope: Scope, here: Here, contraction: Contraction, { of, row, column }: Held): void {
+function finishSum(scope: Scope, here: Here, contraction: Contraction, width: number, { of, row, column }: Held): void {
   const { passes } = here.tiles;
   const { kernel } = scope;
   const own = contraction.axes.filter((axis) => !passes.sides.has(axis));
   const line = bindSide(scope, here, passes.lines, row);
   const at = name(kernel, scope.place, column);
-  const count = pointsOf(own);
-  const inside = both(line.inside, within(at, count, 16));
+  const inside = both(line.inside, within(at, pointsOf(own), width));
   const store = (inner: Scope): void => {
     const bound = bindPosition({ ...line.scope, place: inner.place, floor: inner.place }, own, at);
     const value = name(kernel, inner.place, cast(read(of), contraction.result.dtype));

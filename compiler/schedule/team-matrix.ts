@@ -1,20 +1,30 @@
 /**
  * Contractions of half precisions and of TF32 on machines with matrix instructions. As in team-contract.ts a workgroup computes a tile
- * of the result from strips in workgroup memory; here subgroups of 32 threads multiply them, or four of them together, each its part of
- * the tile. A strip lies as its operand does, so that it comes by 16 bytes at a time where it can, and the next ones come while one is
- * multiplied: as many as there is workgroup memory for.
+ * of the result from strips in workgroup memory (matrix-strips.ts); here subgroups of 32 threads multiply them, or four of them together,
+ * each its part of the tile. The next strips come while one is multiplied: as many as there is workgroup memory for.
+ *
+ * TF32 of 128 threads has to be rounded, and turned by lines, before they multiply. Once in memory would be a second copy of weights and
+ * activations, no smaller than the first; so threads read the next strip, and it waits in registers until this one is multiplied.
  */
-import { rowMajorStrides } from '../loop/build.ts';
-import type { Access, Axis, Contraction, Expression } from '../loop/loop.ts';
+import type { Contraction, Expression } from '../loop/loop.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, apply, cast, div, index, less, min, mul, number, read, rem, where } from '../tile/build.ts';
-import { type MatrixThreads, panel, panelChunk, sumAt } from '../tile/matrix.ts';
-import type { MatrixOperand, Memory, TileExpression } from '../tile/tile.ts';
+import { add, cast, div, index, less, mul, number, read, rem } from '../tile/build.ts';
+import { type MatrixThreads, sumAt } from '../tile/matrix.ts';
+import type { MatrixOperand, TileExpression } from '../tile/tile.ts';
 import { type Dtype, dtypeBytes } from '../types/dtype.ts';
 import { pointsOf } from './cost.ts';
-import { evaluate, offsetOf, write } from './expression.ts';
+import { write } from './expression.ts';
 import { bindPosition } from './grid.ts';
-import { contiguousAlong } from './product.ts';
+import {
+  copyStrip,
+  layDownStrip,
+  layStrips,
+  matrixStrip,
+  placeOfLine,
+  type Strips,
+  stripsIn,
+  subgroup,
+} from './matrix-strips.ts';
 import { bindResult, loop, name, type Scope, variable, when } from './scope.ts';
 import { both, type Extent, type Matrices, meet, within } from './team.ts';
 
@@ -27,13 +37,8 @@ interface MatrixTile {
   readonly ownColumns: number;
 }
 
-export const subgroup = 32;
-/** Bytes of a row that are summed between two meetings. */
-export const matrixStrip = 64;
 /** Places for strips at most: a guess. With two an H100 reached 39 % of cuBLAS's rate. */
 const mostPlaces = 4;
-/** Bytes that come at a time. From one row of a strip to the next are as many more than it is long: no two of eight begin on one bank. */
-const chunk = 16;
 
 const tiles: readonly MatrixTile[] = [
   { team: 128, rows: 128, columns: 128, ownRows: 64, ownColumns: 128 },
@@ -106,33 +111,39 @@ export function emitMatrixContraction(
   const ownRow = keep(mul(div(own, abreast), tile.ownRows));
   const ownColumn = keep(mul(rem(own, abreast), tile.ownColumns));
   const sums = Array.from({ length: (tile.ownRows * tile.ownColumns) / team }, () => variable(point, number(0, 'f32')));
+  const depth = matrixStrip / dtypeBytes[dtype];
   const lying = [
     { of: leftOf, lines: rows, first: rowFrom, count: tile.rows },
     { of: rightOf, lines: columns, first: columnFrom, count: tile.columns },
-  ].map((operand) => layStrips(dtype, { ...operand, sum, multiple: matrixStrip / dtypeBytes[dtype], threads, team }));
+  ].map((operand) => layStrips({ ...operand, dtype, sum, multiple: depth, threads, team }));
   const bytes = dtypeBytes[dtype] * (lying[0].size + lying[1].size);
-  const depth = matrixStrip / dtypeBytes[dtype];
   const strips = Math.max(1, Math.ceil(length / depth));
   // Strips lie in so many places by turns: while one is multiplied the next are on their way to the others. Where there are fewer strips
-  // all are on their way from the start, and one place more would stay empty.
-  const places = Math.max(2, Math.min(mostPlaces, Math.floor(nearMemory / bytes), strips + 1));
+  // all are on their way from the start, and one place more would stay empty. What threads bring themselves is one ahead at most.
+  const most = lying.some(({ fetched }) => fetched !== undefined) ? mostPlaces : 2;
+  const places = Math.max(2, Math.min(most, Math.floor(nearMemory / bytes), strips + 1));
   const held = Math.min(places, strips);
-  const [left, right] = lying.map((of): Strips => ({ ...of, memory: kernel.shared(dtype, held * of.size) }));
+  const operands = lying.map((of) => stripsIn(point, kernel.shared(dtype, held * of.size), of));
+  const [left, right] = operands;
   const bring = (inner: Scope, from: TileExpression, place: TileExpression): void =>
-    [left, right].forEach((operand) => copyStrip(inner, operand, from, mul(place, operand.size)));
+    operands.forEach((operand) => copyStrip(inner, operand, from, mul(place, operand.size)));
+  const layDown = (inner: Scope, place: TileExpression): void =>
+    operands.forEach((operand) => layDownStrip(inner, operand, mul(place, operand.size)));
   for (let ahead = 0; ahead < places - 1; ahead++) {
     if (ahead > 0) meet(point, places - 2);
-    if (ahead * depth < length) bring(point, index(ahead * depth), index(ahead));
+    if (ahead * depth >= length) continue;
+    bring(point, index(ahead * depth), index(ahead));
+    layDown(point, index(ahead));
   }
   loop(point, 0, length, depth, (inner, from) => {
     const turn = name(kernel, inner.place, div(from, depth));
     const here = name(kernel, inner.place, rem(turn, places));
     // This strip is there, and nobody reads the place of the one before any more.
     meet(inner, places - 2);
-    if (places <= strips) {
-      const next = name(kernel, inner.place, add(from, (places - 1) * depth));
-      when(inner, less(next, length), (deep) => bring(deep, next, rem(add(turn, places - 1), places)));
-    }
+    const next = name(kernel, inner.place, add(from, (places - 1) * depth));
+    const more = places <= strips ? less(next, length) : number(0, 'bool');
+    const nextPlace = rem(add(turn, places - 1), places);
+    when(inner, more, (deep) => bring(deep, next, nextPlace));
     const operand = (of: Strips, line: TileExpression): MatrixOperand => ({
       memory: of.memory,
       offset: name(kernel, inner.place, add(mul(here, of.size), placeOfLine(of, line))),
@@ -149,6 +160,7 @@ export function emitMatrixContraction(
       right: operand(right, ownColumn),
       sums,
     });
+    if (operands.some(({ waiting }) => waiting.length > 0)) when(inner, more, (deep) => layDown(deep, nextPlace));
   });
   // Where in a block of 16 × 8 the first of the thread's four sums is.
   const lane = keep(rem(kernel.thread, subgroup));
@@ -169,118 +181,4 @@ export function emitMatrixContraction(
     else when(point, inside, store);
   });
   return { grid: groupsOf(tile), workgroup: threads };
-}
-
-interface Operand {
-  readonly of: Expression;
-  readonly lines: readonly Axis[];
-  readonly sum: readonly Axis[];
-  /** The first line of the tile, and how many there are. */
-  readonly first: TileExpression;
-  readonly count: number;
-  /** The sum is copied in multiples of so many: the last of them may go beyond its end. */
-  readonly multiple: number;
-  readonly threads: number;
-  /** Of them multiply together. */
-  readonly team: MatrixThreads;
-}
-
-/**
- * How strips of an operand, each `size` elements, lie in workgroup memory: as the operand does, by lines, or turned. `pitch`: from one
- * row to the next, or from one panel to the next.
- */
-interface Lying extends Operand {
-  readonly turned: boolean;
-  readonly pitch: number;
-  readonly size: number;
-  /** It comes by 16 bytes at a time. */
-  readonly fetched: Access | undefined;
-}
-
-/** Strips of an operand, one after another. */
-export interface Strips extends Lying {
-  readonly memory: Memory;
-}
-
-export function layStrips(dtype: Dtype, operand: Operand): Lying {
-  const { of, lines, sum, count, team } = operand;
-  const lies = (axes: readonly Axis[]): boolean => axes.length > 0 && contiguousAlong(of, axes[axes.length - 1]);
-  const turned = !lies(sum) && lies(lines);
-  const bytes = dtypeBytes[dtype];
-  const depth = matrixStrip / bytes;
-  // Of elements of four bytes that lie turned four rows are read at once, eight side by side of each.
-  const gap = (turned && bytes === 4 ? 2 * chunk : chunk) / bytes;
-  const [rows, along] = turned ? [depth, count] : [count, depth];
-  const pitch = team === subgroup ? along + gap : rows * panel;
-  const size = team === subgroup ? rows * pitch : rows * along;
-  const access = of.kind === 'load' && of.guard === 'none' && of.dtype === dtype ? of.access : undefined;
-  const fetched =
-    access !== undefined && comesInChunks(access, turned ? lines : sum, chunk / bytes) ? access : undefined;
-  return { ...operand, turned, pitch, size, fetched };
-}
-
-/** From the start of a strip to a line that is a multiple of 32. */
-export const placeOfLine = ({ team, turned, pitch }: Strips, line: TileExpression): TileExpression => {
-  if (team === subgroup) return turned ? line : mul(line, pitch);
-  return turned ? mul(div(line, panel), pitch) : mul(line, panel);
-};
-
-/** From the start of a strip to an element of a row: `elementAt` of tile/matrix.ts, where both are known only at run time. */
-function placeOfElement({ team, pitch }: Strips, row: TileExpression, along: TileExpression): TileExpression {
-  if (team === subgroup) return add(mul(row, pitch), along);
-  const swapped = apply('xor', div(rem(along, panel), panelChunk), rem(div(row, 2), 4));
-  const within = add(mul(swapped, panelChunk), rem(along, panelChunk));
-  return add(add(mul(div(along, panel), pitch), mul(row, panel)), within);
-}
-
-/** Do `each` elements that begin at a multiple of it along the last of these axes lie side by side, at such a multiple again? */
-function comesInChunks(access: Access, axes: readonly Axis[], each: number): boolean {
-  const along = axes[axes.length - 1];
-  if (along === undefined || along.size % each !== 0) return false;
-  const strides = rowMajorStrides(access.shape);
-  const scales = new Map<Axis, number>();
-  let constant = 0;
-  for (const [dim, at] of access.index.entries()) {
-    if (at.kind !== 'affine' || at.divisor !== 1) return false;
-    constant += at.offset * strides[dim];
-    for (const { axis, scale } of at.terms) scales.set(axis, (scales.get(axis) ?? 0) + scale * strides[dim]);
-  }
-  return (
-    constant % each === 0 && [...scales].every(([axis, scale]) => (axis === along ? scale === 1 : scale % each === 0))
-  );
-}
-
-/** A strip of an operand to workgroup memory, zeros where it goes beyond. */
-export function copyStrip(scope: Scope, strips: Strips, from: TileExpression, to: TileExpression): void {
-  const { of, lines, sum, first, count, multiple, threads, memory, turned, fetched } = strips;
-  const { kernel } = scope;
-  const [height, length] = [pointsOf(lines), pointsOf(sum)];
-  const keep = (value: TileExpression): TileExpression => name(kernel, scope.place, value);
-  const bytes = dtypeBytes[memory.dtype];
-  const depth = matrixStrip / bytes;
-  const each = fetched === undefined ? 1 : chunk / bytes;
-  // The side along which it lies, in pieces.
-  const pieces = (turned ? count : depth) / each;
-  for (let start = 0; start < (depth * count) / each; start += threads) {
-    const piece = keep(add(kernel.thread, start));
-    const [across, along] = [keep(div(piece, pieces)), keep(mul(rem(piece, pieces), each))];
-    const [line, at] = turned ? [along, across] : [across, along];
-    const lineAt = keep(add(first, line));
-    const sumAt = keep(add(from, at));
-    const inside = both(within(lineAt, height, count), within(sumAt, length, multiple));
-    const held = (place: TileExpression, size: number, block: number, wide: number): TileExpression =>
-      size % block === 0 ? place : keep(min(place, size - wide));
-    const inLines = bindPosition(scope, lines, held(lineAt, height, count, turned ? each : 1));
-    const bound = bindPosition(inLines, sum, held(sumAt, length, multiple, turned ? 1 : each));
-    const offset = keep(add(to, placeOfElement(strips, across, along)));
-    if (fetched !== undefined) {
-      const mask = inside === undefined ? {} : { mask: keep(inside) };
-      const source = { from: kernel.memory(fetched.buffer), at: keep(offsetOf(bound, fetched)) };
-      scope.place.statements.push({ kind: 'fetch', memory, offset, ...source, count: each, ...mask });
-      continue;
-    }
-    const value = keep(evaluate(bound, of));
-    const kept = inside === undefined ? value : keep(where(inside, value, number(0, memory.dtype)));
-    scope.place.statements.push({ kind: 'store', memory, offset, stride: 1, value: kept });
-  }
 }

@@ -52,7 +52,7 @@ export interface Capabilities {
   readonly dtypes: readonly Dtype[];
   /** Whose products a matrix instruction sums in f32 (16 × 8 by 32 bytes, 32 threads together). */
   readonly matrices: readonly MatrixDtype[];
-  /** Those of them that 128 threads multiply together too, from panels of workgroup memory (64 × 8n by 32 bytes). */
+  /** Those of them that 128 threads multiply together too, from panels of workgroup memory (64 × 8n by 32 bytes); TF32 rounded before. */
   readonly wideMatrices: readonly MatrixDtype[];
   /** Four products of bytes are summed in one instruction. */
   readonly dotsBytes: boolean;

@@ -338,7 +338,13 @@ function compileMultiply(context: Context, statement: Extract<Statement, { kind:
       if (bound === undefined || value === undefined)
         throw new Error(`kernel ${context.kernel.name}: ${memory.name}[${at}] is outside its ${memory.size} elements`);
       mark(context, bound, memory, at, false);
-      return memory.dtype === 'f32' ? roundTf32(value) : value;
+      if (memory.dtype !== 'f32') return value;
+      const rounded = roundTf32(value);
+      if (threads === 128 && !Object.is(rounded, value))
+        throw new Error(
+          `kernel ${context.kernel.name}: ${memory.name}[${at}] is ${value}, which is not rounded to TF32`,
+        );
+      return rounded;
     };
   };
   const [a, b] = [operand(left), operand(right)];

@@ -69,7 +69,10 @@ export type TileExpression =
       readonly mask?: TileExpression;
     };
 
-/** Workgroup memory of a half precision, or of f32, rounded to TF32 as it is read: element (line, k) at offset + line·pitch + k, or `turned` at offset + k·pitch + line. */
+/**
+ * Workgroup memory of a half precision, or of f32 as TF32: element (line, k) at offset + line·pitch + k, or `turned` at offset + k·pitch +
+ * line. 32 threads round f32 as they read it; 128 threads pass over the digits that TF32 has not, so it is rounded already, and not turned.
+ */
 export interface MatrixOperand {
   readonly memory: Memory;
   readonly offset: TileExpression;
@@ -140,7 +143,7 @@ export type Statement =
    * Of each 16 × 8 of the sums thread l of a subgroup of 32 holds four: rows
    * l/4 and l/4 + 8, columns 2·(l mod 4) and the next; blocks row by row, in a block row by row. Offsets are the same for all.
    * Of 128 threads each subgroup in turn has 16 of the 64 rows, and operands lie in panels (matrix.ts): `pitch` from one to the next,
-   * rows of 32 elements, line by line, or turned k by k; in row r the chunk of 8 with number c lies where r/2 mod 4, xor c, says.
+   * rows of 64 bytes, line by line, or turned k by k; in row r the chunk of 16 bytes with number c lies where r/2 mod 4, xor c, says.
    */
   | {
       readonly kind: 'multiply';

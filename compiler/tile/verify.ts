@@ -250,8 +250,9 @@ function verifyMultiply(
   if (rows % 16 !== 0 || columns % 8 !== 0 || depth % step !== 0)
     report(`a multiply of ${rows} × ${columns} by ${depth}, which are no blocks of 16 × 8 by ${step}`);
   if (dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16') report(`a multiply of ${dtype}`);
-  if (threads === 128 && (rows !== 64 || dtype === 'f32'))
-    report(`a multiply of ${rows} rows of ${dtype} by 128 threads, who take 64 of a half precision`);
+  if (threads === 128 && rows !== 64) report(`a multiply of ${rows} rows by 128 threads, who take 64`);
+  if (threads === 128 && dtype === 'f32' && (left.turned || right.turned))
+    report('a matrix of f32 that lies turned, which 128 threads do not take');
   if (sums.length !== (rows * columns) / threads) report(`${sums.length} sums of a thread for ${rows} × ${columns}`);
   for (const { memory, offset } of [left, right]) {
     verifyExpression(offset, scope);

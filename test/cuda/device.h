@@ -104,33 +104,50 @@ static inline uint64_t __cvta_generic_to_shared(const void* at) {
   return address;
 }
 // Element (line, k) of a matrix that a descriptor describes: the canonical layouts of the PTX ISA, "Asynchronous Warpgroup Level Matrix
-// Shared Memory Layout". Rows are as wide as the swizzle says, eight of them an atom; "leading" and "stride" lie between atoms.
-static inline unsigned short emulator_element(uint64_t descriptor, bool turned, int line, int k) {
+// Shared Memory Layout". Rows are as wide as the swizzle says, eight of them an atom; "leading" and "stride" lie between atoms. A chunk of
+// 16 bytes has so many elements.
+template <class Element>
+static inline Element emulator_element(uint64_t descriptor, bool turned, int line, int k) {
+  const int size = sizeof(Element), each = 16 / size;
   const unsigned start = (unsigned)(descriptor & 0x3fff) << 4;
   const uintptr_t leading = (descriptor >> 16 & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
   if (descriptor >> 49 & 7) __builtin_trap();
   const int mode = (int)(descriptor >> 62), bits = mode == 0 ? 0 : 4 - mode, width = 16 << bits;
   uintptr_t at;
-  if (!turned) at = line % 8 * width + line / 8 * stride + (mode == 0 ? k / 8 * leading : k / 8 * 16) + k % 8 * 2;
+  if (!turned) at = line % 8 * width + line / 8 * stride + k / each * (mode == 0 ? leading : 16) + k % each * size;
+  else if (size != 2) __builtin_trap();
   else if (mode == 0) at = line / 8 * stride + line % 8 * 2 + k % 8 * 16 + k / 8 * leading;
   else at = line % (width / 2) * 2 + line / (width / 2) * leading + k % 8 * width + k / 8 * stride;
   const uintptr_t address = (uintptr_t)emulator_shared.at(start) + at;
-  return *(const unsigned short*)(address ^ (address >> 7 & ((1u << bits) - 1)) << 4);
+  return *(const Element*)(address ^ (address >> 7 & ((1u << bits) - 1)) << 4);
 }
-// wgmma.m64nNk16 of two matrices in workgroup memory: subgroup w of the four has rows 16w to 16w + 15, as mma lays them out.
-template <class Convert>
-static inline void emulator_wgmma(Convert value, float* const* sums, int columns, uint64_t left, uint64_t right, bool left_turned, bool right_turned) {
+// wgmma.m64nN of two matrices in workgroup memory, 32 bytes of each line: subgroup w of the four has rows 16w to 16w + 15, as mma lays
+// them out.
+template <class Element, class Multiply>
+static inline void emulator_wgmma_by(Multiply multiply, float* const* sums, int columns, uint64_t left, uint64_t right, bool left_turned, bool right_turned) {
   emulator_meet();
   for (bool hidden : emulator_hidden) if (hidden) __builtin_trap();
   const int lane = threadIdx.x & 31, first = (threadIdx.x >> 5 & 3) * 16 + lane / 4;
   for (int own = 0; own < columns / 2; own++) {
     const int row = first + 8 * (own >> 1 & 1), column = own / 4 * 8 + lane % 4 * 2 + (own & 1);
     float total = *sums[own];
-    for (int k = 0; k < 16; k++)
-      total += value(emulator_element(left, left_turned, row, k)) * value(emulator_element(right, right_turned, column, k));
+    for (int k = 0; k < 32 / (int)sizeof(Element); k++)
+      total += multiply(emulator_element<Element>(left, left_turned, row, k), emulator_element<Element>(right, right_turned, column, k));
     *sums[own] = total;
   }
   emulator_meet();
+}
+// wgmma.m64nNk16 of half precisions.
+template <class Convert>
+static inline void emulator_wgmma(Convert value, float* const* sums, int columns, uint64_t left, uint64_t right, bool left_turned, bool right_turned) {
+  emulator_wgmma_by<unsigned short>(
+      [&](unsigned short x, unsigned short y) { return value(x) * value(y); }, sums, columns, left, right, left_turned, right_turned);
+}
+// wgmma.m64nNk8 of .tf32, of which none lies turned. The last 13 bits are passed over.
+static inline void emulator_wgmma_tf32(float* const* sums, int columns, uint64_t left, uint64_t right) {
+  const auto cut = [](unsigned bits) { return __uint_as_float(bits & 0xffffe000); };
+  emulator_wgmma_by<unsigned>(
+      [&](unsigned x, unsigned y) { return cut(x) * cut(y); }, sums, columns, left, right, false, false);
 }
 // cvt.rna.tf32.f32: to nearest, ties away from 0; what is no number becomes the one NaN.
 static inline unsigned emulator_tf32(float x) {

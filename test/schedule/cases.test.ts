@@ -1,4 +1,7 @@
-/** What scheduling makes of small kernels, as text: for a processor with AVX2, for any WebGPU adapter, and for an NVIDIA GPU. */
+/**
+ * What scheduling makes of small kernels, as text: for a processor with AVX2, for any WebGPU adapter, for an NVIDIA GPU, and for one on
+ * which 128 threads multiply together.
+ */
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { parseLoop } from '../../compiler/loop/parse.ts';
@@ -16,6 +19,7 @@ describe.each<[string, Compiler<unknown>]>([
   ['cpu', forCpu({ architecture: 'x86_64', features: '+avx2,+fma' }, 4)],
   ['webgpu', forWebGpu()],
   ['cuda', forCuda()],
+  ['cuda-wide', forCuda(2, true)],
 ])('%s.case', (name, { capabilities }) =>
   runCases(join(import.meta.dirname, `${name}.case`), (before) => {
     const program = parseLoop(before);

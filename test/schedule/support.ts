@@ -38,7 +38,9 @@ export const machine = (lanes: Lanes): Capabilities => {
   if (lanes === 'subgroups') return { ...gpu, subgroupThreads: 8 };
   if (lanes === 'matrices')
     return { ...gpu, subgroupThreads: 32, nearMemory: 48 * 1024, matrices: ['bf16', 'f16', 'tf32'] };
-  return lanes === 'wide matrices' ? { ...machine('matrices'), wideMatrices: ['bf16', 'f16'] } : processor(lanes);
+  return lanes === 'wide matrices'
+    ? { ...machine('matrices'), wideMatrices: ['bf16', 'f16', 'tf32'] }
+    : processor(lanes);
 };
 
 /** Deterministic contents for every buffer that is read from outside; integers below 4. */

@@ -37,12 +37,16 @@ function emulatedWide(statement: string): string {
   const sums = [...statement.matchAll(/"\+f"\((\w+)\)/g)].map(([, name]) => `&${name}`);
   const described = [...statement.matchAll(/"l"\((.*)\)(?:,$|$)/gm)].map(([, operand]) => operand);
   const pattern =
-    /wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k16\.f32\.(b?f16)\.\2 \{([^}]*)\}, %(\d+), %(\d+), adds, 1, 1, ([01]), ([01]);/g;
-  const steps = [...statement.matchAll(pattern)].map(([, columns, dtype, own, left, right, ...turned]) => {
+    /wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k(?:16\.f32\.(b?f16)\.\2|8\.f32\.tf32\.tf32) \{([^}]*)\}, %(\d+), %(\d+), adds, 1, 1(, [01], [01])?;/g;
+  const steps = [...statement.matchAll(pattern)].map(([, columns, half, own, left, right, turned = '']) => {
     if (own.split(', ').length !== sums.length || sums.length !== Number(columns) / 2) throw new Error('other sums');
     const [a, b] = [left, right].map((place) => described[Number(place) - sums.length]);
-    return `emulator_wgmma(emulator_${dtype}, sums, ${columns}, ${a}, ${b}, ${turned.join(', ')});`;
+    // Whether matrices lie turned is said, and may be, of halves alone.
+    if ((half === undefined) !== (turned === '')) throw new Error(`no such instruction: ${statement}`);
+    const emulated = half === undefined ? 'emulator_wgmma_tf32(' : `emulator_wgmma(emulator_${half}, `;
+    return `${emulated}sums, ${columns}, ${a}, ${b}${turned});`;
   });
+  if (2 * steps.length !== described.length) throw new Error('a matrix that no product reads');
   if (steps.length === 0) throw new Error('a product by 128 threads that multiplies nothing');
   return `{ float* const sums[] = {${sums.join(', ')}}; ${steps.join(' ')} }`;
 }

@@ -90,35 +90,35 @@ describe.skipIf(emulatorProblem !== undefined)(
       ['the right one turned', [0, 1, 2], [0, 2, 1]],
       ['both turned', [0, 2, 1], [0, 2, 1]],
     ] as const;
-    test.each(
-      (['bf16', 'tf32'] as const).flatMap((dtype) => turned.map(([how, left, right]) => ({ dtype, how, left, right }))),
-    )('strips of products on their way while others are multiplied, $dtype, operands $how', async (of) => {
-      const build = createBuilder('product');
-      const shaped = (name: string, sizes: readonly number[], order: readonly number[]): Value =>
-        build.transpose(
-          operandOf(
-            build,
-            name,
-            of.dtype,
-            order.map((axis) => sizes[axis]),
-          ),
-          order,
-        );
-      build.output(
-        'y',
-        'result',
-        build.matmul(shaped('x', [2, 72, 104], of.left), shaped('w', [2, 104, 136], of.right)),
-      );
-      const graph = build.finish();
-      const { source } = emitCuda(compile(graph, capabilitiesOf(4)).tile);
-      expect(source.match(/ fetch\(s\d/g)?.length).toBeGreaterThan(2);
-      expect(source).toContain('cp.async.wait_group');
-      await prove([{ says: 'strips', graph, ranges: {} }]);
-    });
+    const ways = (dtypes: readonly MatrixDtype[]) =>
+      dtypes.flatMap((dtype) => turned.map(([how, left, right]) => ({ dtype, how, left, right })));
+    /** An operand of these sizes whose axes lie in this order. */
+    const lying = (
+      build: Builder,
+      name: string,
+      dtype: MatrixDtype,
+      sizes: readonly number[],
+      order: readonly number[],
+    ): Value => {
+      const shape = order.map((axis) => sizes[axis]);
+      return build.transpose(operandOf(build, name, dtype, shape), order);
+    };
+    test.each(ways(['bf16', 'tf32']))(
+      'strips of products on their way while others are multiplied, $dtype, operands $how',
+      async (of) => {
+        const build = createBuilder('product');
+        const x = lying(build, 'x', of.dtype, [2, 72, 104], of.left);
+        const w = lying(build, 'w', of.dtype, [2, 104, 136], of.right);
+        build.output('y', 'result', build.matmul(x, w));
+        const graph = build.finish();
+        const { source } = emitCuda(compile(graph, capabilitiesOf(4)).tile);
+        expect(source.match(/ fetch\(s\d/g)?.length).toBeGreaterThan(2);
+        expect(source).toContain('cp.async.wait_group');
+        await prove([{ says: 'strips', graph, ranges: {} }]);
+      },
+    );
 
-    test.each(
-      (['bf16', 'f16'] as const).flatMap((dtype) => turned.map(([how, left, right]) => ({ dtype, how, left, right }))),
-    )('products by 128 threads, $dtype, operands $how', async (of) => {
+    test.each(ways(matrixDtypes))('products by 128 threads, $dtype, operands $how', async (of) => {
       // One that is whole, one that ends within its tiles, and one that does not come by 16 bytes at a time.
       for (const [rows, sum, columns, tile] of [
         [128, 64, 128, 128],
@@ -126,20 +126,14 @@ describe.skipIf(emulatorProblem !== undefined)(
         [70, 50, 90, 64],
       ]) {
         const build = createBuilder('product');
-        const shaped = (name: string, sizes: readonly number[], order: readonly number[]): Value =>
-          build.transpose(
-            build.input(name, 'batch', { dtype: of.dtype, shape: order.map((axis) => sizes[axis]) }),
-            order,
-          );
-        build.output(
-          'y',
-          'result',
-          build.matmul(shaped('x', [2, rows, sum], of.left), shaped('w', [2, sum, columns], of.right)),
-        );
+        const x = lying(build, 'x', of.dtype, [2, rows, sum], of.left);
+        const w = lying(build, 'w', of.dtype, [2, sum, columns], of.right);
+        build.output('y', 'result', build.matmul(x, w));
         const graph = build.finish();
         const machine = capabilitiesOf(tile === 128 ? 2 : 5, true);
         const { source } = emitCuda(compile(graph, machine).tile);
-        expect(source).toContain(`wgmma.mma_async.sync.aligned.m64n${tile}k16.f32.${of.dtype}.${of.dtype}`);
+        const depth = of.dtype === 'tf32' ? 8 : 16;
+        expect(source).toContain(`wgmma.mma_async.sync.aligned.m64n${tile}k${depth}.f32.${of.dtype}.${of.dtype}`);
         await prove([{ says: of.how, graph, ranges: {} }], machine);
       }
     });
@@ -148,10 +142,9 @@ describe.skipIf(emulatorProblem !== undefined)(
       const load = ({ source, ...program }: CudaText, text = source): Promise<Executable> =>
         session.load({ ...program, image: emulatedImage(text) });
       const { description } = session;
-      const halves = ['bf16', 'f16'];
       expect(description).toMatchObject({ major: 9, minor: 0 });
       const right = await compilerOn(description, true, (program) => load(program));
-      expect([right.compiler.capabilities.wideMatrices, right.notice]).toEqual([halves, undefined]);
+      expect([right.compiler.capabilities.wideMatrices, right.notice]).toEqual([matrixDtypes, undefined]);
       // Not tried where it is not there, or not wanted.
       const never = (): Promise<Executable> => Promise.reject(new Error('tried'));
       for (const chosen of [
@@ -159,11 +152,13 @@ describe.skipIf(emulatorProblem !== undefined)(
         await compilerOn(description, false, never),
       ])
         expect([chosen.compiler.capabilities.wideMatrices, chosen.notice]).toEqual([[], undefined]);
-      // Chunks swapped as panels of 128 bytes have them; rows too near each other; another order of the operands' elements.
+      // Chunks swapped as panels of 128 bytes have them; rows too near each other; another order of the operands' elements;
+      // the next elements of the sum, of TF32 alone, at the wrong place.
       for (const [from, to] of [
         ['2ull << 62', '1ull << 62'],
         ['(rows >> 4)', '(rows >> 5)'],
         ['adds, 1, 1, 0, 1;', 'adds, 1, 1, 0, 0;'],
+        [' + 8, 16, 512', ' + 4, 16, 512'],
       ]) {
         const wrong = (program: CudaText): Promise<Executable> => {
           expect(program.source).toContain(from);

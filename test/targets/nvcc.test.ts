@@ -8,7 +8,7 @@ import { jobs, openJob } from '../../bench/jobs.ts';
 import { productIn } from '../../bench/kernels.ts';
 import { compileFor } from '../../compiler/pipeline.ts';
 import { forCuda } from '../../compiler/targets/cuda/compiler.ts';
-import type { Graph } from '../../compiler/graph/graph.ts';
+import type { Graph, Precision } from '../../compiler/graph/graph.ts';
 import { matrixDtypes } from '../../compiler/targets/target.ts';
 import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
 import { graphOfTrain } from '../../tools/driver/ir.ts';
@@ -60,10 +60,16 @@ describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : 
 
   it.each(matrixDtypes)('takes large products of %s', (dtype) => void compiles(productIn(dtype, 4096)));
 
-  it.each(['gpt', 'resnet'])('takes the job %s with products by 128 threads', async (name) => {
+  // The H100 alone has them.
+  it.each(matrixDtypes)('takes large products of %s by 128 threads', (dtype) =>
+    expect(compiles(productIn(dtype, 4096), forCuda(132, true), ['90a'])).toContain(`.f32.${dtype}.${dtype} `),
+  );
+
+  it.each(
+    ['gpt', 'resnet'].flatMap((name) => (['bf16', 'tf32'] as const).map((products) => [name, products] as const)),
+  )('takes the job %s with products of %s by 128 threads', async (name, products) => {
     const graph = graphOfTrain(await openJob(name), 'step');
-    // The H100 alone has them.
-    const precision = { products: 'bf16', storage: 'bf16', except: [] } as const;
+    const precision: Precision = { products, storage: products === 'tf32' ? 'f32' : products, except: [] };
     expect(compiles({ ...graph, precision }, forCuda(132, true), ['90a'])).toContain('wgmma.mma_async');
   });
 });

@@ -1,6 +1,6 @@
 /** What an NVIDIA GPU can do, from its compute capability and the number of its multiprocessors. */
 import type { Dtype } from '../../types/dtype.ts';
-import type { Capabilities } from '../target.ts';
+import { type Capabilities, matrixDtypes } from '../target.ts';
 
 const dtypes: readonly Dtype[] = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8', 'bool'];
 
@@ -17,8 +17,7 @@ export const capabilitiesOf = (multiprocessors = 108, wide = false): Capabilitie
   smallestElement: 1,
   halvesApart: false,
   dtypes,
-  matrices: ['bf16', 'f16', 'tf32'],
-  // wgmma takes no f32 that is not rounded already.
-  wideMatrices: wide ? ['bf16', 'f16'] : [],
+  matrices: matrixDtypes,
+  wideMatrices: wide ? matrixDtypes : [],
   dotsBytes: false,
 });

@@ -6,18 +6,20 @@ import type { Graph } from '../../../compiler/graph/graph.ts';
 import { createBuilder } from '../../../compiler/ops/builder.ts';
 import { compileFor } from '../../../compiler/pipeline.ts';
 import { type CudaText, forCuda } from '../../../compiler/targets/cuda/compiler.ts';
-import type { Compiler } from '../../../compiler/targets/target.ts';
+import type { Compiler, MatrixDtype } from '../../../compiler/targets/target.ts';
 import type { CudaDescription } from '../../../runtime/devices/cuda-driver.ts';
-import type { Executable } from '../../../runtime/program.ts';
+import type { Executable, TypedArray } from '../../../runtime/program.ts';
 
 const [rows, sum, columns] = [128, 104, 136];
 
-/** Every way in which operands can lie, and both types. */
+/** Every way in which operands can lie, and every type. */
 const products = [
-  { dtype: 'bf16', one: 0x3f80, turned: [false, false] },
-  { dtype: 'bf16', one: 0x3f80, turned: [true, false] },
-  { dtype: 'f16', one: 0x3c00, turned: [false, true] },
-  { dtype: 'f16', one: 0x3c00, turned: [true, true] },
+  { dtype: 'bf16', turned: [false, false] },
+  { dtype: 'bf16', turned: [true, false] },
+  { dtype: 'f16', turned: [false, true] },
+  { dtype: 'f16', turned: [true, true] },
+  { dtype: 'tf32', turned: [false, true] },
+  { dtype: 'tf32', turned: [true, false] },
 ] as const;
 
 interface Chosen {
@@ -43,9 +45,9 @@ export async function compilerOn(
 async function multipliesWide(load: (program: CudaText) => Promise<Executable>): Promise<boolean> {
   const executable = await load(compileFor(forCuda(1, true), tried()));
   const [left, right] = [signs(rows * sum, 1), signs(sum * columns, 2)];
-  const given = products.flatMap(({ one, turned }, at): [string, Uint16Array][] => [
-    [`x${at}`, bitsOf(turned[0] ? turn(left, rows, sum) : left, one)],
-    [`w${at}`, bitsOf(turned[1] ? turn(right, sum, columns) : right, one)],
+  const given = products.flatMap(({ dtype, turned }, at): [string, TypedArray][] => [
+    [`x${at}`, written[dtype](turned[0] ? turn(left, rows, sum) : left)],
+    [`w${at}`, written[dtype](turned[1] ? turn(right, sum, columns) : right)],
   ]);
   const found = await executable.run(new Map(given));
   const wanted = Array.from({ length: rows * columns }, (_, at) => {
@@ -64,7 +66,11 @@ function tried(): Graph {
   const build = createBuilder('wide');
   products.forEach(({ dtype, turned }, at) => {
     const operand = (name: string, shape: readonly number[], isTurned: boolean) => {
-      const value = build.input(name, 'batch', { dtype, shape: isTurned ? [...shape].reverse() : shape });
+      const given = build.input(name, 'batch', {
+        dtype: dtype === 'tf32' ? 'f32' : dtype,
+        shape: isTurned ? [...shape].reverse() : shape,
+      });
+      const value = dtype === 'tf32' ? build.unary('tf32', given) : given;
       return isTurned ? build.transpose(value, [1, 0]) : value;
     };
     const product = build.matmul(
@@ -87,6 +93,12 @@ function signs(count: number, seed: number): number[] {
 
 const turn = (of: readonly number[], height: number, width: number): number[] =>
   Array.from({ length: of.length }, (_, at) => of[(at % height) * width + Math.floor(at / height)]);
+
+const written: Record<MatrixDtype, (of: readonly number[]) => TypedArray> = {
+  bf16: (of) => bitsOf(of, 0x3f80),
+  f16: (of) => bitsOf(of, 0x3c00),
+  tf32: (of) => Float32Array.from(of),
+};
 
 /** The bits of a half precision whose 1 are these. */
 const bitsOf = (of: readonly number[], one: number): Uint16Array =>
