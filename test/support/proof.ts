@@ -62,6 +62,8 @@ export function expectNear(
   // What is computed in half precision on the way is as far apart as that, whatever the result's type.
   const floats = graph.nodes.flatMap(({ outputs }) => outputs.map(({ type }) => type.dtype)).filter(isFloat);
   floats.push('f32');
+  // TF32 has the digits of f16.
+  if (graph.nodes.some(({ op: name }) => name === 'tf32')) floats.push('f16');
   for (const { name, role, value } of graph.outputs) {
     // A sum in half precision is as far off as its terms are large; the gradients of it are what is asked for.
     if (role !== 'result' || name === 'loss') continue;

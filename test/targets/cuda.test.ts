@@ -4,9 +4,11 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Builder } from '../../compiler/graph/build.ts';
-import type { Graph, Value } from '../../compiler/graph/graph.ts';
+import type { Graph, Precision, Value } from '../../compiler/graph/graph.ts';
+import type { TileBuffer } from '../../compiler/tile/tile.ts';
 import type { CudaText } from '../../compiler/targets/cuda/compiler.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
+import { optimize } from '../../compiler/optimize/index.ts';
 import { compile } from '../../compiler/pipeline.ts';
 import { type MatrixDtype, matrixDtypes } from '../../compiler/targets/target.ts';
 import { capabilitiesOf } from '../../compiler/targets/cuda/features.ts';
@@ -14,6 +16,7 @@ import { emitCuda } from '../../compiler/targets/cuda/step.ts';
 import { openCudaSession, type CudaSession } from '../../runtime/devices/cuda.ts';
 import type { Executable, TypedArray } from '../../runtime/program.ts';
 import { compilerOn } from '../../tools/driver/targets/cuda-wide.ts';
+import { attention, type Variant } from '../fuse/attention.ts';
 import { mlp } from '../fuse/networks.ts';
 import { emulatedImage, emulatedProgram, emulatorProblem } from '../support/cuda.ts';
 import { expectNear, inputsOf, type Proof, samplesByOp } from '../support/proof.ts';
@@ -21,6 +24,12 @@ import { randomGraph } from '../support/random-graph.ts';
 import { opNames } from '../support/samples.ts';
 import { together } from '../tile/programs.ts';
 import { typed } from '../tile/values.ts';
+
+const inPrecision = (products: MatrixDtype, storage: Precision['storage']): Precision => ({
+  products,
+  storage,
+  except: [],
+});
 
 describe.skipIf(emulatorProblem !== undefined)(
   `cuda against reference${emulatorProblem === undefined ? '' : ` (skipped: ${emulatorProblem})`}`,
@@ -136,6 +145,29 @@ describe.skipIf(emulatorProblem !== undefined)(
         expect(source).toContain(`wgmma.mma_async.sync.aligned.m64n${tile}k${depth}.f32.${of.dtype}.${of.dtype}`);
         await prove([{ says: of.how, graph, ranges: {} }], machine);
       }
+    });
+
+    const attentions: readonly (readonly [string, Variant])[] = [
+      ['f32', { batch: [2], rows: 40, columns: 37, width: 6 }],
+      ['tf32', { batch: [2], rows: 70, width: 8, causal: true, precision: inPrecision('tf32', 'f32') }],
+      ['bf16', { batch: [2], rows: 70, width: 8, causal: true, precision: inPrecision('bf16', 'bf16') }],
+      [
+        'bf16, of wide heads',
+        { batch: [2], rows: 66, columns: 130, width: 80, precision: inPrecision('bf16', 'bf16') },
+      ],
+      ['f16', { batch: [2], rows: 33, columns: 70, width: 24, precision: inPrecision('f16', 'f16') }],
+    ];
+    test.each(attentions)('attention by tiles, in %s', async (says, variant) => {
+      // With its casts, so that the reference rounds as well.
+      const graph = optimize(attention(variant));
+      const { tile } = compile(graph, capabilitiesOf(4));
+      const isScores = ({ role, shape }: TileBuffer): boolean =>
+        role === 'temporary' && shape.at(-2) === variant.rows && shape.at(-1) === (variant.columns ?? variant.rows);
+      expect(tile.buffers.filter(isScores)).toEqual([]);
+      const { source } = emitCuda(tile);
+      const dtype = variant.precision?.products;
+      if (dtype !== undefined) expect(source).toContain(`row.col.f32.${dtype}.${dtype}`);
+      await prove([{ says, graph, ranges: {} }]);
     });
 
     test('products by 128 threads are tried out: wrong descriptors are found', async () => {

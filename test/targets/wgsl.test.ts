@@ -102,13 +102,24 @@ function convolution(build: Builder): Value {
   return build.contract(operands, [window, [at(4), at(5), at(6), at(3)]], [1, 6, 6, 8], [3, 3, 3]);
 }
 
+/** What is handed on has 18 rows and 35 columns; what comes of its rows, and of its columns. */
+function attention(build: Builder): readonly [Value, Value] {
+  const [q, g] = ['q', 'g'].map((name) => input(build, name, [2, 18, 4]));
+  const [k, v] = ['k', 'v'].map((name) => input(build, name, [2, 35, 4]));
+  const scores = build.matmul(q, build.transpose(k, [0, 2, 1]));
+  const along = (row: Value): Value => build.broadcast(build.reshape(row, [2, 18, 1]), [2, 18, 35]);
+  const e = build.unary('exp', build.binary('sub', scores, along(build.reduce('max', scores, [2]))));
+  const p = build.binary('div', e, along(build.reduce('sum', e, [2])));
+  return [build.matmul(p, v), build.matmul(build.transpose(p, [0, 2, 1]), g)];
+}
+
 const [alone, meeting] = [/^(?![^]*Barrier)/, /workgroupBarrier/];
 const subgroups: WebGpuFeatures = { subgroupThreads: 8, halves: false };
 
 /**
  * Each way in which the threads of a kernel work together (compiler/schedule/team*.ts), and what is done to segments before: cut,
  * merged, repeated. Not here, because it takes minutes to interpret: a product whose sum is cut in parts (4096 terms and more), which
- * is the product in tiles below with a row of parts summed after it. Chains, matrix instructions and dot4 are for other machines.
+ * is the product in tiles below with a row of parts summed after it. Matrix instructions and dot4 are for other machines.
  */
 const families: Readonly<Record<string, Family>> = {
   'elementwise, each thread its point': {
@@ -200,6 +211,8 @@ const families: Readonly<Record<string, Family>> = {
         build.cast(input(build, 'y', [24, 18], 'i8'), 'i32'),
       ),
   },
+  'attention, by rows': { kernels: 1, shows: meeting, build: (build) => attention(build)[0] },
+  'attention, by rows and by columns': { kernels: 2, shows: meeting, build: attention },
   'rows that ids choose': {
     kernels: 1,
     shows: alone,
