@@ -3,11 +3,11 @@
  * side tile by tile. What is made of a whole line is known when all tiles were there, so that what needs it has to go over them again: each
  * such walk is a pass.
  *
- *   softmax   pass 0: s, max;   pass 1: s again, sum of exp(s - max);   pass 2: s again, p, sum of p·v
+ *   softmax   pass 0: s, max s, sum of exp(s - max s);   pass 1: s again, p, sum of p·v
  */
-import type { Axis, Buffer, Chain, Contraction, Expression, Link, Store } from '../loop/loop.ts';
+import type { Axis, Buffer, Chain, Contraction, Expression, Link, Result, Store } from '../loop/loop.ts';
 import { isOfColumns, type Side, sidesOf } from './chain-sides.ts';
-import type { ReduceStage } from './reduce.ts';
+import { isPositional, type ReduceStage } from './reduce.ts';
 import { walk } from './rewrite.ts';
 
 /** What is done at once. `axes`: those of it that walk one of the sides. */
@@ -16,8 +16,8 @@ export type Part =
   | { readonly kind: 'product'; readonly contraction: Contraction }
   /** Elementwise, from tiles to tiles. */
   | { readonly kind: 'points'; readonly stores: readonly Store[] }
-  /** Sums of the lines. */
-  | { readonly kind: 'reduce'; readonly stage: ReduceStage }
+  /** Sums of the lines; sums of exp(x - largest) may follow the largest so far, tile by tile. */
+  | { readonly kind: 'reduce'; readonly stage: ReduceStage; readonly follows?: Result }
   /** A product that sums over the tiles. */
   | { readonly kind: 'sum'; readonly contraction: Contraction }
   /** What is made of whole lines. */
@@ -83,12 +83,14 @@ function partsOf(link: Link, sides: ReadonlyMap<Axis, Side>, lines: Side): reado
     const all = along([...link.axes, ...stage.axes]);
     if (stage.kind === 'store' && all === 'column,row') parts.push({ kind: 'points', stores: stage.stores });
     else if (stage.kind === 'store' && all === lines) parts.push({ kind: 'lines', stores: stage.stores });
-    else if (stage.kind === 'reduce' && all === 'column,row' && along(stage.axes) === walked)
+    else if (stage.kind === 'reduce' && all === 'column,row' && along(stage.axes) === walked && !isPlace(stage))
       parts.push({ kind: 'reduce', stage });
     else return undefined;
   }
   return parts;
 }
+
+const isPlace = ({ results }: ReduceStage): boolean => results.some(isPositional);
 
 export const storesOf = (part: Part): readonly Store[] =>
   part.kind === 'reduce' ? [] : part.kind === 'product' || part.kind === 'sum' ? part.contraction.stores : part.stores;
@@ -96,13 +98,24 @@ export const storesOf = (part: Part): readonly Store[] =>
 function inPasses(parts: readonly Part[], locals: ReadonlySet<Buffer>, isAlone: boolean): readonly Pass[] | undefined {
   /** The pass before which something is not there. */
   const ready = new Map<object, number>();
-  const made = parts.map((part) => {
-    const reads = readsOf(part);
-    const level = Math.max(0, ...[...reads].map((read) => ready.get(read) ?? 0));
+  const levelOf = (reads: ReadonlySet<object>): number =>
+    Math.max(0, ...[...reads].map((read) => ready.get(read) ?? 0));
+  const largest = new Set<Result>();
+  const made = parts.map((given) => {
+    const reads = readsOf(given);
+    const follows = given.kind === 'reduce' ? followedBy(given.stage, largest) : undefined;
+    const others = levelOf(new Set([...reads].filter((read) => read !== follows)));
+    const isFollower = follows !== undefined && others < levelOf(reads);
+    const part = isFollower ? { ...given, follows } : given;
+    const level = isFollower ? levelOf(reads) - 1 : levelOf(reads);
     const stores = storesOf(part);
     const isToTiles = stores.length > 0 && stores.every(({ access: { buffer } }) => locals.has(buffer));
     const isTiled = part.kind === 'product' || part.kind === 'points';
-    if (part.kind === 'reduce') part.stage.results.forEach(({ result }) => ready.set(result, level + 1));
+    if (part.kind === 'reduce')
+      for (const { result, monoid } of part.stage.results) {
+        ready.set(result, level + 1);
+        if (monoid === 'max') largest.add(result);
+      }
     const stored = part.kind === 'sum' ? level + 1 : part.kind === 'lines' ? Math.max(1, level) : level;
     stores.forEach(({ access: { buffer } }) => ready.set(buffer, Math.max(stored, ready.get(buffer) ?? 0)));
     const isFit = part.kind === 'reduce' || isTiled === isToTiles;
@@ -129,6 +142,21 @@ function inPasses(parts: readonly Part[], locals: ReadonlySet<Buffer>, isAlone: 
     return { parts: own.toReversed().map(({ part }) => part), after: made.filter(isAfter).map(({ part }) => part) };
   });
 }
+
+/** The result r of which all that is summed is exp(x - r): it may be summed before r is known. */
+function followedBy({ results }: ReduceStage, largest: ReadonlySet<Result>): Result | undefined {
+  const all = results.map(({ monoid, value }) => {
+    if (monoid !== 'sum' || value.kind !== 'apply' || value.op !== 'exp') return undefined;
+    const [of] = value.operands;
+    if (of.kind !== 'apply' || of.op !== 'sub') return undefined;
+    const [x, r] = of.operands.map(uncast);
+    const isKnown = r.kind === 'result' && largest.has(r.of) && !readsIn([x]).has(r.of);
+    return isKnown ? r.of : undefined;
+  });
+  return all.every((one) => one === all[0]) ? all[0] : undefined;
+}
+
+const uncast = (of: Expression): Expression => (of.kind === 'apply' && of.op === 'cast' ? uncast(of.operands[0]) : of);
 
 /** The buffers and results that a part reads. */
 export function readsOf(part: Part): ReadonlySet<object> {

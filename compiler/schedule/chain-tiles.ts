@@ -81,6 +81,9 @@ function lay(chain: Chain, passes: Passes, size: number, capabilities: Capabilit
   return bytes > nearMemory ? undefined : { passes, size, pitch, places, placeOf, strips };
 }
 
+/** A part that multiplies. */
+export type ProductPart = Extract<Part, { kind: 'product' | 'sum' }>;
+
 /** An operand of a product: lines of the tile of sums, brought strip by strip, or made of tiles that are there. */
 export interface ChainOperand {
   readonly of: Expression;
@@ -100,7 +103,7 @@ export interface ChainProduct {
 
 /** Undefined where not each of the two operands has an axis of its own. */
 export function productOf(
-  { kind, contraction }: Extract<Part, { kind: 'product' | 'sum' }>,
+  { kind, contraction }: ProductPart,
   { sides, lines, locals }: Passes,
   size: number,
   capabilities: Capabilities,

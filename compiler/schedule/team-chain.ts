@@ -1,45 +1,26 @@
 /**
  * One side of a chain on machines with workgroups (chain-sides.ts): a workgroup has a block of its lines, and in each pass (chain-passes.ts)
- * walks the other side tile by tile. Tiles lie in workgroup memory, sums of lines too; sums of products stay with the threads. What lies
- * beyond the last row or column is 0 in a tile, and counted nowhere.
+ * walks the other side tile by tile. Tiles lie in workgroup memory; sums stay with the threads until a pass ends. What lies beyond the last
+ * row or column is 0 in a tile, and counted nowhere.
  */
 import { axisAt } from '../loop/build.ts';
-import type { Axis, Buffer, Chain, Contraction, Expression, Result } from '../loop/loop.ts';
+import type { Buffer, Chain, Contraction, Expression, Result } from '../loop/loop.ts';
 import { identity } from '../ops/monoid.ts';
 import type { Capabilities } from '../targets/target.ts';
-import { add, cast, div, equal, index, load, max, min, mul, number, read, rem, where } from '../tile/build.ts';
-import { sumAt } from '../tile/matrix.ts';
-import type { MatrixOperand, Memory, Register, TileExpression } from '../tile/tile.ts';
-import { accumulatorDtype, type Dtype, dtypeBytes } from '../types/dtype.ts';
-import { type Part, type Pass, readsOf, storesOf } from './chain-passes.ts';
+import { add, apply, cast, div, equal, index, max, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
+import type { Register, TileExpression } from '../tile/tile.ts';
+import { accumulatorDtype } from '../types/dtype.ts';
+import { type Part, type Pass, storesOf } from './chain-passes.ts';
+import { bindElement, bindSide, type Here, withSums, type Work } from './chain-place.ts';
+import { type Held, type Product, startProduct } from './chain-product.ts';
 import type { Side } from './chain-sides.ts';
-import {
-  type ChainOperand,
-  type ChainProduct,
-  deep,
-  productOf,
-  stripOf,
-  threads,
-  type Tiles,
-  tilesOf,
-} from './chain-tiles.ts';
+import { type ProductPart, threads, tilesOf } from './chain-tiles.ts';
 import { pointsOf } from './cost.ts';
 import { evaluate, write, writeValue } from './expression.ts';
 import { bindPosition } from './grid.ts';
 import { accumulate, combineWith, monoidOf, type ReduceStage, start } from './reduce.ts';
 import { type Rewriter, rewriter, rewriteStage } from './rewrite.ts';
-import { bind, bindResult, loop, name, type Scope, variable, when } from './scope.ts';
-import {
-  copyStrip,
-  layDownStrip,
-  layStrips,
-  matrixStrip,
-  placeOfLine,
-  type Strips,
-  stripsIn,
-  subgroup,
-} from './matrix-strips.ts';
-import { addStrip, type AtHand, startShare, strip, stripIn } from './team-product.ts';
+import { assign, bindResult, loop, name, type Scope, variable, when } from './scope.ts';
 import { joinMembers } from './team-region.ts';
 import { both, type Extent, meet, type Team, within } from './team.ts';
 
@@ -50,13 +31,11 @@ export function emitTeamChain(scope: Scope, chain: Chain, capabilities: Capabili
   const { passes, size } = tiles;
   const { kernel } = scope;
   const keep = (value: TileExpression): TileExpression => name(kernel, kernel.root, value);
-  const lines = passes.lines === 'row' ? passes.rows : passes.columns;
-  const walked = passes.lines === 'row' ? passes.columns : passes.rows;
+  const [lines, walked] = passes.lines === 'row' ? [passes.rows, passes.columns] : [passes.columns, passes.rows];
   const blocks = Math.ceil(lines / size);
-  const count = Math.ceil(walked / size);
   const block = keep(rem(kernel.item, blocks));
   const point = bindPosition(scope, chain.axes, keep(div(kernel.item, blocks)));
-  const memories = tiles.places.map((dtype, place): Buffer => {
+  const places = tiles.places.map((dtype, place): Buffer => {
     const shape = [size, tiles.pitch(dtype)];
     const buffer: Buffer = { name: `tile${place}`, role: 'temporary', dtype, shape };
     kernel.lay(buffer, kernel.shared(dtype, shape[0] * shape[1]));
@@ -72,15 +51,11 @@ export function emitTeamChain(scope: Scope, chain: Chain, capabilities: Capabili
     team: teamOf(point, size),
     sums: new Map(),
   };
-  const [from, to] = walkedBlocks(chain.reach, passes.lines, block, size, count);
+  const [from, until] = walkedBlocks(chain.reach, passes.lines, block, size, Math.ceil(walked / size)).map(keep);
   passes.passes.forEach((pass, at) => {
     if (at > 0) meet(point);
-    const own = inTiles(
-      pass,
-      new Map([...tiles.placeOf[at]].map(([buffer, place]) => [buffer, memories[place]])),
-      work,
-    );
-    emitPass(point, own, work, keep(from), keep(to));
+    const to = toTiles(new Map([...tiles.placeOf[at]].map(([buffer, place]) => [buffer, places[place]])), work);
+    emitPass(point, pass, { ...work, to, tileFrom: index(0) }, from, until);
   });
   return { grid: pointsOf(chain.axes) * blocks, workgroup: threads };
 }
@@ -99,22 +74,6 @@ function walkedBlocks(
   return [index(0), min(count, max(1, add(block, Math.ceil((size + reach) / size))))];
 }
 
-/** What all parts of a chain have in common. */
-interface Work {
-  readonly tiles: Tiles;
-  readonly capabilities: Capabilities;
-  /** The place in a tile. */
-  readonly row: Axis;
-  readonly column: Axis;
-  readonly lineFrom: TileExpression;
-  /** Memory for strips of both operands of products. */
-  readonly strips: readonly ReadonlyMap<Dtype, Memory>[];
-  /** Those who sum up a line. */
-  readonly team: Team;
-  /** Sums of lines, all of them known after the pass that makes them. */
-  readonly sums: Map<Result, Memory>;
-}
-
 function teamOf({ kernel }: Scope, size: number): Team {
   const { thread } = kernel;
   const members = threads / size;
@@ -124,169 +83,108 @@ function teamOf({ kernel }: Scope, size: number): Team {
   return { size: members, teams: size, sideBySide: true, extent, thread, member, place, position: place };
 }
 
-/** The pass with what is handed on read from and written to tiles. */
-function inTiles(
-  pass: Pass,
-  tileOf: ReadonlyMap<Buffer, Buffer>,
-  { row, column }: Work,
-): Pass & { readonly to: Rewriter } {
-  const to = rewriter({
+/** What is handed on is read from tiles and written to tiles. */
+const toTiles = (tileOf: ReadonlyMap<Buffer, Buffer>, { row, column }: Work): Rewriter =>
+  rewriter({
     affine: (at) => at,
     access: (access) => {
       const buffer = tileOf.get(access.buffer);
       return buffer === undefined ? access : { buffer, shape: buffer.shape, index: [row, column].map(axisAt) };
     },
   });
-  return { ...pass, to };
+
+/** A sum of a line while tiles are walked, which all who share the line know; `before`: what it was until this tile. */
+interface Running {
+  readonly value: Register;
+  readonly before: Register;
 }
 
-/** Where a workgroup is in a pass: at a tile. */
-interface Here extends Work {
-  readonly tileFrom: TileExpression;
-  readonly to: Rewriter;
-}
-
-function emitPass(
-  scope: Scope,
-  { parts, after, to }: Pass & { readonly to: Rewriter },
-  work: Work,
-  from: TileExpression,
-  until: TileExpression,
-): void {
-  const { size, passes } = work.tiles;
-  const { kernel } = scope;
-  for (const part of parts)
-    if (part.kind === 'reduce')
-      for (const of of part.stage.results) {
-        const dtype = accumulatorDtype(of.value.dtype);
-        const memory = kernel.shared(dtype, size);
-        work.sums.set(of.result, memory);
-        byLeader(scope, work, (inner) =>
-          put(inner, memory, work.team.place, number(identity(monoidOf(of), dtype), dtype)),
-        );
-      }
-  const products = new Map(
-    parts.flatMap((part): [Part, Product][] => (part.kind === 'sum' ? [[part, startProduct(scope, part, work)]] : [])),
-  );
+function emitPass(scope: Scope, pass: Pass, work: Here, from: TileExpression, until: TileExpression): void {
+  const { size } = work.tiles;
+  const running = new Map<Result, Running>();
+  const products = new Map<ProductPart, Product>();
+  for (const part of pass.parts) {
+    if (part.kind === 'sum') products.set(part, startProduct(scope, part, work));
+    if (part.kind === 'reduce') for (const of of part.stage.results) running.set(of.result, startRunning(scope, of));
+  }
   loop(scope, from, until, 1, (body, tile) => {
     const inner: Scope = { ...body, floor: body.place };
-    const here: Here = { ...work, to, tileFrom: name(kernel, inner.place, mul(tile, size)) };
+    const here: Here = { ...work, tileFrom: name(inner.kernel, inner.place, mul(tile, size)) };
     const order = createOrder(inner);
-    for (const part of parts) {
-      switch (part.kind) {
-        case 'product': {
-          const product = startProduct(inner, part, work);
-          product.add(inner, here);
-          order.met();
-          for (const { of, row, column } of product.held) {
-            const element = bindElement(inner, here, row, column, part);
-            const value = name(kernel, inner.place, cast(read(of), part.contraction.result.dtype));
-            writeTiles(bindResult(element.scope, part.contraction.result, value), here, part, element.inside);
-          }
-          break;
-        }
-        case 'points':
-          order.before(part);
-          loop(inner, kernel.thread, size * size, threads, (deeper, at) => {
-            const [row, column] = [div(at, size), rem(at, size)].map((place) => name(kernel, deeper.place, place));
-            const element = bindElement(deeper, here, row, column, part);
-            writeTiles(element.scope, here, part, element.inside);
-          });
-          break;
-        case 'reduce':
-          order.before(part);
-          emitReduce(inner, here, part);
-          break;
-        case 'sum':
-          products.get(part)?.add(inner, here);
-          order.met();
-          continue;
-        case 'lines':
-          throw new Error('what is made of whole lines comes after the tiles');
-      }
+    for (const part of pass.parts) {
+      order.before(part);
+      if (part.kind === 'product') emitProduct(inner, here, part);
+      else if (part.kind === 'points') emitPoints(inner, here, part);
+      else if (part.kind === 'reduce') emitReduce(inner, here, part, running);
+      else if (part.kind === 'sum') products.get(part)?.add(inner, here);
       order.after(part);
     }
     // The next tile begins with meetings, or else with this one.
-    if (parts[0]?.kind !== 'product') meet(inner);
+    if (pass.parts[0]?.kind !== 'product') meet(inner);
   });
-  const here: Here = { ...work, to, tileFrom: index(0) };
-  for (const [part, { held, width }] of products)
-    if (part.kind === 'sum')
-      for (const one of held) finishSum({ ...scope, floor: scope.place }, here, part.contraction, width, one);
-  for (const part of after)
-    byLeader(scope, work, (inner) => {
-      const { scope: bound, inside } = bindSide(inner, here, passes.lines, work.team.place);
-      const known = withSums(bound, here, part, work.team.place);
-      const store = (deeper: Scope): void => write(deeper, storesOf(part).map(to.store));
-      if (inside === undefined) store(known);
-      else when(known, inside, store);
+  const then: Scope = { ...scope, floor: scope.place };
+  for (const [result, { value }] of running) {
+    const memory = scope.kernel.shared(value.type.dtype === 'index' ? 'i32' : value.type.dtype, size);
+    work.sums.set(result, memory);
+    const { place } = work.team;
+    byLeader(then, work, (inner) =>
+      inner.place.statements.push({ kind: 'store', memory, offset: place, stride: 1, value: read(value) }),
+    );
+  }
+  for (const [{ contraction }, { held, width }] of products)
+    for (const one of held) finishSum(then, work, contraction, width, one);
+  for (const part of pass.after)
+    byLeader(then, work, (inner) => {
+      const line = bindSide(inner, work, work.tiles.passes.lines, work.team.place);
+      const known = withSums(line.scope, work, part, work.team.place);
+      whenInside(known, line.inside, (deeper) => write(deeper, storesOf(part).map(work.to.store)));
     });
 }
 
-/** Threads meet before they touch tiles that others touched. Element by element each has its own, whichever tile it is of. */
+/** By one of the threads that share a line: what it leaves in memory it finds again without a meeting. */
+const byLeader = (scope: Scope, { team }: Work, body: (inner: Scope) => void): void =>
+  when(scope, equal(team.member, 0), body);
+
+const whenInside = (scope: Scope, inside: TileExpression | undefined, body: (inner: Scope) => void): void =>
+  inside === undefined ? body(scope) : when(scope, inside, body);
+
+/**
+ * Threads meet before they touch tiles that others touched. Element by element each has its own, whichever tile it is of; lines are read only;
+ * and who multiplies meets others anyway.
+ */
 function createOrder(scope: Scope) {
-  let touched: 'not' | 'by points' | 'otherwise' = 'not';
+  let last: Part['kind'] | undefined;
   return {
-    /** They met, and touched none since. */
-    met: (): void => void (touched = 'not'),
     before({ kind }: Part): void {
-      if (touched === 'not' || (touched === 'by points' && kind === 'points')) return;
-      meet(scope);
-      touched = 'not';
+      if (last !== undefined && last !== kind && (kind === 'points' || kind === 'reduce')) meet(scope);
     },
     after({ kind }: Part): void {
-      touched = kind === 'points' && touched !== 'otherwise' ? 'by points' : 'otherwise';
+      last = kind === 'sum' ? undefined : kind;
     },
   };
 }
 
-/** The scope in which all axes of a side are at a place of the tile; beyond the last row or column they stay there, and it is not inside. */
-function bindSide(
-  scope: Scope,
-  { tiles: { size, passes }, row, column, lineFrom, tileFrom }: Here,
-  side: Side,
-  place: TileExpression,
-): Element {
-  const all = side === 'row' ? passes.rows : passes.columns;
-  const keep = (value: TileExpression): TileExpression => name(scope.kernel, scope.place, value);
-  const at = keep(add(side === passes.lines ? lineFrom : tileFrom, place));
-  const inside = within(at, all, size);
-  const held = inside === undefined ? at : keep(min(at, all - 1));
-  let bound = bind(scope, side === 'row' ? row : column, place);
-  for (const [axis, of] of passes.sides) if (of === side) bound = bind(bound, axis, held);
-  return { scope: bound, inside: inside && keep(inside) };
+/** All of a product for each element of a tile. */
+function emitProduct(scope: Scope, here: Here, part: Extract<Part, { kind: 'product' }>): void {
+  const { result } = part.contraction;
+  const product = startProduct(scope, part, here);
+  product.add(scope, here);
+  for (const { of, row, column } of product.held) {
+    const element = bindElement(scope, here, row, column, part);
+    const value = name(scope.kernel, scope.place, cast(read(of), result.dtype));
+    writeTiles(bindResult(element.scope, result, value), here, part, element.inside);
+  }
 }
 
-/** A point of a tile, and that it is one of the rows and columns that there are. */
-interface Element {
-  readonly scope: Scope;
-  readonly inside: TileExpression | undefined;
+function emitPoints(scope: Scope, here: Here, part: Part): void {
+  const { kernel } = scope;
+  const { size } = here.tiles;
+  loop(scope, kernel.thread, size * size, threads, (inner, at) => {
+    const [row, column] = [div(at, size), rem(at, size)].map((place) => name(kernel, inner.place, place));
+    const element = bindElement(inner, here, row, column, part);
+    writeTiles(element.scope, here, part, element.inside);
+  });
 }
-
-/** An element of a tile, where a part may read sums of its line. */
-function bindElement(scope: Scope, here: Here, row: TileExpression, column: TileExpression, part: Part): Element {
-  const inRow = bindSide(scope, here, 'row', row);
-  const both_ = bindSide(inRow.scope, here, 'column', column);
-  const line = here.tiles.passes.lines === 'row' ? row : column;
-  return { scope: withSums(both_.scope, here, part, line), inside: both(inRow.inside, both_.inside) };
-}
-
-/** The sums of earlier passes that a part reads, at a line. */
-function withSums(scope: Scope, { sums }: Work, part: Part, line: TileExpression): Scope {
-  let bound = scope;
-  const reads = readsOf(part);
-  for (const [result, memory] of sums)
-    if (reads.has(result))
-      bound = bindResult(bound, result, name(scope.kernel, scope.place, cast(load(memory, line), result.dtype)));
-  return bound;
-}
-
-const put = (scope: Scope, memory: Memory, offset: TileExpression, value: TileExpression): void =>
-  void scope.place.statements.push({ kind: 'store', memory, offset, stride: 1, value });
-
-/** By one of the threads that share a line: what it leaves there it finds again without a meeting. */
-const byLeader = (scope: Scope, { team }: Work, body: (inner: Scope) => void): void =>
-  when(scope, equal(team.member, 0), body);
 
 /** The stores of an element of a tile. */
 function writeTiles(scope: Scope, { to }: Here, part: Part, inside: TileExpression | undefined): void {
@@ -299,198 +197,64 @@ function writeTiles(scope: Scope, { to }: Here, part: Part, inside: TileExpressi
   });
 }
 
-/** Adds what a tile has of each line to its sums. */
-function emitReduce(scope: Scope, here: Here, part: Extract<Part, { kind: 'reduce' }>): void {
-  const { team, tiles, sums, capabilities, to } = here;
-  const { lines } = tiles.passes;
-  const stage = rewriteStage(part.stage, to, (axes) => axes) as ReduceStage;
-  const line = withSums(bindSide(scope, here, lines, team.place).scope, here, part, team.place);
-  const parts = stage.results.map((of) => start(line, of, 1));
-  loop(line, team.member, tiles.size, team.size, (inner, at) => {
-    const element = bindSide(inner, here, lines === 'row' ? 'column' : 'row', at);
-    stage.results.forEach((of, which) => accumulate(element.scope, of, parts[which], nowhere, element.inside));
-  });
-  const found = joinMembers(line, stage, parts, team, capabilities.subgroupThreads);
-  byLeader(scope, here, (inner) =>
-    found.forEach(({ of, value }) => {
-      const memory = sums.get(of.result);
-      if (memory === undefined) throw new Error('a sum without memory');
-      put(inner, memory, team.place, combineWith(monoidOf(of), load(memory, team.place), value));
-    }),
-  );
+function startRunning(scope: Scope, of: ReduceStage['results'][number]): Running {
+  const dtype = accumulatorDtype(of.value.dtype);
+  const first = number(identity(monoidOf(of), dtype), dtype);
+  return { value: variable(scope, first), before: variable(scope, first) };
 }
 
 /** No part asks for the place of a largest element. */
 const nowhere: Expression = { kind: 'number', dtype: 'i32', value: 0 };
 
-/** One of the sums of a product that a thread holds, and where in the tile it is. */
-interface Held {
-  readonly of: Register;
-  readonly row: TileExpression;
-  readonly column: TileExpression;
-}
-
-interface Product {
-  /** Columns of the tile of sums. */
-  readonly width: number;
-  readonly held: readonly Held[];
-  /** Adds what a tile has of it, or, where it is made into a tile, all of it. All threads met when it ends. */
-  add(scope: Scope, here: Here): void;
-}
-
-/** Sums that begin with 0 at the scope's place. */
-function startProduct(scope: Scope, part: Extract<Part, { kind: 'product' | 'sum' }>, work: Work): Product {
-  const { tiles, capabilities } = work;
-  const product = productOf(part, tiles.passes, tiles.size, capabilities);
-  if (product === undefined) throw new Error('a product that was laid out is one');
-  return product.matrix === undefined
-    ? threadProduct(scope, part, product, work)
-    : matrixProduct(scope, part, product, work, product.matrix);
-}
-
-/** The first line of an operand: of the tile's rows or columns, or of what is its own. */
-function firstOf({ lines }: ChainOperand, { tiles: { passes }, lineFrom, tileFrom }: Here): TileExpression {
-  const side = passes.sides.get(lines[0]);
-  return side === undefined ? index(0) : side === passes.lines ? lineFrom : tileFrom;
-}
-
-/** What is summed: all of it, or as much as a tile has. */
-function reach({ kind, contraction }: Extract<Part, { kind: 'product' | 'sum' }>, { tiles, tileFrom }: Here) {
-  return kind === 'product'
-    ? { from: index(0), length: pointsOf(contraction.reduce) }
-    : { from: tileFrom, length: tiles.size };
-}
-
-function memoryFor(product: ChainProduct, { strips }: Work, which: 0 | 1): Memory {
-  const memory = strips[which].get(stripOf(product, product.operands[which]).dtype);
-  if (memory === undefined) throw new Error('a strip without memory');
-  return memory;
-}
-
-function threadProduct(
+/** Adds what a tile has of each line to its sums. */
+function emitReduce(
   scope: Scope,
-  part: Extract<Part, { kind: 'product' | 'sum' }>,
-  product: ChainProduct,
-  work: Work,
-): Product {
-  const { size } = work.tiles;
-  const { contraction, width, operands } = product;
-  const dtype = accumulatorDtype(contraction.result.dtype);
-  const shape = { threadRows: size / deep, threadColumns: (width * deep) / threads };
-  const share = startShare(scope, { rows: size, columns: width, ...shape }, dtype);
-  const [rows, columns] = [share.rows, share.columns];
-  return {
-    width,
-    held: share.sums.flatMap((line, i) => line.map((of, j): Held => ({ of, row: rows[i], column: columns[j] }))),
-    add(inner, here) {
-      const { from, length } = reach(part, here);
-      const brought = operands.map((operand, which) => {
-        if (operand.isHere) return undefined;
-        const { lines, count } = operand;
-        const of = here.to.expression(operand.of);
-        const own = { lines, count, sum: contraction.reduce, multiple: part.kind === 'product' ? strip : size };
-        return stripIn(memoryFor(product, work, which === 0 ? 0 : 1), {
-          of,
-          first: firstOf(operand, here),
-          ...own,
-          threads,
-        });
-      });
-      loop(inner, 0, length, strip, (deeper, start) => {
-        for (const of of brought) of?.copy(deeper, add(from, start));
-        meet(deeper);
-        const here_ = elementOf(here, part, operands[0].of, dtype, start);
-        addStrip(deeper, share, brought[0]?.at ?? here_, brought[1]?.at ?? here_);
-        meet(deeper);
-      });
-    },
-  };
+  here: Here,
+  part: Extract<Part, { kind: 'reduce' }>,
+  running: ReadonlyMap<Result, Running>,
+): void {
+  const { team, tiles, capabilities, to } = here;
+  const { lines } = tiles.passes;
+  const stage = rewriteStage(part.stage, to, (axes) => axes) as ReduceStage;
+  const largest = part.follows && running.get(part.follows);
+  const line = bindLargest(
+    withSums(bindSide(scope, here, lines, team.place).scope, here, part, team.place),
+    part,
+    largest,
+  );
+  const parts = stage.results.map((of) => start(line, of, 1));
+  loop(line, team.member, tiles.size, team.size, (inner, at) => {
+    const element = bindSide(inner, here, lines === 'row' ? 'column' : 'row', at);
+    stage.results.forEach((of, which) => accumulate(element.scope, of, parts[which], nowhere, element.inside));
+  });
+  for (const { of, value } of joinMembers(line, stage, parts, team, capabilities.subgroupThreads)) {
+    const own = running.get(of.result);
+    if (own === undefined) throw new Error('a sum that was not begun');
+    assign(scope, own.before, read(own.value));
+    const sofar = largest === undefined ? read(own.value) : rescaled(read(own.value), largest);
+    const more = largest === undefined ? value : where(isNothing(largest), number(0, value.type.dtype), value);
+    assign(scope, own.value, combineWith(monoidOf(of), sofar, more));
+  }
 }
 
-/** An operand made of tiles that are there, from a place along the sum on. */
-function elementOf(here: Here, part: Part, of: Expression, dtype: Dtype, start: TileExpression): AtHand {
-  return (scope, at, line) => {
-    const along = name(scope.kernel, scope.place, add(start, at));
-    const [row, column] = here.tiles.passes.lines === 'row' ? [line, along] : [along, line];
-    return cast(evaluate(bindElement(scope, here, row, column, part).scope, here.to.expression(of)), dtype);
-  };
-}
-
-function matrixProduct(
+/** The scope in which the largest element of a line is the largest so far. */
+const bindLargest = (
   scope: Scope,
-  part: Extract<Part, { kind: 'product' | 'sum' }>,
-  product: ChainProduct,
-  work: Work,
-  dtype: Dtype,
-): Product {
-  const { kernel } = scope;
-  const { size, passes } = work.tiles;
-  const { contraction, width, operands } = product;
-  // Four subgroups have a quarter of the sums each.
-  const [ownRows, ownColumns] = [size / 2, width / 2];
-  const keep = (value: TileExpression): TileExpression => name(kernel, kernel.root, value);
-  const own = keep(div(kernel.thread, subgroup));
-  const firsts = [keep(mul(div(own, 2), ownRows)), keep(mul(rem(own, 2), ownColumns))];
-  const lane = keep(rem(kernel.thread, subgroup));
-  const [row, column] = [keep(add(firsts[0], div(lane, 4))), keep(add(firsts[1], mul(rem(lane, 4), 2)))];
-  const sums = Array.from({ length: (ownRows * ownColumns) / subgroup }, () => variable(scope, number(0, 'f32')));
-  return {
-    width,
-    held: sums.map((of, at): Held => {
-      const place = sumAt(at, ownColumns, subgroup);
-      return { of, row: add(row, place.row), column: add(column, place.column) };
-    }),
-    add(inner, here) {
-      const { from, length } = reach(part, here);
-      const depth = matrixStrip / dtypeBytes[dtype];
-      const brought = operands.map((operand, which): Strips | undefined => {
-        if (operand.isHere) return undefined;
-        const { lines, count } = operand;
-        const of = here.to.expression(operand.of);
-        const first = firstOf(operand, here);
-        const own = { lines, count, sum: contraction.reduce, multiple: part.kind === 'product' ? depth : size };
-        const lying = layStrips({ of, dtype, first, ...own, threads, team: subgroup });
-        return stripsIn(inner, memoryFor(product, work, which === 0 ? 0 : 1), lying);
-      });
-      loop(inner, 0, length, depth, (deeper, start) => {
-        for (const of of brought)
-          if (of !== undefined) {
-            copyStrip(deeper, of, name(kernel, deeper.place, add(from, start)), index(0));
-            layDownStrip(deeper, of, index(0));
-          }
-        meet(deeper);
-        const [left, right] = operands.map((operand, which): MatrixOperand => {
-          const of = brought[which];
-          if (of !== undefined) {
-            const { memory, pitch, turned } = of;
-            return { memory, pitch, turned, offset: name(kernel, deeper.place, placeOfLine(of, firsts[which])) };
-          }
-          const tile = here.to.expression(operand.of);
-          if (tile.kind !== 'load') throw new Error('matrix instructions take whole tiles');
-          const [pitch, turned] = [tile.access.shape[1], passes.lines === 'column'];
-          const offset = turned ? add(mul(start, pitch), firsts[which]) : add(mul(firsts[which], pitch), start);
-          return {
-            memory: kernel.memory(tile.access.buffer),
-            pitch,
-            turned,
-            offset: name(kernel, deeper.place, offset),
-          };
-        });
-        deeper.place.statements.push({
-          kind: 'multiply',
-          threads: subgroup,
-          rows: ownRows,
-          columns: ownColumns,
-          depth: Math.min(depth, size),
-          left,
-          right,
-          sums,
-        });
-        meet(deeper);
-      });
-    },
-  };
+  { follows }: Extract<Part, { kind: 'reduce' }>,
+  largest: Running | undefined,
+): Scope =>
+  follows === undefined || largest === undefined
+    ? scope
+    : bindResult(scope, follows, name(scope.kernel, scope.place, cast(read(largest.value), follows.dtype)));
+
+/** A sum of exp(x - largest) as it is with the new largest: times exp(old - new) (Milakov and Gimelshein 2018). */
+function rescaled(sum: TileExpression, { value, before }: Running): TileExpression {
+  const [now, old] = [read(value), read(before)];
+  return where(equal(now, old), sum, mul(sum, apply('exp', sub(old, now))));
 }
+
+/** Everything so far is masked out: exp(-inf - -inf) would be no number. */
+const isNothing = ({ value }: Running): TileExpression => equal(read(value), number(-Infinity, value.type.dtype));
 
 /** Stores a sum over all tiles. */
 function finishSum(scope: Scope, here: Here, contraction: Contraction, width: number, { of, row, column }: Held): void {
@@ -500,11 +264,9 @@ function finishSum(scope: Scope, here: Here, contraction: Contraction, width: nu
   const line = bindSide(scope, here, passes.lines, row);
   const at = name(kernel, scope.place, column);
   const inside = both(line.inside, within(at, pointsOf(own), width));
-  const store = (inner: Scope): void => {
+  whenInside(scope, inside, (inner) => {
     const bound = bindPosition({ ...line.scope, place: inner.place, floor: inner.place }, own, at);
     const value = name(kernel, inner.place, cast(read(of), contraction.result.dtype));
     write(bindResult(bound, contraction.result, value), contraction.stores.map(here.to.store));
-  };
-  if (inside === undefined) store(scope);
-  else when(scope, inside, store);
+  });
 }

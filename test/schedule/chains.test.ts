@@ -20,6 +20,17 @@ const own: Readonly<Record<string, Variant>> = {
   'tiles that are full': { batch: [2], rows: 16, columns: 32 },
   'tiles that are not': { batch: [2], rows: 18, columns: 37, width: 6, dropout: true, bias: true },
   causal: { batch: [2], rows: 37, causal: true },
+  'of whose rows the first tiles are masked out': {
+    batch: [2],
+    rows: 18,
+    columns: 50,
+    of: (build, scores) => {
+      const { shape } = scores.type;
+      const isEarly = build.binary('lt', build.iota(shape, 2), build.constant(35, 'i32', shape));
+      return build.where(isEarly, build.constant(-Infinity, 'f32', shape), scores);
+    },
+  },
+  'causal, of fewer keys': { batch: [2], rows: 50, columns: 20, causal: true },
   'in bf16': { ...variants['in bf16'], batch: [2], rows: 35, columns: 33 },
   'in bf16, causal': { ...variants['in bf16'], batch: [2], rows: 70, causal: true },
 };
