@@ -32,7 +32,7 @@ import type {
 } from '../loop/loop.ts';
 import { accumulatorDtype, dtypeBytes } from '../types/dtype.ts';
 import type { Dtype } from '../types/dtype.ts';
-import { checkReads, NoChain, ownIndex, rolesIn, summedDims } from './chain-axes.ts';
+import { checkReads, NoChain, ownIndex, rolesIn, summedBy, summedDims } from './chain-axes.ts';
 import type { Roles } from './chain-axes.ts';
 import { reachOf } from './masked-columns.ts';
 import { createRewriter } from './rewrite-expression.ts';
@@ -74,15 +74,19 @@ function spansOf({ size, count, rest }: Blocks, columns: number, reach: number |
 
 /**
  * The chain of some links, in an order in which they may run. `possible`, up to axes of one point, have one shape: [...batch, rows, columns].
- * `whole`: all rows are one block, for machines whose schedule cuts both rows and columns.
+ * `whole`: all rows are one block, for machines whose schedule cuts both rows and columns. What sums over more than one of these then comes
+ * at the end, and what it reads of what is handed on is in memory as well.
  */
-export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>, whole: boolean): Chain {
-  const touched = new Set(links.flatMap((link) => [...readsOf(link), ...writesOf(link)].map(({ buffer }) => buffer)));
+export function makeChain(all: readonly Link[], possible: ReadonlySet<Buffer>, whole: boolean): Chain {
+  const touched = new Set(all.flatMap((link) => [...readsOf(link), ...writesOf(link)].map(({ buffer }) => buffer)));
   const handed = new Set([...possible].filter((buffer) => touched.has(buffer)));
   const [{ shape }] = handed;
   const row = shape.length - 2;
-  const roles: Roles = new Map(links.flatMap((link) => [...rolesIn(link, handed, shape)]));
-  checkReads(links, handed, roles, row);
+  const roles: Roles = new Map(all.flatMap((link) => [...rolesIn(link, handed, shape)]));
+  checkReads(all, handed, roles, row);
+  const end = whole ? all.filter((link) => sumsOverTwo(link, roles, row, shape)) : [];
+  const links = all.filter((link) => !end.includes(link));
+  const kept = new Set(end.flatMap(readsOf).flatMap(({ buffer }) => (handed.has(buffer) ? [buffer] : [])));
 
   const bytesPerRow = [...handed].reduce((sum, { dtype }) => sum + shape[row + 1] * dtypeBytes[dtype], 0);
   const blocks = whole ? { size: shape[row], count: 1, rest: 0 } : blocksOf(shape[row], bytesPerRow);
@@ -100,9 +104,10 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>,
   const summed = new Set(links.flatMap((link) => (isTotal(link) ? [] : [...summedDims(link, roles, row)])));
   const isWalked = (dim: number): boolean =>
     dim === row ? spans.length > 1 || (summed.has(row) && blocks.count > 1) : summed.has(dim) && dims[dim].size > 1;
-  const local = new Map([...handed].map((buffer): [Buffer, Buffer] => [buffer, localOf(buffer, blocks.size)]));
-  if (whole && [...summed].some((dim) => dim < row && dims[dim].size > 1)) throw new NoChain('it is summed over a batch');
-  const space: Space = { roles, shape, row, dims, isWalked, local };
+  const local = new Map(
+    [...handed].map((buffer): [Buffer, Buffer] => [buffer, localOf(buffer, blocks.size, kept.has(buffer))]),
+  );
+  const space: Space = { roles, shape, row, dims, isWalked, local, kept };
   const sums = new Map(
     links.flatMap((link): [Link, Running][] => {
       const isLong = isTotal(link) || [...summedDims(link, roles, row)].some(isWalked);
@@ -122,8 +127,8 @@ export function makeChain(links: readonly Link[], possible: ReadonlySet<Buffer>,
       parts: links.map((link) => inRows(link, space, rows, sums.get(link))),
     })),
     last: running(false).map(({ finish }) => finish),
-    end: running(true).map(({ finish }) => finish),
-    ...(whole && reach !== undefined && { reach }),
+    end: [...running(true).map(({ finish }) => finish), ...end],
+    ...(whole && reach !== undefined && kept.size === 0 && { reach }),
   };
 }
 
@@ -136,6 +141,8 @@ interface Space {
   /** The axes of the batch, and the blocks. */
   readonly dims: readonly Axis[];
   isWalked(dim: number): boolean;
+  /** Of what is handed on, what is in memory as well. */
+  readonly kept: ReadonlySet<Buffer>;
   readonly local: ReadonlyMap<Buffer, Buffer>;
 }
 
@@ -157,6 +164,12 @@ function addsToTotal(link: Link, roles: Roles, dims: readonly Axis[], shape: rea
   const result = link.axes.reduce((size, axis) => size * axis.size, 1);
   const times = summed.reduce((product, dim) => product * dims[dim].size, 1);
   return result * times * smallShare <= elementCount(shape);
+}
+
+/** Does a link sum over a batch, or over both rows and columns? */
+function sumsOverTwo(link: Link, roles: Roles, row: number, shape: readonly number[]): boolean {
+  const dims = new Set(summedBy(link).flatMap((axis) => roles.get(axis) ?? []));
+  return [...dims].some((dim) => dim < row && shape[dim] > 1) || (dims.has(row) && dims.has(row + 1));
 }
 
 /** Of a tensor that is handed on. */
@@ -208,6 +221,15 @@ function inRows(link: Link, space: Space, rows: Rows, running: Running | undefin
       return { buffer: to, shape: to.shape, index: index.slice(row).map((at) => moved(at, true)) };
     },
   });
+  const storeAll = (given: readonly Store[]): Store[] => {
+    const rewritten = rewrite.stores(given);
+    const inMemory = given.flatMap(({ access }, at): Store[] =>
+      space.kept.has(access.buffer)
+        ? [{ access: { ...access, index: access.index.map(coordinate) }, value: rewritten[at].value }]
+        : [],
+    );
+    return [...rewritten, ...inMemory];
+  };
   const inside = (of: readonly Axis[]): Axis[] =>
     of.flatMap((axis) => ((roles.get(axis) ?? row) < row ? [] : [axisIn(axis)]));
   const stores = (results: readonly Result[]): Store[] =>
@@ -229,12 +251,15 @@ function inRows(link: Link, space: Space, rows: Rows, running: Running | undefin
       left: rewrite.expression(link.left),
       right: rewrite.expression(link.right),
       result,
-      stores: sum === undefined ? rewrite.stores(link.stores) : stores([result]),
+      stores: sum === undefined ? storeAll(link.stores) : stores([result]),
     };
   }
   const stages = link.stages.map((stage): Stage => {
     const made = rewrite.stage(stage);
-    return made.kind === 'cumulate' ? { ...made, axis: axisIn(made.axis) } : { ...made, axes: inside(made.axes) };
+    if (made.kind === 'cumulate') return { ...made, axis: axisIn(made.axis) };
+    if (stage.kind === 'store' && made.kind === 'store')
+      return { ...made, axes: inside(made.axes), stores: storeAll(stage.stores) };
+    return { ...made, axes: inside(made.axes) };
   });
   const [first] = stages;
   if (first.kind !== 'reduce' || running === undefined) return { ...link, axes: inside(link.axes), stages };
@@ -317,8 +342,8 @@ function addUp(link: Link, space: Space, rows: Rows, isTotal: boolean): Running 
   );
 }
 
-const localOf = ({ name, dtype, shape }: Buffer, rows: number): Buffer => ({
-  name,
+const localOf = ({ name, dtype, shape }: Buffer, rows: number, isKept: boolean): Buffer => ({
+  name: isKept ? `${name}_local` : name,
   role: 'temporary',
   dtype,
   shape: [rows, shape[shape.length - 1]],

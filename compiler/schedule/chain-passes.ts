@@ -109,8 +109,8 @@ function inPasses(parts: readonly Part[], locals: ReadonlySet<Buffer>, isAlone: 
     const part = isFollower ? { ...given, follows } : given;
     const level = isFollower ? levelOf(reads) - 1 : levelOf(reads);
     const stores = storesOf(part);
-    const isToTiles = stores.length > 0 && stores.every(({ access: { buffer } }) => locals.has(buffer));
     const isTiled = part.kind === 'product' || part.kind === 'points';
+    const isFit = isTiled || stores.every(({ access: { buffer } }) => !locals.has(buffer));
     if (part.kind === 'reduce')
       for (const { result, monoid } of part.stage.results) {
         ready.set(result, level + 1);
@@ -118,8 +118,7 @@ function inPasses(parts: readonly Part[], locals: ReadonlySet<Buffer>, isAlone: 
       }
     const stored = part.kind === 'sum' ? level + 1 : part.kind === 'lines' ? Math.max(1, level) : level;
     stores.forEach(({ access: { buffer } }) => ready.set(buffer, Math.max(stored, ready.get(buffer) ?? 0)));
-    const isFit = part.kind === 'reduce' || isTiled === isToTiles;
-    return { part, reads, level, isTiled, isFit };
+    return { part, level, isTiled, isFit };
   });
   if (made.some(({ isFit }) => !isFit)) return undefined;
   const count = Math.max(
@@ -129,18 +128,30 @@ function inPasses(parts: readonly Part[], locals: ReadonlySet<Buffer>, isAlone: 
   const there = new Set<Part>();
   return Array.from({ length: count }, (_, pass): Pass => {
     const wanted = new Set<object>();
-    const own = made.toReversed().filter(({ part, reads, level, isTiled }) => {
-      const isMine = isTiled
-        ? storesOf(part).some(({ access: { buffer } }) => wanted.has(buffer)) && !there.has(part)
-        : part.kind !== 'lines' && level === pass;
-      if (isMine) reads.forEach((read) => wanted.add(read));
-      return isMine;
+    const own = made.toReversed().flatMap(({ part, level, isTiled }): Part[] => {
+      if (part.kind === 'lines' || there.has(part)) return [];
+      // What is in memory as well is written once, in the first pass that has it.
+      const isWanted = ({ access: { buffer } }: Store): boolean =>
+        locals.has(buffer) ? wanted.has(buffer) : level === pass;
+      if (isTiled ? !storesOf(part).some(isWanted) : level !== pass) return [];
+      const taken = isTiled && !isAlone ? withStores(part, isWanted) : part;
+      readsOf(taken).forEach((read) => wanted.add(read));
+      if (isAlone) there.add(part);
+      return [taken];
     });
-    if (isAlone) own.forEach(({ part }) => there.add(part));
     const isAfter = ({ part, level }: (typeof made)[number]): boolean =>
       part.kind === 'lines' && Math.max(1, level) === pass + 1;
-    return { parts: own.toReversed().map(({ part }) => part), after: made.filter(isAfter).map(({ part }) => part) };
+    return { parts: own.toReversed(), after: made.filter(isAfter).map(({ part }) => part) };
   });
+}
+
+/** A part with some of its stores. */
+function withStores(part: Part, isKept: (store: Store) => boolean): Part {
+  const stores = storesOf(part).filter(isKept);
+  if (part.kind === 'reduce') return part;
+  return part.kind === 'product' || part.kind === 'sum'
+    ? { ...part, contraction: { ...part.contraction, stores } }
+    : { ...part, stores };
 }
 
 /** The result r of which all that is summed is exp(x - r): it may be summed before r is known. */

@@ -44,7 +44,7 @@ function summedBy(link: Link): readonly Axis[] {
 export const isOfColumns = (link: Link, sides: ReadonlyMap<Axis, Side>): boolean =>
   summedBy(link).some((axis) => sides.get(axis) === 'row');
 
-/** The chains, of rows and then of columns, that together do what a whole one does; undefined where it has no sides. */
+/** The chains, of rows and then of columns, that together do what a whole one does up to its end; undefined where it has no sides. */
 export function splitSides(chain: Chain, temporary: NewTemporary): readonly Chain[] | undefined {
   const [{ parts }] = chain.spans;
   const sides = sidesOf(chain);
@@ -75,7 +75,7 @@ export function splitSides(chain: Chain, temporary: NewTemporary): readonly Chai
   return [rows, columns].flatMap((links) => (links.length === 0 ? [] : [withLinks(chain, links)]));
 }
 
-/** The links of a chain as segments of their own, which hand on what they do in memory. */
+/** The links of a chain up to its end as segments of their own, which hand on what they do in memory. */
 export function linksApart({ axes, locals, spans: [{ parts }] }: Chain, temporary: NewTemporary): readonly Segment[] {
   const whole = new Map(
     locals.map((local) => [local, temporary(local.dtype, [...axes.map(({ size }) => size), ...local.shape])]),
@@ -95,7 +95,8 @@ export function linksApart({ axes, locals, spans: [{ parts }] }: Chain, temporar
 /** A chain of some of its links, or of others like them. */
 function withLinks(chain: Chain, parts: readonly Link[]): Chain {
   const touched = new Set(parts.flatMap((link) => [...readsOf(link), ...writesOf(link)]).map(({ buffer }) => buffer));
-  return { ...chain, locals: chain.locals.filter((local) => touched.has(local)), spans: [{ axes: [], parts }] };
+  const locals = chain.locals.filter((local) => touched.has(local));
+  return { ...chain, locals, spans: [{ axes: [], parts }], end: [] };
 }
 
 /** Of links in order what those locals are made of that are read; with `outputs`, and what they leave in memory. */

@@ -43,8 +43,10 @@ export function splitReductions(
 function splitForTeams(chain: Chain, capabilities: Capabilities, temporary: NewTemporary): readonly Segment[] {
   const unplaced: NewTemporary = (dtype, shape) => ({ name: 'unplaced', role: 'temporary', dtype, shape });
   const isFit = splitSides(chain, unplaced)?.every((side) => tilesOf(side, capabilities) !== undefined);
-  if (isFit === true) return splitSides(chain, temporary) ?? [];
-  return linksApart(chain, temporary).flatMap((link) => splitReductions(simplify(link), capabilities, temporary));
+  const sides = isFit === true ? splitSides(chain, temporary) : undefined;
+  const links = [...(sides === undefined ? linksApart(chain, temporary) : []), ...chain.end];
+  const split = links.flatMap((link) => splitReductions(simplify(link), capabilities, temporary));
+  return [...(sides ?? []), ...split];
 }
 
 /** A product with few results and a long sum (the weights of a convolution): parts of the sum, then their sum. */

@@ -186,12 +186,15 @@ function emitPoints(scope: Scope, here: Here, part: Part): void {
   });
 }
 
-/** The stores of an element of a tile. */
-function writeTiles(scope: Scope, { to }: Here, part: Part, inside: TileExpression | undefined): void {
-  const stores = storesOf(part).map(to.store);
-  const values = stores.map(({ value }) => evaluate(scope, value));
-  stores.forEach(({ access }, at) => {
-    const value = cast(values[at], access.buffer.dtype);
+/** The stores of an element of a tile: all there is of a tile, in memory what is inside. */
+function writeTiles(scope: Scope, { tiles, to }: Here, part: Part, inside: TileExpression | undefined): void {
+  const stores = storesOf(part);
+  const values = stores.map(({ value }) => evaluate(scope, to.expression(value)));
+  stores.forEach((store, at) => {
+    const { access } = to.store(store);
+    const value = name(scope.kernel, scope.place, cast(values[at], access.buffer.dtype));
+    if (!tiles.passes.locals.has(store.access.buffer))
+      return whenInside(scope, inside, (inner) => writeValue(inner, access, value));
     const kept = inside === undefined ? value : where(inside, value, number(0, access.buffer.dtype));
     writeValue(scope, access, name(scope.kernel, scope.place, kept));
   });

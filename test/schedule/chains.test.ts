@@ -35,7 +35,7 @@ const own: Readonly<Record<string, Variant>> = {
   'in bf16, causal': { ...variants['in bf16'], batch: [2], rows: 70, causal: true },
 };
 
-/** What has no tiles is in memory: heads so wide that no thread holds their sums, what is summed over the heads as well. */
+/** What has no tiles is in memory: heads so wide that no thread holds their sums; and what of it is summed over more than rows or columns. */
 const apart: Readonly<Record<string, Variant>> = {
   'wide heads': { batch: [2], rows: 10, columns: 18, width: 1100, backward: false },
   'a difference of two': { ...variants['a difference of two'], rows: 20 },
@@ -63,7 +63,7 @@ describe('attention by tiles', () => {
     expect(keptIn(variant)).toEqual(Object.keys(machines).map(() => 0));
   });
 
-  it.each(Object.entries(apart))('not: %s', (_, variant) => {
+  it.each(Object.entries(apart))('or partly in memory: %s', (_, variant) => {
     expect(Math.min(...keptIn(variant))).toBeGreaterThan(0);
   });
 });
