@@ -10,7 +10,7 @@ import { isOfColumns, type Side, sidesOf } from './chain-sides.ts';
 import { isPositional, type ReduceStage } from './reduce.ts';
 import { walk } from './rewrite.ts';
 
-/** What is done at once. `axes`: those of it that walk one of the sides. */
+/** What is done at once. */
 export type Part =
   /** A product with an element for each of a tile, which goes to tiles. */
   | { readonly kind: 'product'; readonly contraction: Contraction }
@@ -37,11 +37,11 @@ export interface Passes {
   readonly rows: number;
   readonly columns: number;
   /** What is handed on. */
-  readonly locals: ReadonlySet<object>;
+  readonly locals: ReadonlySet<Buffer>;
   readonly passes: readonly Pass[];
 }
 
-/** Undefined where some link is no such part. `alone`: one tile is all there is, and what was made of it stays. */
+/** Undefined where some link is no such part. `isAlone`: one tile is all there is of so many lines, and what was made of it stays. */
 export function passesOf(chain: Chain, isAlone: (walked: number) => boolean): Passes | undefined {
   const sides = sidesOf(chain);
   if (sides === undefined) return undefined;
@@ -55,8 +55,13 @@ export function passesOf(chain: Chain, isAlone: (walked: number) => boolean): Pa
   }
   const [rows, columns] = chain.locals[0].shape;
   const locals = new Set(chain.locals);
-  const passes = inPasses(parts, locals, isAlone(lines === 'row' ? columns : rows));
-  return passes && { lines, sides, rows, columns, locals, passes };
+  // Lines and sums of tiles have no element in a tile.
+  const isFit = parts.every(
+    (part) => isTiled(part) || storesOf(part).every(({ access: { buffer } }) => !locals.has(buffer)),
+  );
+  if (!isFit) return undefined;
+  const passes = passesIn(placeParts(parts), locals, isAlone(lines === 'row' ? columns : rows));
+  return { lines, sides, rows, columns, locals, passes };
 }
 
 const longer = (axes: readonly Axis[]): readonly Axis[] => axes.filter(({ size }) => size > 1);
@@ -95,53 +100,59 @@ const isPlace = ({ results }: ReduceStage): boolean => results.some(isPositional
 export const storesOf = (part: Part): readonly Store[] =>
   part.kind === 'reduce' ? [] : part.kind === 'product' || part.kind === 'sum' ? part.contraction.stores : part.stores;
 
-function inPasses(parts: readonly Part[], locals: ReadonlySet<Buffer>, isAlone: boolean): readonly Pass[] | undefined {
-  /** The pass before which something is not there. */
+/** A part and the first pass that has all it reads: elements of tiles are made anew in each pass, all else is made in this one. */
+interface Placed {
+  readonly part: Part;
+  readonly level: number;
+}
+
+const isTiled = ({ kind }: Part): boolean => kind === 'product' || kind === 'points';
+
+function placeParts(parts: readonly Part[]): readonly Placed[] {
+  /** The first pass in which something may be read. */
   const ready = new Map<object, number>();
-  const levelOf = (reads: ReadonlySet<object>): number =>
-    Math.max(0, ...[...reads].map((read) => ready.get(read) ?? 0));
+  const levelOf = (reads: Iterable<object>): number => Math.max(0, ...[...reads].map((read) => ready.get(read) ?? 0));
   const largest = new Set<Result>();
-  const made = parts.map((given) => {
-    const reads = readsOf(given);
+  return parts.map((given): Placed => {
+    const reads = [...readsOf(given)];
     const follows = given.kind === 'reduce' ? followedBy(given.stage, largest) : undefined;
-    const others = levelOf(new Set([...reads].filter((read) => read !== follows)));
-    const isFollower = follows !== undefined && others < levelOf(reads);
-    const part = isFollower ? { ...given, follows } : given;
+    const others = levelOf(reads.filter((read) => read !== follows));
+    const isFollower = given.kind === 'reduce' && follows !== undefined && others < levelOf(reads);
+    const part: Part = isFollower ? { ...given, follows } : given;
     const level = isFollower ? levelOf(reads) - 1 : levelOf(reads);
-    const stores = storesOf(part);
-    const isTiled = part.kind === 'product' || part.kind === 'points';
-    const isFit = isTiled || stores.every(({ access: { buffer } }) => !locals.has(buffer));
     if (part.kind === 'reduce')
       for (const { result, monoid } of part.stage.results) {
         ready.set(result, level + 1);
         if (monoid === 'max') largest.add(result);
       }
+    // Lines that read no sum wait for the end of the first pass all the same.
     const stored = part.kind === 'sum' ? level + 1 : part.kind === 'lines' ? Math.max(1, level) : level;
-    stores.forEach(({ access: { buffer } }) => ready.set(buffer, Math.max(stored, ready.get(buffer) ?? 0)));
-    return { part, level, isTiled, isFit };
+    for (const { access } of storesOf(part)) ready.set(access.buffer, Math.max(stored, ready.get(access.buffer) ?? 0));
+    return { part, level };
   });
-  if (made.some(({ isFit }) => !isFit)) return undefined;
-  const count = Math.max(
-    1,
-    ...made.map(({ part, level }) => (part.kind === 'reduce' || part.kind === 'sum' ? level + 1 : level)),
+}
+
+function passesIn(placed: readonly Placed[], locals: ReadonlySet<Buffer>, isAlone: boolean): readonly Pass[] {
+  const isInMemory = ({ access: { buffer } }: Store): boolean => !locals.has(buffer);
+  const last = placed.map(({ part, level }) =>
+    part.kind === 'lines' || (isTiled(part) && !storesOf(part).some(isInMemory)) ? level - 1 : level,
   );
   const there = new Set<Part>();
-  return Array.from({ length: count }, (_, pass): Pass => {
+  return Array.from({ length: Math.max(0, ...last) + 1 }, (_, pass): Pass => {
     const wanted = new Set<object>();
-    const own = made.toReversed().flatMap(({ part, level, isTiled }): Part[] => {
+    const own = placed.toReversed().flatMap(({ part, level }): Part[] => {
       if (part.kind === 'lines' || there.has(part)) return [];
-      // What is in memory as well is written once, in the first pass that has it.
-      const isWanted = ({ access: { buffer } }: Store): boolean =>
-        locals.has(buffer) ? wanted.has(buffer) : level === pass;
-      if (isTiled ? !storesOf(part).some(isWanted) : level !== pass) return [];
-      const taken = isTiled && !isAlone ? withStores(part, isWanted) : part;
+      // What is in memory as well is written once.
+      const isWanted = (store: Store): boolean =>
+        isInMemory(store) ? level === pass : wanted.has(store.access.buffer);
+      if (isTiled(part) ? !storesOf(part).some(isWanted) : level !== pass) return [];
+      const taken = isTiled(part) && !isAlone ? withStores(part, isWanted) : part;
       readsOf(taken).forEach((read) => wanted.add(read));
       if (isAlone) there.add(part);
       return [taken];
     });
-    const isAfter = ({ part, level }: (typeof made)[number]): boolean =>
-      part.kind === 'lines' && Math.max(1, level) === pass + 1;
-    return { parts: own.toReversed(), after: made.filter(isAfter).map(({ part }) => part) };
+    const isAfter = ({ part, level }: Placed): boolean => part.kind === 'lines' && Math.max(1, level) === pass + 1;
+    return { parts: own.toReversed(), after: placed.filter(isAfter).map(({ part }) => part) };
   });
 }
 

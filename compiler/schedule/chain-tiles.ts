@@ -121,7 +121,7 @@ export function productOf(
   const given: readonly [Expression, Expression] = isTurned ? [right, left] : [left, right];
   const taken: typeof given | undefined =
     matrix && (isTurned ? [matrix.right, matrix.left] : [matrix.left, matrix.right]);
-  const isHere = given.map((one) => [...readsIn([one])].some((read) => locals.has(read)));
+  const isHere = given.map((one) => [...locals].some((local) => readsIn([one]).has(local)));
   // What is brought has to be in memory; what matrices take of tiles has to be one of them.
   if (isHere[1] || (kind === 'product' && isHere[0])) return undefined;
   const isTaken =
