@@ -93,10 +93,10 @@ const toTiles = (tileOf: ReadonlyMap<Buffer, Buffer>, { row, column }: Work): Re
     },
   });
 
-/** A sum of a line while tiles are walked, which all who share the line know; `before`: what it was until this tile. */
+/** A sum of a line while tiles are walked, which all who share the line know; `before`: what it was until this tile, where another follows it. */
 interface Running {
   readonly value: Register;
-  readonly before: Register;
+  readonly before: Register | undefined;
 }
 
 function emitPass(scope: Scope, pass: Pass, work: Here, from: TileExpression, until: TileExpression): void {
@@ -105,7 +105,11 @@ function emitPass(scope: Scope, pass: Pass, work: Here, from: TileExpression, un
   const products = new Map<ProductPart, Product>();
   for (const part of pass.parts) {
     if (part.kind === 'sum') products.set(part, startProduct(scope, part, work));
-    if (part.kind === 'reduce') for (const of of part.stage.results) running.set(of.result, startRunning(scope, of));
+    if (part.kind !== 'reduce') continue;
+    for (const of of part.stage.results) {
+      const isFollowed = pass.parts.some((other) => other.kind === 'reduce' && other.follows === of.result);
+      running.set(of.result, startRunning(scope, of, isFollowed));
+    }
   }
   loop(scope, from, until, 1, (body, tile) => {
     const inner: Scope = { ...body, floor: body.place };
@@ -200,10 +204,10 @@ function writeTiles(scope: Scope, { tiles, to }: Here, part: Part, inside: TileE
   });
 }
 
-function startRunning(scope: Scope, of: ReduceStage['results'][number]): Running {
+function startRunning(scope: Scope, of: ReduceStage['results'][number], isFollowed: boolean): Running {
   const dtype = accumulatorDtype(of.value.dtype);
   const first = number(identity(monoidOf(of), dtype), dtype);
-  return { value: variable(scope, first), before: variable(scope, first) };
+  return { value: variable(scope, first), before: isFollowed ? variable(scope, first) : undefined };
 }
 
 /** No part asks for the place of a largest element. */
@@ -233,7 +237,7 @@ function emitReduce(
   for (const { of, value } of joinMembers(line, stage, parts, team, capabilities.subgroupThreads)) {
     const own = running.get(of.result);
     if (own === undefined) throw new Error('a sum that was not begun');
-    assign(scope, own.before, read(own.value));
+    if (own.before !== undefined) assign(scope, own.before, read(own.value));
     const sofar = largest === undefined ? read(own.value) : rescaled(read(own.value), largest);
     const more = largest === undefined ? value : where(isNothing(largest), number(0, value.type.dtype), value);
     assign(scope, own.value, combineWith(monoidOf(of), sofar, more));
@@ -252,6 +256,7 @@ const bindLargest = (
 
 /** A sum of exp(x - largest) as it is with the new largest: times exp(old - new) (Milakov and Gimelshein 2018). */
 function rescaled(sum: TileExpression, { value, before }: Running): TileExpression {
+  if (before === undefined) throw new Error('a sum follows what says not what it was');
   const [now, old] = [read(value), read(before)];
   return where(equal(now, old), sum, mul(sum, apply('exp', sub(old, now))));
 }
