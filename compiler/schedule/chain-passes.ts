@@ -5,10 +5,12 @@
  *
  *   softmax   pass 0: s, max s, sum of exp(s - max s);   pass 1: s again, p, sum of p·v
  */
+import { isFloat } from '../types/dtype.ts';
 import type { Axis, Buffer, Chain, Contraction, Expression, Link, Result, Store } from '../loop/loop.ts';
 import { isOfColumns, type Side, sidesOf } from './chain-sides.ts';
 import { isPositional, type ReduceStage } from './reduce.ts';
 import { walk } from './rewrite.ts';
+import { fingerprint } from './fingerprint.ts';
 
 /** What is done at once. */
 export type Part =
@@ -60,7 +62,7 @@ export function passesOf(chain: Chain, isAlone: (walked: number) => boolean): Pa
     (part) => isTiled(part) || storesOf(part).every(({ access: { buffer } }) => !locals.has(buffer)),
   );
   if (!isFit) return undefined;
-  const passes = passesIn(placeParts(parts), locals, isAlone(lines === 'row' ? columns : rows));
+  const passes = passesIn(placeParts(parts, sides), locals, isAlone(lines === 'row' ? columns : rows));
   return { lines, sides, rows, columns, locals, passes };
 }
 
@@ -108,23 +110,22 @@ interface Placed {
 
 const isTiled = ({ kind }: Part): boolean => kind === 'product' || kind === 'points';
 
-function placeParts(parts: readonly Part[]): readonly Placed[] {
+function placeParts(parts: readonly Part[], sides: ReadonlyMap<Axis, Side>): readonly Placed[] {
   /** The first pass in which something may be read. */
   const ready = new Map<object, number>();
   const levelOf = (reads: Iterable<object>): number => Math.max(0, ...[...reads].map((read) => ready.get(read) ?? 0));
-  const largest = new Set<Result>();
+  const following = createFollowing(sides);
   return parts.map((given): Placed => {
     const reads = [...readsOf(given)];
-    const follows = given.kind === 'reduce' ? followedBy(given.stage, largest) : undefined;
+    const follows = given.kind === 'reduce' ? following.followedBy(given.stage) : undefined;
     const others = levelOf(reads.filter((read) => read !== follows));
     const isFollower = given.kind === 'reduce' && follows !== undefined && others < levelOf(reads);
     const part: Part = isFollower ? { ...given, follows } : given;
     const level = isFollower ? levelOf(reads) - 1 : levelOf(reads);
-    if (part.kind === 'reduce')
-      for (const { result, monoid } of part.stage.results) {
-        ready.set(result, level + 1);
-        if (monoid === 'max') largest.add(result);
-      }
+    if (part.kind === 'reduce') {
+      following.note(part.stage);
+      for (const { result } of part.stage.results) ready.set(result, level + 1);
+    }
     // Lines that read no sum wait for the end of the first pass all the same.
     const stored = part.kind === 'sum' ? level + 1 : part.kind === 'lines' ? Math.max(1, level) : level;
     for (const { access } of storesOf(part)) ready.set(access.buffer, Math.max(stored, ready.get(access.buffer) ?? 0));
@@ -165,17 +166,34 @@ function withStores(part: Part, isKept: (store: Store) => boolean): Part {
     : { ...part, stores };
 }
 
-/** The result r of which all that is summed is exp(x - r): it may be summed before r is known. */
-function followedBy({ results }: ReduceStage, largest: ReadonlySet<Result>): Result | undefined {
-  const all = results.map(({ monoid, value }) => {
-    if (monoid !== 'sum' || value.kind !== 'apply' || value.op !== 'exp') return undefined;
-    const [of] = value.operands;
-    if (of.kind !== 'apply' || of.op !== 'sub') return undefined;
-    const [x, r] = of.operands.map(uncast);
-    const isKnown = r.kind === 'result' && largest.has(r.of) && !readsIn([x]).has(r.of);
-    return isKnown ? r.of : undefined;
-  });
-  return all.every((one) => one === all[0]) ? all[0] : undefined;
+/** Which sums may be summed before the largest element of their line is known: those of exp(x - r), where r is the largest x. */
+function createFollowing(sides: ReadonlyMap<Axis, Side>) {
+  const seen = new Map<object, number>();
+  const place = (of: object): string => {
+    const known = seen.get(of) ?? seen.size;
+    seen.set(of, known);
+    return `${known}`;
+  };
+  // All axes along a side are alike: what is compared is summed over them.
+  const print = fingerprint(new Map(), { axis: (axis) => sides.get(axis) ?? place(axis), other: place });
+  const largest = new Map<Result, number>();
+  return {
+    note({ results }: ReduceStage): void {
+      for (const { result, monoid, value } of results)
+        if (monoid === 'max' && isFloat(result.dtype)) largest.set(result, print.expression(uncast(value)));
+    },
+    /** That r, if it is one for all that a stage sums. */
+    followedBy({ results }: ReduceStage): Result | undefined {
+      const all = results.map(({ monoid, value }) => {
+        if (monoid !== 'sum' || value.kind !== 'apply' || value.op !== 'exp') return undefined;
+        const [of] = value.operands;
+        if (of.kind !== 'apply' || of.op !== 'sub') return undefined;
+        const [x, r] = of.operands.map(uncast);
+        return r.kind === 'result' && largest.get(r.of) === print.expression(x) ? r.of : undefined;
+      });
+      return all.every((one) => one === all[0]) ? all[0] : undefined;
+    },
+  };
 }
 
 const uncast = (of: Expression): Expression => (of.kind === 'apply' && of.op === 'cast' ? uncast(of.operands[0]) : of);

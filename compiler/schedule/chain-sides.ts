@@ -109,20 +109,28 @@ function trim(
   const wanted = new Set(read);
   return links
     .toReversed()
-    .flatMap((link): Link[] => {
-      const kept = withStores(link, ({ access: { buffer } }) => (locals.has(buffer) ? wanted.has(buffer) : outputs));
-      if (kept === undefined) return [];
-      readsOf(kept).forEach(({ buffer }) => wanted.add(buffer));
-      return [kept];
+    .flatMap((link) => {
+      const isKept = ({ access: { buffer } }: Store): boolean => (locals.has(buffer) ? wanted.has(buffer) : outputs);
+      return withStores(link, isKept, (reads) => reads.forEach(({ buffer }) => wanted.add(buffer))) ?? [];
     })
     .toReversed();
 }
 
-/** The link with some of its stores, and no sums that these do not need; undefined without any. */
-function withStores(link: Link, isKept: (store: Store) => boolean): Link | undefined {
+/**
+ * The link with some of its stores, and no sums that these do not need; undefined without any. `note` is told what they read before it
+ * is asked for those that may make it.
+ */
+function withStores(
+  link: Link,
+  isKept: (store: Store) => boolean,
+  note: (reads: readonly Access[]) => void,
+): Link | undefined {
   if (link.kind === 'contraction') {
     const stores = link.stores.filter(isKept);
-    return stores.length === 0 ? undefined : { ...link, stores };
+    if (stores.length === 0) return undefined;
+    const kept = { ...link, stores };
+    note(readsOf(kept));
+    return kept;
   }
   const used = new Set<Result>();
   const stages = link.stages
@@ -131,6 +139,7 @@ function withStores(link: Link, isKept: (store: Store) => boolean): Link | undef
       const made = stageWith(stage, isKept, used);
       if (made === undefined) return [];
       valuesOf(made).forEach((value) => needsOf(value).results.forEach((result) => used.add(result)));
+      note(readsOf({ ...link, stages: [made] }));
       return [made];
     })
     .toReversed();

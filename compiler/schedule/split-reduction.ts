@@ -6,7 +6,18 @@
  *   mean over 65536:  reduce k  →  partial[p] = reduce k' of k = p·4096 + k';  then reduce p
  */
 import { apply, axisAt, combine, number } from '../loop/build.ts';
-import type { Access, Axis, Buffer, Chain, Contraction, Expression, Region, Segment, Stage } from '../loop/loop.ts';
+import type {
+  Access,
+  Axis,
+  Buffer,
+  Chain,
+  Contraction,
+  Expression,
+  Link,
+  Region,
+  Segment,
+  Stage,
+} from '../loop/loop.ts';
 import { identity } from '../ops/monoid.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { accumulatorDtype } from '../types/dtype.ts';
@@ -33,18 +44,21 @@ export function splitReductions(
     case 'chain':
       return capabilities.workgroupThreads > 1
         ? splitForTeams(segment, capabilities, temporary)
-        : splitChain(segment, temporary);
+        : [...splitChain(segment, temporary), ...afterPoints(segment)];
     case 'scatter':
       return [segment];
   }
 }
+
+/** What comes after all points of a chain, where nothing is added up for it: segments like any other. */
+const afterPoints = ({ totals, end }: Chain): readonly Link[] => (totals.length === 0 ? end : []);
 
 /** By its sides, where these have room in a workgroup; else its links by themselves. */
 function splitForTeams(chain: Chain, capabilities: Capabilities, temporary: NewTemporary): readonly Segment[] {
   const unplaced: NewTemporary = (dtype, shape) => ({ name: 'unplaced', role: 'temporary', dtype, shape });
   const isFit = splitSides(chain, unplaced)?.every((side) => tilesOf(side, capabilities) !== undefined);
   const sides = isFit === true ? splitSides(chain, temporary) : undefined;
-  const links = [...(sides === undefined ? linksApart(chain, temporary) : []), ...chain.end];
+  const links = [...(sides === undefined ? linksApart(chain, temporary) : []), ...afterPoints(chain)];
   const split = links.flatMap((link) => splitReductions(simplify(link), capabilities, temporary));
   return [...(sides ?? []), ...split];
 }

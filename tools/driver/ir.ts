@@ -178,7 +178,8 @@ export async function lower(found: Found, to: Level, options: LowerOptions): Pro
     if (to === 'loop' || options.until === 'fuse') return at;
     const capabilities = await options.capabilities();
     const { wholeChains } = fuseOptionsFor(capabilities);
-    const isForOthers = (segment: Segment): boolean => segment.kind === 'chain' && isWhole(segment) !== wholeChains;
+    const isForOthers = (segment: Segment): boolean =>
+      wholeChains === true && segment.kind === 'chain' && !isWhole(segment);
     if (kernelsOf(loop.steps).some(({ kernel }) => kernel.segments.some(isForOthers)))
       throw new UserError(
         'ir-stage',
