@@ -61,17 +61,14 @@ export function linksOf(graph: Graph): Links {
           offset: -Number(offset),
         });
       else {
-        close(
-          value,
-          [axis],
-          node,
-          terms.length === 0 ? 'one position of it is picked' : 'it is read in steps or windows',
-        );
+        const isTurned = terms.length === 1 && terms[0].scale === -1 && divisor === 1;
+        const how = isTurned ? 'it is read from its end' : 'it is read in steps or windows';
+        close(value, [axis], node, terms.length === 0 ? 'one position of it is picked' : how);
         close(
           result,
           terms.map((term) => term.axis),
           node,
-          'it is read in steps or windows',
+          how,
         );
       }
     });

@@ -70,6 +70,46 @@ describe('nacre ir', () => {
       );
   });
 
+  it('reads attention back at every level, and says where it was fused for machines of another kind', async () => {
+    const attention = (rows: number): string => {
+      const path = join(folder, `attention-${rows}.model`);
+      writeFileSync(
+        path,
+        `use std.attention { TransformerBlock }
+use std.optim { SGD }
+data points = generate(4) |> map(x: 0.01 * f32(index) * ones[${rows}, 8])
+train net {
+  model = TransformerBlock{8, 2}
+  data = points() |> batch(2)
+  loss(x) = mean(model(x) ^ 2)
+  optimizer = SGD{lr: 0.1}
+  epochs = 1
+}
+`,
+      );
+      return path;
+    };
+    const read = async (text: string, stage: string) => {
+      const path = join(folder, 'attention.ir');
+      writeFileSync(path, text);
+      return nacre('ir', path, '--stage', stage);
+    };
+    // In one block, and in several.
+    for (const rows of [16, 96])
+      for (const stage of ['tile', 'llvm']) {
+        const { out } = await nacre('ir', attention(rows), '--stage', stage);
+        expect((await read((await nacre('ir', attention(rows), '--stage', 'loop')).out, stage)).out).toBe(out);
+      }
+    const whole = (await nacre('ir', attention(96), '--after', 'fuse', '--stage', 'wgsl')).out;
+    expect((await read(whole, 'wgsl')).out).toBe((await nacre('ir', attention(96), '--stage', 'wgsl')).out);
+    expect((await read(whole, 'tile')).code).toBe(0);
+    expect((await read((await nacre('ir', attention(96), '--stage', 'loop')).out, 'wgsl')).err).toBe(
+      `error: This program has a chain that was made for machines of another kind than wgsl.
+hint: Start from the model or from tensor text: its chains are made anew there.
+`,
+    );
+  });
+
   it('stops after any pass or step, and goes on from there', async () => {
     const at = async (...options: string[]): Promise<string> => (await nacre('ir', example('rings'), ...options)).out;
     const [loop, tile, llvm] = [await at('--stage', 'loop'), await at('--stage', 'tile'), await at('--stage', 'llvm')];
