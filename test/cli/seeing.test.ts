@@ -77,9 +77,16 @@ describe('nacre ir', () => {
         path,
         `use std.attention { TransformerBlock }
 use std.optim { SGD }
-data points = generate(4) |> map(x: 0.01 * f32(index) * ones[${rows}, 8])
+data points = generate(4) |> map(x: f32(index))
+model Net {
+  block = TransformerBlock{8, 2}
+  (x: f32[B]) -> f32[B, ${rows}, 8] {
+    let z[b, t in 0..${rows}, d in 0..8] = sin(x[b] + f32(t * d))
+    block(z)
+  }
+}
 train net {
-  model = TransformerBlock{8, 2}
+  model = Net{}
   data = points() |> batch(2)
   loss(x) = mean(model(x) ^ 2)
   optimizer = SGD{lr: 0.1}

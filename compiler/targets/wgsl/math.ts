@@ -4,7 +4,7 @@
  * them). It may also take n·a + n·b for n·(a + b), as Mesa does, which loses what splitting a number in parts is for: so each part is
  * multiplied by another value that is n. Only the functions that a kernel uses go into its module, after those they use.
  *
- * Largest error over the inputs of test/targets/accuracy.test.ts, in units of the last place: exp 1, log 1, sin and cos 1.5 (to ±1000), tanh 1.3,
+ * Largest error over the inputs of test/targets/accuracy.test.ts, in units of the last place: exp 1, log 1, sin and cos 1.5 (of any number), tanh 1.3,
  * erf 1.2; pow loses two digits where the result is very large or small.
  */
 
@@ -25,6 +25,11 @@ export function f32(value: number): string {
   const text = Object.is(single, -0) ? '-0.0' : String(single);
   return `${/[.e]/.test(text) ? text : `${text}.0`}f`;
 }
+
+/** The first bits of 2/π, in words. */
+const twoOverPi = ['a2f9836e', '4e441529', 'fc2757d1', 'f534ddc0', 'db629599', '3c439041', 'fe5163ab']
+  .map((word) => `0x${word}u`)
+  .join(', ');
 
 const helpers = {
   /** A constant expression may not be infinite; what a variable holds may. */
@@ -131,13 +136,56 @@ const helpers = {
   return select(select(large, fma(tail, x, x), size < 0.9f), x, is_nan(x));
 }`,
   },
+  /**
+   * x less the nearest multiple of π/2, and which, for |x| from 2 on: x·2/π modulo 4, from the 96 bits of 2/π that decide it
+   * (Payne and Hanek 1983).
+   */
+  far_angle: {
+    uses: ['high_product'],
+    text: `const two_over_pi = array<u32, 8>(0u, ${twoOverPi});
+fn far_angle(x: f32) -> vec2<f32> {
+  let bits = bitcast<u32>(x) & 0x7fffffffu;
+  let m = (bits | 0x800000u) << 8u;
+  let start = (bits >> 23u) - 128u;
+  var table = two_over_pi;
+  let word = min(start >> 5u, 4u);
+  let left = start & 31u;
+  var part = array<u32, 3>();
+  for (var at = 0u; at < 3u; at++) {
+    part[at] = table[word + at] << left;
+    if (left > 0u) { part[at] |= table[word + at + 1u] >> (32u - left); }
+  }
+  let carry = high_product(m, part[2]);
+  let middle = m * part[1] + carry;
+  let upper = m * part[0] + high_product(m, part[1]) + select(0u, 1u, middle < carry);
+  var high = (upper << 2u) | (middle >> 30u);
+  var low = (middle << 2u) | ((m * part[2]) >> 30u);
+  var count = i32(upper >> 30u);
+  let below = high >= 0x80000000u;
+  if (below) {
+    count++;
+    low = ~low + 1u;
+    high = select(~high, ~high + 1u, low == 0u);
+  }
+  let zeros = countLeadingZeros(high);
+  if (zeros > 0u) { high = select(low << (zeros & 31u), (high << (zeros & 31u)) | (low >> (32u - (zeros & 31u))), zeros < 32u); }
+  let size = f32(high) * bitcast<f32>((95u - zeros) << 23u) * ${f32(Math.PI / 2)};
+  let forward = bitcast<i32>(x) >= 0;
+  return vec2<f32>(select(size, -size, below == forward), f32(select(-count, count, forward)));
+}`,
+  },
   /** The sine of x + quarter·π/2: x less the nearest multiple of π/2, in three parts of which the first two multiply exactly. */
   sine: {
-    uses: ['nan'],
+    uses: ['nan', 'far_angle'],
     text: `fn sine(x: f32, quarter: i32) -> f32 {
   let n = round(x * ${f32(2 / Math.PI)});
-  let count = i32(n);
-  let rest = fma(f32(count << 1u), ${f32(-7.549789415861596e-8 / 2)}, fma(f32(count), -4.837512969970703e-4f, fma(n, -1.5703125f, x)));
+  var count = i32(n);
+  var rest = fma(f32(count << 1u), ${f32(-7.549789415861596e-8 / 2)}, fma(f32(count), -4.837512969970703e-4f, fma(n, -1.5703125f, x)));
+  if (abs(x) >= 2048.0f) {
+    let far = far_angle(x);
+    rest = far.x;
+    count = i32(far.y);
+  }
   let square = rest * rest;
   let sine_ = fma(${polynomial('square', [-0.166666641831398, 0.008332747966051102, -0.00019587756833061576])} * square, rest, rest);
   let cosine = fma(${polynomial('square', [0.0416666641831398, -0.001388830249197781, 0.000024547787688788958])} * square, square, fma(square, -0.5f, 1.0f));
