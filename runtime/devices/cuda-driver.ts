@@ -1,7 +1,7 @@
 /** NVIDIA's driver through its C API: the few calls a step needs. Handles and device addresses are numbers. */
 import { existsSync } from 'node:fs';
 import { DeviceError, DeviceMissing } from '../program.ts';
-import { type Koffi, loadForGood } from './cpu-library.ts';
+import { type Koffi, type Library, loadForGood } from './cpu-library.ts';
 
 export type Handle = bigint;
 
@@ -64,12 +64,12 @@ export function openCudaDriver(koffi: Koffi): CudaDriver {
   return opened;
 }
 
-function findLibrary(koffi: Koffi): ReturnType<Koffi['load']> {
+function findLibrary(koffi: Koffi): { readonly path: string; readonly library: Library } {
   const named = process.env['NACRE_LIBCUDA'];
   for (const path of named === undefined || named === '' ? libraries : [named]) {
     if (path.startsWith('/') && !existsSync(path)) continue;
     try {
-      return loadForGood(koffi, path);
+      return { path, library: loadForGood(koffi, path) };
     } catch {
       // The next one may be there.
     }
@@ -80,8 +80,18 @@ function findLibrary(koffi: Koffi): ReturnType<Koffi['load']> {
 }
 
 function openDriver(koffi: Koffi): CudaDriver {
-  const library = findLibrary(koffi);
-  const native = (definition: string): ((...values: readonly unknown[]) => number) => library.func(definition);
+  const { path, library } = findLibrary(koffi);
+  const native = (definition: string): ((...values: readonly unknown[]) => number) => {
+    try {
+      return library.func(definition);
+    } catch {
+      const name = /\w+(?=\()/.exec(definition)?.[0];
+      const set = process.env['NACRE_LIBCUDA'] ? ', or unset NACRE_LIBCUDA, which names this one' : '';
+      throw new DeviceMissing(
+        `The cuda target needs NVIDIA's driver, but ${path} has no ${name}: it is another library, or a driver too old. Install driver 470 or newer${set}.`,
+      );
+    }
+  };
   const c = {
     init: native('int cuInit(unsigned int flags)'),
     errorText: native('int cuGetErrorString(int error, uint64_t text)'),

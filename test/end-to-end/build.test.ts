@@ -258,6 +258,12 @@ describe('a built trainer', () => {
     writeFileSync(join(path, 'poem.txt'), 'mine');
     const refused = await nacre('build', digits, '-o', path);
     expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('no trainer that Nacre built')]);
+    const poem = await nacre('build', digits, '-o', join(path, 'poem.txt'));
+    expect([poem.code, poem.err]).toEqual([
+      1,
+      `error: ${join(path, 'poem.txt')} is a file, and what is built is a folder.\nhint: Name another folder after -o.\n`,
+    ]);
+    expect(readFileSync(join(path, 'poem.txt'), 'utf8')).toBe('mine');
     const empty = join(folder, 'empty');
     mkdirSync(empty);
     await built(empty);

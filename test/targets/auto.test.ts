@@ -1,6 +1,12 @@
-/** What `auto` says where it takes the processor. */
-import { expect, test } from 'vitest';
-import { onCpu } from '../../tools/driver/target.ts';
+/** What `auto` takes, and what it says of the rest. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it, test } from 'vitest';
+import { describeCpu } from '../../runtime/devices/cpu.ts';
+import { onCpu, onWasm } from '../../tools/driver/target.ts';
+import { emulatorProblem } from '../support/cuda.ts';
 
 test.each([
   [1, undefined, 'Target cpu: machine code, one thread.'],
@@ -8,6 +14,11 @@ test.each([
     8,
     { name: 'NVIDIA H100', webgpu: false },
     'Target cpu: machine code, 8 threads. The NVIDIA H100 here is usually faster: --target cuda.',
+  ],
+  [
+    8,
+    { name: 'NVIDIA H100', problem: 'It needs nvcc: install it.', webgpu: false },
+    'Target cpu: machine code, 8 threads. The NVIDIA H100 here is usually faster: It needs nvcc: install it.',
   ],
   [
     8,
@@ -20,3 +31,72 @@ test.each([
     'Target cpu: machine code, 8 threads. The GPU here may be faster for large models: `npm install webgpu`, then --target webgpu.',
   ],
 ] as const)('%s threads, %o', (threads, gpu, said) => expect(onCpu(threads, gpu)).toBe(said));
+
+const slower = 'Machine code is faster, for large models several times: It needs LLVM.';
+
+test.each([
+  [undefined, `Target wasm: WebAssembly. ${slower}`],
+  [
+    { name: 'NVIDIA H100', problem: 'It needs nvcc: install it.', webgpu: false },
+    `Target wasm: WebAssembly. The NVIDIA H100 here is usually faster: It needs nvcc: install it. ${slower}`,
+  ],
+  [
+    { webgpu: true },
+    `Target wasm: WebAssembly. The GPU here may be faster for large models: --target webgpu. ${slower}`,
+  ],
+  [
+    { webgpu: false },
+    `Target wasm: WebAssembly. The GPU here may be faster for large models: \`npm install webgpu\`, then --target webgpu. ${slower}`,
+  ],
+] as const)('without libLLVM, %o', (gpu, said) => expect(onWasm(gpu, 'It needs LLVM.')).toBe(said));
+
+const { problem } = await describeCpu();
+const root = join(import.meta.dirname, '../..');
+
+describe.skipIf(emulatorProblem !== undefined)('where there is an NVIDIA GPU', () => {
+  const nacre = (env: Readonly<Record<string, string>>, ...words: readonly string[]) =>
+    spawnSync(process.execPath, [join(root, 'bin/nacre.mjs'), ...words], {
+      encoding: 'utf8',
+      env: { ...process.env, NACRE_LIBLLVM: '', NACRE_NVCC: '', ...env },
+    });
+  const runs = mkdtempSync(join(tmpdir(), 'nacre-auto-'));
+  afterAll(() => rmSync(runs, { recursive: true }));
+  const train = ['train', join(root, 'examples/digits.model'), '--steps', '1', '--out', runs];
+  const noNvcc =
+    'The emulator here is usually faster: The cuda target needs nvcc of the CUDA toolkit, but NACRE_NVCC names /nowhere/nvcc, which is no program: set it to the file nvcc itself.';
+  const alone = 'Training runs here in WebAssembly;';
+
+  it('but neither nvcc nor libLLVM, it is WebAssembly, as doctor says', () => {
+    const env = { NACRE_NVCC: '/nowhere/nvcc', NACRE_LIBLLVM: '/nowhere' };
+    const { status, stderr } = nacre(env, ...train);
+    expect([status, stderr]).toEqual([
+      0,
+      expect.stringContaining(
+        `Target wasm: WebAssembly. ${noNvcc} Machine code is faster, for large models several times: The cpu target needs LLVM's library,`,
+      ),
+    ]);
+    expect(nacre(env, 'doctor').stdout).toContain(alone);
+  });
+
+  it('and an nvcc that cannot compile, it is WebAssembly, and the line has what was run', () => {
+    const { status, stderr } = nacre({ NACRE_NVCC: '/bin/false', NACRE_LIBLLVM: '/nowhere' }, ...train);
+    expect([status, stderr]).toEqual([
+      0,
+      expect.stringMatching(
+        /^Target wasm: WebAssembly\. The emulator here is usually faster: nvcc does not take the kernels of wide: `\/bin\/false -cubin .*` said nothing and ended with exit status 1: /m,
+      ),
+    ]);
+  });
+
+  it('and any nvcc, doctor says that training runs on it', () => {
+    const { stdout } = nacre({ NACRE_NVCC: process.execPath, NACRE_LIBLLVM: '/nowhere' }, 'doctor');
+    expect(stdout).toContain('Training runs here on the NVIDIA GPU.\n');
+    expect(stdout).not.toContain(alone);
+  });
+
+  it.skipIf(problem !== undefined)('but no nvcc, the line on the processor says so', () => {
+    const { status, stderr } = nacre({ NACRE_NVCC: '/nowhere/nvcc' }, ...train);
+    expect([status, stderr]).toEqual([0, expect.stringMatching(/^Target cpu: machine code, .*/m)]);
+    expect(stderr).toContain(noNvcc);
+  });
+});

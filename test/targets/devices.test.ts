@@ -1,5 +1,6 @@
 /** What every device says in the same words, and what is wrong with a machine that has none: each a sentence with what to do. */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Compiler } from '../../compiler/targets/target.ts';
@@ -22,6 +23,9 @@ import { webgpuProblem } from '../support/webgpu.ts';
 
 const cpu = await describeCpu();
 const root = join(import.meta.dirname, '../..');
+const libm = ['x86_64', 'aarch64']
+  .map((name) => `/usr/lib/${name}-linux-gnu/libm.so.6`)
+  .find((path) => existsSync(path));
 
 interface Opened {
   readonly session: Session;
@@ -140,6 +144,37 @@ describe('a machine without', () => {
   it.skipIf(emulatorProblem !== undefined)('nvcc', () => {
     const { status, stderr } = nacre({ NACRE_NVCC: '/nowhere/nvcc' }, 'train', digits, '--target', 'cuda');
     expect([status, stderr]).toEqual([1, expect.stringContaining('The cuda target needs nvcc of the CUDA toolkit')]);
+  });
+
+  it.skipIf(emulatorProblem !== undefined)('nvcc, but a folder in its place', () => {
+    const sentence = `The cuda target needs nvcc of the CUDA toolkit, but NACRE_NVCC names ${root}, which is no program: set it to the file nvcc itself.`;
+    const { status, stderr } = nacre({ NACRE_NVCC: root }, 'train', digits, '--target', 'cuda');
+    expect([status, stderr]).toEqual([1, expect.stringContaining(`error: ${sentence}\n`)]);
+    const found = nacre({ NACRE_NVCC: root }, 'doctor', '--json').stdout.trim().split('\n');
+    expect(found.map((line) => JSON.parse(line))).toContainEqual(
+      expect.objectContaining({ name: 'nvcc', found: false, text: sentence }),
+    );
+  });
+
+  it.skipIf(emulatorProblem !== undefined).each([
+    [
+      '/bin/false',
+      /nvcc does not take the kernels of .*: `\/bin\/false .*` said nothing and ended with exit status 1: /,
+    ],
+    ['/bin/true', /nvcc made nothing of the kernels of .*, and ended as if all were well: is \/bin\/true nvcc/],
+  ])('nvcc, but %s in its place', (NACRE_NVCC, said) => {
+    const { status, stderr } = nacre({ NACRE_NVCC }, 'train', digits, '--target', 'cuda');
+    expect([status, stderr]).toEqual([1, expect.stringMatching(said)]);
+  });
+
+  it.skipIf(libm === undefined)("NVIDIA's driver, but another library in its place", () => {
+    const { status, stderr } = nacre({ NACRE_LIBCUDA: libm ?? '' }, 'train', digits, '--target', 'cuda');
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        `error: The cuda target needs NVIDIA's driver, but ${libm} has no cuInit: it is another library, or a driver too old. Install driver 470 or newer, or unset NACRE_LIBCUDA, which names this one.\n`,
+      ),
+    ]);
   });
 });
 

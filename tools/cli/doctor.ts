@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { cpus, platform, totalmem } from 'node:os';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { hasRelaxedSimd } from '../../runtime/devices/wasm-features.ts';
-import { findNvcc } from '../driver/targets/cuda-compile.ts';
+import { needNvcc } from '../driver/targets/cuda-compile.ts';
 import { showRate } from '../driver/numbers.ts';
 import { versionOf } from '../driver/packages.ts';
 import { count, exit, printJson, type Terminal } from './terminal.ts';
@@ -44,10 +44,15 @@ export async function doctor(options: DoctorCommand, terminal: Terminal): Promis
     terminal.out(`${found ? 'ok     ' : isNeeded ? 'MISSING' : 'absent '}  ${name.padEnd(width)}  ${text}\n`);
     if (!found && get !== undefined) terminal.out(`${' '.repeat(width + 11)}get it: ${get}\n`);
   }
+  const has = (...names: readonly string[]): boolean =>
+    names.every((name) => findings.some((finding) => finding.name === name && finding.found));
+  // In the order in which `auto` looks.
   terminal.out(
-    isWell
+    has('koffi', 'libLLVM')
       ? 'Training runs natively here.\n'
-      : 'Training runs here in WebAssembly; machine code is faster, for large models several times.\n',
+      : has('koffi', 'CUDA', 'nvcc')
+        ? 'Training runs here on the NVIDIA GPU.\n'
+        : 'Training runs here in WebAssembly; machine code is faster, for large models several times.\n',
   );
   return isWell ? exit.ok : exit.failed;
 }
@@ -60,7 +65,6 @@ async function examine(): Promise<Finding[]> {
   const prettier = versionOf('prettier');
   const bindings = versionOf('llvm-bindings');
   const esbuild = versionOf('esbuild');
-  const nvcc = findNvcc();
   const vectors = /\+avx512f\b/.test(cpu.features ?? '')
     ? 'AVX-512'
     : /\+avx2\b/.test(cpu.features ?? '')
@@ -123,13 +127,7 @@ async function examine(): Promise<Finding[]> {
     },
     await examineWebGpu(),
     await examineCuda(),
-    {
-      name: 'nvcc',
-      found: nvcc !== undefined,
-      isNeeded: false,
-      text: nvcc ?? 'compiles kernels for NVIDIA GPUs',
-      get: 'the CUDA toolkit from NVIDIA, or NACRE_NVCC=/path/to/nvcc',
-    },
+    examineNvcc(),
     {
       name: 'esbuild',
       found: esbuild !== undefined,
@@ -176,6 +174,16 @@ async function examineCuda(): Promise<Finding> {
     return { ...finding, found: true, text };
   } catch (error) {
     return { ...finding, found: false, text: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function examineNvcc(): Finding {
+  const finding = { name: 'nvcc', isNeeded: false };
+  try {
+    return { ...finding, found: true, text: needNvcc() };
+  } catch (error) {
+    const get = 'the CUDA toolkit from NVIDIA, or NACRE_NVCC=/path/to/nvcc';
+    return { ...finding, found: false, text: error instanceof Error ? error.message : String(error), get };
   }
 }
 

@@ -12,7 +12,7 @@ import {
   trainerVersion,
 } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
-import { explainDiskError, isInside } from '../../runtime/files.ts';
+import { errorCode, explainDiskError, isInside } from '../../runtime/files.ts';
 import type { StepPhase } from '../../runtime/program.ts';
 import { createPrograms } from './programs.ts';
 import type { RunnableTrain } from './project.ts';
@@ -100,7 +100,7 @@ export function writeFolder(
   trainer: Omit<Trainer, 'files'>,
   files: readonly BuiltFile[],
 ): { readonly names: readonly string[]; readonly bytes: number } {
-  const isEmpty = !existsSync(folder) || readdirSync(folder).length === 0;
+  const isEmpty = isEmptyFolder(folder);
   if (!isEmpty && !existsSync(join(folder, trainerFile)))
     throw new UserError(
       'build-folder',
@@ -119,6 +119,20 @@ export function writeFolder(
     throw explainDiskError(error, `write ${folder}`);
   }
   return { names: all.map(({ name }) => name), bytes: all.reduce((sum, { bytes }) => sum + bytes.length, 0) };
+}
+
+/** Nothing there is as good as an empty folder. */
+function isEmptyFolder(folder: string): boolean {
+  try {
+    return !existsSync(folder) || readdirSync(folder).length === 0;
+  } catch (error) {
+    if (errorCode(error) !== 'ENOTDIR') throw explainDiskError(error, `read ${folder}`);
+    throw new UserError(
+      'build-folder',
+      `${folder} is a file, and what is built is a folder.`,
+      'Name another folder after -o.',
+    );
+  }
 }
 
 /** The files of an earlier build, where it says so: names in the folder and no others. */

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { DeviceError } from '../../runtime/program.ts';
 import { versionOf } from './packages.ts';
 import type { Target, TargetOptions } from './targets/backend.ts';
+import { needNvcc } from './targets/cuda-compile.ts';
 import { targets, type TargetName } from './targets/index.ts';
 
 /** Opens a target; all threads there are by default. Throws DeviceError. */
@@ -20,38 +21,62 @@ export async function openTarget(
   return (await targets[name].backend()).open(options);
 }
 
-/** Machine code where libLLVM is found, which names an NVIDIA GPU; else that GPU; else WebAssembly, which is everywhere. */
+/** Machine code where libLLVM is found; else an NVIDIA GPU; else WebAssembly, which is everywhere. Says which GPU it leaves. */
 async function openBest(options: TargetOptions): Promise<Target> {
+  const gpu = await gpuHere();
+  const cpu = await openedOr(() => openTarget('cpu', options));
+  if (!(cpu instanceof DeviceError)) return { ...cpu, notice: onCpu(options.threads, gpu) };
+  if (gpu?.name === undefined) return { ...(await openTarget('wasm', options)), notice: onWasm(gpu, cpu.message) };
+  const cuda = await openedOr(() => openTarget('cuda', options));
+  // Its own notice is of something wrong.
+  if (!(cuda instanceof DeviceError)) return { notice: `Target cuda: the ${gpu.name}.`, ...cuda };
+  return {
+    ...(await openTarget('wasm', options)),
+    notice: onWasm({ ...gpu, problem: cuda.message }, cpu.message),
+  };
+}
+
+/** What was opened, or why this machine cannot. */
+async function openedOr<Opened>(open: () => Promise<Opened>): Promise<Opened | DeviceError> {
   try {
-    return { ...(await openTarget('cpu', options)), notice: onCpu(options.threads, await gpuHere()) };
+    return await open();
   } catch (error) {
-    if (!(error instanceof DeviceError)) throw error;
-    const gpu = await nvidiaGpu();
-    if (gpu !== undefined) return { ...(await openTarget('cuda', options)), notice: `Target cuda: the ${gpu}.` };
-    const notice = `Target wasm: WebAssembly. Machine code is faster, for large models several times: ${error.message}`;
-    return { ...(await openTarget('wasm', options)), notice };
+    if (error instanceof DeviceError) return error;
+    throw error;
   }
 }
 
-async function nvidiaGpu(): Promise<string | undefined> {
-  const { describeCuda } = await import('../../runtime/devices/cuda.ts');
-  return describeCuda().then(
-    ({ name }) => name,
-    () => undefined,
-  );
+/** A GPU of this machine. */
+interface Gpu {
+  /** Of one by NVIDIA, whose driver is there. */
+  readonly name?: string;
+  /** Why the cuda target cannot be had nevertheless, and what to do. */
+  readonly problem?: string;
+  /** Is that package here? */
+  readonly webgpu: boolean;
 }
 
-/** What `auto` says where it takes the processor. `webgpu`: is that package here? */
-export function onCpu(threads: number, gpu: { readonly name?: string; readonly webgpu: boolean } | undefined): string {
-  const took = `Target cpu: machine code, ${threads === 1 ? 'one thread' : `${threads} threads`}.`;
-  if (gpu === undefined) return took;
-  if (gpu.name !== undefined) return `${took} The ${gpu.name} here is usually faster: --target cuda.`;
-  return `${took} The GPU here may be faster for large models: ${gpu.webgpu ? '' : '`npm install webgpu`, then '}--target webgpu.`;
+/** What `auto` says where it takes the processor. */
+export const onCpu = (threads: number, gpu: Gpu | undefined): string =>
+  `Target cpu: machine code, ${threads === 1 ? 'one thread' : `${threads} threads`}.${leftOut(gpu)}`;
+
+/** What it says where it takes WebAssembly. `problem`: why not machine code, and what to do. */
+export const onWasm = (gpu: Gpu | undefined, problem: string): string =>
+  `Target wasm: WebAssembly.${leftOut(gpu)} Machine code is faster, for large models several times: ${problem}`;
+
+function leftOut(gpu: Gpu | undefined): string {
+  if (gpu === undefined) return '';
+  if (gpu.name !== undefined) return ` The ${gpu.name} here is usually faster: ${gpu.problem ?? '--target cuda.'}`;
+  return ` The GPU here may be faster for large models: ${gpu.webgpu ? '' : '`npm install webgpu`, then '}--target webgpu.`;
 }
 
 /** What there is, as far as can be told without loading Dawn, which takes longer than many a first epoch. */
-async function gpuHere(): Promise<Parameters<typeof onCpu>[1]> {
-  const name = await nvidiaGpu();
-  const there = name !== undefined || process.platform === 'darwin' || existsSync('/dev/dri/renderD128');
-  return there ? { ...(name !== undefined && { name }), webgpu: versionOf('webgpu') !== undefined } : undefined;
+async function gpuHere(): Promise<Gpu | undefined> {
+  const webgpu = versionOf('webgpu') !== undefined;
+  const { describeCuda } = await import('../../runtime/devices/cuda.ts');
+  const nvidia = await openedOr(describeCuda);
+  if (nvidia instanceof DeviceError)
+    return process.platform === 'darwin' || existsSync('/dev/dri/renderD128') ? { webgpu } : undefined;
+  const nvcc = await openedOr(async () => needNvcc());
+  return { name: nvidia.name, ...(nvcc instanceof DeviceError && { problem: nvcc.message }), webgpu };
 }
