@@ -194,6 +194,28 @@ describe('a built trainer', () => {
     expect(here).toEqual(trained(join(root, 'bin/nacre.mjs'), 'train', slim, '--target', target, '--out', 'trained'));
   });
 
+  it('goes on with a run as it was begun, from any folder', async () => {
+    const { output } = await built(join(folder, 'again'));
+    const run = (cwd: string, ...words: readonly string[]): Record<string, unknown> => {
+      const script = join(output, 'train.js');
+      const { stdout, stderr } = spawnSync(process.execPath, [script, ...words, '--json'], { cwd, encoding: 'utf8' });
+      const [last = stderr] = stdout.trim().split('\n').slice(-1);
+      return JSON.parse(last);
+    };
+    const whole = run(folder, '--seed', '5', '--steps', '11', '--out', 'begun');
+    run(folder, '--seed', '5', '--steps', '4', '--out', 'begun');
+    const path = join(folder, 'begun/reader-2');
+    const config = (): Record<string, unknown> => JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'));
+    const same = ['--resume', path];
+    expect(run(root, ...same)).toMatchObject({ status: 'done', steps: 4 });
+    const { steps, loss, accuracy } = run(root, ...same, '--steps', '11', '--data', 'examples');
+    expect({ steps, loss, accuracy }).toEqual({ steps: 11, loss: whole.loss, accuracy: whole.accuracy });
+    const settings = { seed: 5, steps: 11, data: [join(root, 'examples')], target: 'wasm' };
+    expect(config().settings).toEqual(settings);
+    expect(run(folder, ...same)).toMatchObject({ status: 'done', steps: 11 });
+    expect(config().settings).toEqual(settings);
+  });
+
   it.skipIf(webgpuProblem !== undefined)('goes on where its GPU is lost', async () => {
     const { output } = await built(join(inside, 'lost'), '--target', 'webgpu');
     // All devices there are when something is submitted for the 24th time are destroyed.
