@@ -106,6 +106,8 @@ export interface Programs {
   quantize(): Promise<Executable>;
   /** Keeps the weights for a later rewind. */
   snapshot(): Promise<Executable>;
+  /** Throws DeviceError where one of these cannot be had. They are named as a built trainer files them, which has no others: see `programKey`. */
+  refuseMissing?(keys: readonly string[]): void;
   /** Which value of a skipped step did not fit the type it is stored in, and what to do; undefined where none is found. */
   explainSkip?(
     batch: number,

@@ -74,6 +74,38 @@ async function built(output: string, ...words: readonly string[]): Promise<Built
   return JSON.parse(out);
 }
 
+/** A trainer that learns a line from this many rows, which lie beside it. */
+async function line(rows: number): Promise<string> {
+  const home = mkdtempSync(join(folder, 'line-'));
+  for (const name of ['line.csv', 'test.csv']) writeFileSync(join(home, name), rowsOfLine(rows));
+  const model = join(home, 'line.model');
+  writeFileSync(
+    model,
+    `use std.layers { Linear }
+use std.optim { SGD }
+
+train line {
+  model = Linear{2, 1}
+  data = csv("line.csv", x: ["a", "b"], y: ["c"]) |> batch(8)
+  loss(x, y) = mean((model(x)[:, 0] - y) ^ 2)
+  optimizer = SGD{lr: 0.1}
+  epochs = 2
+  eval(x, y) over csv("test.csv", x: ["a", "b"], y: ["c"]) = { error: mean((model(x)[:, 0] - y) ^ 2) }
+}
+`,
+  );
+  const output = join(home, 'built');
+  const { code, err } = await nacre('build', model, '-o', output, '--web', '--target', 'wasm');
+  expect([code, err]).toEqual([0, '']);
+  return output;
+}
+
+const rowsOfLine = (rows: number): string =>
+  `a,b,c\n${Array.from({ length: rows }, (_, at) => `${at % 3},${at % 2},${(at % 3) - (at % 2)}\n`).join('')}`;
+
+const lacks = (key: string): string =>
+  `This trainer was built for 20 samples in batches of 8, and has no program ${key}: build it again for these data.`;
+
 describe('a built trainer', () => {
   it.for([
     ['wasm', folder, true],
@@ -192,6 +224,31 @@ describe('a built trainer', () => {
     expect([code, err]).toEqual([0, expect.stringContaining('101,770 parameters become 50,890:\n')]);
     const here = trained(join(output, 'train.js'), '--out', 'built');
     expect(here).toEqual(trained(join(root, 'bin/nacre.mjs'), 'train', slim, '--target', target, '--out', 'trained'));
+  });
+
+  it('refuses data of another size before it begins, where it lacks a program for them', async () => {
+    const output = await line(20);
+    const run = ([rows, tested]: readonly [number, number], ...words: readonly string[]) => {
+      const data = mkdtempSync(join(folder, 'rows-'));
+      writeFileSync(join(data, 'line.csv'), rowsOfLine(rows));
+      writeFileSync(join(data, 'test.csv'), rowsOfLine(tested));
+      return spawnSync(process.execPath, [join(output, 'train.js'), '--data', data, '--out', 'sized', ...words], {
+        cwd: folder,
+        encoding: 'utf8',
+      });
+    };
+    const refused = (key: string) => ({ status: 1, stdout: '', stderr: `error: ${lacks(key)}\n` });
+    expect(run([22, 20])).toMatchObject(refused('step-6-only'));
+    expect(run([22, 20], '--steps', '3')).toMatchObject(refused('step-6-only'));
+    expect(run([6, 20], '--steps', '1')).toMatchObject(refused('step-6-only'));
+    expect(run([20, 22])).toMatchObject(refused('eval-2'));
+    expect(existsSync(join(folder, 'sized'))).toBe(false);
+    // Where it comes to no batch of another size, it may train.
+    expect(run([22, 20], '--steps', '2')).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('done: step 2 '),
+    });
+    expect(run([28, 40])).toMatchObject({ status: 0, stdout: expect.stringContaining('done: step 8 ') });
   });
 
   it('goes on with a run as it was begun, from any folder', async () => {
@@ -325,6 +382,29 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
     }
   });
 });
+
+it.skipIf(chromium === undefined)(
+  'a page refuses data of another size before it begins',
+  { timeout: 60_000 },
+  async () => {
+    const output = await line(20);
+    writeFileSync(join(output, 'line.csv'), rowsOfLine(22));
+    writeFileSync(join(output, 'test.csv'), rowsOfLine(20));
+    const server = await serve(output);
+    const page = await openPage(server.url);
+    try {
+      await page.evaluate("document.getElementById('start').click()");
+      const ended = Date.now() + 20_000;
+      while ((await page.evaluate('document.body.dataset.status ?? null')) === null && Date.now() < ended)
+        await new Promise((rest) => setTimeout(rest, 100));
+      expect(await page.evaluate("document.getElementById('state').textContent")).toBe(lacks('step-6-only'));
+      expect(await page.evaluate("document.querySelectorAll('#charts svg').length")).toBe(0);
+    } finally {
+      await page.close();
+      server.close();
+    }
+  },
+);
 
 it.skipIf(chromium === undefined)('a page without WebGPU says what to do', { timeout: 60_000 }, async () => {
   const { output } = await built(join(folder, 'no-gpu'), '--web', '--target', 'webgpu');
