@@ -122,6 +122,25 @@ export class DeviceError extends Error {}
 /** What the device needs is not on this machine: what it is, and how to get it. */
 export class DeviceMissing extends DeviceError {}
 
+/** A package that the device needs is not installed. */
+export class PackageMissing extends DeviceMissing {
+  readonly target: string;
+  readonly needs: string;
+
+  constructor(target: string, needs: string, options = '') {
+    super(
+      `The ${target} target needs the package ${needs}, which is not installed: run \`npm install ${options}${needs}\`.`,
+    );
+    this.target = target;
+    this.needs = needs;
+  }
+
+  /** For what looks for packages in this folder, written as for a shell, wherever it is started. */
+  in(folder: string): PackageMissing {
+    return new PackageMissing(this.target, this.needs, `--prefix ${folder} `);
+  }
+}
+
 /** A program does not fit into what the device has left. */
 export class NoRoom extends DeviceError {}
 

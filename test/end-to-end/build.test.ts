@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
+import { quote } from '../../tools/cli/quote.ts';
 import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
 import { chromium, openPage, serve } from '../support/browser.ts';
 import { nacre } from '../support/nacre.ts';
@@ -132,21 +133,26 @@ describe('a built trainer', () => {
     );
   });
 
-  it.skipIf(!native)('says which package it needs, and gets it', async () => {
-    const { code, out } = await nacre('build', digits, '-o', join(folder, 'alone'), '--target', 'cpu');
+  it.for([
+    ['cpu', 'koffi', native],
+    ['webgpu', 'webgpu', true],
+  ] as const)('for %s says which package it needs, and gets it', async ([target, needs, possible], { skip }) => {
+    skip(!possible);
+    const output = join(folder, `alone on ${target}`);
+    const { code, out } = await nacre('build', digits, '-o', output, '--target', target);
     expect([code, out]).toEqual([
       0,
-      expect.stringContaining(`npm install --prefix ${join(folder, 'alone')}, which gets koffi\n`),
+      expect.stringContaining(`npm install --prefix ${quote(output)}, which gets ${needs}\n`),
     ]);
-    const { optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-    expect(JSON.parse(readFileSync(join(folder, 'alone/package.json'), 'utf8')).dependencies).toEqual({
-      koffi: optionalDependencies.koffi,
+    const { optionalDependencies, peerDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    expect(JSON.parse(readFileSync(join(output, 'package.json'), 'utf8')).dependencies).toEqual({
+      [needs]: { ...optionalDependencies, ...peerDependencies }[needs],
     });
-    const script = join(folder, 'alone/train.js');
+    const script = join(output, 'train.js');
     const { status, stderr } = spawnSync(process.execPath, [script], { cwd: folder, encoding: 'utf8' });
     expect([status, stderr]).toEqual([
       1,
-      'error: The cpu target needs the package koffi, which is not installed here: run `npm install koffi`.\n',
+      `error: The ${target} target needs the package ${needs}, which is not installed: run \`npm install --prefix ${quote(output)} ${needs}\`.\n`,
     ]);
   });
 

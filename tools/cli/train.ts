@@ -11,8 +11,9 @@ import { openProject, refuseNeverDue, type RunnableTrain } from '../driver/proje
 import { openTarget } from '../driver/target.ts';
 import type { Target } from '../driver/targets/backend.ts';
 import { targetNames, type TargetName } from '../driver/targets/index.ts';
-import { quote, startsNacre } from './command.ts';
+import { startsNacre } from './command.ts';
 import { Progress, summary } from './progress.ts';
+import { quote } from './quote.ts';
 import { continuedSettings, newRunSettings, numbersOf, type RunSettings, textsOf } from './run-settings.ts';
 import { checkSettings, parseSettings, settingPath } from './settings.ts';
 import { listenForStop } from './stop.ts';

@@ -6,10 +6,11 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { builtPrograms, type OpenBuilt, readTrainer, type Trainer } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { grantFiles } from '../../runtime/files.ts';
-import { DeviceError, type Programs } from '../../runtime/program.ts';
+import { DeviceError, PackageMissing, type Programs } from '../../runtime/program.ts';
 import { openRun } from '../../runtime/run-folder.ts';
 import { trainThroughLosses } from '../../runtime/survive.ts';
 import { Progress, summary } from '../cli/progress.ts';
+import { quote } from '../cli/quote.ts';
 import { continuedSettings, newRunSettings, type RunSettings } from '../cli/run-settings.ts';
 import { listenForStop } from '../cli/stop.ts';
 import { exit, printError, printJson, printMistake, systemTerminal, type Terminal } from '../cli/terminal.ts';
@@ -95,12 +96,14 @@ async function run(folder: string, openBuilt: OpenBuilt, terminal: Terminal): Pr
 /** Called by the folder's entry, with the device of its target. */
 export async function start(openBuilt: OpenBuilt): Promise<void> {
   const terminal = systemTerminal();
+  const folder = dirname(dirname(fileURLToPath(import.meta.url)));
   try {
-    process.exitCode = await run(dirname(dirname(fileURLToPath(import.meta.url))), openBuilt, terminal);
+    process.exitCode = await run(folder, openBuilt, terminal);
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.ok : exit.misuse;
     else {
       if (error instanceof UserError) printError(terminal, error.message, error.hint);
+      else if (error instanceof PackageMissing) printError(terminal, error.in(quote(folder)).message);
       else if (error instanceof DeviceError) printError(terminal, error.message);
       else printMistake(terminal, error);
       process.exitCode = exit.failed;
