@@ -99,18 +99,17 @@ export function builtPrograms(trainer: Trainer, { session, load }: BuiltSession,
       throw new DeviceError(`${file} is damaged: build the trainer again.`);
     });
   };
-  const loaded = new Map<string, Promise<Executable>>();
-  const open = (key: string): Promise<Executable> => {
-    const known = loaded.get(key);
-    if (known !== undefined) return known;
+  const find = (key: string): BuiltProgram => {
     const program = trainer.programs[key];
     if (program === undefined)
-      return Promise.reject(
-        new DeviceError(
-          `This trainer was built for ${trainer.samples} samples in batches of ${trainer.plan.batch}, and has no program ${key}: build it again for these data.`,
-        ),
+      throw new DeviceError(
+        `This trainer was built for ${trainer.samples} samples in batches of ${trainer.plan.batch}, and has no program ${key}: build it again for these data.`,
       );
-    const executable = load(program, readPacked);
+    return program;
+  };
+  const loaded = new Map<string, Promise<Executable>>();
+  const open = async (key: string): Promise<Executable> => {
+    const executable = loaded.get(key) ?? load(find(key), readPacked);
     loaded.set(key, executable);
     return executable;
   };
@@ -123,5 +122,6 @@ export function builtPrograms(trainer: Trainer, { session, load }: BuiltSession,
     calibrate: (batch) => open(programKey.calibrate(batch)),
     quantize: () => open(programKey.quantize()),
     snapshot: () => open(programKey.snapshot()),
+    refuseMissing: (keys) => keys.forEach(find),
   };
 }

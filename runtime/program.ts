@@ -106,6 +106,8 @@ export interface Programs {
   quantize(): Promise<Executable>;
   /** Keeps the weights for a later rewind. */
   snapshot(): Promise<Executable>;
+  /** Throws DeviceError where one of these cannot be had. They are named as a built trainer files them, which has no others: see `programKey`. */
+  refuseMissing?(keys: readonly string[]): void;
   /** Which value of a skipped step did not fit the type it is stored in, and what to do; undefined where none is found. */
   explainSkip?(
     batch: number,
@@ -119,6 +121,25 @@ export class DeviceError extends Error {}
 
 /** What the device needs is not on this machine: what it is, and how to get it. */
 export class DeviceMissing extends DeviceError {}
+
+/** A package that the device needs is not installed. */
+export class PackageMissing extends DeviceMissing {
+  readonly target: string;
+  readonly needs: string;
+
+  constructor(target: string, needs: string, options = '') {
+    super(
+      `The ${target} target needs the package ${needs}, which is not installed: run \`npm install ${options}${needs}\`.`,
+    );
+    this.target = target;
+    this.needs = needs;
+  }
+
+  /** For what looks for packages in this folder, written as for a shell, wherever it is started. */
+  in(folder: string): PackageMissing {
+    return new PackageMissing(this.target, this.needs, `--prefix ${folder} `);
+  }
+}
 
 /** A program does not fit into what the device has left. */
 export class NoRoom extends DeviceError {}

@@ -3,6 +3,7 @@
  * promise of exact continuation by holding all of its state in one `Progress` value beside the tensors.
  */
 import { totalElements } from '../common/elements.ts';
+import { programKey } from './artefact.ts';
 import { openData, type Dataset } from './data/dataset.ts';
 import { nearestName, UserError } from './errors.ts';
 import { checkVersion, evaluate, openEvaluations, type OpenEvaluation } from './evaluate.ts';
@@ -33,6 +34,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     throw error;
   });
   try {
+    programs.refuseMissing?.(programsFor(options, bounds, data, evaluations));
     // The largest program first: where it has no room, no run is begun.
     const first = Math.min(plan.batch, data.description.count);
     if (bounds.steps > 0 && bounds.epochs > 0)
@@ -90,6 +92,38 @@ function chooseBounds({ plan, epochs, steps }: TrainOptions): Bounds {
     );
   }
   return { epochs: given.epochs ?? Infinity, steps: given.steps ?? Infinity };
+}
+
+const stepsPerEpoch = (plan: TrainPlan, data: Dataset): number => Math.ceil(data.batchesPerEpoch / plan.accumulate);
+/** The run's last step. */
+const lastOf = ({ steps, epochs }: Bounds, perEpoch: number): number => Math.min(steps, epochs * perEpoch);
+
+/** The programs that a run needs because its data are as many as they are, as `programKey` names them. */
+function programsFor(
+  { plan, resume }: TrainOptions,
+  bounds: Bounds,
+  data: Dataset,
+  evaluations: readonly OpenEvaluation[],
+): string[] {
+  const perEpoch = stepsPerEpoch(plan, data);
+  const last = lastOf(bounds, perEpoch);
+  const { batchesPerEpoch: batches, sizes } = data;
+  /** Where the end of an epoch is not reached, its last batch is not either. */
+  const sizesWhere = (reachesEnd: boolean): readonly number[] => (reachesEnd ? sizes : sizes.slice(0, 1));
+  const calibrations = resume === undefined ? (plan.quantization?.calibrate ?? 0) : 0;
+  const group = Math.min(plan.accumulate, batches);
+  const lastGroup = batches % plan.accumulate || plan.accumulate;
+  return [
+    ...(calibrations > 0 ? sizesWhere(calibrations >= batches).map(programKey.calibrate) : []),
+    ...(last > 0
+      ? sizesWhere(last >= perEpoch).map((size, at) =>
+          programKey.step(size, at === 0 ? phaseOf(0, group) : phaseOf(lastGroup - 1, lastGroup)),
+        )
+      : []),
+    ...evaluations
+      .filter(({ plan: { every } }) => every === undefined || every <= last)
+      .flatMap(({ plan: { name }, data: of }) => of.sizes.map((size) => programKey.evaluate(name, size))),
+  ];
 }
 
 function checkSaves(plan: TrainPlan): void {
@@ -284,8 +318,8 @@ async function runLoop(
     return true;
   };
 
-  const stepsPerEpoch = Math.ceil(data.batchesPerEpoch / plan.accumulate);
-  const lastStep = Math.min(bounds.steps, bounds.epochs * stepsPerEpoch);
+  const perEpoch = stepsPerEpoch(plan, data);
+  const lastStep = lastOf(bounds, perEpoch);
   const begin = makeStepper(plan, programs, data.batchesPerEpoch);
   const savesEvery = plan.saves.flatMap((kind) => (kind.kind === 'every' ? [kind.steps] : []));
   const epochIsWhole = (at: Position = progress): boolean => at.batch === data.batchesPerEpoch;
@@ -304,7 +338,7 @@ async function runLoop(
     run: run.path,
     step: progress.step,
     steps: lastStep,
-    epochs: Math.ceil(lastStep / stepsPerEpoch),
+    epochs: Math.ceil(lastStep / perEpoch),
     batches: data.batchesPerEpoch,
     samples: data.description.count,
     trained: countElements(plan, true),

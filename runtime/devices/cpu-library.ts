@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import { DeviceMissing } from '../program.ts';
+import { PackageMissing } from '../program.ts';
 
 export interface Library {
   func<Native>(definition: string): Native;
@@ -33,9 +33,7 @@ export async function loadKoffi(target: 'cpu' | 'cuda'): Promise<Koffi> {
     const module: Koffi & { readonly default?: Koffi } = await import(/* @vite-ignore */ koffiPackage);
     loaded = module.default ?? module;
   } catch {
-    throw new DeviceMissing(
-      `The ${target} target needs the package koffi, which is not installed here: run \`npm install koffi\`.`,
-    );
+    throw new PackageMissing(target, koffiPackage);
   }
   // Native calls run on stacks of koffi's making; LLVM recurses deeper than its defaults allow.
   loaded.config({ ...loaded.config(), sync_stack_size: nativeStack, async_stack_size: nativeStack });

@@ -1,6 +1,6 @@
 /** Finding a GPU: the browser's, or in Node the one that the package `webgpu` (Dawn) reaches. */
 import { inBrowser } from '../browser.ts';
-import { DeviceMissing } from '../program.ts';
+import { DeviceMissing, PackageMissing } from '../program.ts';
 
 /** What a machine has for the webgpu target. */
 export interface WebGpuDescription {
@@ -32,9 +32,7 @@ async function findGpu(): Promise<GPU> {
   try {
     dawn = await import('webgpu');
   } catch {
-    throw new DeviceMissing(
-      'The webgpu target needs the package webgpu, which is not installed: `npm install webgpu`.',
-    );
+    throw new PackageMissing('webgpu', 'webgpu');
   }
   Object.assign(globalThis, dawn.globals);
   return dawn.create([]);

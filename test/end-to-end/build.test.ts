@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
+import { quote } from '../../tools/cli/quote.ts';
 import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
 import { chromium, openPage, serve } from '../support/browser.ts';
 import { nacre } from '../support/nacre.ts';
@@ -74,6 +75,38 @@ async function built(output: string, ...words: readonly string[]): Promise<Built
   return JSON.parse(out);
 }
 
+/** A trainer that learns a line from this many rows, which lie beside it. */
+async function line(rows: number): Promise<string> {
+  const home = mkdtempSync(join(folder, 'line-'));
+  for (const name of ['line.csv', 'test.csv']) writeFileSync(join(home, name), rowsOfLine(rows));
+  const model = join(home, 'line.model');
+  writeFileSync(
+    model,
+    `use std.layers { Linear }
+use std.optim { SGD }
+
+train line {
+  model = Linear{2, 1}
+  data = csv("line.csv", x: ["a", "b"], y: ["c"]) |> batch(8)
+  loss(x, y) = mean((model(x)[:, 0] - y) ^ 2)
+  optimizer = SGD{lr: 0.1}
+  epochs = 2
+  eval(x, y) over csv("test.csv", x: ["a", "b"], y: ["c"]) = { error: mean((model(x)[:, 0] - y) ^ 2) }
+}
+`,
+  );
+  const output = join(home, 'built');
+  const { code, err } = await nacre('build', model, '-o', output, '--web', '--target', 'wasm');
+  expect([code, err]).toEqual([0, '']);
+  return output;
+}
+
+const rowsOfLine = (rows: number): string =>
+  `a,b,c\n${Array.from({ length: rows }, (_, at) => `${at % 3},${at % 2},${(at % 3) - (at % 2)}\n`).join('')}`;
+
+const lacks = (key: string): string =>
+  `This trainer was built for 20 samples in batches of 8, and has no program ${key}: build it again for these data.`;
+
 describe('a built trainer', () => {
   it.for([
     ['wasm', folder, true],
@@ -100,21 +133,26 @@ describe('a built trainer', () => {
     );
   });
 
-  it.skipIf(!native)('says which package it needs, and gets it', async () => {
-    const { code, out } = await nacre('build', digits, '-o', join(folder, 'alone'), '--target', 'cpu');
+  it.for([
+    ['cpu', 'koffi', native],
+    ['webgpu', 'webgpu', true],
+  ] as const)('for %s says which package it needs, and gets it', async ([target, needs, possible], { skip }) => {
+    skip(!possible);
+    const output = join(folder, `alone on ${target}`);
+    const { code, out } = await nacre('build', digits, '-o', output, '--target', target);
     expect([code, out]).toEqual([
       0,
-      expect.stringContaining(`npm install --prefix ${join(folder, 'alone')}, which gets koffi\n`),
+      expect.stringContaining(`npm install --prefix ${quote(output)}, which gets ${needs}\n`),
     ]);
-    const { optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-    expect(JSON.parse(readFileSync(join(folder, 'alone/package.json'), 'utf8')).dependencies).toEqual({
-      koffi: optionalDependencies.koffi,
+    const { optionalDependencies, peerDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    expect(JSON.parse(readFileSync(join(output, 'package.json'), 'utf8')).dependencies).toEqual({
+      [needs]: { ...optionalDependencies, ...peerDependencies }[needs],
     });
-    const script = join(folder, 'alone/train.js');
+    const script = join(output, 'train.js');
     const { status, stderr } = spawnSync(process.execPath, [script], { cwd: folder, encoding: 'utf8' });
     expect([status, stderr]).toEqual([
       1,
-      'error: The cpu target needs the package koffi, which is not installed here: run `npm install koffi`.\n',
+      `error: The ${target} target needs the package ${needs}, which is not installed: run \`npm install --prefix ${quote(output)} ${needs}\`.\n`,
     ]);
   });
 
@@ -192,6 +230,53 @@ describe('a built trainer', () => {
     expect([code, err]).toEqual([0, expect.stringContaining('101,770 parameters become 50,890:\n')]);
     const here = trained(join(output, 'train.js'), '--out', 'built');
     expect(here).toEqual(trained(join(root, 'bin/nacre.mjs'), 'train', slim, '--target', target, '--out', 'trained'));
+  });
+
+  it('refuses data of another size before it begins, where it lacks a program for them', async () => {
+    const output = await line(20);
+    const run = ([rows, tested]: readonly [number, number], ...words: readonly string[]) => {
+      const data = mkdtempSync(join(folder, 'rows-'));
+      writeFileSync(join(data, 'line.csv'), rowsOfLine(rows));
+      writeFileSync(join(data, 'test.csv'), rowsOfLine(tested));
+      return spawnSync(process.execPath, [join(output, 'train.js'), '--data', data, '--out', 'sized', ...words], {
+        cwd: folder,
+        encoding: 'utf8',
+      });
+    };
+    const refused = (key: string) => ({ status: 1, stdout: '', stderr: `error: ${lacks(key)}\n` });
+    expect(run([22, 20])).toMatchObject(refused('step-6-only'));
+    expect(run([22, 20], '--steps', '3')).toMatchObject(refused('step-6-only'));
+    expect(run([6, 20], '--steps', '1')).toMatchObject(refused('step-6-only'));
+    expect(run([20, 22])).toMatchObject(refused('eval-2'));
+    expect(existsSync(join(folder, 'sized'))).toBe(false);
+    // Where it comes to no batch of another size, it may train.
+    expect(run([22, 20], '--steps', '2')).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('done: step 2 '),
+    });
+    expect(run([28, 40])).toMatchObject({ status: 0, stdout: expect.stringContaining('done: step 8 ') });
+  });
+
+  it('goes on with a run as it was begun, from any folder', async () => {
+    const { output } = await built(join(folder, 'again'));
+    const run = (cwd: string, ...words: readonly string[]): Record<string, unknown> => {
+      const script = join(output, 'train.js');
+      const { stdout, stderr } = spawnSync(process.execPath, [script, ...words, '--json'], { cwd, encoding: 'utf8' });
+      const [last = stderr] = stdout.trim().split('\n').slice(-1);
+      return JSON.parse(last);
+    };
+    const whole = run(folder, '--seed', '5', '--steps', '11', '--out', 'begun');
+    run(folder, '--seed', '5', '--steps', '4', '--out', 'begun');
+    const path = join(folder, 'begun/reader-2');
+    const config = (): Record<string, unknown> => JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'));
+    const same = ['--resume', path];
+    expect(run(root, ...same)).toMatchObject({ status: 'done', steps: 4 });
+    const { steps, loss, accuracy } = run(root, ...same, '--steps', '11', '--data', 'examples');
+    expect({ steps, loss, accuracy }).toEqual({ steps: 11, loss: whole.loss, accuracy: whole.accuracy });
+    const settings = { seed: 5, steps: 11, data: [join(root, 'examples')], target: 'wasm' };
+    expect(config().settings).toEqual(settings);
+    expect(run(folder, ...same)).toMatchObject({ status: 'done', steps: 11 });
+    expect(config().settings).toEqual(settings);
   });
 
   it.skipIf(webgpuProblem !== undefined)('goes on where its GPU is lost', async () => {
@@ -309,6 +394,29 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
     }
   });
 });
+
+it.skipIf(chromium === undefined)(
+  'a page refuses data of another size before it begins',
+  { timeout: 60_000 },
+  async () => {
+    const output = await line(20);
+    writeFileSync(join(output, 'line.csv'), rowsOfLine(22));
+    writeFileSync(join(output, 'test.csv'), rowsOfLine(20));
+    const server = await serve(output);
+    const page = await openPage(server.url);
+    try {
+      await page.evaluate("document.getElementById('start').click()");
+      const ended = Date.now() + 20_000;
+      while ((await page.evaluate('document.body.dataset.status ?? null')) === null && Date.now() < ended)
+        await new Promise((rest) => setTimeout(rest, 100));
+      expect(await page.evaluate("document.getElementById('state').textContent")).toBe(lacks('step-6-only'));
+      expect(await page.evaluate("document.querySelectorAll('#charts svg').length")).toBe(0);
+    } finally {
+      await page.close();
+      server.close();
+    }
+  },
+);
 
 it.skipIf(chromium === undefined)('a page without WebGPU says what to do', { timeout: 60_000 }, async () => {
   const { output } = await built(join(folder, 'no-gpu'), '--web', '--target', 'webgpu');

@@ -13,6 +13,7 @@ import { openTarget } from '../driver/target.ts';
 import type { BuiltFile } from '../driver/targets/backend.ts';
 import { type CodeTarget, codeTargets, targets } from '../driver/targets/index.ts';
 import { trainerPage } from '../trainer/page.ts';
+import { quote } from './quote.ts';
 import { checkSettings, parseSettings } from './settings.ts';
 import { exit, printJson, type Terminal } from './terminal.ts';
 
@@ -99,8 +100,10 @@ export async function build(
   terminal.out(
     `${output}: ${runnable.plan.name} for ${target}, ${Object.keys(trainer.programs).length} programs\n` +
       `runtime ${kilobytes(size(node))}${web ? `, that of the page ${kilobytes(size(page))}` : ''}, in all ${kilobytes(written.bytes)}\n` +
-      (needs === undefined ? '' : `once, where it will train: npm install --prefix ${output}, which gets ${needs}\n`) +
-      `train it: node ${output}/train.js${web ? `, or open ${output}/index.html from any static server` : ''}\n`,
+      (needs === undefined
+        ? ''
+        : `once, where it will train: npm install --prefix ${quote(output)}, which gets ${needs}\n`) +
+      `train it: node ${quote(`${output}/train.js`)}${web ? `, or open ${output}/index.html from any static server` : ''}\n`,
   );
   return exit.ok;
 }

@@ -1,7 +1,8 @@
-/** Commands that a person can copy: how this Nacre is started, and arguments as a shell takes them. */
+/** Commands that a person can copy: how this Nacre is started. */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { packageRoot } from '../driver/project.ts';
+import { quote } from './quote.ts';
 
 /** What starts this Nacre in a folder: `npx nacre` where npm finds it, else the path of the checkout it runs from. */
 export function startsNacre(folder: string): string {
@@ -11,10 +12,4 @@ export function startsNacre(folder: string): string {
   }
   const isCheckout = existsSync(join(packageRoot, 'tsconfig.json'));
   return isCheckout ? `node ${quote(join(packageRoot, 'bin', 'nacre.mjs'))}` : 'npx nacre';
-}
-
-/** An argument in quotes where a shell would take it apart. */
-export function quote(argument: string): string {
-  if (/^[\w@%+=:,./\\-]+$/.test(argument)) return argument;
-  return process.platform === 'win32' ? `"${argument}"` : `'${argument.replaceAll("'", "'\\''")}'`;
 }

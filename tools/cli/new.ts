@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
 import { packageRoot } from '../driver/project.ts';
-import { quote, startsNacre } from './command.ts';
+import { startsNacre } from './command.ts';
+import { quote } from './quote.ts';
 import { exit, type Terminal } from './terminal.ts';
 
 export async function createProject(folder: string, terminal: Terminal): Promise<number> {

@@ -1,6 +1,5 @@
 /** `nacre train`: opens the file, its data and the target, and lets the runtime train. */
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
 import { UserError } from '../../runtime/errors.ts';
 import { openRun, type RunConfig } from '../../runtime/run-folder.ts';
 import { trainThroughLosses } from '../../runtime/survive.ts';
@@ -12,8 +11,10 @@ import { openProject, refuseNeverDue, type RunnableTrain } from '../driver/proje
 import { openTarget } from '../driver/target.ts';
 import type { Target } from '../driver/targets/backend.ts';
 import { targetNames, type TargetName } from '../driver/targets/index.ts';
-import { quote, startsNacre } from './command.ts';
+import { startsNacre } from './command.ts';
 import { Progress, summary } from './progress.ts';
+import { quote } from './quote.ts';
+import { continuedSettings, newRunSettings, numbersOf, type RunSettings, textsOf } from './run-settings.ts';
 import { checkSettings, parseSettings, settingPath } from './settings.ts';
 import { listenForStop } from './stop.ts';
 import { exit, printJson, type Terminal } from './terminal.ts';
@@ -112,51 +113,32 @@ async function fit(asked: RunnableTrain, { memory, target, threads }: Settings):
 }
 
 /** What a run is started with, and continued with. */
-interface Settings {
+interface Settings extends RunSettings {
   readonly target?: TargetName;
-  /** Given alone, one lifts the other. */
-  readonly epochs?: number;
-  readonly steps?: number;
   readonly set: readonly string[];
-  /** Whole paths, for a continuation may start in another folder. */
-  readonly data: readonly string[];
-  readonly seed?: number;
-  readonly threads?: number;
   readonly memory?: number;
 }
 
-function newSettings({ target, epochs, steps, set, data, seed, threads, memory }: TrainCommand): Settings {
+function newSettings({ target, set, memory, ...rest }: TrainCommand): Settings {
   return {
     ...(target !== undefined && { target }),
-    ...(epochs !== undefined && { epochs }),
-    ...(steps !== undefined && { steps }),
     set,
-    data: data.map((folder) => resolve(folder)),
-    ...(seed !== undefined && { seed }),
-    ...(threads !== undefined && { threads }),
     ...(memory !== undefined && { memory }),
+    ...newRunSettings(rest),
   };
 }
 
 /** What the run that is continued was started with, where it is not said anew. */
-function continued({ settings: before }: RunConfig, options: TrainCommand): Settings {
+function continued(config: RunConfig, options: TrainCommand): Settings {
+  const { settings: before } = config;
   const said = newSettings(options);
-  const texts = (key: string): string[] => {
-    const found = before[key];
-    return Array.isArray(found) ? found.filter((text): text is string => typeof text === 'string') : [];
-  };
-  const numbers = (...keys: readonly string[]): Record<string, number> =>
-    Object.fromEntries(
-      keys.flatMap((key): [string, number][] => (typeof before[key] === 'number' ? [[key, before[key]]] : [])),
-    );
   const target = targetNames.find((one) => one === before['target']);
   const replaced = said.set.map(settingPath);
   return {
     ...(target !== undefined && { target }),
-    ...(said.epochs === undefined && said.steps === undefined && numbers('epochs', 'steps')),
-    ...numbers('seed', 'threads', 'memory'),
+    ...numbersOf(before, 'memory'),
     ...said,
-    set: [...texts('set').filter((text) => !replaced.includes(settingPath(text))), ...said.set],
-    data: said.data.length > 0 ? said.data : texts('data'),
+    ...continuedSettings(config, said),
+    set: [...textsOf(before, 'set').filter((text) => !replaced.includes(settingPath(text))), ...said.set],
   };
 }

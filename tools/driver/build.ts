@@ -11,6 +11,7 @@ import {
   type Trainer,
   trainerVersion,
 } from '../../runtime/artefact.ts';
+import { batchSizes } from '../../runtime/data/dataset.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { errorCode, explainDiskError, isInside } from '../../runtime/files.ts';
 import type { StepPhase } from '../../runtime/program.ts';
@@ -56,10 +57,10 @@ export async function buildTrainer(
   };
   await build(programKey.init(), () => asked.init());
   const phases: readonly StepPhase[] = plan.accumulate > 1 ? ['only', 'accumulate', 'last'] : ['only'];
-  for (const batch of batchesOf(data.train.count, plan.batch, plan.data))
+  for (const batch of batchSizes(plan.data, data.train.count, plan.batch))
     for (const phase of phases) await build(programKey.step(batch, phase), () => asked.step(batch, phase));
   for (const [at, { name, batch, data: of }] of plan.evaluations.entries())
-    for (const size of batchesOf(data.evaluations[at].count, batch, of))
+    for (const size of batchSizes(of, data.evaluations[at].count, batch))
       await build(programKey.evaluate(name, size), () => asked.evaluate(name, size));
   for (const [index, { rewind }] of (plan.prunes ?? []).entries()) {
     await build(programKey.prune(index), () => asked.prune(index));
@@ -67,18 +68,11 @@ export async function buildTrainer(
   }
   if (plan.quantization !== undefined) {
     if (plan.quantization.calibrate > 0)
-      for (const batch of batchesOf(data.train.count, plan.batch, plan.data))
+      for (const batch of batchSizes(plan.data, data.train.count, plan.batch))
         await build(programKey.calibrate(batch), () => asked.calibrate(batch));
     await build(programKey.quantize(), () => asked.quantize());
   }
   return { trainer: { version: trainerVersion, target, samples: data.train.count, plan, programs }, files };
-}
-
-/** The sizes of the batches of an epoch: all alike but perhaps the last. */
-function batchesOf(count: number, batch: number, plan: RunnableTrain['plan']['data']): readonly number[] {
-  const size = Math.min(batch, count);
-  const rest = count % size;
-  return rest === 0 || (plan.kind === 'batch' && plan.last === 'drop') ? [size] : [size, rest];
 }
 
 const nowhere = (target: string): Target['session'] => ({

@@ -2,23 +2,21 @@
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { builtPrograms, type OpenBuilt, readTrainer, type Trainer } from '../../runtime/artefact.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { grantFiles } from '../../runtime/files.ts';
-import { DeviceError, type Programs } from '../../runtime/program.ts';
+import { DeviceError, PackageMissing, type Programs } from '../../runtime/program.ts';
+import { openRun } from '../../runtime/run-folder.ts';
 import { trainThroughLosses } from '../../runtime/survive.ts';
 import { Progress, summary } from '../cli/progress.ts';
+import { quote } from '../cli/quote.ts';
+import { continuedSettings, newRunSettings, type RunSettings } from '../cli/run-settings.ts';
 import { listenForStop } from '../cli/stop.ts';
 import { exit, printError, printJson, printMistake, systemTerminal, type Terminal } from '../cli/terminal.ts';
 import { readerOf } from './read-folder.ts';
 
-interface Flags {
-  readonly data?: readonly string[];
-  readonly epochs?: number;
-  readonly steps?: number;
-  readonly seed?: number;
-  readonly threads?: number;
+interface Flags extends RunSettings {
   readonly out: string;
   readonly resume?: string;
   readonly json?: boolean;
@@ -38,17 +36,17 @@ function parse(trainer: Trainer, terminal: Terminal): Flags {
     .description(`Trains ${trainer.plan.name}, built for the target ${trainer.target}.`)
     .exitOverride()
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
-    .option(
-      '--data <folder>',
-      'a folder that may be read, besides this one; may be repeated',
-      (one: string, all: readonly string[] = []) => [...all, one],
+    .addOption(
+      new Option('--data <folder>', 'a folder that may be read, besides this one; may be repeated')
+        .argParser((one: string, before: readonly string[]) => [...before, one])
+        .default([], 'none'),
     )
     .option('--epochs <n>', "instead of the block's own", whole(1))
     .option('--steps <n>', "instead of the block's own", whole(1))
     .option('--seed <n>', 'of everything random', whole(0))
     .option('--threads <n>', 'CPU threads (all there are)', whole(1))
     .option('--out <folder>', 'where runs are kept', 'runs')
-    .option('--resume <run>', 'continue this run folder')
+    .option('--resume <run>', 'continue this run folder, with its settings')
     .option('--json', 'results as JSON lines on stdout');
   command.parse();
   return command.opts<Flags>();
@@ -58,10 +56,12 @@ async function run(folder: string, openBuilt: OpenBuilt, terminal: Terminal): Pr
   const read = readerOf(folder);
   const trainer = readTrainer(await read('trainer.json'));
   const flags = parse(trainer, terminal);
-  const plan = flags.seed === undefined ? trainer.plan : { ...trainer.plan, seed: flags.seed };
+  const said = newRunSettings(flags);
+  const settings = flags.resume === undefined ? said : continuedSettings(openRun(flags.resume).config(), said);
+  const { data, seed, epochs, steps, threads = availableParallelism() } = settings;
+  const plan = seed === undefined ? trainer.plan : { ...trainer.plan, seed };
   const progress = new Progress(terminal);
-  const open = async (): Promise<Programs> =>
-    builtPrograms(trainer, await openBuilt(flags.threads ?? availableParallelism()), read);
+  const open = async (): Promise<Programs> => builtPrograms(trainer, await openBuilt(threads), read);
   const stop = listenForStop(terminal, (text) => progress.line(text));
   try {
     const result = await trainThroughLosses({
@@ -69,12 +69,12 @@ async function run(folder: string, openBuilt: OpenBuilt, terminal: Terminal): Pr
       programs: await open(),
       reopen: open,
       onLost: (text) => progress.line(text),
-      files: grantFiles({ modelFolder: folder, data: flags.data ?? [] }),
+      files: grantFiles({ modelFolder: folder, data }),
       out: flags.out,
       ...(flags.resume !== undefined && { resume: flags.resume }),
-      ...(flags.epochs !== undefined && { epochs: flags.epochs }),
-      ...(flags.steps !== undefined && { steps: flags.steps }),
-      settings: { ...flags, target: trainer.target },
+      ...(epochs !== undefined && { epochs }),
+      ...(steps !== undefined && { steps }),
+      settings: { ...settings, target: trainer.target },
       signal: stop.signal,
       onEvent: (event) => {
         if (flags.json === true) printJson(terminal, event);
@@ -96,12 +96,14 @@ async function run(folder: string, openBuilt: OpenBuilt, terminal: Terminal): Pr
 /** Called by the folder's entry, with the device of its target. */
 export async function start(openBuilt: OpenBuilt): Promise<void> {
   const terminal = systemTerminal();
+  const folder = dirname(dirname(fileURLToPath(import.meta.url)));
   try {
-    process.exitCode = await run(dirname(dirname(fileURLToPath(import.meta.url))), openBuilt, terminal);
+    process.exitCode = await run(folder, openBuilt, terminal);
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.ok : exit.misuse;
     else {
       if (error instanceof UserError) printError(terminal, error.message, error.hint);
+      else if (error instanceof PackageMissing) printError(terminal, error.in(quote(folder)).message);
       else if (error instanceof DeviceError) printError(terminal, error.message);
       else printMistake(terminal, error);
       process.exitCode = exit.failed;
