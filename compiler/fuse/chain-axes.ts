@@ -2,7 +2,7 @@
  * Which axis of the links of a chain is which of what they hand on to each other, and what keeps them from being one: an element that is
  * read at another row than it is written, or before it is there.
  */
-import { mayMeet, readsOf, writesOf } from '../loop/accesses.ts';
+import { mayMeet, readsOf, summedBy, writesOf } from '../loop/accesses.ts';
 import { soleAxis } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Link, Region } from '../loop/loop.ts';
@@ -104,11 +104,4 @@ function placeOf({ shape, index }: Access, roles: Roles, row: number, whole: boo
 export function summedDims(link: Link, roles: Roles, row: number): ReadonlySet<number> {
   const dims = summedBy(link).flatMap((axis) => roles.get(axis) ?? []);
   return new Set(dims.filter((dim) => dim <= row));
-}
-
-/** The axes of the sum that a link begins with. */
-export function summedBy(link: Link): readonly Axis[] {
-  if (link.kind === 'contraction') return link.reduce;
-  const [stage] = link.stages;
-  return stage.kind === 'reduce' ? stage.axes : [];
 }

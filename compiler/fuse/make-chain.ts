@@ -13,7 +13,7 @@ import { elementCount } from '../../common/elements.ts';
 import type { Monoid } from '../graph/graph.ts';
 import { blocksOf } from '../graph/scores.ts';
 import type { Blocks } from '../graph/scores.ts';
-import { readsOf, writesOf } from '../loop/accesses.ts';
+import { readsOf, summedBy, writesOf } from '../loop/accesses.ts';
 import { affine, apply, axisAt, cast, load } from '../loop/build.ts';
 import type { Affine } from '../loop/build.ts';
 import type {
@@ -32,7 +32,7 @@ import type {
 } from '../loop/loop.ts';
 import { accumulatorDtype, dtypeBytes } from '../types/dtype.ts';
 import type { Dtype } from '../types/dtype.ts';
-import { checkReads, NoChain, ownIndex, rolesIn, summedBy, summedDims } from './chain-axes.ts';
+import { checkReads, NoChain, ownIndex, rolesIn, summedDims } from './chain-axes.ts';
 import type { Roles } from './chain-axes.ts';
 import { reachOf } from './masked-columns.ts';
 import { createRewriter } from './rewrite-expression.ts';

@@ -1,5 +1,5 @@
 /** Which elements a segment reads and writes. */
-import type { Access, Expression, Link, Scatter, Store } from './loop.ts';
+import type { Access, Axis, Expression, Link, Scatter, Store } from './loop.ts';
 
 export function writesOf(segment: Link | Scatter): Access[] {
   if (segment.kind === 'scatter') return [{ buffer: segment.target, shape: segment.shape, index: [] }];
@@ -50,4 +50,11 @@ export function mayMeet(a: Access, b: Access): boolean {
     first.terms.length === second.terms.length &&
     first.terms.every((term) => second.terms.some((other) => other.axis === term.axis && other.scale === term.scale));
   return !sameTerms || first.offset === second.offset || first.divisor !== second.divisor;
+}
+
+/** The axes of the sum that a link begins with. */
+export function summedBy(link: Link): readonly Axis[] {
+  if (link.kind === 'contraction') return link.reduce;
+  const [stage] = link.stages;
+  return stage.kind === 'reduce' ? stage.axes : [];
 }

@@ -126,6 +126,13 @@ export function load(access: Access): Expression {
   return { kind: 'load', dtype: access.buffer.dtype, access, guard };
 }
 
+/** The element of a buffer at these axes, one for each of its dimensions. */
+export const accessAlong = (buffer: Buffer, axes: readonly Axis[]): Access => ({
+  buffer,
+  shape: buffer.shape,
+  index: axes.map(axisAt),
+});
+
 /** Conjunction; undefined stands for true. */
 export const both = (a: Expression | undefined, b: Expression | undefined): Expression | undefined =>
   a === undefined ? b : b === undefined ? a : apply('and', a, b);

@@ -3,7 +3,6 @@
  * strip by strip; threads multiply by themselves, or with matrix instructions.
  */
 import { add, cast, div, index, mul, number, rem } from '../tile/build.ts';
-import { sumAt } from '../tile/matrix.ts';
 import type { MatrixOperand, Memory, Register, TileExpression } from '../tile/tile.ts';
 import type { Expression } from '../loop/loop.ts';
 import { accumulatorDtype, type Dtype, dtypeBytes } from '../types/dtype.ts';
@@ -30,8 +29,9 @@ import {
   stripsIn,
   subgroup,
 } from './matrix-strips.ts';
+import { placesOfSums } from './team-matrix.ts';
 import { loop, name, type Scope, variable } from './scope.ts';
-import { addStrip, type AtHand, startShare, strip, stripIn } from './team-product.ts';
+import { addStrip, type AtHand, type Operand, startShare, strip, stripIn } from './team-product.ts';
 import { meet } from './team.ts';
 
 /** One of the sums of a product that a thread holds, and where in the tile it is. */
@@ -59,20 +59,34 @@ export function startProduct(scope: Scope, part: ProductPart, work: Work): Produ
     : matrixProduct(scope, part, product, work, product.matrix);
 }
 
-/** The first line of an operand: of the tile's rows or columns, or of what is its own. */
-function firstOf({ lines }: ChainOperand, { tiles: { passes }, lineFrom, tileFrom }: Here): TileExpression {
+/** What strips of an operand are copied of, so much of the sum at a time: of the tile's rows or columns, or of what is its own. */
+function linesOf(
+  { of, lines, count }: ChainOperand,
+  { kind, contraction }: ProductPart,
+  here: Here,
+  strip: number,
+): Operand {
+  const { passes, size } = here.tiles;
   const side = passes.sides.get(lines[0]);
-  return side === undefined ? index(0) : side === passes.lines ? lineFrom : tileFrom;
+  return {
+    of: here.to.expression(of),
+    lines,
+    count,
+    first: side === undefined ? index(0) : side === passes.lines ? here.lineFrom : here.tileFrom,
+    sum: contraction.reduce,
+    multiple: kind === 'product' ? strip : size,
+    threads,
+  };
 }
 
 /** What is summed: all of it, or as much as a tile has. */
-function summedBy({ kind, contraction }: ProductPart, { tiles, tileFrom }: Here) {
+function extentOf({ kind, contraction }: ProductPart, { tiles, tileFrom }: Here) {
   return kind === 'product'
     ? { from: index(0), length: pointsOf(contraction.reduce) }
     : { from: tileFrom, length: tiles.size };
 }
 
-function memoryFor(product: ChainProduct, { strips }: Work, which: 0 | 1): Memory {
+function memoryFor(product: ChainProduct, { strips }: Work, which: number): Memory {
   const memory = strips[which].get(stripOf(product, product.operands[which]).dtype);
   if (memory === undefined) throw new Error('a strip without memory');
   return memory;
@@ -90,18 +104,10 @@ function threadProduct(scope: Scope, part: ProductPart, product: ChainProduct, w
       line.map((of, j): Held => ({ of, row: share.rows[i], column: share.columns[j] })),
     ),
     add(inner, here) {
-      const { from, length } = summedBy(part, here);
+      const { from, length } = extentOf(part, here);
       const brought = operands.map((operand, which) => {
         if (operand.isHere) return undefined;
-        const { lines, count } = operand;
-        const of = here.to.expression(operand.of);
-        const own = { lines, count, sum: contraction.reduce, multiple: part.kind === 'product' ? strip : size };
-        return stripIn(memoryFor(product, work, which === 0 ? 0 : 1), {
-          of,
-          first: firstOf(operand, here),
-          ...own,
-          threads,
-        });
+        return stripIn(memoryFor(product, work, which), linesOf(operand, part, here, strip));
       });
       loop(inner, 0, length, strip, (deeper, start) => {
         for (const of of brought) of?.copy(deeper, add(from, start));
@@ -126,32 +132,24 @@ function elementOf(here: Here, part: Part, of: Expression, dtype: Dtype, start: 
 function matrixProduct(scope: Scope, part: ProductPart, product: ChainProduct, work: Work, dtype: Dtype): Product {
   const { kernel } = scope;
   const { size, passes } = work.tiles;
-  const { contraction, width, operands } = product;
+  const { width, operands } = product;
   // Four subgroups have a quarter of the sums each.
   const [ownRows, ownColumns] = [size / 2, width / 2];
   const keep = (value: TileExpression): TileExpression => name(kernel, kernel.root, value);
   const own = keep(div(kernel.thread, subgroup));
   const firsts = [keep(mul(div(own, 2), ownRows)), keep(mul(rem(own, 2), ownColumns))];
-  const lane = keep(rem(kernel.thread, subgroup));
-  const [row, column] = [keep(add(firsts[0], div(lane, 4))), keep(add(firsts[1], mul(rem(lane, 4), 2)))];
   const sums = Array.from({ length: (ownRows * ownColumns) / subgroup }, () => variable(scope, number(0, 'f32')));
+  const places = placesOfSums(scope, { team: subgroup, ownColumns }, sums.length, firsts[0], firsts[1]);
   return {
     width,
-    held: sums.map((of, at): Held => {
-      const place = sumAt(at, ownColumns, subgroup);
-      return { of, row: add(row, place.row), column: add(column, place.column) };
-    }),
+    held: sums.map((of, at): Held => ({ of, ...places[at] })),
     add(inner, here) {
-      const { from, length } = summedBy(part, here);
+      const { from, length } = extentOf(part, here);
       const depth = matrixStrip / dtypeBytes[dtype];
       const brought = operands.map((operand, which): Strips | undefined => {
         if (operand.isHere) return undefined;
-        const { lines, count } = operand;
-        const of = here.to.expression(operand.of);
-        const first = firstOf(operand, here);
-        const own = { lines, count, sum: contraction.reduce, multiple: part.kind === 'product' ? depth : size };
-        const lying = layStrips({ of, dtype, first, ...own, threads, team: subgroup });
-        return stripsIn(inner, memoryFor(product, work, which === 0 ? 0 : 1), lying);
+        const lying = layStrips({ ...linesOf(operand, part, here, depth), dtype, team: subgroup });
+        return stripsIn(inner, memoryFor(product, work, which), lying);
       });
       loop(inner, 0, length, depth, (deeper, start) => {
         for (const of of brought)

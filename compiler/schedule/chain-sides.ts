@@ -5,11 +5,11 @@
  *   chain for h { s = q·k;  p = exp(s - max s) …;  o[row, d] = sum p·v;  dv[column, d] = sum p·do }
  *     →  chain for h { s = q·k;  p = …;  o = …;  %max[h, row] = max s }   chain for h { s = q·k;  p = exp(s - %max[h, row]) …;  dv = … }
  */
-import { readsOf, writesOf } from '../loop/accesses.ts';
-import { axisAt, load, soleAxis } from '../loop/build.ts';
-import type { Access, Axis, Buffer, Chain, Expression, Link, Result, Segment, Stage, Store } from '../loop/loop.ts';
+import { readsOf, summedBy, writesOf } from '../loop/accesses.ts';
+import { accessAlong, axisAt, load, soleAxis } from '../loop/build.ts';
+import type { Access, Axis, Buffer, Chain, Link, Result, Segment, Stage, Store } from '../loop/loop.ts';
 import { needsOf } from './expression.ts';
-import { rewriteLink, rewriter } from './rewrite.ts';
+import { rewriteLink, rewriter, rootsOf } from './rewrite.ts';
 import type { NewTemporary } from './split-chain.ts';
 
 /** What an axis of a chain's links walks. */
@@ -31,13 +31,6 @@ export function sidesOf({ locals, spans: [{ parts }] }: Chain): ReadonlyMap<Axis
     sides.set(row, 'row').set(column, 'column');
   }
   return sides;
-}
-
-/** The axes of the sum that a link begins with. */
-function summedBy(link: Link): readonly Axis[] {
-  if (link.kind === 'contraction') return link.reduce;
-  const [stage] = link.stages;
-  return stage.kind === 'reduce' ? stage.axes : [];
 }
 
 /** Does it sum over the rows, so that something of the columns comes of it? */
@@ -138,8 +131,9 @@ function withStores(
     .flatMap((stage): Stage[] => {
       const made = stageWith(stage, isKept, used);
       if (made === undefined) return [];
-      valuesOf(made).forEach((value) => needsOf(value).results.forEach((result) => used.add(result)));
-      note(readsOf({ ...link, stages: [made] }));
+      const alone = { ...link, stages: [made] };
+      rootsOf(alone).forEach((value) => needsOf(value).results.forEach((result) => used.add(result)));
+      note(readsOf(alone));
       return [made];
     })
     .toReversed();
@@ -156,12 +150,6 @@ function stageWith(stage: Stage, isKept: (store: Store) => boolean, used: Readon
   return isNeeded ? { ...stage, stores } : undefined;
 }
 
-function valuesOf(stage: Stage): readonly Expression[] {
-  if (stage.kind === 'reduce') return stage.results.map(({ value }) => value);
-  const values = stage.stores.map(({ value }) => value);
-  return stage.kind === 'cumulate' ? [stage.value, ...values] : values;
-}
-
 const resultsOf = (link: Link): readonly Result[] =>
   link.kind === 'contraction'
     ? []
@@ -172,7 +160,7 @@ function placeFor({ dtype }: Result, axes: readonly Axis[], temporary: NewTempor
     dtype,
     axes.map(({ size }) => size),
   );
-  return { buffer, shape: buffer.shape, index: axes.map(axisAt) };
+  return accessAlong(buffer, axes);
 }
 
 /** The link, and in memory those of its results that have a place there. */

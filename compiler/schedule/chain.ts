@@ -2,8 +2,8 @@
  * Chains on a CPU: an item does some points from beginning to end. The links are scheduled as if they were kernels, but their
  * items run one after the other, and what they hand on stays in scratch.
  */
-import { axisAt, number } from '../loop/build.ts';
-import type { Access, Axis, Chain, Link, Region, Sum } from '../loop/loop.ts';
+import { accessAlong, number, ownBuffers } from '../loop/build.ts';
+import type { Axis, Chain, Link, Region, Sum } from '../loop/loop.ts';
 import { identity } from '../ops/monoid.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { index, read } from '../tile/build.ts';
@@ -18,6 +18,8 @@ import { loopAxes, newCounter, newPlace, type Scope } from './scope.ts';
 
 /** Emits the body of a chain's kernel; returns its grid. */
 export function emitChain(scope: Scope, item: TileExpression, chain: Chain, capabilities: Capabilities): number {
+  const { kernel } = scope;
+  for (const own of ownBuffers(chain)) kernel.lay(own, kernel.memory(kernel.scratch(own.dtype, own.shape)));
   const units = pointsOf(chain.axes);
   const cyclesOfAll = (links: readonly Link[]): number => links.reduce((sum, link) => sum + cyclesOf(link), 0);
   const walked = chain.spans.reduce((sum, span) => sum + pointsOf(span.axes) * cyclesOfAll(span.parts), 0);
@@ -38,7 +40,7 @@ export function emitChain(scope: Scope, item: TileExpression, chain: Chain, capa
 /** What fills a sum before anything is added to it. */
 function atFirst({ buffer, monoid }: Sum): Region {
   const axes = buffer.shape.map((size, dim): Axis => ({ name: `f${dim}`, size }));
-  const access: Access = { buffer, shape: buffer.shape, index: axes.map(axisAt) };
+  const access = accessAlong(buffer, axes);
   const value = number(identity(monoid, buffer.dtype), buffer.dtype);
   return simplify({ kind: 'region', axes, stages: [{ kind: 'store', axes: [], stores: [{ access, value }] }] });
 }

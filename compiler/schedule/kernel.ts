@@ -60,8 +60,6 @@ export function makeKernel(
     lay: (buffer, memory) => void memories.set(buffer, memory),
     kept: new Map(),
   };
-  if (segment.kind === 'chain' && capabilities.workgroupThreads === 1)
-    for (const own of ownBuffers(segment)) memories.set(own, kernel.memory(kernel.scratch(own.dtype, own.shape)));
   let scope = newScope(kernel);
   for (const { axis, index } of repeats) scope = bind(scope, axis, read(index));
   const { grid, workgroup } = emit(scope, segment, capabilities);

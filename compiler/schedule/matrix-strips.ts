@@ -3,7 +3,7 @@
  * lies as its operand does, so that it comes by 16 bytes at a time where it can.
  */
 import { rowMajorStrides } from '../loop/build.ts';
-import type { Access, Axis, Expression } from '../loop/loop.ts';
+import type { Access, Axis } from '../loop/loop.ts';
 import { add, apply, div, min, mul, number, read, rem, where } from '../tile/build.ts';
 import { type MatrixThreads, panel, panelChunk } from '../tile/matrix.ts';
 import type { Memory, Register, TileExpression } from '../tile/tile.ts';
@@ -13,6 +13,7 @@ import { evaluate, offsetOf } from './expression.ts';
 import { bindPosition } from './grid.ts';
 import { contiguousAlong } from './product.ts';
 import { assign, name, type Scope, variable, when } from './scope.ts';
+import type { Operand } from './team-product.ts';
 import { both, within } from './team.ts';
 
 /** Threads that multiply together: a subgroup, or four of them. */
@@ -22,19 +23,10 @@ export const matrixStrip = 64;
 /** Bytes that come at a time. From one row of a strip to the next are as many more than it is long: no two of eight begin on one bank. */
 const chunk = 16;
 
-/** Lines of an operand. */
-export interface MatrixLines {
-  readonly of: Expression;
+/** Lines of an operand, as matrix instructions take them. */
+export interface MatrixLines extends Operand {
   readonly dtype: Dtype;
-  readonly lines: readonly Axis[];
-  readonly sum: readonly Axis[];
-  /** The first line of the tile, and how many there are. */
-  readonly first: TileExpression;
-  readonly count: number;
-  /** The sum is copied in multiples of so many: the last of them may go beyond its end. */
-  readonly multiple: number;
-  readonly threads: number;
-  /** Of them multiply together. */
+  /** Of the threads multiply together. */
   readonly team: MatrixThreads;
 }
 

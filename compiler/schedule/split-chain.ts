@@ -5,7 +5,7 @@
  *   chain for h { sum %dk; span for t_block … }   →   chain for h, part { span for t_in … } then { %partial[h, part, …] = %dk }
  *                                                region %total[h, …] = sum over part of %partial;  then what was done with %dk
  */
-import { type Affine, affine, axisAt, load } from '../loop/build.ts';
+import { accessAlong, type Affine, affine, axisAt, load } from '../loop/build.ts';
 import type { Access, Axis, Buffer, Chain, Link, Region, Segment, Stage, Store, Sum } from '../loop/loop.ts';
 import { pointsOf } from './cost.ts';
 import { type Cut, spellCut } from './cut-axis.ts';
@@ -126,19 +126,13 @@ function createPartial(sum: Sum, axes: readonly Axis[], parts: readonly Axis[], 
 
 const axesOf = ({ shape }: Buffer): Axis[] => shape.map((size, dim) => ({ name: `f${dim}`, size }));
 
-const at = (buffer: Buffer, axes: readonly Axis[]): Access => ({
-  buffer,
-  shape: buffer.shape,
-  index: axes.map(axisAt),
-});
-
 const storing = (store: Store): Stage => ({ kind: 'store', axes: [], stores: [store] });
 
 /** At the end of a point, at its place among the parts. */
 function save({ sum: { buffer }, parts }: Partial, place: readonly Affine[]): Region {
   const own = axesOf(buffer);
   const access: Access = { buffer: parts, shape: parts.shape, index: [...place, ...own.map(axisAt)] };
-  return { kind: 'region', axes: own, stages: [storing({ access, value: load(at(buffer, own)) })] };
+  return { kind: 'region', axes: own, stages: [storing({ access, value: load(accessAlong(buffer, own)) })] };
 }
 
 /** Adds the parts up at every point of `axes`, then does what was to be done with the sums. */
@@ -161,8 +155,8 @@ function addParts(
   const added = partials.map(({ sum: { buffer, monoid }, parts: all, total }): Region => {
     const own = axesOf(buffer);
     const result = { name: `${buffer.name}_total`, dtype: buffer.dtype };
-    const value = load(at(all, [...axes, ...parts, ...own]));
-    const access = at(total, [...axes, ...own]);
+    const value = load(accessAlong(all, [...axes, ...parts, ...own]));
+    const access = accessAlong(total, [...axes, ...own]);
     return {
       kind: 'region',
       axes: [...axes, ...own],

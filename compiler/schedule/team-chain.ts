@@ -3,13 +3,13 @@
  * walks the other side tile by tile. Tiles lie in workgroup memory; sums stay with the threads until a pass ends. What lies beyond the last
  * row or column is 0 in a tile, and counted nowhere.
  */
-import { axisAt } from '../loop/build.ts';
+import { accessAlong } from '../loop/build.ts';
 import type { Buffer, Chain, Contraction, Expression, Result } from '../loop/loop.ts';
 import { identity } from '../ops/monoid.ts';
 import type { Capabilities } from '../targets/target.ts';
 import { add, apply, cast, div, equal, index, max, min, mul, number, read, rem, sub, where } from '../tile/build.ts';
 import type { Register, TileExpression } from '../tile/tile.ts';
-import { accumulatorDtype } from '../types/dtype.ts';
+import { accumulatorDtype, type Dtype } from '../types/dtype.ts';
 import { type Part, type Pass, storesOf } from './chain-passes.ts';
 import { bindElement, bindSide, type Here, withSums, type Work } from './chain-place.ts';
 import { type Held, type Product, startProduct } from './chain-product.ts';
@@ -21,8 +21,8 @@ import { bindPosition } from './grid.ts';
 import { accumulate, combineWith, monoidOf, type ReduceStage, start } from './reduce.ts';
 import { type Rewriter, rewriter, rewriteStage } from './rewrite.ts';
 import { assign, bindResult, loop, name, type Scope, variable, when } from './scope.ts';
-import { joinMembers } from './team-region.ts';
-import { both, type Extent, meet, type Team, within } from './team.ts';
+import { joinMembers, put } from './team-region.ts';
+import { both, type Extent, meet, type Team, whenInside, within } from './team.ts';
 
 /** Emits the body of a chain's kernel for teams of threads. */
 export function emitTeamChain(scope: Scope, chain: Chain, capabilities: Capabilities): Extent {
@@ -89,12 +89,13 @@ const toTiles = (tileOf: ReadonlyMap<Buffer, Buffer>, { row, column }: Work): Re
     affine: (at) => at,
     access: (access) => {
       const buffer = tileOf.get(access.buffer);
-      return buffer === undefined ? access : { buffer, shape: buffer.shape, index: [row, column].map(axisAt) };
+      return buffer === undefined ? access : accessAlong(buffer, [row, column]);
     },
   });
 
 /** A sum of a line while tiles are walked, which all who share the line know; `before`: what it was until this tile, where another follows it. */
 interface Running {
+  readonly dtype: Dtype;
   readonly value: Register;
   readonly before: Register | undefined;
 }
@@ -127,13 +128,10 @@ function emitPass(scope: Scope, pass: Pass, work: Here, from: TileExpression, un
     if (pass.parts[0]?.kind !== 'product') meet(inner);
   });
   const then: Scope = { ...scope, floor: scope.place };
-  for (const [result, { value }] of running) {
-    const memory = scope.kernel.shared(value.type.dtype === 'index' ? 'i32' : value.type.dtype, size);
+  for (const [result, { dtype, value }] of running) {
+    const memory = scope.kernel.shared(dtype, size);
     work.sums.set(result, memory);
-    const { place } = work.team;
-    byLeader(then, work, (inner) =>
-      inner.place.statements.push({ kind: 'store', memory, offset: place, stride: 1, value: read(value) }),
-    );
+    byLeader(then, work, (inner) => put(inner, memory, work.team.place, read(value)));
   }
   for (const [{ contraction }, { held, width }] of products)
     for (const one of held) finishSum(then, work, contraction, width, one);
@@ -148,9 +146,6 @@ function emitPass(scope: Scope, pass: Pass, work: Here, from: TileExpression, un
 /** By one of the threads that share a line: what it leaves in memory it finds again without a meeting. */
 const byLeader = (scope: Scope, { team }: Work, body: (inner: Scope) => void): void =>
   when(scope, equal(team.member, 0), body);
-
-const whenInside = (scope: Scope, inside: TileExpression | undefined, body: (inner: Scope) => void): void =>
-  inside === undefined ? body(scope) : when(scope, inside, body);
 
 /**
  * Threads meet before they touch tiles that others touched. Element by element each has its own, whichever tile it is of; lines are read only;
@@ -207,7 +202,7 @@ function writeTiles(scope: Scope, { tiles, to }: Here, part: Part, inside: TileE
 function startRunning(scope: Scope, of: ReduceStage['results'][number], isFollowed: boolean): Running {
   const dtype = accumulatorDtype(of.value.dtype);
   const first = number(identity(monoidOf(of), dtype), dtype);
-  return { value: variable(scope, first), before: isFollowed ? variable(scope, first) : undefined };
+  return { dtype, value: variable(scope, first), before: isFollowed ? variable(scope, first) : undefined };
 }
 
 /** No part asks for the place of a largest element. */
@@ -223,12 +218,14 @@ function emitReduce(
   const { team, tiles, capabilities, to } = here;
   const { lines } = tiles.passes;
   const stage = rewriteStage(part.stage, to, (axes) => axes) as ReduceStage;
-  const largest = part.follows && running.get(part.follows);
-  const line = bindLargest(
-    withSums(bindSide(scope, here, lines, team.place).scope, here, part, team.place),
-    part,
-    largest,
-  );
+  const { follows } = part;
+  const largest = follows && running.get(follows);
+  const known = withSums(bindSide(scope, here, lines, team.place).scope, here, part, team.place);
+  // The largest so far stands for the largest.
+  const line =
+    follows && largest
+      ? bindResult(known, follows, name(known.kernel, known.place, cast(read(largest.value), follows.dtype)))
+      : known;
   const parts = stage.results.map((of) => start(line, of, 1));
   loop(line, team.member, tiles.size, team.size, (inner, at) => {
     const element = bindSide(inner, here, lines === 'row' ? 'column' : 'row', at);
@@ -243,16 +240,6 @@ function emitReduce(
     assign(scope, own.value, combineWith(monoidOf(of), sofar, more));
   }
 }
-
-/** The scope in which the largest element of a line is the largest so far. */
-const bindLargest = (
-  scope: Scope,
-  { follows }: Extract<Part, { kind: 'reduce' }>,
-  largest: Running | undefined,
-): Scope =>
-  follows === undefined || largest === undefined
-    ? scope
-    : bindResult(scope, follows, name(scope.kernel, scope.place, cast(read(largest.value), follows.dtype)));
 
 /** A sum of exp(x - largest) as it is with the new largest: times exp(old - new) (Milakov and Gimelshein 2018). */
 function rescaled(sum: TileExpression, { value, before }: Running): TileExpression {

@@ -11,11 +11,11 @@ import { asRegion } from './contract.ts';
 import { pointsOf } from './cost.ts';
 import { dependsOn, write } from './expression.ts';
 import { bindPosition } from './grid.ts';
-import { bindResult, loop, name, type Scope, when } from './scope.ts';
+import { bindResult, loop, name, type Scope } from './scope.ts';
 import { emitMatrixContraction, matrixProduct } from './team-matrix.ts';
 import { addStrip, startShare, strip, stripIn, stripSize, type TeamTile, threadsOf } from './team-product.ts';
 import { emitTeamRegion } from './team-region.ts';
-import { both, type Extent, type Matrices, meet, within } from './team.ts';
+import { both, type Extent, type Matrices, meet, whenInside, within } from './team.ts';
 
 const tiles: readonly TeamTile[] = [
   { rows: 64, columns: 64, threadRows: 4, threadColumns: 4 },
@@ -68,13 +68,11 @@ export function emitTeamContraction(scope: Scope, contraction: Contraction, capa
       const row = name(kernel, point.place, add(rowFrom, share.rows[i]));
       const column = name(kernel, point.place, add(columnFrom, share.columns[j]));
       const inside = both(within(row, height, tile.rows), within(column, width, tile.columns));
-      const store = (inner: Scope): void => {
+      whenInside(point, inside, (inner) => {
         const bound = bindPosition(bindPosition(inner, rows, row), columns, column);
         const value = name(kernel, inner.place, cast(read(of), contraction.result.dtype));
         write(bindResult(bound, contraction.result, value), contraction.stores);
-      };
-      if (inside === undefined) store(point);
-      else when(point, inside, store);
+      });
     }),
   );
   return { grid: pointsOf(outer) * downward * across, workgroup: threads };

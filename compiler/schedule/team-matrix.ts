@@ -26,7 +26,7 @@ import {
   subgroup,
 } from './matrix-strips.ts';
 import { bindResult, loop, name, type Scope, variable, when } from './scope.ts';
-import { both, type Extent, type Matrices, meet, within } from './team.ts';
+import { both, type Extent, type Matrices, meet, whenInside, within } from './team.ts';
 
 /** A tile of the result, and the part of it that so many threads multiply together. */
 interface MatrixTile {
@@ -162,23 +162,37 @@ export function emitMatrixContraction(
     });
     if (operands.some(({ waiting }) => waiting.length > 0)) when(inner, more, (deep) => layDown(deep, nextPlace));
   });
-  // Where in a block of 16 × 8 the first of the thread's four sums is.
+  placesOfSums(point, tile, sums.length, add(rowFrom, ownRow), add(columnFrom, ownColumn)).forEach(
+    ({ row, column }, at) => {
+      const rowAt = name(kernel, point.place, row);
+      const columnAt = name(kernel, point.place, column);
+      const inside = both(within(rowAt, height, tile.rows), within(columnAt, width, tile.columns));
+      whenInside(point, inside, (inner) => {
+        const bound = bindPosition(bindPosition(inner, rows, rowAt), columns, columnAt);
+        const value = name(kernel, inner.place, cast(read(sums[at]), contraction.result.dtype));
+        write(bindResult(bound, contraction.result, value), contraction.stores);
+      });
+    },
+  );
+  return { grid: groupsOf(tile), workgroup: threads };
+}
+
+/** Where the sums of a thread are, of a part of a tile whose first row and column these are. */
+export function placesOfSums(
+  { kernel }: Scope,
+  { team, ownColumns }: Pick<MatrixTile, 'team' | 'ownColumns'>,
+  count: number,
+  row: TileExpression,
+  column: TileExpression,
+): readonly { readonly row: TileExpression; readonly column: TileExpression }[] {
+  const keep = (value: TileExpression): TileExpression => name(kernel, kernel.root, value);
+  // Where in a block of 16 × 8 the first of its four is.
   const lane = keep(rem(kernel.thread, subgroup));
   const subgroupRow = team === subgroup ? index(0) : keep(mul(div(rem(kernel.thread, team), subgroup), 16));
-  const laneRow = keep(add(rowFrom, add(add(ownRow, subgroupRow), div(lane, 4))));
-  const laneColumn = keep(add(columnFrom, add(ownColumn, mul(rem(lane, 4), 2))));
-  sums.forEach((of, at) => {
-    const { row, column } = sumAt(at, tile.ownColumns, team);
-    const rowAt = name(kernel, point.place, add(laneRow, row));
-    const columnAt = name(kernel, point.place, add(laneColumn, column));
-    const inside = both(within(rowAt, height, tile.rows), within(columnAt, width, tile.columns));
-    const store = (inner: Scope): void => {
-      const bound = bindPosition(bindPosition(inner, rows, rowAt), columns, columnAt);
-      const value = name(kernel, inner.place, cast(read(of), contraction.result.dtype));
-      write(bindResult(bound, contraction.result, value), contraction.stores);
-    };
-    if (inside === undefined) store(point);
-    else when(point, inside, store);
+  const laneRow = keep(add(row, add(subgroupRow, div(lane, 4))));
+  const laneColumn = keep(add(column, mul(rem(lane, 4), 2)));
+  return Array.from({ length: count }, (_, at) => {
+    const place = sumAt(at, ownColumns, team);
+    return { row: add(laneRow, place.row), column: add(laneColumn, place.column) };
   });
-  return { grid: groupsOf(tile), workgroup: threads };
 }

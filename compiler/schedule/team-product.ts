@@ -3,7 +3,7 @@
  * workgroup memory hold.
  */
 import type { Axis, Expression } from '../loop/loop.ts';
-import { add, cast, div, expression, fma, load, min, mul, number, read, rem, where } from '../tile/build.ts';
+import { add, cast, div, fma, load, min, mul, number, read, rem, where } from '../tile/build.ts';
 import type { Memory, Register, TileExpression } from '../tile/tile.ts';
 import type { Dtype } from '../types/dtype.ts';
 import { pointsOf, strideAlong } from './cost.ts';
@@ -65,11 +65,12 @@ export function addStrip(scope: Scope, { rows, columns, sums }: Share, left: AtH
   });
 }
 
-/** What is copied to workgroup memory strip by strip: lines of an operand, from one on, and what they are summed over. */
+/** What is copied to workgroup memory strip by strip: lines of an operand, and what they are summed over. */
 export interface Operand {
   readonly of: Expression;
   readonly lines: readonly Axis[];
   readonly sum: readonly Axis[];
+  /** The first line of the tile, and how many there are. */
   readonly first: TileExpression;
   readonly count: number;
   /** The sum is copied in multiples of so many: the last of them may go beyond its end. */
@@ -112,7 +113,7 @@ export function stripIn(
         const line = keep(alongSum ? div(element, strip) : rem(element, count));
         const at = keep(alongSum ? rem(element, strip) : div(element, count));
         const lineAt = keep(add(first, line));
-        const sumAt = keep(add(expression(from), at));
+        const sumAt = keep(add(from, at));
         const inside = both(within(lineAt, height, count), within(sumAt, length, multiple));
         const held = (place: TileExpression, size: number, block: number): TileExpression =>
           size % block === 0 ? place : keep(min(place, size - 1));

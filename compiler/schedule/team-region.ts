@@ -179,7 +179,8 @@ function share(scope: Scope, team: Team, value: TileExpression): Memory {
   return memory;
 }
 
-const put = (scope: Scope, memory: Memory, offset: TileExpression, value: TileExpression): void =>
+/** Stores one element. */
+export const put = (scope: Scope, memory: Memory, offset: TileExpression, value: TileExpression): void =>
   void scope.place.statements.push({ kind: 'store', memory, offset, stride: 1, value });
 
 function exchange(scope: Scope, value: TileExpression, distance: number): TileExpression {

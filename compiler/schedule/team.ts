@@ -73,6 +73,10 @@ export function whenActive(scope: Scope, team: Team, first: boolean, body: (inne
   );
 }
 
+/** Only where the condition holds, if there is one. */
+export const whenInside = (scope: Scope, inside: TileExpression | undefined, body: (inner: Scope) => void): void =>
+  inside === undefined ? body(scope) : when(scope, inside, body);
+
 /** All threads of the workgroup arrive; what was fetched since the meeting that many before this one may be on its way still. */
 export const meet = (scope: Scope, leaves = 0): void =>
   void scope.place.statements.push({ kind: 'barrier', ...(leaves > 0 && { leaves }) });

@@ -4,8 +4,8 @@
  * without asking where the border is. A window over x[b, i + u, j + v, c] for one row i: [u, j + v, c], each element once.
  */
 import { elementCount } from '../../common/elements.ts';
-import { type Affine, affine, axisAt, combine } from '../loop/build.ts';
-import type { Access, Axis, Coordinate, Expression } from '../loop/loop.ts';
+import { accessAlong, type Affine, affine, combine } from '../loop/build.ts';
+import type { Axis, Coordinate, Expression } from '../loop/loop.ts';
 import { strideAlong } from './cost.ts';
 import { evaluate, writeValue } from './expression.ts';
 import { vectorLoop } from './lanes.ts';
@@ -114,7 +114,7 @@ export function packWindow(scope: Scope, window: Window, lanes: number): Express
     copied.dtype,
     axes.map((axis) => axis.size),
   );
-  const to: Access = { buffer, shape: buffer.shape, index: axes.map(axisAt) };
+  const to = accessAlong(buffer, axes);
   const along = alongOf(window) ?? axes[axes.length - 1];
   loopAxes(
     scope,

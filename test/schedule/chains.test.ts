@@ -7,6 +7,7 @@ import type { Capabilities } from '../../compiler/targets/target.ts';
 import { attention, type Variant, variants } from '../fuse/attention.ts';
 import { shorthand } from '../fuse/networks.ts';
 import { expectSame, inputsFor } from '../fuse/support.ts';
+import { numbers } from '../support/samples.ts';
 import { machine, sameAs, scheduledFor } from './support.ts';
 
 /** Of enough units that tiles are as small as they may be: then there are several. */
@@ -60,15 +61,6 @@ const steps: readonly ((build: Builder, x: Value) => Value)[] = [
   (build, x) => build.binary('div', x, atLeast(build, rowOf(build, 'sum', x))),
 ];
 
-/** Numbers below a limit, one after the other. */
-function random(seed: number): (below: number) => number {
-  let state = seed + 1;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
 const width = ({ type }: Value): number => Number(type.shape.at(-1));
 const rowOf = (build: Builder, monoid: Monoid, x: Value): Value => {
   const { shape } = x.type;
@@ -114,7 +106,8 @@ describe('attention by tiles', () => {
   });
 
   it.each([...Array(12).keys()])('of what is made of rows again and again: %i', (seed) => {
-    const next = random(seed);
+    const drawn = numbers(seed);
+    const next = (below: number): number => Math.floor(drawn() * below);
     const chosen = Array.from({ length: 1 + next(3) }, () => steps[next(steps.length)]);
     const [rows, columns] = [1 + next(20), 2 + next(36)];
     const of: Variant['of'] = (build, scores) => chosen.reduce((x, step) => step(build, x), scores);
