@@ -120,7 +120,8 @@ describe.skipIf(nativeProblem !== undefined)(
       }
     });
 
-    test('pow is within 2 ulp, with the special cases of Math.pow', async () => {
+    /** Every pair of the special values, and ones to fill a vector. */
+    const pairs = (): [Float32Array, Float32Array] => {
       const [x, y]: number[][] = [[], []];
       for (const a of special) {
         for (const b of special) {
@@ -132,7 +133,20 @@ describe.skipIf(nativeProblem !== undefined)(
         x.push(1);
         y.push(1);
       }
-      expect((await worst('pow', [Float32Array.from(x), Float32Array.from(y)], Math.pow)).ulp).toBeLessThanOrEqual(2);
+      return [Float32Array.from(x), Float32Array.from(y)];
+    };
+
+    test('rem is exact', async () => {
+      const remainder = (a: number, b: number): number => a % b;
+      const all = stratified();
+      for (const lanes of [1, 16]) {
+        expect((await worst('rem', pairs(), remainder, lanes)).ulp).toBe(0);
+        expect((await worst('rem', [all, all.map((_, at) => all[(at * 7919) % count])], remainder, lanes)).ulp).toBe(0);
+      }
+    });
+
+    test('pow is within 2 ulp, with the special cases of Math.pow', async () => {
+      expect((await worst('pow', pairs(), Math.pow)).ulp).toBeLessThanOrEqual(2);
       const bases = stratified().map((value) => Math.abs(value));
       const exponents = bases.map((value, i) =>
         Math.fround(((((i * 7919) % 2000) / 1000 - 1) * 100) / Math.max(1, Math.abs(Math.log2(value)))),

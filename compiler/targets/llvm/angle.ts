@@ -2,7 +2,7 @@
  * x - quadrant·π/2 for any float x, between -π/4 and π/4, exact to single precision. Done in double; a large x is
  * m·2^e with a table of 2^e modulo 2π, so that the whole range is covered without a slow path.
  */
-import { vector, narrow, widen } from './vector.ts';
+import { anyLane, vector, narrow, widen } from './vector.ts';
 import type { FunctionWriter } from './writer.ts';
 import { literal, mangled, vectorOf } from './writer.ts';
 
@@ -52,10 +52,7 @@ export function reduceAngle(writer: FunctionWriter, lanes: number, x: string): {
   const wide = widen(writer, lanes, x);
   const zero = d.f(0);
   const huge = v.is('oge', v.abs(x), v.f(2 ** 30));
-  const any =
-    lanes === 1
-      ? huge
-      : writer.intrinsic(`llvm.vector.reduce.or.${mangled('i1', lanes)}`, 'i1', [vectorOf('i1', lanes)], [huge]);
+  const any = anyLane(writer, lanes, huge);
   const [before, far, on] = [writer.current(), writer.label('far'), writer.label('on')];
   writer.line(`br i1 ${any}, label %${far}, label %${on}`);
   writer.begin(far);

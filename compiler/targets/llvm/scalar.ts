@@ -9,7 +9,7 @@ import type { TileDtype } from '../../tile/build.ts';
 import type { TileOp } from '../../tile/tile.ts';
 import { roundTf32, roundTo } from './cast.ts';
 import { callMath } from './math.ts';
-import { narrow, vector, widen } from './vector.ts';
+import { anyLane, narrow, vector, widen } from './vector.ts';
 import type { FunctionWriter } from './writer.ts';
 import { literal, llvmType, mangled, vectorOf } from './writer.ts';
 
@@ -96,27 +96,31 @@ const integerDivision =
   };
 
 /**
- * |a| - |b|·trunc(|a| / |b|) in double precision, twice, so that large quotients come out exact too; then the sign of a.
- * A quotient that was rounded up to a whole number leaves a negative rest, which takes one |b| back.
+ * |a| - |b|·trunc(|a| / |b|) in double precision, as often as |b| goes into what is left: a quotient may have more digits than a double.
+ * What is left is exact each time (one fma), and negative where the quotient was rounded up: at the end that takes one |b|. Then the sign of a.
  */
 const floatRemainder: Binary = (site, a, b) => {
   const { writer, lanes } = site;
   const d = vector(writer, 'double', lanes);
+  const doubles = vectorOf('double', lanes);
   const wide = (value: string): string => (site.element === 'double' ? value : widen(writer, lanes, value));
   const dividend = wide(a);
-  const size = d.abs(dividend);
   const divisor = d.abs(wide(b));
-  let rest = size;
-  for (let round = 0; round < 2; round++) {
-    const left = d.fma(d.neg(d.truncate(d.div(rest, divisor))), divisor, rest);
-    rest = d.select(d.is('olt', left, d.f(0)), d.add(left, divisor), left);
-  }
-  // A finite number by an infinite one is itself.
-  const keep = define(
-    site,
-    `and ${vectorOf('i1', lanes)} ${d.is('oeq', divisor, d.f(Infinity))}, ${d.is('olt', size, d.f(Infinity))}`,
-  );
-  const signed = d.copysign(d.select(keep, size, rest), dividend);
+  const left = writer.slot(doubles);
+  const keep = (value: string): void => writer.line(`store ${doubles} ${value}, ptr ${left}`);
+  keep(d.abs(dividend));
+  const [round, again, on] = [writer.label('rem'), writer.label('again'), writer.label('on')];
+  writer.line(`br label %${round}`);
+  writer.begin(round);
+  const rest = define(site, `load ${doubles}, ptr ${left}`);
+  const more = d.is('oge', d.abs(rest), divisor);
+  writer.line(`br i1 ${anyLane(writer, lanes, more)}, label %${again}, label %${on}`);
+  writer.begin(again);
+  keep(d.select(more, d.fma(d.neg(d.truncate(d.div(rest, divisor))), divisor, rest), rest));
+  writer.line(`br label %${round}`);
+  writer.begin(on);
+  const positive = d.select(d.is('olt', rest, d.f(0)), d.add(rest, divisor), rest);
+  const signed = d.copysign(d.select(d.is('uno', divisor, divisor), divisor, positive), dividend);
   return site.element === 'double' ? signed : narrow(writer, lanes, signed);
 };
 

@@ -78,3 +78,9 @@ export const widen = (writer: FunctionWriter, lanes: number, a: string): string 
   writer.define(`fpext ${vectorOf('float', lanes)} ${a} to ${vectorOf('double', lanes)}`);
 export const narrow = (writer: FunctionWriter, lanes: number, a: string): string =>
   writer.define(`fptrunc ${vectorOf('double', lanes)} ${a} to ${vectorOf('float', lanes)}`);
+
+/** Is a mask set anywhere? */
+export const anyLane = (writer: FunctionWriter, lanes: number, mask: string): string =>
+  lanes === 1
+    ? mask
+    : writer.intrinsic(`llvm.vector.reduce.or.${mangled('i1', lanes)}`, 'i1', [vectorOf('i1', lanes)], [mask]);

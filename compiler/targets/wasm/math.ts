@@ -3,10 +3,11 @@
  * taken. What is rare (sines, powers, remainders) is done lane by lane in double precision. NaN, infinities and signed zeros come
  * out as in IEEE 754 and Math.*; coefficients are those of the LLVM target.
  *
- * Largest error over the inputs of test/targets/accuracy.test.ts, in units of the last place: exp 1, log 1, sin and cos 0.5 (to ±1000),
+ * Largest error over the inputs of test/targets/accuracy.test.ts, in units of the last place: exp 1, log 1, sin and cos 0.5,
  * tanh 1.3, erf 1.2.
  */
 import { call, type Code, f64, type FunctionCode, get, i32, i64, lane, plain, set } from './code.ts';
+import { twoOverPi } from '../two-over-pi.ts';
 import { vector } from './vector.ts';
 import { type FunctionWriter, functionWriter } from './writer.ts';
 
@@ -164,15 +165,59 @@ function lanewise(
   );
 }
 
+/**
+ * x less the nearest multiple of π/2, and which modulo 4, for |x| from 2^20 on: x is m·2^e with a whole m of 24 bits, and x·2/π modulo 4
+ * is m times the 96 bits of 2/π that begin at 2 with 2^e before them.
+ */
+function farAngle(inner: FunctionWriter, x: Code, n: string, rest: string): readonly Code[] {
+  return inner.inside(() => {
+    const word = (op: string, ...operands: readonly Code[]): Code => plain(`i64.${op}`, ...operands);
+    const long = (code: Code): Code => inner.define('i64', code);
+    const bits = long(word('extend_i32_u', plain('i32.reinterpret_f32', plain('f32.demote_f64', double('abs', x)))));
+    const m = long(word('or', word('and', bits, i64(0x7fffffn)), i64(0x800000n)));
+    const start = long(word('sub', word('shr_u', bits, i64(23n)), i64(120n)));
+    const place = inner.define('i32', plain('i32.wrap_i64', word('shr_u', start, i64(5n))));
+    const shift = long(word('and', start, i64(31n)));
+    const words = [0, ...twoOverPi].map(BigInt);
+    const pair = (first: number): Code => i64((words[first] << 32n) | words[first + 1]);
+    const pairs = (first: number): Code =>
+      [3, 2, 1, 0].reduce<Code>(
+        (later, at) => plain('select', pair(first + at), later, plain('i32.eq', place, i32(at))),
+        pair(first + 4),
+      );
+    const next = long(pairs(2));
+    const above = word('shr_u', word('shr_u', next, i64(1n)), word('sub', i64(63n), shift));
+    const upper = word('or', word('shl', pairs(0), shift), above);
+    const lower = word('shr_u', word('shl', next, shift), i64(32n));
+    // Two bits before the point.
+    const turns = long(word('add', word('mul', m, upper), word('shr_u', word('mul', m, lower), i64(32n))));
+    const fraction = long(word('shr_s', word('shl', turns, i64(2n)), i64(2n)));
+    const count = plain('f64.convert_i64_s', word('shr_u', word('sub', turns, fraction), i64(62n)));
+    const sign = inner.define('f64', double('copysign', f64(1), x));
+    inner.push(set(n, double('mul', count, sign)));
+    inner.push(
+      set(rest, double('mul', double('mul', plain('f64.convert_i64_s', fraction), f64(Math.PI / 2 ** 63)), sign)),
+    );
+  });
+}
+
 /** The sine of x + quarter·π/2: x less the nearest multiple of π/2, then by the quadrant ± the sine or cosine of the rest. */
 const sine =
   (name: string, quarter: 0 | 1): Body =>
   (writer, values) =>
     lanewise(writer, name, values, (inner, [x]) => {
       const keep = (code: Code): Code => inner.define('f64', code);
-      const n = keep(double('nearest', double('mul', x, f64(2 / Math.PI))));
+      const [count, left] = [inner.local('count', 'f64'), inner.local('left', 'f64')];
+      const [n, rest] = [get(count), get(left)];
+      inner.push(set(count, double('nearest', double('mul', x, f64(2 / Math.PI)))));
       const high = double('sub', x, double('mul', n, f64(1.5707963267341256)));
-      const rest = keep(double('sub', high, double('mul', n, f64(6.077100506506192e-11))));
+      inner.push(set(left, double('sub', high, double('mul', n, f64(6.077100506506192e-11)))));
+      const far = plain(
+        'i32.and',
+        double('ge', double('abs', x), f64(2 ** 20)),
+        double('lt', double('abs', x), f64(Infinity)),
+      );
+      inner.push({ kind: 'if', condition: far, then: farAngle(inner, x, count, left), else: [] });
       const square = keep(double('mul', rest, rest));
       const sin = double(
         'mul',

@@ -8,6 +8,8 @@
  * erf 1.2; pow loses two digits where the result is very large or small.
  */
 
+import { twoOverPi } from '../two-over-pi.ts';
+
 interface Helper {
   readonly text: string;
   readonly uses?: readonly HelperName[];
@@ -25,11 +27,6 @@ export function f32(value: number): string {
   const text = Object.is(single, -0) ? '-0.0' : String(single);
   return `${/[.e]/.test(text) ? text : `${text}.0`}f`;
 }
-
-/** The first bits of 2/π, in words. */
-const twoOverPi = ['a2f9836e', '4e441529', 'fc2757d1', 'f534ddc0', 'db629599', '3c439041', 'fe5163ab']
-  .map((word) => `0x${word}u`)
-  .join(', ');
 
 const helpers = {
   /** A constant expression may not be infinite; what a variable holds may. */
@@ -142,7 +139,7 @@ const helpers = {
    */
   far_angle: {
     uses: ['high_product'],
-    text: `const two_over_pi = array<u32, 8>(0u, ${twoOverPi});
+    text: `const two_over_pi = array<u32, 8>(${[0, ...twoOverPi].map((word) => `0x${word.toString(16)}u`).join(', ')});
 fn far_angle(x: f32) -> vec2<f32> {
   let bits = bitcast<u32>(x) & 0x7fffffffu;
   let m = (bits | 0x800000u) << 8u;
