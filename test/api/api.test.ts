@@ -143,6 +143,14 @@ it('says what is wrong with its arguments, without types too', async () => {
     await refused(() => wrongly(source, { ...on, threads }), words);
     await refused(() => opened(folder, { threads }), words);
   }
+  await refused(() => wrongly(source, { ...on, traget: 'cpu' }), 'There is no option `traget`; there are train, data,');
+  await refused(() => opened(folder, { target: 'cpu' }), 'There is no option `target`; there are threads, seed,');
+  await refused(() => opened(folder, null as unknown as object), 'The options have to be an object.');
+  const twice = `${source}${source.slice(source.indexOf('train inside')).replace('inside', 'again')}`;
+  await expect(compile(twice, { data })).rejects.toMatchObject({
+    message: 'The text has 2 train blocks: inside, again.',
+    hint: "Say which: `compile(text, { train: 'inside' })`.",
+  });
   await refused(() => opened(new URL('http://127.0.0.1/digits')), 'http://127.0.0.1/digits is no folder');
   await refused(() => opened(undefined), 'The folder has to be a string or a URL.');
   const model = await compile(source, on);

@@ -1,4 +1,6 @@
 /** A model that says of points whether they are inside a circle. */
+import { numbers } from '../support/numbers.ts';
+
 export const source = `
 use std.layers { Linear }
 use std.optim { Adam }
@@ -28,12 +30,8 @@ export const data = { x: { dtype: 'f32', shape: [2] }, y: { dtype: 'i32', shape:
 
 /** Is a point inside the circle of radius 0.7? */
 export function points(count: number, seed: number): { x: Float32Array; y: Int32Array } {
-  let state = seed;
-  const next = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state / 2 ** 32) * 2 - 1;
-  };
-  const x = Float32Array.from({ length: 2 * count }, next);
+  const next = numbers(seed);
+  const x = Float32Array.from({ length: 2 * count }, () => 2 * next() - 1);
   const y = Int32Array.from({ length: count }, (_, at) => Number(Math.hypot(x[2 * at], x[2 * at + 1]) < 0.7));
   return { x, y };
 }

@@ -20,7 +20,8 @@ import { asTrained } from '../../tools/driver/compact.ts';
 import { Diagnosed } from '../../tools/driver/diagnosed.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 import { nacre } from '../support/nacre.ts';
-import { draw, numbers } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw } from '../support/samples.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nacre-compact-'));
 afterAll(() => rmSync(folder, { recursive: true }));

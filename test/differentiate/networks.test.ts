@@ -12,7 +12,8 @@ import { showType } from '../../compiler/ops/rules.ts';
 import type { Dim } from '../../compiler/types/dim.ts';
 import { multiply, subtract, symbol } from '../../compiler/types/dim.ts';
 import { networks } from '../support/networks.ts';
-import { draw, numbers } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw } from '../support/samples.ts';
 
 const oracle = { precision: 'f64' } as const;
 

@@ -4,16 +4,14 @@ import { expect, test } from 'vitest';
 import { checkModule } from '../../compiler/elaborate/generic.ts';
 import { elaborateTest } from '../../compiler/elaborate/tests.ts';
 import { load, shown } from './support.ts';
+import { numbers } from '../support/numbers.ts';
 
 const root = join(import.meta.dirname, '../..');
 
 /** A mutation is the same in every run. */
 function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
+  const next = numbers(seed);
+  return (below) => Math.floor(next() * below);
 }
 
 /** Words, numbers and signs taken away, exchanged, repeated. */

@@ -28,7 +28,8 @@ import { asTrained } from '../../tools/driver/compact.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 import { machine } from '../schedule/support.ts';
 import { expectSame, ways } from '../support/passes.ts';
-import { draw, numbers } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw } from '../support/samples.ts';
 
 const examples = join(import.meta.dirname, '../../examples');
 

@@ -11,14 +11,12 @@ import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
 import { elements } from '../../compiler/ops/numeric.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
+import { numbers } from '../support/numbers.ts';
 
 /** A deterministic number in -1 … 1. */
 export function noise(seed: number): () => number {
-  let state = seed * 2654435761 + 12345;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state / 2 ** 31 - 1) * 0.99;
-  };
+  const next = numbers(seed);
+  return () => (2 * next() - 1) * 0.99;
 }
 
 export function inputsFor(

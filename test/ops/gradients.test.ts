@@ -5,7 +5,8 @@ import type { Tensor } from '../../compiler/graph/op.ts';
 import { ops } from '../../compiler/ops/index.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
 import { showType } from '../../compiler/ops/rules.ts';
-import { draw, eachSample, lossGraphOf, numbers } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw, eachSample, lossGraphOf } from '../support/samples.ts';
 
 const oracle = { precision: 'f64' } as const;
 

@@ -10,7 +10,8 @@ import { ops } from '../../compiler/ops/index.ts';
 import { showType } from '../../compiler/ops/rules.ts';
 import { concrete, product, symbol } from '../../compiler/types/dim.ts';
 import { at } from '../../compiler/ops/affine.ts';
-import { draw, eachSample, graphOf, numbers, opNames } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw, eachSample, graphOf, opNames } from '../support/samples.ts';
 
 describe('every op, every sample', () => {
   test.each(opNames)('%s has samples and says what it does', (op) => {

@@ -14,7 +14,8 @@ import { movementLaws } from '../../compiler/optimize/laws/movement.ts';
 import { sumLaws } from '../../compiler/optimize/laws/sums.ts';
 import { laws } from '../../compiler/optimize/simplify.ts';
 import type { Dtype } from '../../compiler/types/dtype.ts';
-import { draw, numbers } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw } from '../support/samples.ts';
 
 type Example = (build: Builder) => Value;
 

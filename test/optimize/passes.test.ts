@@ -7,7 +7,8 @@ import { printGraph } from '../../compiler/graph/text.ts';
 import { verifyGraph } from '../../compiler/graph/verify.ts';
 import { optimize, passes } from '../../compiler/optimize/index.ts';
 import { casesOf, runCases } from '../support/cases.ts';
-import { draw, numbers } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw } from '../support/samples.ts';
 
 const fileOf = (pass: string): string => join(import.meta.dirname, 'cases', `${pass}.case`);
 

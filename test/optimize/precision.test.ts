@@ -15,7 +15,8 @@ import { dtypeBytes } from '../../compiler/types/dtype.ts';
 import { gpt, mlp } from '../fuse/networks.ts';
 import { expectSame } from '../fuse/support.ts';
 import { networks } from '../support/networks.ts';
-import { draw, numbers, opNames } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw, opNames } from '../support/samples.ts';
 
 const mixed = (dtype: 'f16' | 'bf16'): Precision => ({ products: dtype, storage: dtype, except: [] });
 const tf32: Precision = { products: 'tf32', storage: 'f32', except: [] };

@@ -14,7 +14,8 @@ import { CannotQuantize, quantizeInto, stateNames } from '../../compiler/quantiz
 import { decode, encode, most, simulate, type Scheme } from '../../compiler/quantize/weights.ts';
 import { interpretTile } from '../../compiler/tile/interpret.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
-import { draw, numbers } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
+import { draw } from '../support/samples.ts';
 import { machine } from '../schedule/support.ts';
 import { nativeProblem, runNative } from '../tile/native.ts';
 import { typed } from '../tile/values.ts';

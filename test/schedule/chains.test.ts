@@ -7,7 +7,7 @@ import type { Capabilities } from '../../compiler/targets/target.ts';
 import { attention, type Variant, variants } from '../fuse/attention.ts';
 import { shorthand } from '../fuse/networks.ts';
 import { expectSame, inputsFor } from '../fuse/support.ts';
-import { numbers } from '../support/samples.ts';
+import { numbers } from '../support/numbers.ts';
 import { machine, sameAs, scheduledFor } from './support.ts';
 
 /** Of enough units that tiles are as small as they may be: then there are several. */

@@ -11,6 +11,7 @@ import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
+import { numbers } from '../support/numbers.ts';
 
 /** Vectors of so many lanes, or threads in workgroups: as they are, in subgroups, with matrix instructions of 32 threads, and of 128. */
 export type Lanes = number | 'teams' | 'subgroups' | 'matrices' | 'wide matrices';
@@ -48,11 +49,7 @@ export function contentsOf(
   program: LoopProgram,
   integers: Readonly<Record<string, number>> = {},
 ): Map<string, Float64Array> {
-  let state = 7;
-  const next = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
+  const next = numbers(7);
   return new Map(
     program.buffers
       .filter(({ role }) => role !== 'temporary')

@@ -8,7 +8,8 @@ import { interpretLoop } from '../../compiler/loop/interpret.ts';
 import { printLoop } from '../../compiler/loop/text.ts';
 import { verifyLoop } from '../../compiler/loop/verify.ts';
 import { passes, type OptimizeOptions } from '../../compiler/optimize/index.ts';
-import { draw, numbers } from './samples.ts';
+import { numbers } from './numbers.ts';
+import { draw } from './samples.ts';
 
 type Results = ReadonlyMap<string, Tensor>;
 

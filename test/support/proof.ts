@@ -9,7 +9,8 @@ import { concrete } from '../../compiler/types/dim.ts';
 import { type Dtype, isFloat } from '../../compiler/types/dtype.ts';
 import type { TypedArray } from '../../runtime/program.ts';
 import { untyped } from '../tile/values.ts';
-import { draw, eachSample, graphOf, lossGraphOf, numbers, opNames, type Ranges } from './samples.ts';
+import { numbers } from './numbers.ts';
+import { draw, eachSample, graphOf, lossGraphOf, opNames, type Ranges } from './samples.ts';
 
 export interface Proof {
   readonly says: string;

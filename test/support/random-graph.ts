@@ -8,7 +8,7 @@ import type { AffineIndex, Graph, Value } from '../../compiler/graph/graph.ts';
 import { createBuilder } from '../../compiler/ops/builder.ts';
 import { at, broadcastShapes, fixed } from '../../compiler/ops/affine.ts';
 import { concrete, product } from '../../compiler/types/dim.ts';
-import { numbers } from './samples.ts';
+import { numbers } from './numbers.ts';
 
 export interface RandomGraphOptions {
   /** How many ops before the loss. */

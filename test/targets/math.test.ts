@@ -5,16 +5,16 @@ import { apply } from '../../compiler/tile/build.ts';
 import type { TileOp } from '../../compiler/tile/tile.ts';
 import { nativeProblem, runNative } from '../tile/native.ts';
 import { elementwise } from '../tile/programs.ts';
+import { numbers } from '../support/numbers.ts';
 
 const count = 2 ** 18;
 const bits = new DataView(new ArrayBuffer(4));
 
 /** One float from each of 2^18 equal pieces of all bit patterns: every exponent, both signs, NaN and infinity among them. */
 function stratified(): Float32Array {
-  let state = 12345;
+  const next = numbers(12345);
   return Float32Array.from({ length: count }, (_, stratum) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    bits.setUint32(0, stratum * 2 ** 14 + (state >>> 18));
+    bits.setUint32(0, stratum * 2 ** 14 + Math.floor(next() * 2 ** 14));
     return bits.getFloat32(0);
   });
 }

@@ -1,5 +1,5 @@
 /** What callers without TypeScript can get wrong, as sentences. All throw UserError. */
-import { UserError } from '../../runtime/errors.ts';
+import { nearestName, UserError } from '../../runtime/errors.ts';
 import { elementBytes, type TypedArray } from '../../runtime/program.ts';
 
 const wrong = (message: string): UserError => new UserError('wrong-argument', message);
@@ -10,7 +10,21 @@ function assertWhole(name: string, value: number | undefined, least: number): vo
     throw wrong(`\`${name}\` is ${value}: it has to be a whole number, at least ${least}.`);
 }
 
-export function assertRunOptions(options: { readonly threads?: number; readonly seed?: number }): void {
+/** `known`: all that may be said. */
+export function assertOptions(
+  options: { readonly threads?: number; readonly seed?: number },
+  known: readonly string[],
+): void {
+  if (typeof options !== 'object' || options === null) throw wrong('The options have to be an object.');
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    const near = nearestName(name, known);
+    throw new UserError(
+      'wrong-argument',
+      `There is no option \`${name}\`; there are ${known.join(', ')}.`,
+      near && `Did you mean \`${near}\`?`,
+    );
+  }
   assertWhole('threads', options.threads, 1);
   assertWhole('seed', options.seed, 0);
 }

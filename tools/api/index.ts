@@ -22,7 +22,7 @@ import { diagnosed } from '../driver/diagnosed.ts';
 import { createPrograms } from '../driver/programs.ts';
 import type { TargetName } from '../driver/targets/index.ts';
 import { type RunnableTrain, trainBlocks } from '../driver/train-blocks.ts';
-import { assertArray, assertFiles, assertFolder, assertRunOptions, assertText, assertType } from './arguments.ts';
+import { assertArray, assertFiles, assertFolder, assertOptions, assertText, assertType } from './arguments.ts';
 import { explained } from './explained.ts';
 import { type Model, onDevice } from './model.ts';
 import type { Platform } from './platform.ts';
@@ -61,9 +61,9 @@ export async function compile<const Data extends SampleTypes = SampleTypes>(
   source: string,
   options: CompileOptions<Data> = {},
 ): Promise<CompiledModel<Data>> {
-  const { target: on = 'auto', threads, seed, files = {} } = options;
   assertText(source);
-  assertRunOptions(options);
+  assertOptions(options, ['train', 'data', 'target', 'threads', 'seed', 'files']);
+  const { target: on = 'auto', threads, seed, files = {} } = options;
   for (const [name, type] of Object.entries(options.data ?? {})) assertType(`\`${name}\``, type, 1);
   assertFiles(files);
   const runnable = await read(source, options);
@@ -118,9 +118,9 @@ export interface LoadOptions {
 
 /** Opens a folder that `nacre build` wrote: by its address in a page, by its path in Node. Throws DeviceError or UserError. */
 export async function load(folder: string | URL, options: LoadOptions = {}): Promise<Model> {
-  const { threads, seed, files = {} } = options;
   assertFolder(folder);
-  assertRunOptions(options);
+  assertOptions(options, ['threads', 'seed', 'files']);
+  const { threads, seed, files = {} } = options;
   assertFiles(files);
   const { readerOf, openBuilt } = await platform();
   const file = readerOf(folder);
@@ -156,8 +156,9 @@ async function read(text: string, { train, data = {} }: CompileOptions): Promise
   };
   return explained(async () => {
     const program = loadProgram({ name: 'model', text }, readModule, Object.keys(standardLibrary));
+    const shown = { name: 'The text', ask: (block: string) => `: \`compile(text, { train: '${block}' })\`` };
     // As many samples as a whole batch has: what comes is given step by step.
-    const blocks = trainBlocks(program, 'The text', async (plan) => ({
+    const blocks = trainBlocks(program, shown, async (plan) => ({
       count: plan.kind === 'batch' ? plan.size : 1,
       fields: fields.length === 0 ? generated(plan) : fields,
     }));

@@ -54,7 +54,8 @@ export async function openProject(path: string, options: ProjectOptions = {}): P
       throw placed(error, line === undefined ? undefined : showPlace(line));
     }
   };
-  return { path, source, program, files, ...trainBlocks(program, path, describe, options.overrides) };
+  const shown = { name: path, ask: (block: string) => `, after the file: \`${path} ${block}\`` };
+  return { path, source, program, files, ...trainBlocks(program, shown, describe, options.overrides) };
 }
 
 function readModel(path: string): string {

@@ -37,10 +37,15 @@ export interface TrainBlocks {
 /** Says what a data plan gives; `line` is the one that asks for it. */
 export type Describe = (plan: DataPlan, line: Span | undefined) => Promise<DataDescription>;
 
-/** `shown` names the program's file in messages. */
+/** What messages call the program, and how one of its blocks is asked for there. */
+export interface Shown {
+  readonly name: string;
+  readonly ask: (block: string) => string;
+}
+
 export function trainBlocks(
   program: Program,
-  shown: string,
+  shown: Shown,
   describe: Describe,
   overrides: readonly Override[] = [],
 ): TrainBlocks {
@@ -107,15 +112,15 @@ function testsOf(program: Program): TestCase[] {
   );
 }
 
-function choose(declarations: readonly TrainDeclaration[], name: string | undefined, path: string): TrainDeclaration {
+function choose(declarations: readonly TrainDeclaration[], name: string | undefined, shown: Shown): TrainDeclaration {
   const names = declarations.map((declaration) => declaration.name.name);
-  if (declarations.length === 0) throw new UserError('no-train', `${path} has no train block.`);
+  if (declarations.length === 0) throw new UserError('no-train', `${shown.name} has no train block.`);
   if (name === undefined) {
     if (declarations.length === 1) return declarations[0];
     throw new UserError(
       'which-train',
-      `${path} has ${declarations.length} train blocks: ${names.join(', ')}.`,
-      `Say which, after the file: \`${path} ${names[0]}\`.`,
+      `${shown.name} has ${declarations.length} train blocks: ${names.join(', ')}.`,
+      `Say which${shown.ask(names[0])}.`,
     );
   }
   const found = declarations.find((declaration) => declaration.name.name === name);
@@ -123,7 +128,7 @@ function choose(declarations: readonly TrainDeclaration[], name: string | undefi
   const near = nearestName(name, names);
   throw new UserError(
     'unknown-train',
-    `${path} has no train block \`${name}\`; it has ${names.join(', ')}.`,
+    `${shown.name} has no train block \`${name}\`; it has ${names.join(', ')}.`,
     near === undefined ? undefined : `Did you mean \`${near}\`?`,
   );
 }
