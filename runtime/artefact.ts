@@ -101,11 +101,12 @@ export function builtPrograms(trainer: Trainer, { session, load }: BuiltSession,
   };
   const find = (key: string): BuiltProgram => {
     const program = trainer.programs[key];
-    if (program === undefined)
-      throw new DeviceError(
-        `This trainer was built for ${trainer.samples} samples in batches of ${trainer.plan.batch}, and has no program ${key}: build it again for these data.`,
-      );
-    return program;
+    if (program !== undefined) return program;
+    const others = Object.keys(trainer.programs).filter((other) => other.split('-')[0] === key.split('-')[0]);
+    const only = others.length === 0 ? '' : `, only ${others.join(', ')}`;
+    throw new DeviceError(
+      `This trainer has no program ${key}${only}: it was built for ${trainer.samples} training samples in batches of ${trainer.plan.batch}, and evaluation data of one size. Build it again for these data.`,
+    );
   };
   const loaded = new Map<string, Promise<Executable>>();
   const open = async (key: string): Promise<Executable> => {

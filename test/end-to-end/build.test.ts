@@ -104,8 +104,8 @@ train line {
 const rowsOfLine = (rows: number): string =>
   `a,b,c\n${Array.from({ length: rows }, (_, at) => `${at % 3},${at % 2},${(at % 3) - (at % 2)}\n`).join('')}`;
 
-const lacks = (key: string): string =>
-  `This trainer was built for 20 samples in batches of 8, and has no program ${key}: build it again for these data.`;
+const lacks = (key: string, only: string): string =>
+  `This trainer has no program ${key}, only ${only}: it was built for 20 training samples in batches of 8, and evaluation data of one size. Build it again for these data.`;
 
 describe('a built trainer', () => {
   it.for([
@@ -181,7 +181,9 @@ describe('a built trainer', () => {
       stderr: 'error: This trainer was built by another version of Nacre (99; this runtime runs 2): build it again.\n',
     });
     writeFileSync(path, JSON.stringify({ ...trainer, programs: { init: trainer.programs.init } }));
-    expect(run().stderr).toContain('was built for 20000 samples in batches of 64, and has no program step-64-only');
+    expect(run().stderr).toContain(
+      'This trainer has no program step-64-only: it was built for 20000 training samples in batches of 64, and',
+    );
     writeFileSync(path, '{"version": 2,');
     expect(run().stderr).toBe('error: trainer.json is not whole: build the trainer again.\n');
     for (const damaged of ['{"version": 2}', '{"version": 2, "plan": {}, "programs": 3}']) {
@@ -243,11 +245,15 @@ describe('a built trainer', () => {
         encoding: 'utf8',
       });
     };
-    const refused = (key: string) => ({ status: 1, stdout: '', stderr: `error: ${lacks(key)}\n` });
+    const refused = (key: string, only = 'step-8-only, step-4-only') => ({
+      status: 1,
+      stdout: '',
+      stderr: `error: ${lacks(key, only)}\n`,
+    });
     expect(run([22, 20])).toMatchObject(refused('step-6-only'));
     expect(run([22, 20], '--steps', '3')).toMatchObject(refused('step-6-only'));
     expect(run([6, 20], '--steps', '1')).toMatchObject(refused('step-6-only'));
-    expect(run([20, 22])).toMatchObject(refused('eval-2'));
+    expect(run([20, 22])).toMatchObject(refused('eval-2', 'eval-20'));
     expect(existsSync(join(folder, 'sized'))).toBe(false);
     // Where it comes to no batch of another size, it may train.
     expect(run([22, 20], '--steps', '2')).toMatchObject({
@@ -409,7 +415,9 @@ it.skipIf(chromium === undefined)(
       const ended = Date.now() + 20_000;
       while ((await page.evaluate('document.body.dataset.status ?? null')) === null && Date.now() < ended)
         await new Promise((rest) => setTimeout(rest, 100));
-      expect(await page.evaluate("document.getElementById('state').textContent")).toBe(lacks('step-6-only'));
+      expect(await page.evaluate("document.getElementById('state').textContent")).toBe(
+        lacks('step-6-only', 'step-8-only, step-4-only'),
+      );
       expect(await page.evaluate("document.querySelectorAll('#charts svg').length")).toBe(0);
     } finally {
       await page.close();
