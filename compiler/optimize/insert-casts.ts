@@ -18,11 +18,11 @@
  *     of elementwise functions, nothing is rounded.
  *  3. What no product comes after stays f32: losses, gradients of weights, norms of them, updates.
  *  4. Inside an excepted instance nothing is rounded, and what flows into it is not rounded for it.
+ *  5. The largest of several values is one of them, and a gradient finds it by comparing: it is read unrounded there where they are.
  *
  * Tolerance: what is rounded to the low type, and rounded again downstream: a sixteenth of the largest element on small graphs.
  *
- * Works on forward and backward alike, so it needs gradients to be taken. The largest of several stored values is one of
- * them, so that a gradient still finds it by comparing.
+ * Works on forward and backward alike, so it needs gradients to be taken.
  */
 import type { Builder } from '../graph/build.ts';
 import type { Graph, Node, Precision, Value } from '../graph/graph.ts';
@@ -133,13 +133,15 @@ function insertInto(
           treatment,
           operands.map((operand) => operand.kind),
         );
+    const extreme = known.extremeIn(node);
+    const isSought = (place: number): boolean => place === extreme && !operands[1 - place].stored;
     const results =
       node.op === 'loop'
         ? build.loop(
             operands.map((operand) => operand.shown()),
             { ...node.attributes, body: insertBody(node, operands) },
           )
-        : [make(operands.map((operand) => readBy(node, treatment, isExcepted, operand)))];
+        : [make(operands.map((operand, place) => readBy(node, treatment, isExcepted || isSought(place), operand)))];
     node.outputs.forEach((value, place) => {
       const isStored =
         !isExcepted &&
@@ -171,8 +173,8 @@ function insertInto(
     );
   }
 
-  function readBy(node: Node, treatment: string, isExcepted: boolean, operand: Forms): Value {
-    if (isExcepted) return operand.raw();
+  function readBy(node: Node, treatment: string, isRaw: boolean, operand: Forms): Value {
+    if (isRaw) return operand.raw();
     const rounds = treatment === 'low' && precision.products !== 'f32' && node.outputs[0].type.dtype === 'f32';
     return rounds ? operand.rounded() : operand.shown();
   }
@@ -249,6 +251,8 @@ interface Study {
   readonly nodes: readonly Node[];
   readonly hasProducts: boolean;
   isExcepted(node: Node): boolean;
+  /** Where a node compares values with the largest or smallest of them: which operand that is. */
+  extremeIn(node: Node): number | undefined;
   /** The node of a value that one other alone reads. */
   inner(value: Value): Node | undefined;
   /** Does a value of this kind have to be kept low? */
@@ -287,10 +291,22 @@ function study(graph: Graph, { except }: Precision, productsAhead: boolean): Stu
     nodes,
     hasProducts: productsAhead || nodes.some(rounds),
     isExcepted,
+    extremeIn(node) {
+      if (node.op !== 'eq') return undefined;
+      const [left, right] = node.inputs.map(sourceOf);
+      return isExtremeOf(left, right) ? 0 : isExtremeOf(right, left) ? 1 : undefined;
+    },
     inner: (value) => (readersOf.get(value) === 1 ? producers.get(value) : undefined),
     isStored: (value, kind) =>
       wanted.has(value) || (kind === 'follows' && ahead.has(value) && (readers.get(value)?.size ?? 0) > 1),
   };
+
+  function isExtremeOf(value: Value, of: Value): boolean {
+    const node = producers.get(value);
+    if (node?.op !== 'reduce' && node?.op !== 'cumulative') return false;
+    const { monoid } = node.attributes;
+    return (monoid === 'max' || monoid === 'min') && sourceOf(node.inputs[0]) === of;
+  }
 
   /** What a value is another view of. */
   function sourceOf(value: Value): Value {

@@ -199,4 +199,15 @@ export function gpt(): Graph {
   );
 }
 
-export const networks = { mlp, convnet, strided: () => convnet(2), lstm, gpt };
+/** linear, divided by the root of its mean square, relu, maximum over positions, linear: what a maximum is taken of came of sums. */
+export function pooled(): Graph {
+  const build = createBuilder('pooled');
+  const { input, linear, binary, relu, number, crossEntropy, finish } = write(build);
+  const h = linear(input('x', [4, 6, 8]), 'up', 8, 4);
+  const mean = binary('div', build.reduce('sum', binary('mul', h, h), [1]), build.constant(6, 'f32'));
+  const root = build.unary('rsqrt', binary('add', mean, number(mean, 0.1)));
+  const normal = binary('mul', h, build.reshape(root, [4, 1, 4]));
+  return finish(crossEntropy(linear(build.reduce('max', relu(normal), [1]), 'down', 4, 5), input('y', [4], 'i32')));
+}
+
+export const networks = { mlp, convnet, strided: () => convnet(2), lstm, gpt, pooled };
