@@ -45,7 +45,9 @@ function gradientOfReduce(node: NodeOf<'reduce'>, adjoint: Value, build: Builder
     return multiply(over(adjoint), others);
   }
   const reached = build.cast(same(x, over(node.outputs[0])), x.type.dtype);
-  const share = divide(adjoint, build.reduce('sum', reached, axes));
+  // One at least: a GPU that adds and multiplies at once may compute x anew in other last bits than its maximum, and none would be equal.
+  const count = build.reduce('sum', reached, axes);
+  const share = divide(adjoint, build.binary('max', count, filled(count, 1)));
   return multiply(over(share), reached);
 }
 
