@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import { PackageMissing } from '../program.ts';
+import { DeviceError, PackageMissing } from '../program.ts';
 
 export interface Library {
   func<Native>(definition: string): Native;
@@ -36,7 +36,14 @@ export async function loadKoffi(target: 'cpu' | 'cuda'): Promise<Koffi> {
     throw new PackageMissing(target, koffiPackage);
   }
   // Native calls run on stacks of koffi's making; LLVM recurses deeper than its defaults allow.
-  loaded.config({ ...loaded.config(), sync_stack_size: nativeStack, async_stack_size: nativeStack });
+  try {
+    loaded.config({ ...loaded.config(), sync_stack_size: nativeStack, async_stack_size: nativeStack });
+  } catch {
+    loaded = undefined;
+    throw new DeviceError(
+      `The ${target} target needs more room for native calls than ${koffiPackage} has in this process, where a library was loaded with it before: open the model first.`,
+    );
+  }
   return loaded;
 }
 

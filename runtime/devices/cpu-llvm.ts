@@ -45,13 +45,19 @@ export interface CompiledModule {
  * The text has its vectors and loop structure already, so a few passes do: inline the math helpers, registers out of
  * stack slots, common values, simple loops. Measured here against default<O2>: same speed, a third of the time.
  */
-const passes =
-  'always-inline,function(sroa,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse,instcombine,simplifycfg)';
+function passes(version: number): string {
+  // From 18 on it ends the process where one round does not settle everything, unless told not to look.
+  const combine = version >= 18 ? 'instcombine<no-verify-fixpoint>' : 'instcombine';
+  return `always-inline,function(sroa,early-cse<memssa>,${combine},simplifycfg,loop-mssa(licm),early-cse,${combine},simplifycfg)`;
+}
 
 /** Names of the JIT's parts by machine. */
 const backends = { x86_64: 'X86', aarch64: 'AArch64' } as const;
 
-const codegen = { default: 2, pic: 2, smallModel: 3, assembly: 0, object: 1 } as const;
+const codegen = { default: 2, assembly: 0, object: 1 } as const;
+
+/** How code says where something is. */
+const addressing = { near: { relocation: 2, model: 3 }, anywhere: { relocation: 1, model: 6 } } as const;
 
 export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   let library: ReturnType<Koffi['load']>;
@@ -140,21 +146,17 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
   const triple = owned(c.defaultTriple());
   const host: Host = { triple, architecture, cpu: owned(c.hostName()), features: owned(c.hostFeatures()) };
 
+  // On Linux the JIT of LLVM 14 to 16 asks for memory for code and for its constants apart, and where they come to lie more than 2 GiB
+  // from each other, as beside the memories of WebAssembly, it cuts the distance off in silence.
+  const { relocation, model } =
+    architecture === 'x86_64' && process.platform === 'linux' ? addressing.anywhere : addressing.near;
   const createMachine = (): unknown => {
     const target: [Pointer] = [null];
     const message: [Pointer] = [null];
     if (c.targetOf(triple, target, message) !== 0)
       throw new DeviceError(`LLVM knows no machine for ${triple}: ${owned(message[0])}`);
     // An LLVM older than the processor does not know its name and says "generic"; the features tell it the rest.
-    return c.machineCreate(
-      target[0],
-      triple,
-      host.cpu,
-      host.features,
-      codegen.default,
-      codegen.pic,
-      codegen.smallModel,
-    );
+    return c.machineCreate(target[0], triple, host.cpu, host.features, codegen.default, relocation, model);
   };
 
   /** A module of a context from its text, for a machine. */
@@ -175,7 +177,7 @@ export function openLlvm(koffi: Koffi, found: FoundLlvm): Llvm {
 
   const optimize = async (module: unknown, machine: unknown): Promise<void> => {
     const options = c.optionsCreate();
-    const error = await later(c.runPasses, module, passes, machine, options);
+    const error = await later(c.runPasses, module, passes(found.version), machine, options);
     c.optionsDispose(options);
     check(error, 'optimize the module');
   };

@@ -370,3 +370,43 @@ test.skipIf(findOpenMp() === undefined)('a process whose threads sleep ends as i
   });
   expect(ends).toEqual(Array(8).fill(0));
 });
+
+/**
+ * Leaves a hole of one page at the upper end of the address space, and no other above five gigabytes that are taken: constants lie there
+ * then, and code, which is longer, far below.
+ */
+test.skipIf(nativeProblem !== undefined || process.platform !== 'linux')(
+  'code and its constants may lie far from each other',
+  () => {
+    const file = (path: string): string => JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
+    const script = `
+      import { readFileSync } from 'node:fs';
+      import { compile } from ${file('dist/tools/api/index.js')};
+      import { loadKoffi } from ${file('dist/runtime/devices/cpu-library.js')};
+      const source = readFileSync(new URL(${file('examples/digits.model')}), 'utf8');
+      const open = () => compile(source, { target: 'cpu', threads: 1 });
+      const near = await open();
+      const libc = (await loadKoffi('cpu')).load(null);
+      const [page, reserved] = [4096, 0x4022];
+      const map = libc.func('intptr_t mmap(intptr_t place, size_t size, int access, int flags, int file, intptr_t at)');
+      const unmap = libc.func('int munmap(intptr_t place, size_t size)');
+      const take = (size) => BigInt(map(0, size, 0, reserved, -1, 0));
+      const top = take(3 * page);
+      const wall = take(5 * 2 ** 30);
+      for (let size = 2 ** 30; size > page; size /= 2) {
+        let place = take(size);
+        while (place > wall) place = take(size);
+        unmap(place, size);
+      }
+      unmap(top + BigInt(page), page);
+      const far = await open();
+      const index = Int32Array.from({ length: 64 }, (_, at) => at);
+      const losses = [await near.step({ index }), await far.step({ index })].map(({ loss }) => loss);
+      console.log(losses[0] === losses[1]);
+      process.exit();`;
+    const { stdout, status, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+    });
+    expect([signal ?? status, stdout]).toEqual([0, 'true\n']);
+  },
+);
