@@ -156,7 +156,18 @@ describe('a built trainer', () => {
     ]);
   });
 
-  it.for(['wasm', 'wasm --web', 'webgpu --web', 'cpu', 'cuda'])('for %s is small', async (words, { skip }) => {
+  const kinds = ['wasm', 'wasm --web', 'webgpu --web', 'cpu', 'cuda'];
+
+  it.for(kinds)('that reads tables, for %s, is small too', async (words, { skip }) => {
+    skip(words === 'cuda' && findNvcc() === undefined, 'there is no nvcc');
+    const model = join(await line(20), '../line.model');
+    const output = join(folder, 'small-line');
+    const { out } = await nacre('build', model, '-o', output, '--json', '--target', ...words.split(' '));
+    const { runtime, runtimeInPage = 0 }: Built = JSON.parse(out);
+    expect(Math.max(runtime, runtimeInPage)).toBeLessThan(150_000);
+  });
+
+  it.for(kinds)('for %s is small', async (words, { skip }) => {
     skip(words === 'cuda' && findNvcc() === undefined, 'there is no nvcc');
     const { runtime, runtimeInPage = 0, total } = await built(join(folder, 'small'), '--target', ...words.split(' '));
     expect(Math.max(runtime, runtimeInPage)).toBeLessThan(150_000);
@@ -171,8 +182,16 @@ describe('a built trainer', () => {
       spawnSync(process.execPath, [join(output, 'train.js'), ...words], { cwd: folder, encoding: 'utf8' });
     expect(run('--stesp', '3')).toMatchObject({
       status: 2,
-      stderr: expect.stringContaining("unknown option '--stesp'"),
+      stderr: "error: unknown option '--stesp'\nhint: Did you mean --steps?\n",
     });
+    for (const [words, said] of [
+      [['--steps'], '--steps is said without its <n>.'],
+      [['--seed', '-1'], '--seed is -1: it has to be a whole number, at least 0.'],
+      [['--json=yes'], '--json takes no value, but is given yes.'],
+      [['digits'], 'There is no place for `digits`: all it takes are options.'],
+    ] as const)
+      expect(run(...words)).toMatchObject({ status: 2, stderr: `error: ${said}\n` });
+    expect(run('--help')).toMatchObject({ status: 0, stdout: expect.stringContaining('--resume <run>') });
     const path = join(output, 'trainer.json');
     const trainer = JSON.parse(readFileSync(path, 'utf8'));
     writeFileSync(path, JSON.stringify({ ...trainer, version: 99 }));
