@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, test } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
-import { onCpu, onWasm } from '../../tools/driver/target.ts';
+import { DeviceError } from '../../runtime/program.ts';
+import type { Target } from '../../tools/driver/targets/backend.ts';
+import { type Gpu, onCpu, onWasm, openBest } from '../../tools/driver/target.ts';
 import { emulatorProblem } from '../support/cuda.ts';
 
 test.each([
@@ -49,6 +51,44 @@ test.each([
     `Target wasm: WebAssembly. The GPU here may be faster for large models: \`npm install webgpu\`, then --target webgpu. ${slower}`,
   ],
 ] as const)('without libLLVM, %o', (gpu, said) => expect(onWasm(gpu, 'It needs LLVM.')).toBe(said));
+
+describe('without libLLVM', () => {
+  /** What it takes of these targets, and what it says. */
+  async function taken(gpu: Gpu | undefined, ...there: readonly string[]): Promise<string | undefined> {
+    const open = async (name: string): Promise<Target> => {
+      if (!there.includes(name)) throw new DeviceError(`No ${name}.`);
+      return { session: { target: name } } as Target;
+    };
+    const { session, notice } = await openBest(gpu, 2, open);
+    expect(notice).toMatch(new RegExp(`^Target ${session.target}: `));
+    return notice;
+  }
+
+  test.each([
+    [{ webgpu: true }, 'Target webgpu: the GPU. Machine code may be faster for small models: No cpu.'],
+    [{ name: 'NVIDIA H100', webgpu: true }, 'Target webgpu: the NVIDIA H100. CUDA is usually faster there: No cuda.'],
+    [
+      { webgpu: false },
+      'Target wasm: WebAssembly. The GPU here may be faster for large models: `npm install webgpu`, then --target webgpu. Machine code is faster, for large models several times: No cpu.',
+    ],
+    [undefined, 'Target wasm: WebAssembly. Machine code is faster, for large models several times: No cpu.'],
+  ] as const)('%o', async (gpu, said) => expect(await taken(gpu, 'webgpu', 'wasm')).toBe(said));
+
+  test('an NVIDIA GPU is used by CUDA first', async () =>
+    expect(await taken({ name: 'NVIDIA H100', webgpu: true }, 'cuda', 'webgpu', 'wasm')).toBe(
+      'Target cuda: the NVIDIA H100.',
+    ));
+
+  test('a GPU that WebGPU does not reach is left, and the line says why', async () => {
+    const slower = 'Machine code is faster, for large models several times: No cpu.';
+    expect(await taken({ webgpu: true }, 'wasm')).toBe(
+      `Target wasm: WebAssembly. The GPU here may be faster for large models: No webgpu. ${slower}`,
+    );
+    expect(await taken({ name: 'NVIDIA H100', webgpu: true }, 'wasm')).toBe(
+      `Target wasm: WebAssembly. The NVIDIA H100 here is usually faster: No cuda. ${slower}`,
+    );
+  });
+});
 
 const { problem } = await describeCpu();
 const root = join(import.meta.dirname, '../..');

@@ -41,7 +41,7 @@ export interface CompileOptions<Data extends SampleTypes = SampleTypes> {
   readonly train?: string;
   /** The fields that its data have before `map`; those of generated data are known. */
   readonly data?: Data;
-  /** `auto`: in Node machine code where libLLVM is found, else WebAssembly; in a page WebAssembly. */
+  /** `auto`: in Node machine code where libLLVM is found; else, and in a page, a GPU where there is one; else WebAssembly. */
   readonly target?: TargetName;
   /** Threads of the processor; all there are where nothing is said. */
   readonly threads?: number;

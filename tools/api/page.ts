@@ -18,7 +18,18 @@ function backendOf(name: string): Promise<CodeBackend> {
 }
 
 export const openTarget: Platform['openTarget'] = async (name, threads = navigator.hardwareConcurrency) =>
-  (await backendOf(name === 'auto' ? 'wasm' : name)).open({ threads, without: [], wide: false });
+  (await backendOf(name === 'auto' ? await best() : name)).open({ threads, without: [], wide: false });
+
+/** The GPU where there is one that does not compute in software. */
+async function best(): Promise<CodeTarget> {
+  const { openAdapter } = await import('../../runtime/devices/webgpu-adapter.ts');
+  try {
+    return (await openAdapter()).description.software ? 'wasm' : 'webgpu';
+  } catch (error) {
+    if (error instanceof DeviceError) return 'wasm';
+    throw error;
+  }
+}
 
 export const openBuilt: Platform['openBuilt'] = async (target, threads = navigator.hardwareConcurrency) =>
   (await backendOf(target)).openBuilt(threads);

@@ -14,6 +14,8 @@ interface Finding {
   /** Needed for the fast target; the others cost a feature. */
   readonly isNeeded: boolean;
   readonly text: string;
+  /** It is there, but slower than doing without. */
+  readonly isSlow?: boolean;
   /** The command that would give it. */
   readonly get?: string;
 }
@@ -52,7 +54,9 @@ export async function doctor(options: DoctorCommand, terminal: Terminal): Promis
       ? 'Training runs natively here.\n'
       : has('koffi', 'CUDA', 'nvcc')
         ? 'Training runs here on the NVIDIA GPU.\n'
-        : 'Training runs here in WebAssembly; machine code is faster, for large models several times.\n',
+        : findings.some(({ name, found, isSlow }) => name === 'WebGPU' && found && isSlow !== true)
+          ? 'Training runs here on the GPU, through WebGPU.\n'
+          : 'Training runs here in WebAssembly; machine code is faster, for large models several times.\n',
   );
   return isWell ? exit.ok : exit.failed;
 }
@@ -159,7 +163,8 @@ async function examineWebGpu(): Promise<Finding> {
   try {
     const { openAdapter } = await import('../../runtime/devices/webgpu-adapter.ts');
     const { description } = await openAdapter();
-    return { ...finding, found: true, text: `${description.name}${description.software ? ', in software: slow' : ''}` };
+    const { name, software } = description;
+    return { ...finding, found: true, isSlow: software, text: `${name}${software ? ', in software: slow' : ''}` };
   } catch (error) {
     return { ...finding, found: false, text: error instanceof Error ? error.message : String(error) };
   }

@@ -5,7 +5,7 @@ import { DeviceError } from '../../runtime/program.ts';
 import { versionOf } from './packages.ts';
 import type { Target, TargetOptions } from './targets/backend.ts';
 import { needNvcc } from './targets/cuda-compile.ts';
-import { targets, type TargetName } from './targets/index.ts';
+import { type CodeTarget, targets, type TargetName } from './targets/index.ts';
 
 /** Opens a target; all threads there are by default. Throws DeviceError. */
 export async function openTarget(
@@ -17,23 +17,45 @@ export async function openTarget(
   }: Partial<TargetOptions> = {},
 ): Promise<Target> {
   const options = { threads, without, wide };
-  if (name === 'auto') return openBest(options);
+  if (name === 'auto')
+    return openBest(await gpuHere(), options.threads, async (one) => {
+      if (one === 'webgpu') await needHardware();
+      return openTarget(one, options);
+    });
   return (await targets[name].backend()).open(options);
 }
 
-/** Machine code where libLLVM is found; else an NVIDIA GPU; else WebAssembly, which is everywhere. Says which GPU it leaves. */
-async function openBest(options: TargetOptions): Promise<Target> {
-  const gpu = await gpuHere();
-  const cpu = await openedOr(() => openTarget('cpu', options));
-  if (!(cpu instanceof DeviceError)) return { ...cpu, notice: onCpu(options.threads, gpu) };
-  if (gpu?.name === undefined) return { ...(await openTarget('wasm', options)), notice: onWasm(gpu, cpu.message) };
-  const cuda = await openedOr(() => openTarget('cuda', options));
-  // Its own notice is of something wrong.
-  if (!(cuda instanceof DeviceError)) return { notice: `Target cuda: the ${gpu.name}.`, ...cuda };
-  return {
-    ...(await openTarget('wasm', options)),
-    notice: onWasm({ ...gpu, problem: cuda.message }, cpu.message),
-  };
+/**
+ * Machine code where libLLVM is found; else a GPU, through CUDA or else WebGPU; else WebAssembly, which is everywhere. Says what would be
+ * faster. `open` throws DeviceError where this machine cannot.
+ */
+export async function openBest(
+  gpu: Gpu | undefined,
+  threads: number,
+  open: (name: CodeTarget) => Promise<Target>,
+): Promise<Target> {
+  const cpu = await openedOr(() => open('cpu'));
+  if (!(cpu instanceof DeviceError)) return { ...cpu, notice: onCpu(threads, gpu) };
+  let left = gpu;
+  if (gpu?.name !== undefined) {
+    const cuda = await openedOr(() => open('cuda'));
+    // Its own notice is of something wrong.
+    if (!(cuda instanceof DeviceError)) return { notice: `Target cuda: the ${gpu.name}.`, ...cuda };
+    left = { ...gpu, problem: cuda.message };
+  }
+  if (gpu?.webgpu === true) {
+    const webgpu = await openedOr(() => open('webgpu'));
+    if (!(webgpu instanceof DeviceError)) return { ...webgpu, notice: onWebGpu(left, cpu.message) };
+    left = { problem: webgpu.message, ...left, webgpu: true };
+  }
+  return { ...(await open('wasm')), notice: onWasm(left, cpu.message) };
+}
+
+/** WebGPU in software is slower than WebAssembly: `auto` does not take it. */
+async function needHardware(): Promise<void> {
+  const { openAdapter } = await import('../../runtime/devices/webgpu-adapter.ts');
+  const { name, software } = (await openAdapter()).description;
+  if (software) throw new DeviceError(`WebGPU reaches only ${name}, in software: install the GPU's own Vulkan driver.`);
 }
 
 /** What was opened, or why this machine cannot. */
@@ -47,10 +69,10 @@ async function openedOr<Opened>(open: () => Promise<Opened>): Promise<Opened | D
 }
 
 /** A GPU of this machine. */
-interface Gpu {
+export interface Gpu {
   /** Of one by NVIDIA, whose driver is there. */
   readonly name?: string;
-  /** Why the cuda target cannot be had nevertheless, and what to do. */
+  /** Why it cannot be had nevertheless (of one by NVIDIA: through CUDA), and what to do. */
   readonly problem?: string;
   /** Is that package here? */
   readonly webgpu: boolean;
@@ -64,10 +86,17 @@ export const onCpu = (threads: number, gpu: Gpu | undefined): string =>
 export const onWasm = (gpu: Gpu | undefined, problem: string): string =>
   `Target wasm: WebAssembly.${leftOut(gpu)} Machine code is faster, for large models several times: ${problem}`;
 
+/** What it says where it takes any GPU. `problem`: why not machine code, and what to do. */
+const onWebGpu = (gpu: Gpu | undefined, problem: string): string =>
+  gpu?.name === undefined
+    ? `Target webgpu: the GPU. Machine code may be faster for small models: ${problem}`
+    : `Target webgpu: the ${gpu.name}. CUDA is usually faster there: ${gpu.problem}`;
+
 function leftOut(gpu: Gpu | undefined): string {
   if (gpu === undefined) return '';
   if (gpu.name !== undefined) return ` The ${gpu.name} here is usually faster: ${gpu.problem ?? '--target cuda.'}`;
-  return ` The GPU here may be faster for large models: ${gpu.webgpu ? '' : '`npm install webgpu`, then '}--target webgpu.`;
+  const how = `${gpu.webgpu ? '' : '`npm install webgpu`, then '}--target webgpu.`;
+  return ` The GPU here may be faster for large models: ${gpu.problem ?? how}`;
 }
 
 /** What there is, as far as can be told without loading Dawn, which takes longer than many a first epoch. */
