@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { availableParallelism } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { dirname, join, resolve } from 'node:path';
+import type { Graph } from '../../compiler/graph/graph.ts';
 import {
   packedName,
   programKey,
@@ -14,11 +15,11 @@ import {
 import { batchSizes } from '../../runtime/data/dataset.ts';
 import { UserError } from '../../runtime/errors.ts';
 import { errorCode, explainDiskError, isInside } from '../../runtime/files.ts';
-import type { StepPhase } from '../../runtime/program.ts';
+import type { Session, StepPhase } from '../../runtime/program.ts';
 import { makeFolders } from '../../runtime/run-directory.ts';
 import { createPrograms } from './programs.ts';
 import type { RunnableTrain } from './project.ts';
-import type { BuiltFile, Target } from './targets/backend.ts';
+import type { BuiltFile } from './targets/backend.ts';
 import { type CodeTarget, targets } from './targets/index.ts';
 
 export interface BuildOptions {
@@ -33,25 +34,35 @@ export interface BuiltFolder {
 
 /** Every program that a run of the block may ask for, compiled. */
 export async function buildTrainer(
-  { block, plan, data }: RunnableTrain,
+  train: RunnableTrain,
   { target, threads = availableParallelism() }: BuildOptions,
 ): Promise<BuiltFolder> {
+  const { plan, data } = train;
   const make = await (await targets[target].backend()).builder(threads);
   const programs: Record<string, BuiltProgram> = {};
   const files: BuiltFile[] = [];
+  await everyProgram(train, async (graph, key) => {
+    const made = await make(graph, key);
+    programs[key] = made.program;
+    for (const { name, bytes } of made.files)
+      files.push({ name: packedName(name), bytes: gzipSync(bytes, { level: 9 }) });
+  });
+  return { trainer: { version: trainerVersion, target, samples: data.train.count, plan, programs }, files };
+}
+
+/** Gives the programs that a run of the block may ask for, one by one. */
+export async function everyProgram(
+  { block, plan, data }: RunnableTrain,
+  take: (graph: Graph, key: string) => Promise<void>,
+): Promise<void> {
   let key = '';
-  // The programs of a run, asked for one by one, with a target that keeps what it is given.
-  const keeper: Target = {
-    session: nowhere(target),
+  const asked = createPrograms(block, data, {
+    session: nowhere,
     async load(graph) {
-      const made = await make(graph, key);
-      programs[key] = made.program;
-      for (const { name, bytes } of made.files)
-        files.push({ name: packedName(name), bytes: gzipSync(bytes, { level: 9 }) });
+      await take(graph, key);
       return { inputs: [], results: [], run: () => Promise.reject(new Error('a program that is only built')) };
     },
-  };
-  const asked = createPrograms(block, data, keeper);
+  });
   const build = async (name: string, ask: () => Promise<unknown>): Promise<void> => {
     key = name.replace(/[^A-Za-z0-9_-]+/g, '_');
     await ask();
@@ -73,16 +84,15 @@ export async function buildTrainer(
         await build(programKey.calibrate(batch), () => asked.calibrate(batch));
     await build(programKey.quantize(), () => asked.quantize());
   }
-  return { trainer: { version: trainerVersion, target, samples: data.train.count, plan, programs }, files };
 }
 
-const nowhere = (target: string): Target['session'] => ({
-  target,
+const nowhere: Session = {
+  target: 'nowhere',
   fields: new Map(),
   read: () => Promise.reject(new Error('nothing is held by a trainer that is only built')),
   write: () => {},
   close: () => {},
-});
+};
 
 const trainerFile = 'trainer.json';
 /** In the folder: files wait there until all are written. What a build that was killed left there goes with the next one. */
