@@ -1,7 +1,14 @@
 /** Runs that are kept in memory, for a page in a browser: their weights can be taken away, and nothing is on a disk. */
 import { UserError } from './errors.ts';
 import { memoryFiles } from './memory-files.ts';
-import type { Checkpoint, MetricsLine, RunConfig, RunFolder, Runs } from './run-folder.ts';
+import {
+  type Checkpoint,
+  encodeCheckpoint,
+  type MetricsLine,
+  type RunConfig,
+  type RunFolder,
+  type Runs,
+} from './run-folder.ts';
 import { encodeWeights, joined } from './safetensors.ts';
 
 export interface MemoryRun extends RunFolder {
@@ -44,7 +51,7 @@ function createMemoryRun(name: string, first: RunConfig): MemoryRun {
       lines.splice(0, lines.length, ...lines.filter((line) => line.step <= step));
     },
     saveCheckpoint(progress, weights, rest) {
-      const file = joined(encodeWeights([...weights, ...rest], new Map()));
+      const file = joined(encodeCheckpoint(weights, rest));
       const open = (): ReturnType<Checkpoint['open']> =>
         memoryFiles(new Map([['the checkpoint', file]]), 'in memory').open('the checkpoint');
       checkpoint = { name, progress, open };

@@ -64,11 +64,15 @@ export function createRunDirectory(parent: string, stem: string): RunDirectory {
   }
 }
 
-/** One at a time: Node's own recursion never returns where a folder cannot be made below an existing one (as in /proc). */
-function makeFolders(path: string): void {
-  if (existsSync(path)) return;
-  makeFolders(dirname(resolve(path)));
+/**
+ * Makes a folder and those above it that are not there; gives the outermost that it made. One at a time: Node's own recursion never
+ * returns where a folder cannot be made below an existing one (as in /proc).
+ */
+export function makeFolders(path: string): string | undefined {
+  if (existsSync(path)) return undefined;
+  const above = makeFolders(dirname(resolve(path)));
   mkdirSync(path);
+  return above ?? path;
 }
 
 /** Opens the folder of an earlier run. */

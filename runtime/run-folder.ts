@@ -136,6 +136,15 @@ const fileOf = (checkpoint: string): string => `checkpoints/${checkpoint}.safete
 export const checkpointFile = (step: number): string => fileOf(checkpointName(step));
 const manifestOf = (checkpoint: string): string => `checkpoints/${checkpoint}.json`;
 
+/** The file of a checkpoint, in pieces; a `load` takes the weights of it. */
+export function encodeCheckpoint(weights: readonly Tensor[], rest: readonly Tensor[]): Uint8Array[] {
+  const metadata = new Map([
+    ['nacre', 'checkpoint'],
+    [notWeights, JSON.stringify(rest.map(({ field }) => field.name))],
+  ]);
+  return encodeWeights([...weights, ...rest], metadata);
+}
+
 function runFolder(directory: RunDirectory, release = (): void => {}): RunFolder {
   let lines: string[] = [];
   const flush = (): void => {
@@ -175,11 +184,7 @@ function runFolder(directory: RunDirectory, release = (): void => {}): RunFolder
     },
     saveCheckpoint(progress, weights, rest) {
       const name = checkpointName(progress.step);
-      const metadata = new Map([
-        ['nacre', 'checkpoint'],
-        [notWeights, JSON.stringify(rest.map(({ field }) => field.name))],
-      ]);
-      const chunks = encodeWeights([...weights, ...rest], metadata);
+      const chunks = encodeCheckpoint(weights, rest);
       const manifest: Manifest = {
         version: manifestVersion,
         bytes: chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0),

@@ -1,7 +1,8 @@
 /** The programming interface: what docs/api.md shows, in Node and from a built folder. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { compile, DeviceError, load, ModelError, UserError } from '../../tools/api/index.ts';
@@ -152,6 +153,7 @@ it('says what is wrong with its arguments, without types too', async () => {
     hint: "Say which: `compile(text, { train: 'inside' })`.",
   });
   await refused(() => opened(new URL('http://127.0.0.1/digits')), 'http://127.0.0.1/digits is no folder');
+  await refused(() => opened('http://127.0.0.1/digits'), 'http://127.0.0.1/digits is no folder');
   await refused(() => opened(undefined), 'The folder has to be a string or a URL.');
   const model = await compile(source, on);
   const { step, evaluate, infer, write } = model as unknown as Record<
@@ -180,7 +182,13 @@ it('opens what nacre build wrote', async () => {
   expect((await model.step({ index })).loss).toBeLessThan(first.loss / 2);
   await expect(model.step({ index: index.slice(0, 63) })).rejects.toThrow('has no program step-63-only');
   model.close();
+  (await load(pathToFileURL(output).href, { threads: 1 })).close();
   await expect(load(join(folder, 'nowhere'))).rejects.toThrow('is that a folder that nacre build wrote?');
+  rmSync(join(output, 'trainer.json'));
+  symlinkSync('trainer.json', join(output, 'trainer.json'));
+  await expect(load(output)).rejects.toThrow(
+    `Could not read trainer.json in ${output}: it is a link, or links go round in a circle.`,
+  );
 });
 
 it('knows the fields of generated data, in batches and not', async () => {

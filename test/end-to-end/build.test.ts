@@ -16,10 +16,12 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { readTrainer } from '../../runtime/artefact.ts';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { quote } from '../../tools/cli/quote.ts';
+import { writeFolder } from '../../tools/driver/build.ts';
 import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
-import { chromium, openPage, serve } from '../support/browser.ts';
+import { chromium, openPage, type Page, serve } from '../support/browser.ts';
 import { nacre } from '../support/nacre.ts';
 import { webgpuProblem } from '../support/webgpu.ts';
 
@@ -75,10 +77,10 @@ async function built(output: string, ...words: readonly string[]): Promise<Built
   return JSON.parse(out);
 }
 
-/** A trainer that learns a line from this many rows, which lie beside it. */
-async function line(rows: number): Promise<string> {
+/** A trainer that learns a line from this many rows, which lie beside its model; with other lines of the block where they are given. */
+async function line(rows: number, { csv = 'line.csv', lines = 'epochs = 2', target = 'wasm' } = {}): Promise<string> {
   const home = mkdtempSync(join(folder, 'line-'));
-  for (const name of ['line.csv', 'test.csv']) writeFileSync(join(home, name), rowsOfLine(rows));
+  for (const name of [csv, 'test.csv']) writeFileSync(join(home, name), rowsOfLine(rows));
   const model = join(home, 'line.model');
   writeFileSync(
     model,
@@ -87,22 +89,54 @@ use std.optim { SGD }
 
 train line {
   model = Linear{2, 1}
-  data = csv("line.csv", x: ["a", "b"], y: ["c"]) |> batch(8)
+  data = csv("${csv}", x: ["a", "b"], y: ["c"]) |> batch(8)
   loss(x, y) = mean((model(x)[:, 0] - y) ^ 2)
   optimizer = SGD{lr: 0.1}
-  epochs = 2
+  ${lines}
   eval(x, y) over csv("test.csv", x: ["a", "b"], y: ["c"]) = { error: mean((model(x)[:, 0] - y) ^ 2) }
 }
 `,
   );
   const output = join(home, 'built');
-  const { code, err } = await nacre('build', model, '-o', output, '--web', '--target', 'wasm');
+  const { code, err } = await nacre('build', model, '-o', output, '--web', '--target', target);
   expect([code, err]).toEqual([0, '']);
   return output;
 }
 
 const rowsOfLine = (rows: number): string =>
   `a,b,c\n${Array.from({ length: rows }, (_, at) => `${at % 3},${at % 2},${(at % 3) - (at % 2)}\n`).join('')}`;
+
+/** The page of a trainer of a line, its data beside it. */
+async function linePage(
+  of: Parameters<typeof line>[1],
+  use: (page: Page, output: string) => Promise<void>,
+): Promise<void> {
+  const output = await line(20, of);
+  for (const name of readdirSync(join(output, '..')))
+    if (name.endsWith('.csv')) cpSync(join(output, '..', name), join(output, name));
+  const server = await serve(output);
+  const page = await openPage(server.url);
+  try {
+    await use(page, output);
+  } finally {
+    await page.close();
+    server.close();
+  }
+}
+
+const press = (page: Page, id: string): Promise<unknown> => page.evaluate(`document.getElementById('${id}').click()`);
+const textOf = (page: Page, id: string): Promise<unknown> =>
+  page.evaluate(`document.getElementById('${id}').textContent`);
+
+/** How the run of a page ended. */
+async function ended(page: Page, milliseconds = 20_000): Promise<unknown> {
+  const end = Date.now() + milliseconds;
+  for (;;) {
+    const status = await page.evaluate('document.body.dataset.status ?? null');
+    if (status !== null || Date.now() > end) return status;
+    await new Promise((rest) => setTimeout(rest, 100));
+  }
+}
 
 const lacks = (key: string, only: string): string =>
   `This trainer has no program ${key}, only ${only}: it was built for 20 training samples in batches of 8, and evaluation data of one size. Build it again for these data.`;
@@ -382,6 +416,29 @@ describe('a built trainer', () => {
     const page = await nacre('build', digits, '-o', join(folder, 'page'), '--web', '--target', 'cuda');
     expect(page.err).toContain('A page cannot train on cuda.');
   });
+
+  it('leaves what was there where it cannot be written', async () => {
+    const { output } = await built(join(folder, 'kept'));
+    const contents = (): readonly (readonly [string, string])[] =>
+      readdirSync(output, { recursive: true, withFileTypes: true }).map((entry) => {
+        const path = join(entry.parentPath, entry.name);
+        return [path, entry.isFile() ? readFileSync(path, 'base64') : ''];
+      });
+    const before = contents();
+    const trainer = readTrainer(readFileSync(join(output, 'trainer.json')));
+    const file = { name: 'init.wasm.gz', bytes: new Uint8Array(4) };
+    for (const path of [output, join(folder, 'not there/nor below')])
+      expect(() => writeFolder(path, trainer, [file, { ...file, name: 'long'.repeat(100) }])).toThrow(
+        `Could not write ${path}: the name is too long.`,
+      );
+    expect(contents()).toEqual(before);
+    expect(existsSync(join(folder, 'not there'))).toBe(false);
+    // What a build that was killed leaves.
+    const killed = join(folder, 'killed');
+    mkdirSync(join(killed, '.unfinished/runtime'), { recursive: true });
+    writeFolder(killed, trainer, [file]);
+    expect(readdirSync(killed)).toEqual(['init.wasm.gz', 'trainer.json']);
+  });
 });
 
 describe.skipIf(chromium === undefined)('in a browser', () => {
@@ -398,12 +455,9 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
     const server = await serve(output, name.endsWith('threads'));
     const page = await openPage(server.url);
     try {
-      await page.evaluate("document.getElementById('start').click()");
-      const ended = Date.now() + 200_000;
-      const status = (): Promise<unknown> => page.evaluate('document.body.dataset.status ?? null');
-      while ((await status()) === null && Date.now() < ended) await new Promise((rest) => setTimeout(rest, 300));
-      const said = await page.evaluate("document.getElementById('state').textContent");
-      expect(await status(), `${said} ${page.messages.join()}`).toBe('done');
+      await press(page, 'start');
+      const status = await ended(page, 200_000);
+      expect(status, `${await textOf(page, 'state')} ${page.messages.join()}`).toBe('done');
       expect(Number(await page.evaluate('document.body.dataset.accuracy'))).toBeGreaterThan(0.95);
       expect(await page.evaluate("document.querySelectorAll('#charts svg').length")).toBe(2);
       expect(
@@ -430,13 +484,9 @@ it.skipIf(chromium === undefined)(
     const server = await serve(output);
     const page = await openPage(server.url);
     try {
-      await page.evaluate("document.getElementById('start').click()");
-      const ended = Date.now() + 20_000;
-      while ((await page.evaluate('document.body.dataset.status ?? null')) === null && Date.now() < ended)
-        await new Promise((rest) => setTimeout(rest, 100));
-      expect(await page.evaluate("document.getElementById('state').textContent")).toBe(
-        lacks('step-6-only', 'step-8-only, step-4-only'),
-      );
+      await press(page, 'start');
+      await ended(page);
+      expect(await textOf(page, 'state')).toBe(lacks('step-6-only', 'step-8-only, step-4-only'));
       expect(await page.evaluate("document.querySelectorAll('#charts svg').length")).toBe(0);
     } finally {
       await page.close();
@@ -444,6 +494,70 @@ it.skipIf(chromium === undefined)(
     }
   },
 );
+
+describe.skipIf(chromium === undefined)('a page', () => {
+  it('goes on from where it was stopped, and gives its weights each time', { timeout: 60_000 }, () =>
+    linePage({ csv: 'li#ne?.csv', lines: 'epochs = 3000' }, async (page, output) => {
+      const shown = (): Promise<unknown> =>
+        page.evaluate(
+          "[...document.querySelectorAll('button')].filter(({ hidden }) => !hidden).map(({ id }) => id).join()",
+        );
+      const offered = (): Promise<unknown> => page.evaluate("document.querySelector('#weights a').download");
+      await page.evaluate(`
+        const state = document.getElementById('state');
+        Object.assign(globalThis, { said: [], stopAt: 5 });
+        new MutationObserver(() => {
+          said.push(state.textContent);
+          if (said.length === stopAt) document.getElementById('stop').click();
+        }).observe(state, { childList: true })`);
+      await press(page, 'start');
+      expect(await ended(page), String(await textOf(page, 'state'))).toBe('interrupted');
+      const [, stopped] = /^stopped: step (\d+) /.exec(String(await textOf(page, 'state'))) ?? [];
+      expect(await shown()).toBe('start');
+      expect(await offered()).toBe(`checkpoint-${stopped}.safetensors`);
+      await page.evaluate('Object.assign(globalThis, { said: [], stopAt: 0 }), 0');
+      await press(page, 'start');
+      expect(await ended(page), String(await textOf(page, 'state'))).toBe('done');
+      expect(await page.evaluate("said.find((text) => text?.startsWith('step '))")).toMatch(
+        new RegExp(`^step ${Number(stopped) + 1} of 9000 `),
+      );
+      expect(await shown()).toBe('');
+      expect(await offered()).toBe('checkpoint-9000.safetensors');
+      const bytes = await page.evaluate(
+        "fetch(document.querySelector('#weights a').href).then((answer) => answer.arrayBuffer()).then((all) => [...new Uint8Array(all)])",
+      );
+      const words = [join(output, 'train.js'), '--threads', '1', '--out', 'whole'];
+      expect(spawnSync(process.execPath, words, { cwd: output }).status).toBe(0);
+      const there = readFileSync(join(output, 'whole/line-1/checkpoints/000009000.safetensors'));
+      expect(Buffer.from(bytes as number[]).equals(there)).toBe(true);
+    }),
+  );
+
+  it.skipIf(webgpuProblem !== undefined)(
+    'draws once what it measures again where its GPU was lost',
+    { timeout: 60_000 },
+    () =>
+      linePage({ target: 'webgpu', lines: 'steps = 12\n  eval_every = 2\n  save every 5' }, async (page) => {
+        await page.evaluate(`
+          globalThis.devices = [];
+          const request = GPUAdapter.prototype.requestDevice;
+          GPUAdapter.prototype.requestDevice = async function (...given) {
+            devices.push(await request.apply(this, given));
+            return devices.at(-1);
+          };
+          let measured = 0;
+          new MutationObserver((records) => {
+            measured += records.length;
+            if (measured >= 4 && devices.length === 1) devices[0].destroy();
+          }).observe(document.body, { attributeFilter: ['data-error'] });`);
+        await press(page, 'start');
+        expect(await ended(page, 50_000), String(await textOf(page, 'state'))).toBe('done');
+        expect(
+          await page.evaluate("[devices.length, document.querySelectorAll('#charts circle.other').length]"),
+        ).toEqual([2, 6]);
+      }),
+  );
+});
 
 it.skipIf(chromium === undefined)('a page without WebGPU says what to do', { timeout: 60_000 }, async () => {
   const { output } = await built(join(folder, 'no-gpu'), '--web', '--target', 'webgpu');
@@ -454,11 +568,10 @@ it.skipIf(chromium === undefined)('a page without WebGPU says what to do', { tim
       ['navigator.gpu.requestAdapter = async () => null', 'This browser finds no GPU for WebGPU'],
     ]) {
       const page = await openPage(server.url);
-      await page.evaluate(`${without}; document.getElementById('start').click()`);
-      const ended = Date.now() + 20_000;
-      while ((await page.evaluate('document.body.dataset.status ?? null')) === null && Date.now() < ended)
-        await new Promise((rest) => setTimeout(rest, 100));
-      expect(await page.evaluate("document.getElementById('state').textContent")).toMatch(said);
+      await page.evaluate(without);
+      await press(page, 'start');
+      await ended(page);
+      expect(await textOf(page, 'state')).toMatch(said);
       await page.close();
     }
   } finally {

@@ -6,7 +6,6 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Diagnostics } from '../../compiler/base/diagnostics.ts';
-import type { DataDescription } from '../../compiler/elaborate/describe.ts';
 import { buildEvaluation, buildInit, buildStep } from '../../compiler/elaborate/step.ts';
 import { buildCalibration, buildQuantize } from '../../compiler/elaborate/quantize.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
@@ -22,39 +21,16 @@ import { schedule } from '../../compiler/schedule/schedule.ts';
 import { parseTile } from '../../compiler/tile/parse.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import { printTile } from '../../compiler/tile/text.ts';
-import type { DataPlan } from '../../runtime/program.ts';
 import { parseSettings } from '../../tools/cli/settings.ts';
 import { asTrained } from '../../tools/driver/compact.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
 import { machine } from '../schedule/support.ts';
+import { describeExample } from '../support/examples.ts';
 import { expectSame, ways } from '../support/passes.ts';
 import { numbers } from '../support/numbers.ts';
 import { draw } from '../support/samples.ts';
 
 const examples = join(import.meta.dirname, '../../examples');
-
-/** What the files of the examples hold, so that none is needed; texts in short windows. */
-function describeWithoutFiles(plan: DataPlan): DataDescription {
-  switch (plan.kind) {
-    case 'idx':
-      return {
-        count: 10_000,
-        fields: plan.fields.map(({ name }) => ({ name, dtype: 'u8', shape: name === 'image' ? [28, 28] : [] })),
-      };
-    case 'text':
-      return {
-        count: 1000,
-        fields: [plan.input, plan.target].map((name) => ({ name, dtype: 'i32', shape: [12] })),
-      };
-    case 'generate':
-      return { count: plan.count, fields: [{ name: plan.index, dtype: 'i32', shape: [] }] };
-    case 'npy':
-    case 'csv':
-      throw new Error(`no example reads ${plan.kind}`);
-    default:
-      return describeWithoutFiles(plan.of);
-  }
-}
 
 /** Widths that the interpreter has done with soon. */
 const small: Readonly<Record<string, readonly string[]>> = {
@@ -64,7 +40,7 @@ const small: Readonly<Record<string, readonly string[]>> = {
 
 async function open(file: string, name: string, settings: readonly string[] = []): Promise<RunnableTrain> {
   const project = await openProject(join(examples, file), {
-    describe: describeWithoutFiles,
+    describe: (plan) => describeExample(plan, 12),
     overrides: parseSettings(settings),
   });
   return asTrained(await project.train(name));

@@ -57,6 +57,7 @@ test.each(Object.entries(kept))('%s', async (_, runs) => {
   expect(early.losses).toEqual(whole.losses);
 });
 
-test('one that is lost again and again is given up', async () => {
+test('one that is lost again and again is given up, not one that gets further each time', async () => {
+  expect((await survive(memoryRuns(), [6, 7, 8, 11, 12, 13, 16, 17])).turn).toBe(9);
   await expect(survive(memoryRuns(), Array<number>(10).fill(3))).rejects.toThrow(DeviceLost);
 });

@@ -167,6 +167,15 @@ describe('a machine without', () => {
     expect([status, stderr]).toEqual([1, expect.stringMatching(said)]);
   });
 
+  it('room for what nvcc reads', () => {
+    const env = { NACRE_NVCC: '/bin/true', TMPDIR: '/dev/null' };
+    const { status, stderr } = nacre(env, 'build', digits, '--target', 'cuda', '-o', '/nowhere');
+    expect([status, stderr]).toEqual([
+      1,
+      'error: Could not write the kernels of reader.init below /dev/null: part of the path is a file, not a folder.\n',
+    ]);
+  });
+
   it.skipIf(libm === undefined)("NVIDIA's driver, but another library in its place", () => {
     const { status, stderr } = nacre({ NACRE_LIBCUDA: libm ?? '' }, 'train', digits, '--target', 'cuda');
     expect([status, stderr]).toEqual([

@@ -1,68 +1,91 @@
-/** nvcc takes the kernels of every example and of the benchmark's jobs and products, for the A100 (sm_80) and the H100 (sm_90a). */
+/** nvcc takes every program of the examples and of the benchmark's jobs, and its products, for the A100 (sm_80) and the H100 (sm_90a). */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { jobs, openJob } from '../../bench/jobs.ts';
 import { productIn } from '../../bench/kernels.ts';
-import { compileFor } from '../../compiler/pipeline.ts';
 import { forCuda } from '../../compiler/targets/cuda/compiler.ts';
 import type { Graph, Precision } from '../../compiler/graph/graph.ts';
 import { matrixDtypes } from '../../compiler/targets/target.ts';
-import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
+import { everyProgram } from '../../tools/driver/build.ts';
+import { asTrained } from '../../tools/driver/compact.ts';
 import { graphOfTrain } from '../../tools/driver/ir.ts';
-import { mainKind } from '../../tools/driver/program-kind.ts';
 import { openProject, type RunnableTrain } from '../../tools/driver/project.ts';
+import { compileOn } from '../../tools/driver/targets/backend.ts';
+import { findNvcc } from '../../tools/driver/targets/cuda-compile.ts';
+import { describeExample } from '../support/examples.ts';
 
 const nvcc = findNvcc() ?? '';
-const root = resolve(import.meta.dirname, '../..');
-const shared = join(root, '../shared/data');
-const folders = existsSync(shared)
-  ? readdirSync(shared).flatMap((name) => (statSync(join(shared, name)).isDirectory() ? [join(shared, name)] : []))
-  : [];
+const examples = resolve(import.meta.dirname, '../../examples');
 const folder = mkdtempSync(join(tmpdir(), 'nacre-nvcc-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function compiles(graph: Graph, compiler = forCuda(), versions: readonly string[] = ['80', '90a']): string {
-  const { source, kernels, name } = compileFor(compiler, graph);
-  expect(kernels.length).toBeGreaterThan(0);
-  const text = join(folder, `${name}.cu`);
-  writeFileSync(text, source);
-  const architectures = versions.map((version) => `-gencode=arch=compute_${version},code=sm_${version}`);
-  const options = ['-fatbin', ...architectures, '-fmad=false', '-Werror', 'all-warnings', '-o', join(folder, 'out')];
-  execFileSync(nvcc, [...options, text], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-  return source;
+/** Kernels that nvcc has taken, with what it was asked for: many programs have the same ones. */
+const taken = new Set<string>();
+
+/** What is new of programs as one text; each is a namespace, with the helpers that it brings and no others. */
+function newIn(sources: readonly string[], versions: readonly string[]): string {
+  const namespaces = sources.map((source, at) => {
+    const [helpers, ...kernels] = source.split(/\n\n(?=\/\/ \d+ blocks of )/);
+    const left = kernels.flatMap((kernel) => {
+      const key = [...versions, kernel.replace(/ k_\w+\(/, ' (')].join();
+      if (taken.has(key)) return [];
+      taken.add(key);
+      return [kernel.replace(' k_', ` k${taken.size}_`)];
+    });
+    return left.length === 0 ? '' : `namespace program_${at} {\n${[helpers, ...left].join('\n\n')}\n}\n`;
+  });
+  return namespaces.join('');
 }
 
-function compilesTrain(train: RunnableTrain): void {
-  for (const kind of ['init', mainKind(train.plan)] as const) compiles(graphOfTrain(train, kind));
+function compiles(graphs: readonly Graph[], compiler = forCuda(), versions: readonly string[] = ['80', '90a']): string {
+  const programs = graphs.map((graph) => compileOn('cuda', compiler, graph));
+  programs.forEach(({ name, kernels }) => expect(kernels.length, name).toBeGreaterThan(0));
+  const sources = programs.map(({ source }) => source);
+  const text = newIn(sources, versions);
+  if (text !== '') {
+    const path = join(folder, 'programs.cu');
+    writeFileSync(path, text);
+    const architectures = versions.map((version) => `-gencode=arch=compute_${version},code=sm_${version}`);
+    const options = ['-fatbin', '--threads=2', '-fmad=false', '-Werror', 'all-warnings', '-o', join(folder, 'out')];
+    execFileSync(nvcc, [...options, ...architectures, path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+  return sources.join('\n');
+}
+
+/** Every program that `nacre build` would compile. */
+async function compilesTrains(trains: readonly RunnableTrain[]): Promise<void> {
+  const graphs: Graph[] = [];
+  for (const train of trains) await everyProgram(train, async (graph) => void graphs.push(graph));
+  compiles(graphs);
+}
+
+async function compilesFile(path: string): Promise<void> {
+  const project = await openProject(path, { describe: (plan) => describeExample(plan) });
+  expect(project.trains.length).toBeGreaterThan(0);
+  await compilesTrains(await Promise.all(project.trains.map(async (block) => asTrained(await project.train(block)))));
 }
 
 describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : ''}`, () => {
-  const examples = readdirSync(join(root, 'examples')).filter((name) => name.endsWith('.model'));
-  it.for(examples)('takes %s', async (name, { skip }) => {
-    const project = await openProject(join(root, 'examples', name), { data: folders });
-    const trains: RunnableTrain[] = [];
-    for (const block of project.trains) {
-      const train = await project.train(block).catch((error: unknown) => {
-        // Data, or the weights of a run before, that are not on this machine.
-        if (error instanceof Error && /There is no file|not in/.test(error.message)) return undefined;
-        throw error;
-      });
-      if (train !== undefined) trains.push(train);
-    }
-    skip(trains.length === 0 && project.trains.length > 0, 'there are no data for it');
-    trains.forEach(compilesTrain);
+  const names = readdirSync(examples).filter((name) => name.endsWith('.model'));
+  it.each(names)('takes %s', (name) => compilesFile(join(examples, name)));
+
+  it('takes steps that accumulate', async () => {
+    const path = join(folder, 'accumulate.model');
+    const text = readFileSync(join(examples, 'rings.model'), 'utf8');
+    writeFileSync(path, text.replace('  optimizer =', '  accumulate 2\n  optimizer ='));
+    await compilesFile(path);
   });
 
-  it.each(Object.keys(jobs))('takes the job %s', async (name) => compilesTrain(await openJob(name)));
+  it.each(Object.keys(jobs))('takes the job %s', async (name) => compilesTrains([await openJob(name)]));
 
-  it.each(matrixDtypes)('takes large products of %s', (dtype) => void compiles(productIn(dtype, 4096)));
+  it.each(matrixDtypes)('takes large products of %s', (dtype) => void compiles([productIn(dtype, 4096)]));
 
   // The H100 alone has them.
   it.each(matrixDtypes)('takes large products of %s by 128 threads', (dtype) =>
-    expect(compiles(productIn(dtype, 4096), forCuda(132, true), ['90a'])).toContain(`.f32.${dtype}.${dtype} `),
+    expect(compiles([productIn(dtype, 4096)], forCuda(132, true), ['90a'])).toContain(`.f32.${dtype}.${dtype} `),
   );
 
   it.each(
@@ -70,6 +93,6 @@ describe.skipIf(nvcc === '')(`nvcc${nvcc === '' ? ' (skipped: there is none)' : 
   )('takes the job %s with products of %s by 128 threads', async (name, products) => {
     const graph = graphOfTrain(await openJob(name), 'step');
     const precision: Precision = { products, storage: products === 'tf32' ? 'f32' : products, except: [] };
-    expect(compiles({ ...graph, precision }, forCuda(132, true), ['90a'])).toContain('wgmma.mma_async');
+    expect(compiles([{ ...graph, precision }], forCuda(132, true), ['90a'])).toContain('wgmma.mma_async');
   });
 });

@@ -2,6 +2,7 @@
 import { DeviceError } from '../../runtime/program.ts';
 import type { CodeBackend } from '../driver/targets/backend.ts';
 import type { CodeTarget } from '../driver/targets/index.ts';
+import { addressOf } from '../trainer/web-files.ts';
 import { oneOf, type Platform } from './platform.ts';
 
 /** Those of the list of targets that have `inPage`: a page loads this list, and the other would lead it to native code. */
@@ -36,7 +37,7 @@ export const openBuilt: Platform['openBuilt'] = async (target, threads = navigat
 
 export const readerOf: Platform['readerOf'] = (folder) => async (name) => {
   try {
-    const answer = await fetch(new URL(name, new URL(String(folder).replace(/\/?$/, '/'), location.href)));
+    const answer = await fetch(new URL(addressOf(name), new URL(String(folder).replace(/\/?$/, '/'), location.href)));
     if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
   } catch {
     // An address that is none, or a server that is not there.

@@ -11,8 +11,11 @@ function pathsOf(plan: DataPlan): readonly string[] {
   return 'fields' in plan ? plan.fields.map(({ path }) => path) : [plan.path];
 }
 
+/** The address of a file beside a page: names may hold what means something else there. */
+export const addressOf = (path: string): string => path.split('/').map(encodeURIComponent).join('/');
+
 async function fetched(path: string): Promise<Uint8Array> {
-  const answer = await fetch(path);
+  const answer = await fetch(addressOf(path));
   if (!answer.ok || answer.body === null)
     throw new UserError('no-file', `There is no file ${path} beside this page.`, 'Copy it there.');
   return inflate(new Uint8Array(await answer.arrayBuffer()));

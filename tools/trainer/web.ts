@@ -2,7 +2,7 @@
 import { builtPrograms, type OpenBuilt, readTrainer } from '../../runtime/artefact.ts';
 import { drawChart, escapeHtml, shortNumber, type Point } from '../../runtime/chart.ts';
 import { UserError } from '../../runtime/errors.ts';
-import { memoryRuns } from '../../runtime/memory-run.ts';
+import { type MemoryRun, type MemoryRuns, memoryRuns } from '../../runtime/memory-run.ts';
 import { DeviceError, type Programs } from '../../runtime/program.ts';
 import type { TrainEvent } from '../../runtime/train-options.ts';
 import { trainThroughLosses } from '../../runtime/survive.ts';
@@ -53,42 +53,50 @@ async function read(name: string): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await answer.arrayBuffer());
 }
 
-async function run(openBuilt: OpenBuilt): Promise<void> {
+/** What a page keeps from one press of its button to the next: Train goes on from where Stop left it. */
+interface Kept {
+  readonly runs: MemoryRuns;
+  readonly losses: Point[];
+  readonly measured: Map<string, Point[]>;
+}
+
+/** What was drawn from there on is drawn anew: after a loss of the device training goes on from an earlier step. */
+function add(points: Point[], point: Point): void {
+  while (points.length > 0 && points[points.length - 1].x >= point.x) points.pop();
+  points.push(point);
+}
+
+async function run(openBuilt: OpenBuilt, { runs, losses, measured }: Kept): Promise<void> {
+  const stop = new AbortController();
+  at('stop').onclick = () => stop.abort();
   const trainer = readTrainer(await read('trainer.json'));
   const files = await openWebFiles(trainer.plan);
-  const runs = memoryRuns();
-  let losses: Point[] = [];
-  const measured = new Map<string, Point[]>();
   let steps = Infinity;
+  let seconds = 0;
   let drawn = 0;
-  const begun = performance.now();
-  const stop = new AbortController();
-  at('stop').addEventListener('click', () => stop.abort());
   const onEvent = (event: TrainEvent): void => {
-    if (event.event === 'start') {
-      steps = event.steps;
-      // After a loss of the device it goes on from an earlier step.
-      losses = losses.filter(({ x }) => x <= event.step);
-    }
+    if (event.event === 'start') steps = event.steps;
+    if (event.event === 'step' || event.event === 'epoch') seconds = event.seconds;
     if (event.event === 'step') {
-      losses.push({ x: event.step, y: event.loss });
-      const rate = event.step / ((performance.now() - begun) / 1000);
+      add(losses, { x: event.step, y: event.loss });
       if (performance.now() - drawn < redrawEvery) return;
-      say(`step ${event.step} of ${steps} · loss ${shortNumber(event.loss)} · ${shortNumber(rate)} steps/s`);
+      const rate = shortNumber(event.step / Math.max(seconds, 0.001));
+      say(`step ${event.step} of ${steps} · loss ${shortNumber(event.loss)} · ${rate} steps/s`);
+      show(losses, measured);
+      drawn = performance.now();
     }
     if (event.event === 'eval')
       for (const [metric, value] of Object.entries(event)) {
         if (typeof value !== 'number' || metric === 'step' || metric === 'epoch') continue;
-        measured.set(metric, [...(measured.get(metric) ?? []), { x: event.step, y: value }]);
+        const points = measured.get(metric) ?? [];
+        measured.set(metric, points);
+        add(points, { x: event.step, y: value });
         document.body.dataset[metric] = String(value);
       }
-    if (event.event === 'step' || event.event === 'eval') {
-      show(losses, measured);
-      drawn = performance.now();
-    }
   };
   const open = async (): Promise<Programs> =>
     builtPrograms(trainer, await openBuilt(navigator.hardwareConcurrency), read);
+  const before = runs.newest();
   const result = await trainThroughLosses({
     plan: trainer.plan,
     programs: await open(),
@@ -97,35 +105,52 @@ async function run(openBuilt: OpenBuilt): Promise<void> {
     files,
     out: '',
     runs,
+    ...(before?.newestCheckpoint() !== undefined && { resume: before.path }),
     signal: stop.signal,
     onEvent,
   });
   show(losses, measured);
   const values = [...result.metrics].map(([metric, value]) => ` · ${metric} ${shortNumber(value)}`).join('');
-  const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   say(
-    `${result.status === 'done' ? 'done' : 'stopped'}: step ${result.steps} · loss ${shortNumber(result.loss)}${values} · ${seconds} s on ${trainer.target}`,
+    `${result.status === 'done' ? 'done' : 'stopped'}: step ${result.steps} · loss ${shortNumber(result.loss)}${values} · ${seconds.toFixed(1)} s on ${trainer.target}`,
   );
-  const links = [...(runs.newest()?.saved ?? [])].map(([name, pieces]) => {
+  document.body.dataset.status = result.status;
+}
+
+/** Links to what `save` lines name, and to the last checkpoint. */
+function offerWeights(run: MemoryRun | undefined): void {
+  const checkpoint = run?.newestCheckpoint();
+  if (run === undefined || checkpoint === undefined) return;
+  const file = checkpoint.open();
+  const offered = new Map(run.saved).set(`checkpoint-${checkpoint.progress.step}.safetensors`, [
+    file.read(0, file.size),
+  ]);
+  for (const { href } of at('weights').querySelectorAll('a')) URL.revokeObjectURL(href);
+  const links = [...offered].map(([name, pieces]) => {
     const url = URL.createObjectURL(new Blob(pieces.map((piece) => piece.slice())));
     return `<a href="${url}" download="${escapeHtml(name)}">${escapeHtml(name)}</a>`;
   });
-  at('weights').innerHTML = links.length === 0 ? '' : `Weights: ${links.join(', ')}`;
-  document.body.dataset.status = result.status;
+  at('weights').innerHTML = `Weights: ${links.join(', ')}`;
 }
 
 /** Called by the page's script, with the device of its target. */
 export function start(openBuilt: OpenBuilt): void {
+  const kept: Kept = { runs: memoryRuns(), losses: [], measured: new Map() };
   at('start').addEventListener('click', () => {
     at('start').hidden = true;
     at('stop').hidden = false;
+    delete document.body.dataset.status;
     say('getting ready …');
-    run(openBuilt)
+    run(openBuilt, kept)
       .catch((error: unknown) => {
         const known = error instanceof UserError || error instanceof DeviceError;
         say(known ? error.message : `Nacre made a mistake of its own: ${String(error)}`);
         document.body.dataset.status = 'failed';
       })
-      .finally(() => (at('stop').hidden = true));
+      .finally(() => {
+        offerWeights(kept.runs.newest());
+        at('stop').hidden = true;
+        at('start').hidden = document.body.dataset.status === 'done';
+      });
   });
 }

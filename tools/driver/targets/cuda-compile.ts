@@ -16,6 +16,7 @@ import {
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import { explainDiskError } from '../../../runtime/files.ts';
 import { DeviceError, DeviceMissing } from '../../../runtime/program.ts';
 
 /** Where nvcc is; NACRE_NVCC names one. */
@@ -75,10 +76,17 @@ async function compile(source: string, form: readonly string[], program: string)
     .digest('hex');
   const kept = join(cacheFolder(), `${hash}${form.includes('-ptx') ? '.ptx' : '.cubin'}`);
   if (existsSync(kept)) return readFileSync(kept);
-  const folder = mkdtempSync(join(tmpdir(), 'nacre-cuda-'));
+  const onDisk = <Made>(make: () => Made): Made => {
+    try {
+      return make();
+    } catch (error) {
+      throw explainDiskError(error, `write the kernels of ${program} below ${tmpdir()}`);
+    }
+  };
+  const folder = onDisk(() => mkdtempSync(join(tmpdir(), 'nacre-cuda-')));
   try {
     const [text, image] = [join(folder, 'step.cu'), join(folder, 'step.cubin')];
-    writeFileSync(text, source);
+    onDisk(() => writeFileSync(text, source));
     const words = [...flags(form), '-o', image, text];
     await promisify(execFile)(nvcc, words).catch((error: unknown) => {
       throw new DeviceError(`nvcc does not take the kernels of ${program}: ${reason(error, nvcc, words)}`);
