@@ -22,7 +22,9 @@ export function buildInference(
   const build = createBuilder(name);
   const context = createContext(build, diagnostics);
   const operands = inputs.map((type, at) => tensor(build.input(`x${at}`, 'batch', type)));
-  const { span } = block.loss.body;
+  // The line that makes the model: it is applied nowhere in the text.
+  const line = block.declaration.entries.find((entry) => entry.kind === 'setting' && entry.name.name === root);
+  const { span } = line ?? block.declaration.name;
   const given = applyValue(context, model, operands, span);
   const results = given.kind === 'tuple' ? given.elements : [given];
   const values = results.map((result) => {

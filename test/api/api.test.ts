@@ -113,7 +113,9 @@ it('says what is wrong', async () => {
   await expect(model.infer({ dtype: 'f32', shape: [1, 2], data: new Float32Array(2) }, 'teacher')).rejects.toThrow(
     'no model `teacher`',
   );
-  await expect(model.infer({ dtype: 'f32', shape: [1, 5], data: new Float32Array(5) })).rejects.toThrow(ModelError);
+  const wide = model.infer({ dtype: 'f32', shape: [1, 5], data: new Float32Array(5) });
+  await expect(wide).rejects.toThrow(ModelError);
+  await expect(wide).rejects.toThrow(/model = Net\{\}\n.*this is f32\[1, 5\]/);
   model.close();
 });
 
@@ -134,6 +136,8 @@ it('says what is wrong with its arguments, without types too', async () => {
     await refused(() => wrongly(source, { ...on, data: { ...data, x: { dtype: 'f32', shape } } }), 'The shape of `x`');
   await refused(() => wrongly(source, { ...on, data: { ...data, x: { dtype: 'float', shape: [2] } } }), 'f32, f16');
   await refused(() => wrongly(source, { ...on, files: { a: 'b' } }), 'The file a of `files`');
+  await refused(() => wrongly(source, { ...on, files: null }), '`files` has to be an object.');
+  await refused(() => wrongly(source, { ...on, data: null }), '`data` has to be an object.');
   for (const seed of [-1, 1.5, NaN, 2 ** 53, '1']) {
     const words = `\`seed\` is ${seed}: it has to be a whole number, at least 0.`;
     await refused(() => wrongly(source, { ...on, seed }), words);

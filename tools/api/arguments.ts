@@ -10,12 +10,20 @@ function assertWhole(name: string, value: number | undefined, least: number): vo
     throw wrong(`\`${name}\` is ${value}: it has to be a whole number, at least ${least}.`);
 }
 
+interface RunOptions {
+  readonly threads?: number;
+  readonly seed?: number;
+  readonly data?: object;
+  readonly files?: object;
+}
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
 /** `known`: all that may be said. */
-export function assertOptions(
-  options: { readonly threads?: number; readonly seed?: number },
-  known: readonly string[],
-): void {
-  if (typeof options !== 'object' || options === null) throw wrong('The options have to be an object.');
+export function assertOptions(options: RunOptions, known: readonly string[]): void {
+  if (!isObject(options)) throw wrong('The options have to be an object.');
+  for (const name of ['data', 'files'] as const)
+    if (options[name] !== undefined && !isObject(options[name])) throw wrong(`\`${name}\` has to be an object.`);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     const near = nearestName(name, known);
