@@ -47,7 +47,8 @@ export async function buildTrainer(
       programs[key] = made.program;
       for (const { name, bytes } of made.files)
         files.push({ name: packedName(name), bytes: gzipSync(bytes, { level: 9 }) });
-      return { inputs: [], results: [], run: () => Promise.reject(new Error('a program that is only built')) };
+      const run = (): Promise<never> => Promise.reject(new Error('a program that is only built'));
+      return { inputs: [], results: [], run, close: () => Promise.resolve() };
     },
   };
   const asked = createPrograms(block, data, keeper);
