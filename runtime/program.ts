@@ -34,6 +34,8 @@ export interface ProgramBuffer extends Field {
   /** The elements of a constant. */
   readonly data?: readonly number[];
   readonly offset?: number;
+  /** Of the largest temporary: where it comes from, such as `what model.fc1 computes at net.model:12:9`. */
+  readonly source?: string;
 }
 
 /** On a GPU: a launch on buffers, given the counters of the repeats around it, by name. */

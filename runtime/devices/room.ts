@@ -51,7 +51,8 @@ export function assertRoom({ name }: Loaded, rooms: readonly Room[]): void {
   const { all, taken, wanted, limit, buffers, bytesOf } = room;
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   const largest = buffers.reduce((most, buffer) => (bytesOf(buffer) > bytesOf(most) ? buffer : most));
+  const source = largest.source === undefined ? '' : `, ${largest.source}`;
   throw new NoRoom(
-    `${name} needs ${mib(taken + wanted)}, and ${limit} ${mib(all)}. Its largest buffer is ${largest.name}: ${largest.dtype}[${largest.shape.join(', ')}], ${mib(bytesOf(largest))}.`,
+    `${name} needs ${mib(taken + wanted)}, and ${limit} ${mib(all)}. Its largest buffer is ${largest.name}: ${largest.dtype}[${largest.shape.join(', ')}], ${mib(bytesOf(largest))}${source}.`,
   );
 }
