@@ -3,6 +3,7 @@
  *
  *   Tensor IR ── optimize ──▶ Tensor IR ── fuse ──▶ Loop IR ── schedule ──▶ Tile IR ── planMemory ──▶ Tile IR ──▶ target
  */
+import { explainLargest } from './analyze/largest-buffer.ts';
 import { fuse, type FuseOptions, type FusionDecision } from './fuse/fuse.ts';
 import type { Graph } from './graph/graph.ts';
 import type { LoopProgram } from './loop/loop.ts';
@@ -62,7 +63,8 @@ export function compileFor<Program>(
   graph: Graph,
   without: readonly string[] = [],
 ): Program {
-  return program(compile(graph, capabilities, { without }).tile);
+  const { loop, tile } = compile(graph, capabilities, { without });
+  return program(explainLargest(tile, loop, capabilities.smallestElement));
 }
 
 function complain(violations: readonly string[]): void {

@@ -28,12 +28,14 @@ export interface Field {
   readonly shape: readonly number[];
 }
 
-/** A buffer of a compiled program. Temporaries share one allocation, the arena, each at its `offset` in bytes. */
+/** A buffer of a compiled program. Temporaries share one stretch of memory, the arena, each at its `offset` in bytes. */
 export interface ProgramBuffer extends Field {
   readonly role: 'batch' | 'scalar' | 'param' | 'state' | 'constant' | 'result' | 'temporary';
   /** The elements of a constant. */
   readonly data?: readonly number[];
   readonly offset?: number;
+  /** Of the largest temporary: where it comes from, such as `what model.fc1 computes at net.model:12:9`. */
+  readonly source?: string;
 }
 
 /** On a GPU: a launch on buffers, given the counters of the repeats around it, by name. */
@@ -62,6 +64,8 @@ export interface Executable {
   readonly results: readonly Field[];
   /** Runs once: reads the inputs, updates params and states in place, returns the results. Throws DeviceError. */
   run(inputs: ReadonlyMap<string, TypedArray>): Promise<ReadonlyMap<string, TypedArray>>;
+  /** Gives back what it alone has, its code above all. Its runs are done by then, and it is not run again. */
+  close(): Promise<void>;
 }
 
 /** A device with the params and states of one training run in its memory. */

@@ -198,6 +198,8 @@ export interface TileBuffer {
   readonly data?: readonly number[];
   /** Byte offset in its arena (temporaries only). */
   readonly offset?: number;
+  /** Of the largest temporary, in a program that is handed to a device: where it comes from, for people. */
+  readonly source?: string;
 }
 
 export interface TileProgram {

@@ -1,11 +1,8 @@
 /** Memory that JavaScript and native code share: 64-byte aligned views, and bytes around them that nobody may touch. */
 import { DeviceError, elementBytes } from '../program.ts';
 import type { ElementType, TypedArray } from '../program.ts';
+import { alignment, fillGaps, layOut, overrun } from './area.ts';
 import type { Koffi } from './cpu-library.ts';
-
-const alignment = 64;
-/** What the guard bytes hold; any other value after a run means that a kernel wrote outside its buffer. */
-const guardByte = 0xc5;
 
 export interface NativeMemory {
   readonly address: bigint;
@@ -16,28 +13,29 @@ export interface NativeMemory {
 
 /** Zeroed memory. The view keeps it alive; its address stays while it lives. */
 export function allocate(koffi: Koffi, size: number, purpose: string): NativeMemory {
-  const whole = alignedSize(size);
+  const { places, gaps, bytes: whole } = layOut([{ name: purpose, bytes: size }]);
   let buffer: ArrayBuffer;
   try {
-    buffer = new ArrayBuffer(whole + 3 * alignment);
+    buffer = new ArrayBuffer(whole + alignment);
   } catch {
     throw new DeviceError(
       `There is not enough memory for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed. Take a smaller batch.`,
     );
   }
   const base = koffi.address(buffer);
-  const start = alignment + Number((BigInt(alignment) - (base % BigInt(alignment))) % BigInt(alignment));
-  const before = new Uint8Array(buffer, start - alignment, alignment).fill(guardByte);
-  const after = new Uint8Array(buffer, start + size, whole - size + alignment).fill(guardByte);
-  const untouched = (byte: number): boolean => byte === guardByte;
+  const all = new Uint8Array(
+    buffer,
+    Number((BigInt(alignment) - (base % BigInt(alignment))) % BigInt(alignment)),
+    whole,
+  );
+  fillGaps(all, gaps);
+  const bytes = new Uint8Array(buffer, all.byteOffset + (places.get(purpose) ?? 0), size);
   return {
-    address: base + BigInt(start),
-    bytes: new Uint8Array(buffer, start, size),
-    intact: () => before.every(untouched) && after.every(untouched),
+    address: base + BigInt(bytes.byteOffset),
+    bytes,
+    intact: () => overrun(all, gaps) === undefined,
   };
 }
-
-const alignedSize = (size: number): number => Math.ceil(size / alignment) * alignment;
 
 const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, length: number) => TypedArray> = {
   f32: (buffer, offset, length) => new Float32Array(buffer, offset, length),
@@ -52,5 +50,5 @@ const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, lengt
 };
 
 /** The memory as elements. */
-export const viewAs = (memory: NativeMemory, dtype: ElementType): TypedArray =>
-  views[dtype](memory.bytes.buffer, memory.bytes.byteOffset, memory.bytes.byteLength / elementBytes[dtype]);
+export const viewAs = ({ bytes }: Pick<NativeMemory, 'bytes'>, dtype: ElementType): TypedArray =>
+  views[dtype](bytes.buffer, bytes.byteOffset, bytes.byteLength / elementBytes[dtype]);

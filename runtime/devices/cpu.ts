@@ -5,6 +5,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { DeviceError, DeviceMissing } from '../program.ts';
 import type { Executable, Field, ProgramBuffer, TypedArray } from '../program.ts';
+import { type Area, fillGaps, isLasting, layOut, overrun, placeIn, runningParts } from './area.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
 import { syncLayout } from './cpu-barrier.ts';
@@ -48,6 +49,8 @@ export interface CpuOptions {
   readonly threads: number;
   /** Check the bytes around every buffer after each run (tests). */
   readonly guard?: boolean;
+  /** Temporaries share no places, so that there are such bytes between them too (tests). */
+  readonly apart?: boolean;
   readonly threading?: Threads['kind'];
 }
 
@@ -65,6 +68,8 @@ export interface CpuDescription {
   /** Why the cpu target cannot be used, and what to do. */
   readonly problem?: string;
 }
+
+const scratchName = 'the scratch memory';
 
 let opened: { readonly koffi: Koffi; readonly llvm: Llvm } | undefined;
 
@@ -105,47 +110,52 @@ export async function describeCpu(): Promise<CpuDescription> {
   }
 }
 
-export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
+export async function openCpuSession({
+  threads: wanted,
+  guard = false,
+  apart,
+  threading,
+}: CpuOptions): Promise<CpuSession> {
   const { koffi, llvm } = await openCpu();
-  const count = Math.max(1, Math.trunc(options.threads));
-  const threads = openThreads(koffi, llvm.host.architecture, count, options.threading);
-  const guards: { readonly name: string; readonly memory: NativeMemory }[] = [];
+  const count = Math.max(1, Math.trunc(wanted));
+  const threads = openThreads(koffi, llvm.host.architecture, count, threading);
+  const guards = new Map<NativeMemory, string>();
   let held = 0;
-  const newMemory = (size: number, purpose: string, before?: NativeMemory): NativeMemory => {
+  const newMemory = (size: number, purpose: string): NativeMemory => {
     const memory = allocate(koffi, size, purpose);
-    held += memory.bytes.length - (before?.bytes.length ?? 0);
-    if (options.guard === true) guards.push({ name: purpose, memory });
+    held += memory.bytes.length;
+    if (guard) guards.set(memory, purpose);
     return memory;
+  };
+  /** JavaScript frees it when nothing holds it any more. */
+  const giveBack = (memory: NativeMemory): void => {
+    held -= memory.bytes.length;
+    guards.delete(memory);
   };
   const fields = new Map<string, Field>();
   const shared = new Map<string, NativeMemory>();
-  const modules: CompiledModule[] = [];
+  const modules = new Set<CompiledModule>();
   const sync = newMemory(syncLayout.bytes, 'the words threads wait on');
-  // Both serve one program at a time, so all programs share the largest.
-  let arena = newMemory(0, 'the arena');
-  let scratch = newMemory(0, 'scratch');
+  let running = newMemory(0, 'what programs need while they run');
   let closed = false;
 
   const memoryOf = (program: NativeProgram, buffer: ProgramBuffer): NativeMemory => {
-    const size = elementSize(buffer);
-    const purpose = `${buffer.name} of ${program.name}`;
-    if (buffer.role !== 'param' && buffer.role !== 'state') return newMemory(size, purpose);
-    const known = fields.get(buffer.name);
-    const memory = shared.get(buffer.name) ?? newMemory(size, purpose);
-    assertSame(known, buffer, program.name);
-    shared.set(buffer.name, memory);
-    fields.set(buffer.name, { name: buffer.name, dtype: buffer.dtype, shape: buffer.shape });
+    const { name, dtype, shape } = buffer;
+    assertSame(fields.get(name), buffer, program.name);
+    const memory = shared.get(name) ?? newMemory(elementSize(buffer), `${name} of ${program.name}`);
+    shared.set(name, memory);
+    fields.set(name, { name, dtype, shape });
     return memory;
   };
 
+  /** What a program needs while it runs. */
+  const areaOf = ({ buffers, arena, scratch }: NativeProgram): Area =>
+    layOut([{ name: scratchName, bytes: count * scratch }, ...runningParts(buffers, arena, elementSize, apart)]);
   const rooms = (program: NativeProgram): Room[] => [
     {
       all: memoryOfMachine(),
       taken: held,
-      wanted:
-        wantedBy(program, shared) +
-        Math.max(0, program.arena - arena.bytes.length) +
-        Math.max(0, program.scratch * count - scratch.bytes.length),
+      wanted: wantedBy(program, shared) + Math.max(0, areaOf(program).bytes - running.bytes.length),
       limit: 'this machine has',
       buffers: program.buffers,
       bytesOf: elementSize,
@@ -155,69 +165,74 @@ export async function openCpuSession(options: CpuOptions): Promise<CpuSession> {
     if (closed) throw new DeviceError('The session is closed.');
     assertRoom(program, rooms(program));
     const module = await llvm.compile(withThreads(program.llvm, threads), program.name);
-    modules.push(module);
+    modules.add(module);
     const enter = module.addressOf('enter');
-    if (arena.bytes.length < program.arena)
-      arena = newMemory(program.arena, `the temporaries of ${program.name}`, arena);
-    if (scratch.bytes.length < program.scratch * count)
-      scratch = newMemory(program.scratch * count, `the scratch memory of ${program.name}`, scratch);
-    const memories = new Map<string, NativeMemory>();
-    for (const buffer of program.buffers) {
-      if (buffer.role === 'temporary') continue;
-      const memory = memoryOf(program, buffer);
-      memories.set(buffer.name, memory);
-      if (buffer.data !== undefined) constantElements(buffer, viewAs(memory, buffer.dtype));
+    const area = areaOf(program);
+    if (running.bytes.length < area.bytes) {
+      const larger = newMemory(area.bytes, `what ${program.name} needs while it runs`);
+      giveBack(running);
+      running = larger;
     }
+    const memories = new Map<string, NativeMemory>();
+    for (const buffer of program.buffers.filter(isLasting)) memories.set(buffer.name, memoryOf(program, buffer));
     const addressesOf = (): BigUint64Array =>
       BigUint64Array.from(
         program.buffers,
-        (buffer) => memories.get(buffer.name)?.address ?? arena.address + BigInt(placeOf(program, buffer)),
+        (buffer) => memories.get(buffer.name)?.address ?? running.address + BigInt(placeIn(area, buffer)),
       );
     const table = newMemory(Math.max(8, 8 * program.buffers.length), `the buffer table of ${program.name}`);
     const team = newMemory(64, `the team of ${program.name}`);
     const words = new BigUint64Array(team.bytes.buffer, team.bytes.byteOffset, 8);
+    const constants = program.buffers.filter(({ role }) => role === 'constant');
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
     const results = program.buffers.filter(({ role }) => role === 'result');
     const view = (buffer: ProgramBuffer): TypedArray => {
-      const memory = memories.get(buffer.name);
-      if (memory === undefined) throw new Error(`${buffer.name} has no memory`);
-      return viewAs(memory, buffer.dtype);
+      const place = placeIn(area, buffer);
+      return viewAs({ bytes: running.bytes.subarray(place, place + elementSize(buffer)) }, buffer.dtype);
     };
     const bind = (): void => {
       new BigUint64Array(table.bytes.buffer, table.bytes.byteOffset, program.buffers.length).set(addressesOf());
       words[teamWords.threads] = BigInt(count);
       words[teamWords.buffers] = table.address;
-      words[teamWords.scratch] = scratch.address;
+      words[teamWords.scratch] = running.address + BigInt(area.places.get(scratchName) ?? 0);
       words[teamWords.sync] = sync.address;
     };
-    let bound: NativeMemory | undefined;
-    let boundScratch: NativeMemory | undefined;
+    /** Not the memory itself, which would stay as long as this does. */
+    let bound: bigint | undefined;
     return {
       inputs,
       results,
       compileTime: module.milliseconds,
       async run(given) {
         if (closed) throw new DeviceError('The session is closed.');
-        if (bound !== arena || boundScratch !== scratch) {
+        if (bound !== running.address) {
           bind();
-          bound = arena;
-          boundScratch = scratch;
+          bound = running.address;
         }
         for (const input of inputs) {
           const data = given.get(input.name);
           if (data === undefined) throw notGiven(program.name, input.name);
           fill(`The input ${input.name} of ${program.name}`, view(input), data);
         }
+        for (const constant of constants) constantElements(constant, view(constant));
+        if (guard) fillGaps(running.bytes, area.gaps);
         words[teamWords.taken] = 0n;
         threads.run(enter, team.address);
-        for (const { name, memory } of guards) {
-          if (!memory.intact()) throw new DeviceError(`${program.name} wrote outside ${name}.`);
-        }
+        const beside = guard
+          ? ([...guards].find(([memory]) => !memory.intact())?.[1] ?? overrun(running.bytes, area.gaps))
+          : undefined;
+        if (beside !== undefined) throw new DeviceError(`${program.name} wrote outside ${beside}.`);
         if (sync.bytes[syncLayout.flag] !== 0) {
           sync.bytes[syncLayout.flag] = 0;
           throw outOfRange(program.name);
         }
         return new Map(results.map((result) => [result.name, view(result).slice()]));
+      },
+      async close() {
+        if (!modules.delete(module)) return;
+        module.close();
+        giveBack(table);
+        giveBack(team);
       },
     };
   };
@@ -257,9 +272,3 @@ const withThreads = (texts: readonly string[], threads: Threads): readonly strin
   texts.map((text, place) =>
     place < texts.length - 1 ? text : text.replace('declare void @wait(ptr, i64)\n', '') + threads.text,
   );
-
-function placeOf(program: NativeProgram, buffer: ProgramBuffer): number {
-  if (buffer.offset === undefined)
-    throw new Error(`temporary ${buffer.name} of ${program.name} has no place in the arena`);
-  return buffer.offset;
-}

@@ -5,6 +5,7 @@
  */
 import { DeviceError } from '../program.ts';
 import type { Executable, Field, ProgramBuffer, ProgramStep, TypedArray } from '../program.ts';
+import { type Area, isLasting, layOut, placeIn, runningParts } from './area.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
 import { loadKoffi } from './cpu-library.ts';
@@ -36,7 +37,7 @@ interface Slot {
   readonly raised: NativeMemory;
   /** Happens when the run is done. */
   readonly event: Handle;
-  recorded?: { readonly graph: Handle; readonly arena: Handle };
+  recorded?: { readonly graph: Handle; readonly area: Handle };
   /** Takes the results of the run that was begun here last, if nobody has; waits for it. */
   collect?(): void;
 }
@@ -62,23 +63,33 @@ export async function openCudaSession(): Promise<CudaSession> {
   const driver = openCudaDriver(koffi);
   const fields = new Map<string, Field>();
   const shared = new Map<string, Handle>();
-  const held: Handle[] = [];
-  const pinned: NativeMemory[] = [];
-  const closing: (() => void)[] = [];
+  const held = new Set<Handle>();
+  const pinned = new Set<NativeMemory>();
+  /** What there is to be given back of each program. */
+  const closing = new Set<() => void>();
   const newMemory = (bytes: number, purpose: string): Handle => {
     const address = driver.allocate(bytes, purpose);
-    held.push(address);
+    held.add(address);
     return address;
+  };
+  const free = (address: Handle): void => {
+    driver.free(address);
+    held.delete(address);
   };
   const newPinned = (bytes: number, purpose: string): NativeMemory => {
     const memory = allocate(koffi, bytes, purpose);
     driver.pin(memory.address, Math.max(1, bytes));
-    pinned.push(memory);
+    pinned.add(memory);
     return memory;
+  };
+  const unpin = (memory: NativeMemory): void => {
+    driver.unpin(memory.address);
+    pinned.delete(memory);
   };
   const flag = newMemory(4, 'the flag word');
   const lowered = newPinned(4, 'the flag word');
-  let arena = { address: newMemory(0, 'the arena'), bytes: 0 };
+  /** What programs need while they run. */
+  let running = { address: newMemory(0, 'what programs need while they run'), bytes: 0 };
   let closed = false;
   const ready = (): void => {
     if (closed) throw new DeviceError('The session is closed.');
@@ -90,14 +101,23 @@ export async function openCudaSession(): Promise<CudaSession> {
     return viewAs(host, field.dtype);
   };
 
+  const makeRunning = (bytes: number, program: string): void => {
+    if (bytes <= running.bytes) return;
+    // Runs that are under way have what is there still.
+    driver.wait();
+    free(running.address);
+    running = { address: 0n, bytes: 0 };
+    running = { address: newMemory(bytes, `what ${program} needs while it runs`), bytes };
+  };
+  const areaOf = ({ buffers, arena }: Pick<CudaProgram, 'buffers' | 'arena'>): Area =>
+    layOut(runningParts(buffers, arena, bytesOf));
   const rooms = (program: Pick<CudaProgram, 'buffers' | 'arena'>): Room[] => {
-    const { free, total } = driver.memory();
-    const arenaBytes = program.arena > arena.bytes ? program.arena : 0;
+    const { free: left, total } = driver.memory();
     return [
       {
         all: total,
-        taken: total - free,
-        wanted: wantedBy(program, shared) + arenaBytes,
+        taken: total - left,
+        wanted: wantedBy(program, shared) + Math.max(0, areaOf(program).bytes - running.bytes),
         limit: 'the GPU has',
         buffers: program.buffers,
         bytesOf,
@@ -108,52 +128,55 @@ export async function openCudaSession(): Promise<CudaSession> {
     ready();
     assertRoom(program, rooms(program));
     const module = driver.loadModule(program.image, program.name);
-    closing.push(() => driver.unloadModule(module));
     const kernels = program.kernels.map(({ name, ...size }) => ({ ...size, handle: driver.functionOf(module, name) }));
-    if (arena.bytes < program.arena)
-      arena = { address: newMemory(program.arena, `the temporaries of ${program.name}`), bytes: program.arena };
-    const places = new Map<string, Handle>();
-    for (const buffer of program.buffers) {
-      if (buffer.role === 'temporary') continue;
-      const purpose = `${buffer.name} of ${program.name}`;
-      const isKept = buffer.role === 'param' || buffer.role === 'state';
-      if (isKept) assertSame(fields.get(buffer.name), buffer, program.name);
-      const address = (isKept ? shared.get(buffer.name) : undefined) ?? newMemory(bytesOf(buffer), purpose);
-      places.set(buffer.name, address);
-      if (isKept) {
-        shared.set(buffer.name, address);
-        fields.set(buffer.name, { name: buffer.name, dtype: buffer.dtype, shape: buffer.shape });
-      }
-      if (buffer.data !== undefined)
-        exchange(buffer, purpose, (host) => {
-          constantElements(buffer, viewAs(host, buffer.dtype));
-          driver.copyIn(address, host.address, bytesOf(buffer));
-        });
+    const area = areaOf(program);
+    makeRunning(area.bytes, program.name);
+    for (const buffer of program.buffers.filter(isLasting)) {
+      const { name, dtype, shape } = buffer;
+      assertSame(fields.get(name), buffer, program.name);
+      if (!shared.has(name)) shared.set(name, newMemory(bytesOf(buffer), `${name} of ${program.name}`));
+      fields.set(name, { name, dtype, shape });
     }
+    const constants = program.buffers.filter(({ role }) => role === 'constant');
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
     const results = program.buffers.filter(({ role }) => role === 'result');
+    const hostOf = ({ hosts, raised }: Slot, { name }: Field): NativeMemory => hosts.get(name) ?? raised;
     const slots = Array.from({ length: slotsOfEach }, (): Slot => {
-      const hosts = [...inputs, ...results].map((buffer): [string, NativeMemory] => [
+      const hosts = [...inputs, ...constants, ...results].map((buffer): [string, NativeMemory] => [
         buffer.name,
         newPinned(bytesOf(buffer), `${buffer.name} of ${program.name}`),
       ]);
       const slot = { hosts: new Map(hosts), raised: newPinned(4, 'the flag word'), event: driver.newEvent() };
-      closing.push(() => driver.dropEvent(slot.event));
+      for (const constant of constants) constantElements(constant, viewAs(hostOf(slot, constant), constant.dtype));
       return slot;
     });
-    const hostOf = ({ hosts, raised }: Slot, { name }: Field): NativeMemory => hosts.get(name) ?? raised;
-    const deviceOf = ({ name }: Field): Handle => places.get(name) ?? flag;
-    const offsets = new Map(program.buffers.map(({ name, offset }) => [name, BigInt(offset ?? 0)]));
+    const close = (): void => {
+      for (const { hosts, raised, event, recorded } of slots) {
+        if (recorded !== undefined) driver.drop(recorded.graph);
+        driver.dropEvent(event);
+        for (const host of [...hosts.values(), raised]) unpin(host);
+      }
+      driver.unloadModule(module);
+      closing.delete(close);
+    };
+    closing.add(close);
+    const deviceOf = (buffer: ProgramBuffer): Handle =>
+      (isLasting(buffer) ? shared.get(buffer.name) : undefined) ?? running.address + BigInt(placeIn(area, buffer));
+    const byName = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
+    const addressOf = (name: string): Handle => {
+      const buffer = byName.get(name);
+      if (buffer === undefined) throw new Error(`${program.name} has no ${name}`);
+      return deviceOf(buffer);
+    };
     const launches = unrolled(program.steps);
     const record = (slot: Slot): Handle =>
       driver.capture(() => {
-        for (const input of inputs)
+        for (const input of [...inputs, ...constants])
           if (bytesOf(input) > 0) driver.copyIn(deviceOf(input), hostOf(slot, input).address, bytesOf(input));
         for (const { kernel, buffers, values } of launches) {
           const { grid, block, handle } = kernels[kernel];
           if (grid === 0) continue;
-          const addresses = buffers.map((name) => places.get(name) ?? arena.address + (offsets.get(name) ?? 0n));
-          const words = BigUint64Array.from([...addresses, ...values.map(BigInt), flag]);
+          const words = BigUint64Array.from([...buffers.map(addressOf), ...values.map(BigInt), flag]);
           // The driver copies the arguments while it records; the list of their addresses follows them.
           const list = new BigUint64Array(2 * words.length);
           const base = koffi.address(list.buffer);
@@ -165,7 +188,6 @@ export async function openCudaSession(): Promise<CudaSession> {
           if (bytesOf(result) > 0) driver.copyOut(hostOf(slot, result).address, deviceOf(result), bytesOf(result));
         driver.copyOut(slot.raised.address, flag, 4);
       });
-    closing.push(() => slots.forEach(({ recorded }) => recorded !== undefined && driver.drop(recorded.graph)));
     const outcomeOf = (slot: Slot): Outcome => ({
       results: new Map(results.map((result) => [result.name, viewAs(hostOf(slot, result), result.dtype).slice()])),
       raised: slot.raised.bytes[0] !== 0,
@@ -183,9 +205,11 @@ export async function openCudaSession(): Promise<CudaSession> {
           if (data === undefined) throw notGiven(program.name, input.name);
           fill(`The input ${input.name} of ${program.name}`, viewAs(hostOf(slot, input), input.dtype), data);
         }
-        if (slot.recorded?.arena !== arena.address) {
+        // Where there was no memory for a larger one there is none at all.
+        makeRunning(area.bytes, program.name);
+        if (slot.recorded?.area !== running.address) {
           if (slot.recorded !== undefined) driver.drop(slot.recorded.graph);
-          slot.recorded = { graph: record(slot), arena: arena.address };
+          slot.recorded = { graph: record(slot), area: running.address };
         }
         driver.run(slot.recorded.graph);
         driver.mark(slot.event);
@@ -207,6 +231,11 @@ export async function openCudaSession(): Promise<CudaSession> {
           throw outOfRange(program.name);
         }
         return outcome.results;
+      },
+      async close() {
+        if (!closing.has(close)) return;
+        driver.settle();
+        close();
       },
     };
   };
@@ -243,8 +272,8 @@ export async function openCudaSession(): Promise<CudaSession> {
       closed = true;
       driver.settle();
       closing.forEach((close) => close());
-      pinned.forEach(({ address }) => driver.unpin(address));
-      held.forEach((address) => driver.free(address));
+      pinned.forEach(unpin);
+      held.forEach(free);
     },
   };
 }

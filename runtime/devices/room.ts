@@ -1,6 +1,7 @@
 /** Whether a program has room on a device, known before anything of it is allocated. */
 import { elementCount } from '../../common/elements.ts';
 import { elementBytes, type Field, NoRoom, type ProgramBuffer, type Session } from '../program.ts';
+import { isLasting } from './area.ts';
 
 /** Of a memory of the device. */
 export interface Room {
@@ -31,14 +32,11 @@ interface Loaded {
 
 export const elementSize = (field: Field): number => elementBytes[field.dtype] * elementCount(field.shape);
 
-/** What of a program's buffers has to be made: all but temporaries and what the session has already, by name. */
+/** What of a program's buffers has to be made: what lasts, but for what the session has already, by name. */
 export const newBuffers = (
   { buffers }: Pick<Loaded, 'buffers'>,
   shared: { readonly has: (name: string) => boolean },
-): ProgramBuffer[] =>
-  buffers.filter(
-    ({ role, name }) => role !== 'temporary' && !((role === 'param' || role === 'state') && shared.has(name)),
-  );
+): ProgramBuffer[] => buffers.filter((buffer) => isLasting(buffer) && !shared.has(buffer.name));
 
 /** Bytes of the new buffers. */
 export const wantedBy = (program: Pick<Loaded, 'buffers'>, shared: Parameters<typeof newBuffers>[1]): number =>
@@ -53,7 +51,8 @@ export function assertRoom({ name }: Loaded, rooms: readonly Room[]): void {
   const { all, taken, wanted, limit, buffers, bytesOf } = room;
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   const largest = buffers.reduce((most, buffer) => (bytesOf(buffer) > bytesOf(most) ? buffer : most));
+  const source = largest.source === undefined ? '' : `, ${largest.source}`;
   throw new NoRoom(
-    `${name} needs ${mib(taken + wanted)}, and ${limit} ${mib(all)}. Its largest buffer is ${largest.name}: ${largest.dtype}[${largest.shape.join(', ')}], ${mib(bytesOf(largest))}.`,
+    `${name} needs ${mib(taken + wanted)}, and ${limit} ${mib(all)}. Its largest buffer is ${largest.name}: ${largest.dtype}[${largest.shape.join(', ')}], ${mib(bytesOf(largest))}${source}.`,
   );
 }

@@ -16,7 +16,7 @@ export const control = {
   failed: 320,
 } as const;
 
-export const commands = { load: 1, run: 2, quit: 3 } as const;
+export const commands = { load: 1, run: 2, drop: 3, quit: 4 } as const;
 
 /** Bytes that belong to the threads' arrangements: the words above, and what a step's `wait` counts with. */
 export const reserved = 4096;
@@ -32,6 +32,9 @@ export interface WorkerStart {
 
 /** What a program's module exports. */
 export type Step = (thread: number, threads: number, buffers: number, scratch: number, sync: number) => void;
+
+/** In the place of a program that is not here, so that the others keep their numbers. */
+export const dropped: Step = () => {};
 
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Step {
   const { step } = new WebAssembly.Instance(module, { nacre: { memory } }).exports;

@@ -1,13 +1,15 @@
 /** Threads that run a step together: this one and workers, or, where this one may not wait (a page's own), workers alone. */
 import { inBrowser } from '../browser.ts';
 import { DeviceError } from '../program.ts';
-import { commands, control, instantiate, syncAddress, type Step, type WorkerStart } from './wasm-control.ts';
+import { commands, control, dropped, instantiate, syncAddress, type Step, type WorkerStart } from './wasm-control.ts';
 
 export interface Team {
   readonly threads: number;
   /** Hands over a program; its number is what `run` takes. `place`: where there is room for the module meanwhile. */
   load(module: WebAssembly.Module, code: Uint8Array, place: number): Promise<number>;
   run(program: number, buffers: number, scratch: number, each: number): Promise<void>;
+  /** Forgets a program. */
+  drop(program: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -29,6 +31,9 @@ export function aloneTeam(memory: WebAssembly.Memory): Team {
     load: async (module) => steps.push(instantiate(module, memory)) - 1,
     async run(program, buffers, scratch) {
       steps[program](0, 1, buffers, scratch, syncAddress);
+    },
+    async drop(program) {
+      steps[program] = dropped;
     },
     close: () => Promise.resolve(),
   };
@@ -113,14 +118,18 @@ export async function startTeam(memory: WebAssembly.Memory, threads: number): Pr
     async load(module, code, place) {
       new Uint8Array(memory.buffer).set(code, place);
       tell(commands.load, place, code.length);
-      if (takesPart) steps.push(instantiate(module, memory));
-      else steps.push(() => {});
+      steps.push(takesPart ? instantiate(module, memory) : dropped);
       await patiently();
       return steps.length - 1;
     },
     async run(program, buffers, scratch, each) {
       tell(commands.run, program, threads, buffers, scratch, each);
       if (takesPart) steps[program](0, threads, buffers, scratch, syncAddress);
+      await everyone();
+    },
+    async drop(program) {
+      tell(commands.drop, program);
+      steps[program] = dropped;
       await everyone();
     },
     async close() {

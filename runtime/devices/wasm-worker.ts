@@ -1,6 +1,6 @@
 /** The worker's side of wasm-team.ts: does what the words of the shared memory say, until it is told to quit. */
 import { inBrowser } from '../browser.ts';
-import { commands, control, instantiate, syncAddress, type Step, type WorkerStart } from './wasm-control.ts';
+import { commands, control, dropped, instantiate, syncAddress, type Step, type WorkerStart } from './wasm-control.ts';
 
 function work({ memory, thread }: WorkerStart): void {
   const steps: Step[] = [];
@@ -16,10 +16,11 @@ function work({ memory, thread }: WorkerStart): void {
     const command = words[control.command];
     try {
       // load: address and length of a module. run: which program, on how many threads, its list of buffers, where scratch
-      // begins and how much of it each thread has.
+      // begins and how much of it each thread has. drop: which program.
       if (command === commands.load)
         steps.push(instantiate(new WebAssembly.Module(new Uint8Array(memory.buffer, first, second).slice()), memory));
       if (command === commands.run) steps[first](thread, second, buffers, scratch + thread * each, syncAddress);
+      if (command === commands.drop) steps[first] = dropped;
     } catch {
       Atomics.add(words, control.failed, 1);
     }

@@ -1,10 +1,12 @@
 /**
  * WebAssembly, in Node and in browsers: one memory for everything a session holds, one call per run and thread. Threads share
- * the memory; where it cannot be shared there is one.
+ * the memory; where it cannot be shared there is one. Memory cannot shrink, so it begins with what lasts, and behind that whatever program
+ * runs has its area, scratch memory and buffer table.
  */
 import { elementCount } from '../../common/elements.ts';
 import { DeviceError } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, TypedArray } from '../program.ts';
+import { type Area, fillGaps, type Gap, isLasting, layOut, overrun, placeIn, runningParts } from './area.ts';
 import { assertSame, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
 import { assertRoom, elementSize, type Room, type RoomySession, wantedBy } from './room.ts';
@@ -34,13 +36,15 @@ export interface WasmOptions {
   readonly threads: number;
   /** Check the bytes around every buffer after each run (tests). */
   readonly guard?: boolean;
+  /** Temporaries share no places, so that there are such bytes between them too (tests). */
+  readonly apart?: boolean;
 }
 
 const page = 65_536;
 const mostPages = 65_536;
-const alignment = 64;
-/** What the bytes between buffers hold; any other value after a run means that a kernel wrote outside its buffer. */
-const guardByte = 0xc5;
+
+const tableName = 'the buffer table';
+const scratchName = 'the scratch memory';
 
 const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, length: number) => TypedArray> = {
   f32: (buffer, offset, length) => new Float32Array(buffer, offset, length),
@@ -58,37 +62,41 @@ const views: Record<ElementType, (buffer: ArrayBufferLike, offset: number, lengt
 export const canShare = (): boolean =>
   typeof SharedArrayBuffer !== 'undefined' && Reflect.get(globalThis, 'crossOriginIsolated') !== false;
 
-export async function openWasmSession({ threads: wanted, guard = false }: WasmOptions): Promise<WasmSession> {
+export async function openWasmSession({ threads: wanted, guard = false, apart }: WasmOptions): Promise<WasmSession> {
   const threads = canShare() ? Math.max(1, Math.trunc(wanted)) : 1;
   const memory = new WebAssembly.Memory({ initial: 1, maximum: mostPages, shared: threads > 1 });
   let team: Team | undefined;
   let closed = false;
+  /** Where what lasts ends. */
   let given = reserved;
-  const guards: { readonly name: string; readonly from: number; readonly to: number }[] = [];
+  /** Bytes behind it that the largest program needs. */
+  let running = 0;
+  const guards: Gap[] = [];
   const bytes = (): Uint8Array => new Uint8Array(memory.buffer);
 
-  /** Zeroed memory, with `alignment` bytes that nobody may touch before and after it. */
-  const allocate = (size: number, purpose: string): number => {
-    const place = given + alignment;
-    const end = Math.ceil((place + size) / alignment) * alignment + alignment;
+  const reach = (end: number, purpose: string): void => {
     const missing = Math.ceil(end / page) - memory.buffer.byteLength / page;
-    if (missing > 0)
-      try {
-        memory.grow(missing);
-      } catch {
-        throw new DeviceError(
-          `There is not enough memory for ${purpose}: ${(size / 2 ** 20).toFixed(0)} MiB are needed. Take a smaller batch.`,
-        );
-      }
-    given = end - alignment;
-    if (guard) {
-      bytes().fill(guardByte, place - alignment, place);
-      bytes().fill(guardByte, place + size, end);
-      guards.push(
-        { name: purpose, from: place - alignment, to: place },
-        { name: purpose, from: place + size, to: end },
+    if (missing <= 0) return;
+    try {
+      memory.grow(missing);
+    } catch {
+      throw new DeviceError(
+        `There is not enough memory for ${purpose}: ${((missing * page) / 2 ** 20).toFixed(0)} MiB more are needed. Take a smaller batch.`,
       );
     }
+  };
+  /** Zeroed memory that lasts. */
+  const allocate = (size: number, purpose: string): number => {
+    const { places, gaps, bytes: taken } = layOut([{ name: purpose, bytes: size }]);
+    reach(given + taken, purpose);
+    const place = given + (places.get(purpose) ?? 0);
+    bytes().fill(0, place, place + size);
+    if (guard) {
+      const own = gaps.map(({ name, from, to }): Gap => ({ name, from: given + from, to: given + to }));
+      fillGaps(bytes(), own);
+      guards.push(...own);
+    }
+    given += taken;
     return place;
   };
   const viewOf = ({ dtype, shape }: Field, place: number): TypedArray =>
@@ -96,20 +104,22 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
 
   const fields = new Map<string, Field>();
   const shared = new Map<string, number>();
-  let arena = { place: 0, bytes: -1 };
-  let scratch = { place: 0, bytes: -1 };
   const ready = (): void => {
     if (closed) throw new DeviceError('The session is closed.');
   };
 
+  /** What a program needs while it runs. */
+  const areaOf = ({ buffers, arena, scratch }: WasmProgram): Area =>
+    layOut([
+      { name: tableName, bytes: 4 * buffers.length },
+      { name: scratchName, bytes: threads * scratch },
+      ...runningParts(buffers, arena, elementSize, apart),
+    ]);
   const rooms = (program: WasmProgram): Room[] => [
     {
       all: page * mostPages,
-      taken: given,
-      wanted:
-        wantedBy(program, shared) +
-        (program.arena > arena.bytes ? program.arena : 0) +
-        (program.scratch * threads > scratch.bytes ? program.scratch * threads : 0),
+      taken: given + running,
+      wanted: wantedBy(program, shared) + Math.max(0, areaOf(program).bytes - running),
       limit: 'WebAssembly has in all',
       buffers: program.buffers,
       bytesOf: elementSize,
@@ -119,39 +129,26 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
     ready();
     assertRoom(program, rooms(program));
     team ??= threads > 1 ? await startTeam(memory, threads) : aloneTeam(memory);
-    const running = team;
+    const together = team;
     const code = program.code.slice();
     if (threads === 1) code[program.sharing] = 1;
     const module = await WebAssembly.compile(code);
-    const number = await running.load(
-      module,
-      code,
-      threads > 1 ? allocate(program.code.length, `the code of ${program.name}`) : 0,
-    );
-    if (arena.bytes < program.arena)
-      arena = { place: allocate(program.arena, `the temporaries of ${program.name}`), bytes: program.arena };
-    if (scratch.bytes < program.scratch * threads)
-      scratch = {
-        place: allocate(program.scratch * threads, `the scratch memory of ${program.name}`),
-        bytes: program.scratch * threads,
-      };
-    const places = new Map<string, number>();
-    for (const buffer of program.buffers) {
-      if (buffer.role === 'temporary') continue;
-      const isKept = buffer.role === 'param' || buffer.role === 'state';
-      if (isKept) assertSame(fields.get(buffer.name), buffer, program.name);
-      const place =
-        (isKept ? shared.get(buffer.name) : undefined) ??
-        allocate(elementSize(buffer), `${buffer.name} of ${program.name}`);
-      places.set(buffer.name, place);
-      if (isKept) {
-        shared.set(buffer.name, place);
-        fields.set(buffer.name, { name: buffer.name, dtype: buffer.dtype, shape: buffer.shape });
-      }
-      if (buffer.data !== undefined) constantElements(buffer, viewOf(buffer, place));
+    // Handed over where programs run, none of which does now.
+    if (threads > 1) reach(given + code.length, `the code of ${program.name}`);
+    const number = await together.load(module, code, given);
+    for (const buffer of program.buffers.filter(isLasting)) {
+      const { name, dtype, shape } = buffer;
+      assertSame(fields.get(name), buffer, program.name);
+      if (!shared.has(name)) shared.set(name, allocate(elementSize(buffer), `${name} of ${program.name}`));
+      fields.set(name, { name, dtype, shape });
     }
-    const table = allocate(4 * program.buffers.length, `the buffer table of ${program.name}`);
-    const placeOf = ({ name, offset }: ProgramBuffer): number => places.get(name) ?? arena.place + (offset ?? 0);
+    const area = areaOf(program);
+    running = Math.max(running, area.bytes);
+    reach(given + running, `what ${program.name} needs while it runs`);
+    const partOf = (name: string): number => given + (area.places.get(name) ?? 0);
+    const placeOf = (buffer: ProgramBuffer): number =>
+      (isLasting(buffer) ? shared.get(buffer.name) : undefined) ?? given + placeIn(area, buffer);
+    const constants = program.buffers.filter(({ role }) => role === 'constant');
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
     const results = program.buffers.filter(({ role }) => role === 'result');
     return {
@@ -159,23 +156,27 @@ export async function openWasmSession({ threads: wanted, guard = false }: WasmOp
       results,
       async run(inputsGiven) {
         ready();
+        const table = partOf(tableName);
         new Uint32Array(memory.buffer, table, program.buffers.length).set(program.buffers.map(placeOf));
         for (const input of inputs) {
           const data = inputsGiven.get(input.name);
           if (data === undefined) throw notGiven(program.name, input.name);
           fill(`The input ${input.name} of ${program.name}`, viewOf(input, placeOf(input)), data);
         }
-        await running.run(number, table, scratch.place, program.scratch);
-        const now = bytes();
-        for (const { name, from, to } of guards)
-          if (!now.subarray(from, to).every((byte) => byte === guardByte))
-            throw new DeviceError(`${program.name} wrote outside ${name}.`);
+        for (const constant of constants) constantElements(constant, viewOf(constant, placeOf(constant)));
+        if (guard) fillGaps(bytes().subarray(given), area.gaps);
+        await together.run(number, table, partOf(scratchName), program.scratch);
+        const beside = guard ? (overrun(bytes(), guards) ?? overrun(bytes().subarray(given), area.gaps)) : undefined;
+        if (beside !== undefined) throw new DeviceError(`${program.name} wrote outside ${beside}.`);
         const words = new Int32Array(memory.buffer);
         if (words[flagWord] !== 0) {
           words[flagWord] = 0;
           throw outOfRange(program.name);
         }
         return new Map(results.map((result) => [result.name, copyOf(viewOf(result, placeOf(result)))]));
+      },
+      async close() {
+        if (!closed) await together.drop(number);
       },
     };
   };

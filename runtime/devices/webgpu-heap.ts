@@ -1,6 +1,6 @@
 /**
- * An array on the GPU for all elements of one size that a session holds: from its start what is given away for good, and behind
- * that the arena of temporaries, which all programs share. Places count elements.
+ * An array on the GPU for all elements of one size that a session holds: from its start what lasts, and behind that what a program needs
+ * while it runs. Places count elements.
  */
 
 /** Places are multiples of so many elements: whole words, and whole cache lines for the larger ones. */
@@ -8,11 +8,11 @@ const alignment = 32;
 const aligned = (elements: number): number => Math.ceil(elements / alignment) * alignment;
 
 export class Heap {
-  /** Behind what is given away the arena begins. The first elements belong to nobody. */
+  /** Where what lasts ends. The first elements belong to nobody. */
   given = alignment;
   buffer: GPUBuffer;
-  /** Elements of the largest arena. */
-  private arena = 0;
+  /** Elements behind it that the largest program needs. */
+  private running = 0;
   private readonly device: GPUDevice;
   /** Of an element. */
   readonly bytes: 2 | 4;
@@ -25,7 +25,7 @@ export class Heap {
 
   /** Bytes that it has to have. */
   get size(): number {
-    return this.bytes * (this.given + this.arena);
+    return this.bytes * (this.given + this.running);
   }
 
   allocate(elements: number): number {
@@ -34,15 +34,15 @@ export class Heap {
     return place;
   }
 
-  /** An arena of so many bytes will be wanted. */
-  wantArena(bytes: number): void {
-    this.arena = Math.max(this.arena, aligned(bytes / this.bytes));
+  /** A program needs so many bytes while it runs. */
+  wantRunning(bytes: number): void {
+    this.running = Math.max(this.running, aligned(bytes / this.bytes));
   }
 
-  /** Bytes that it would have to have, with so many elements more and an arena of so many bytes. */
-  sizeWith(elements: readonly number[], arena: number): number {
+  /** Bytes that it would have to have, with so many elements more that last and so many bytes while a program runs. */
+  sizeWith(elements: readonly number[], running: number): number {
     const more = elements.reduce((sum, count) => sum + aligned(count), 0);
-    return this.bytes * (this.given + more + Math.max(this.arena, aligned(arena / this.bytes)));
+    return this.bytes * (this.given + more + Math.max(this.running, aligned(running / this.bytes)));
   }
 
   /** Makes it as large as it has to be; the first `kept` elements stay what they were. */

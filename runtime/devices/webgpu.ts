@@ -1,11 +1,12 @@
 /**
  * Any GPU through WebGPU. Everything a session holds lies in one buffer of words, the heap, and where the GPU has f16 in a second
- * one of halves: params and states, what programs own, and at their ends the temporaries that all programs share. A run is one
- * submit: its launches in one pass, then the copy of its results to where they can be read.
+ * one of halves: what lasts, and at their ends what a program needs while it runs. A run is one submit: its launches in one pass, then
+ * the copies of its results to where they can be read.
  */
 import { elementCount } from '../../common/elements.ts';
 import { DeviceError, DeviceLost } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, TypedArray } from '../program.ts';
+import { type Area, isLasting, layOut, placeIn, runningParts } from './area.ts';
 import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
 import { unrolled } from './launches.ts';
 import { assertRoom, newBuffers, type Room, type RoomySession } from './room.ts';
@@ -97,11 +98,12 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     ],
   });
   const pipelineLayout = device.createPipelineLayout({ bindGroupLayouts: [layout] });
-  const pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  /** By its code, and how many kernels have it. */
+  const pipelines = new Map<string, { readonly pipeline: Promise<GPUComputePipeline>; users: number }>();
   const pipelineOf = (name: string, code: string): Promise<GPUComputePipeline> => {
-    const known =
-      pipelines.get(code) ??
-      device
+    const known = pipelines.get(code) ?? {
+      users: 0,
+      pipeline: device
         .createComputePipelineAsync({
           label: name,
           layout: pipelineLayout,
@@ -109,9 +111,15 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
         })
         .catch((error: unknown) => {
           throw new DeviceError(`The GPU does not take the kernel ${name}: ${firstLine(String(error))}`);
-        });
+        }),
+    };
+    known.users++;
     pipelines.set(code, known);
-    return known;
+    return known.pipeline;
+  };
+  const leavePipeline = (code: string): void => {
+    const known = pipelines.get(code);
+    if (known !== undefined && --known.users === 0) pipelines.delete(code);
   };
 
   const flag = device.createBuffer({
@@ -141,18 +149,22 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     (program: WebGpuProgram) =>
     (field: Field): Heap =>
       isHalf(program, field) ? halfWords : words;
+  /** What of a program lies in a heap. */
+  const partOf = (program: WebGpuProgram, heap: Heap): { buffers: ProgramBuffer[]; area: Area } => {
+    const buffers = program.buffers.filter((buffer) => heapsOf(program)(buffer) === heap);
+    const arena = (heap === words ? program.arena : program.halves) ?? 0;
+    return { buffers, area: layOut(runningParts(buffers, arena, (field) => heap.bytes * sizeOf(field))) };
+  };
   const rooms = (program: WebGpuProgram): Room[] =>
     heaps.map((heap) => {
-      const own = (buffer: ProgramBuffer): boolean => heapsOf(program)(buffer) === heap;
       const taken = heap.bytes * heap.given;
-      const elements = newBuffers(program, shared).filter(own).map(sizeOf);
-      const arena = (heap === words ? program.arena : program.halves) ?? 0;
+      const { buffers, area } = partOf(program, heap);
       return {
         all: description.largestBinding,
         taken,
-        wanted: heap.sizeWith(elements, arena) - taken,
+        wanted: heap.sizeWith(newBuffers({ buffers }, shared).map(sizeOf), area.bytes) - taken,
         limit: `the GPU (${description.name}) lets a program use at once`,
-        buffers: program.buffers.filter(own),
+        buffers,
         bytesOf: (buffer) => heap.bytes * sizeOf(buffer),
       };
     });
@@ -161,37 +173,32 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
     assertRoom(program, rooms(program));
     const kept = heaps.map((heap) => heap.given);
     const heapOf = heapsOf(program);
-    const places = new Map<string, Place>();
-    // Results lie side by side: one copy takes all of a heap.
-    const order = [...program.buffers].sort((a, b) => Number(a.role === 'result') - Number(b.role === 'result'));
-    for (const buffer of order) {
-      if (buffer.role === 'temporary') continue;
-      const isKept = buffer.role === 'param' || buffer.role === 'state';
-      if (isKept) assertSame(fields.get(buffer.name), buffer, program.name);
+    for (const buffer of program.buffers.filter(isLasting)) {
+      const { name, dtype, shape } = buffer;
+      assertSame(fields.get(name), buffer, program.name);
       const heap = heapOf(buffer);
-      const place = (isKept ? shared.get(buffer.name) : undefined) ?? { heap, at: heap.allocate(sizeOf(buffer)) };
-      places.set(buffer.name, place);
-      if (!isKept) continue;
-      shared.set(buffer.name, place);
-      fields.set(buffer.name, { name: buffer.name, dtype: buffer.dtype, shape: buffer.shape });
+      if (!shared.has(name)) shared.set(name, { heap, at: heap.allocate(sizeOf(buffer)) });
+      fields.set(name, { name, dtype, shape });
     }
-    words.wantArena(program.arena);
-    halfWords.wantArena(program.halves ?? 0);
+    const areas = new Map(heaps.map((heap) => [heap, partOf(program, heap).area]));
+    for (const [heap, { bytes }] of areas) heap.wantRunning(bytes);
     heaps.forEach((heap, at) => heap.grow(kept[at]));
     const byName = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
     const placeOf = (name: string): Place => {
-      const known = places.get(name);
-      if (known !== undefined) return known;
       const buffer = byName.get(name);
       if (buffer === undefined) throw new Error(`${program.name} has no ${name}`);
+      const known = isLasting(buffer) ? shared.get(name) : undefined;
+      if (known !== undefined) return known;
       const heap = heapOf(buffer);
-      return { heap, at: heap.given + (buffer.offset ?? 0) / heap.bytes };
+      const area = areas.get(heap);
+      if (area === undefined) throw new Error('a heap of no session');
+      return { heap, at: heap.given + placeIn(area, buffer) / heap.bytes };
     };
-    for (const { name, dtype, data } of program.buffers) {
-      if (data === undefined) continue;
-      const { heap, at } = placeOf(name);
-      heap.write(at, constantElements(elementOf({ name, dtype, shape: [] }), heap.bytes, data));
-    }
+    const constants = program.buffers.flatMap(({ data, ...field }) =>
+      data === undefined
+        ? []
+        : [{ name: field.name, elements: constantElements(elementOf(field), heapOf(field).bytes, data) }],
+    );
     const compiled = await Promise.all(program.kernels.map(({ name, code }) => pipelineOf(name, code)));
     const launches = unrolled(program.steps).filter(({ kernel }) => program.kernels[kernel].grid > 0);
     const longest = Math.max(1, ...launches.map(({ buffers, values }) => buffers.length + values.length));
@@ -201,22 +208,16 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
     const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
-    const results = order.filter(({ role }) => role === 'result');
-    /** What is read back: the results of each heap, one heap's after the other's, and where each result begins there. */
+    const results = program.buffers.filter(({ role }) => role === 'result');
+    /** What is read back: where each result begins, one after the other. */
     let resultBytes = 0;
-    const begins = new Map<string, number>();
-    const ranges = heaps.map((heap) => {
-      const own = results.filter((result) => heapOf(result) === heap);
-      const placed = own.map((result) => ({ name: result.name, at: placeOf(result.name).at, size: sizeOf(result) }));
-      const from = placed[0]?.at ?? 0;
-      const to = resultBytes;
-      for (const { name, at } of placed) begins.set(name, to + heap.bytes * (at - from));
-      const bytes = heap.bytesOf(Math.max(from, ...placed.map(({ at, size }) => at + size)) - from);
-      resultBytes += bytes;
-      return { heap, from, to, bytes };
+    const begins = results.map((result): number => {
+      const begin = resultBytes;
+      resultBytes += heapOf(result).bytesOf(sizeOf(result));
+      return begin;
     });
     let bound: { readonly state: readonly unknown[]; readonly group: GPUBindGroup } | undefined;
-    /** What launches are told depends on where the arenas lie, which move as programs are loaded. */
+    /** What launches are told depends on where the areas lie, which move as programs are loaded. */
     const bind = (): GPUBindGroup => {
       const state = heaps.flatMap(({ buffer, given }) => [buffer, given]);
       if (bound !== undefined && bound.state.every((one, at) => one === state[at])) return bound.group;
@@ -256,6 +257,10 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
           const { heap, at } = placeOf(input.name);
           heap.write(at, toElements(dtype, heap.bytes, data));
         }
+        for (const { name, elements } of constants) {
+          const { heap, at } = placeOf(name);
+          heap.write(at, elements);
+        }
         const encoder = device.createCommandEncoder();
         const pass = encoder.beginComputePass();
         launches.forEach(({ kernel }, at) => {
@@ -269,7 +274,10 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
           size: resultBytes + 4,
           usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
         });
-        for (const { heap, from, to, bytes } of ranges) heap.copy(encoder, from, bytes, staging, to);
+        results.forEach((result, which) => {
+          const { heap, at } = placeOf(result.name);
+          heap.copy(encoder, at, heap.bytesOf(sizeOf(result)), staging, begins[which]);
+        });
         encoder.copyBufferToBuffer(flag, 0, staging, resultBytes, 4);
         device.queue.submit([encoder.finish()]);
         const bytes = await mapped(staging);
@@ -279,11 +287,15 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
           throw outOfRange(program.name);
         }
         return new Map(
-          results.map((result): [string, TypedArray] => {
-            const begin = begins.get(result.name) ?? 0;
-            return [result.name, fromElements(elementOf(result), heapOf(result).bytes, bytes, begin, sizeOf(result))];
-          }),
+          results.map((result, which): [string, TypedArray] => [
+            result.name,
+            fromElements(elementOf(result), heapOf(result).bytes, bytes, begins[which], sizeOf(result)),
+          ]),
         );
+      },
+      async close() {
+        program.kernels.forEach(({ code }) => leavePipeline(code));
+        told.destroy();
       },
     };
   };

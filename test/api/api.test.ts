@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
-import { compile, DeviceError, load, ModelError, UserError } from '../../tools/api/index.ts';
+import { compile, DeviceError, load, ModelError, type TypedArray, UserError } from '../../tools/api/index.ts';
 import { nacre } from '../support/nacre.ts';
 import { block, data, points, source } from './inside.ts';
 
@@ -94,6 +94,29 @@ describe.each(targets)('on %s', (target) => {
     expect((await model.save()).length).toBeGreaterThan(4 * (2 * 16 + 16 + 16 * 2 + 2));
     model.close();
   });
+});
+
+it('answers for shape after shape, with what it gave before left as it was', async () => {
+  const model = await compile(source, { data, target: 'wasm', threads: 2, seed: 3 });
+  const { x } = points(12, 1);
+  const answers: { readonly given: TypedArray; readonly then: TypedArray }[] = [];
+  for (const round of [0, 1])
+    for (let count = 1; count <= 12; count++) {
+      const [{ data: given }] = await model.infer({ dtype: 'f32', shape: [count, 2], data: x.slice(0, 2 * count) });
+      if (round === 0) answers.push({ given, then: given.slice() });
+      else expect(given).toEqual(answers[count - 1].then);
+      await model.evaluate(points(count, 2));
+    }
+  for (const { given, then } of answers) expect(given).toEqual(then);
+  model.close();
+});
+
+it('says where the tensor comes from that there is no room for', async () => {
+  const model = await compile(source, { data, target: 'wasm', threads: 1 });
+  await expect(model.infer({ dtype: 'f32', shape: [1e8, 2], data: new Float32Array(0) })).rejects.toThrow(
+    /^inside\.model needs 7629 MiB, and WebAssembly has in all 4096 MiB\. Its largest buffer is v\d+: f32\[100000000, 16\], 6104 MiB, what model\.up computes at stdlib\/layers\.model:\d+:\d+\.$/,
+  );
+  model.close();
 });
 
 it('says what is wrong', async () => {

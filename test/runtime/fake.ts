@@ -125,6 +125,7 @@ export function fakePrograms({ rate = 0.1, breakAt }: FakeOptions = {}): Program
       };
       return new Map(Object.entries(run(input)).map(([name, value]) => [name, Float64Array.of(value)]));
     },
+    close: () => Promise.resolve(),
   });
   const predict = (x: TypedArray, i: number): number =>
     x[3 * i] * at('weight')[0] + x[3 * i + 1] * at('weight')[1] + x[3 * i + 2] * at('weight')[2] + at('bias')[0];

@@ -77,7 +77,7 @@ describe.skipIf(nativeProblem !== undefined)('natively', () => {
     for (const threads of [1, 2, 5]) {
       const { session, executable } = await loadNative(
         planMemory(schedule(program, { ...machine(8), units: threads })),
-        { threads, guard: true },
+        { threads, guard: true, apart: threads === 2 },
       );
       runs.push(await executable.run(inputs));
       session.close();

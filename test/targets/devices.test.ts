@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import type { Compiler } from '../../compiler/targets/target.ts';
 import { compileFor } from '../../compiler/pipeline.ts';
 import { forCpu } from '../../compiler/targets/llvm/compiler.ts';
-import { forCuda } from '../../compiler/targets/cuda/compiler.ts';
+import { type CudaText, forCuda } from '../../compiler/targets/cuda/compiler.ts';
 import { forWasm } from '../../compiler/targets/wasm/compiler.ts';
 import { forWebGpu } from '../../compiler/targets/wgsl/compiler.ts';
 import type { Graph } from '../../compiler/graph/graph.ts';
@@ -14,8 +14,9 @@ import { createBuilder } from '../../compiler/ops/builder.ts';
 import { describeCpu, openCpuSession } from '../../runtime/devices/cpu.ts';
 import { openCudaSession } from '../../runtime/devices/cuda.ts';
 import { openWasmSession } from '../../runtime/devices/wasm.ts';
+import type { Room, RoomySession } from '../../runtime/devices/room.ts';
 import { openWebGpuSession } from '../../runtime/devices/webgpu.ts';
-import { type Executable, NoRoom, type Session } from '../../runtime/program.ts';
+import { type Executable, NoRoom, type Session, type TypedArray } from '../../runtime/program.ts';
 import { chooseInputs } from '../../runtime/step.ts';
 import { openTarget } from '../../tools/driver/target.ts';
 import { emulatedImage, emulatorProblem } from '../support/cuda.ts';
@@ -30,13 +31,18 @@ const libm = ['x86_64', 'aarch64']
 interface Opened {
   readonly session: Session;
   load(graph: Graph): Promise<Executable>;
+  rooms?(graph: Graph): readonly Room[];
 }
 
 const compiling = <Program>(
-  session: Session,
+  session: RoomySession<Program>,
   compiler: Compiler<Program>,
   load: (program: Program) => Promise<Executable>,
-): Opened => ({ session, load: (graph) => load(compileFor(compiler, graph)) });
+): Opened => ({
+  session,
+  load: (graph) => load(compileFor(compiler, graph)),
+  rooms: (graph) => session.rooms(compileFor(compiler, graph)),
+});
 
 const devices: Readonly<Record<string, { readonly problem: string | undefined; open(): Promise<Opened> }>> = {
   cpu: {
@@ -66,7 +72,7 @@ const devices: Readonly<Record<string, { readonly problem: string | undefined; o
     problem: emulatorProblem,
     async open() {
       const session = await openCudaSession();
-      return compiling(session, forCuda(4), ({ source, ...program }) =>
+      return compiling<CudaText>(session, forCuda(4), ({ source, ...program }) =>
         session.load({ ...program, image: emulatedImage(source) }),
       );
     },
@@ -83,7 +89,47 @@ function lookup(): Graph {
   return build.finish();
 }
 
+/** Numbers times a table's sum, and a constant added; `count` of them. */
+function scaled(count: number): Graph {
+  const build = createBuilder(`scaled${count}`);
+  const table = build.input('table', 'param', { dtype: 'f32', shape: [8] });
+  const x = build.input('x', 'batch', { dtype: 'f32', shape: [count, 2] });
+  const sum = build.broadcast(build.reduce('sum', table, [0]), [count, 2]);
+  const more = build.broadcast(build.constant([0.5, -0], 'f32'), [count, 2]);
+  build.output('y', 'result', build.binary('add', build.binary('mul', x, sum), more));
+  return build.finish();
+}
+
 describe.each(Object.entries(devices))('on %s', (_, { problem, open }) => {
+  it.skipIf(problem !== undefined)(
+    'what programs need while they run they share, and what they had alone they give back',
+    async () => {
+      const { session, load, rooms } = await open();
+      const [large, small] = [await load(scaled(5000)), await load(scaled(3))];
+      session.write('table', new Float32Array(8).fill(0.25));
+      const run = async (program: Executable, count: number): Promise<TypedArray | undefined> => {
+        const x = Float32Array.from({ length: 2 * count }, (_, at) => at);
+        return (await program.run(new Map([['x', x]]))).get('y');
+      };
+      const wanted = (count: number) =>
+        Float32Array.from({ length: 2 * count }, (_, at) => 2 * at + (at % 2 === 0 ? 0.5 : 0));
+      const taken = (): number | undefined =>
+        rooms?.(scaled(4000)).reduce((sum, room) => sum + room.taken + room.wanted, 0);
+      const first = await run(small, 3);
+      const before = taken();
+      for (const count of [4000, 7, 4001]) {
+        const other = await load(scaled(count));
+        expect(await run(other, count)).toEqual(wanted(count));
+        expect(await run(large, 5000)).toEqual(wanted(5000));
+        await other.close();
+        expect(await run(small, 3)).toEqual(wanted(3));
+        expect(taken()).toBe(before);
+      }
+      expect(first).toEqual(wanted(3));
+      session.close();
+    },
+  );
+
   it.skipIf(problem !== undefined)(
     'weights are kept, inputs are checked, and an index out of range is an error',
     async () => {

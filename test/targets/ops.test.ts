@@ -15,7 +15,7 @@ const cpu = await describeCpu();
 const { architecture = 'x86_64', features = '' } = cpu;
 
 /** Compiles and runs the graphs natively, as one program, and compares every result with the reference's. */
-async function prove(proofs: readonly Proof[]): Promise<void> {
+async function prove(proofs: readonly Proof[], apart: boolean): Promise<void> {
   const inputs = proofs.map(inputsOf);
   const tiles = proofs.map(
     ({ graph }) => compile(graph, capabilitiesOf({ architecture, features }, 2), { verify: true }).tile,
@@ -26,18 +26,18 @@ async function prove(proofs: readonly Proof[]): Promise<void> {
       return tensor === undefined ? [] : [[`${place}.${name}`, typed(tensor.type.dtype, tensor.data)]];
     }),
   );
-  const got = await runNative(together(tiles), Object.fromEntries(given), { threads: 2, guard: true });
+  const got = await runNative(together(tiles), Object.fromEntries(given), { threads: 2, guard: true, apart });
   proofs.forEach((proof, place) => expectNear(proof, inputs[place], (name) => got.get(`${place}.${name}`), 'cpu'));
 }
 
-describe.skipIf(cpu.problem !== undefined)(
-  `cpu against reference${cpu.problem === undefined ? '' : ` (skipped: ${cpu.problem})`}`,
-  () => {
+describe.skipIf(cpu.problem !== undefined).each([false, true])(
+  `cpu against reference, temporaries apart: %s${cpu.problem === undefined ? '' : ` (skipped: ${cpu.problem})`}`,
+  (apart) => {
     const proofs = samplesByOp();
     test.each(opNames)('%s', async (op) => {
       const native = proofs.get(op) ?? [];
       expect(native.length).toBeGreaterThan(0);
-      await prove(native);
+      await prove(native, apart);
     });
 
     test('random graphs with their gradients', async () => {
@@ -48,6 +48,7 @@ describe.skipIf(cpu.problem !== undefined)(
             graph: randomGraph(start + i),
             ranges: {},
           })),
+          apart,
         );
       }
     });

@@ -11,9 +11,13 @@ import { wasmProgram } from '../support/wasm.ts';
 import { together } from '../tile/programs.ts';
 import { typed } from '../tile/values.ts';
 
-describe.each([1, 2])('wasm against reference, threads: %i', (threads) => {
+describe.each([
+  { threads: 1, apart: false },
+  { threads: 2, apart: false },
+  { threads: 2, apart: true },
+])('wasm against reference, threads: $threads, temporaries apart: $apart', ({ threads, apart }) => {
   let session: WasmSession;
-  beforeAll(async () => void (session = await openWasmSession({ threads, guard: true })));
+  beforeAll(async () => void (session = await openWasmSession({ threads, guard: true, apart })));
   afterAll(() => session.close());
 
   /** Compiles and runs the graphs as one program, and compares every result with the reference's. */

@@ -15,7 +15,7 @@ import type { Graph } from '../../compiler/graph/graph.ts';
 import type { TensorType } from '../../compiler/types/tensor.ts';
 import { builtPrograms, readTrainer } from '../../runtime/artefact.ts';
 import { inBrowser } from '../../runtime/browser.ts';
-import type { Executable, Field, TrainPlan } from '../../runtime/program.ts';
+import type { Field, TrainPlan } from '../../runtime/program.ts';
 import { memoryFiles } from '../../runtime/memory-files.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { diagnosed } from '../driver/diagnosed.ts';
@@ -26,6 +26,7 @@ import { assertArray, assertFiles, assertFolder, assertOptions, assertText, asse
 import { explained } from './explained.ts';
 import { type Model, onDevice } from './model.ts';
 import type { Platform } from './platform.ts';
+import { recentPrograms } from './recent.ts';
 import { standardLibrary } from './standard-library.ts';
 import { type SampleTypes, type Tensor, tensorOf } from './tensor.ts';
 
@@ -56,6 +57,9 @@ export interface CompiledModel<Data extends SampleTypes = SampleTypes> extends M
   infer(input: Tensor | readonly Tensor[], of?: string): Promise<readonly Tensor[]>;
 }
 
+/** For how many kinds of inputs `infer` keeps the program that it compiled. */
+const keptInferences = 8;
+
 /** Compiles the train block of a model's text and fills its weights. Throws ModelError, DeviceError or UserError. */
 export async function compile<const Data extends SampleTypes = SampleTypes>(
   source: string,
@@ -78,7 +82,7 @@ export async function compile<const Data extends SampleTypes = SampleTypes>(
   const programs = createPrograms(block, data, target);
   const weights = memoryFiles(new Map(Object.entries(files)), 'in `files`');
   const { model, inTurn } = await onDevice(plan, programs, samples, weights);
-  const inferences = new Map<string, Promise<Executable>>();
+  const programFor = recentPrograms(keptInferences);
   const infer = async (inputs: readonly Tensor[], root: string): Promise<readonly Tensor[]> => {
     if (!block.roots.has(root))
       throw new DeviceError(`The train block has no model \`${root}\`; it has ${[...block.roots.keys()].join(', ')}.`);
@@ -87,10 +91,9 @@ export async function compile<const Data extends SampleTypes = SampleTypes>(
       assertArray(`The data of input ${at + 1}`, input.data);
     }
     const types = inputs.map(({ dtype, shape }) => ({ dtype, shape }));
-    const key = JSON.stringify([root, types]);
-    const known = inferences.get(key) ?? target.load(inference(runnable, root, types));
-    inferences.set(key, known);
-    const program = await known;
+    const program = await programFor(JSON.stringify([root, types]), () =>
+      target.load(inference(runnable, root, types)),
+    );
     const results = await program.run(new Map(inputs.map((tensor, at) => [`x${at}`, tensor.data])));
     return program.results.map((field) => {
       const data = results.get(field.name);

@@ -33,11 +33,11 @@ export interface MemoryPlan {
   readonly parameters: number;
   /** Optimizer states and the buffers of the model. */
   readonly states: number;
-  /** Inputs, constants and results of all programs. */
+  /** The rest is of the program that needs most while it runs; the others run in the same place. */
   readonly inputs: number;
   readonly constants: number;
   readonly results: number;
-  /** Temporaries: activations, gradients. One arena serves all programs. */
+  /** Activations, gradients. */
   readonly temporaries: number;
   /** Working memory of the threads. */
   readonly scratch: number;
@@ -145,28 +145,33 @@ async function knownMachine(threads: number): Promise<KnownMachine> {
   }
 }
 
-/** Parameters and states are shared by all programs, as are the arena and the scratch memory; everything else is each program's own. */
+/** Parameters and states are shared by all programs. Everything else one needs only while it runs, in the place of what others needed. */
 function memoryOf(programs: readonly AnalyzedProgram[], threads: number): MemoryPlan {
   const shared = new Map<string, { readonly role: string; readonly bytes: number }>();
-  const own = { batch: 0, scalar: 0, constant: 0, result: 0 };
   for (const {
     stages: { tile },
   } of programs)
     for (const buffer of tile.buffers) {
       const bytes = bytesOf(buffer);
       if (buffer.role === 'param' || buffer.role === 'state') shared.set(buffer.name, { role: buffer.role, bytes });
-      else if (buffer.role !== 'temporary') own[buffer.role] += bytes;
     }
-  const sum = (role: string): number =>
-    [...shared.values()].filter((one) => one.role === role).reduce((total, { bytes }) => total + bytes, 0);
-  const parts = {
-    parameters: sum('param'),
-    states: sum('state'),
-    inputs: own.batch + own.scalar,
-    constants: own.constant,
-    results: own.result,
-    temporaries: Math.max(...programs.map(({ stages: { tile } }) => tile.arena)),
-    scratch: threads * Math.max(...programs.map(({ stages: { tile } }) => emitLlvm(tile).scratch)),
-  };
-  return { ...parts, peak: Object.values(parts).reduce((total, bytes) => total + bytes, 0) };
+  const lasting = (role: string): number => sum([...shared.values()].filter((one) => one.role === role));
+  const running = programs.map(({ stages: { tile } }) => {
+    const given = (...roles: readonly string[]): number =>
+      sum(tile.buffers.filter(({ role }) => roles.includes(role)).map((buffer) => ({ bytes: bytesOf(buffer) })));
+    return {
+      inputs: given('batch', 'scalar'),
+      constants: given('constant'),
+      results: given('result'),
+      temporaries: tile.arena,
+      scratch: threads * emitLlvm(tile).scratch,
+    };
+  });
+  const largest = running.reduce((most, one) => (total(one) > total(most) ? one : most));
+  const parts = { parameters: lasting('param'), states: lasting('state'), ...largest };
+  return { ...parts, peak: total(parts) };
 }
+
+const sum = (of: readonly { readonly bytes: number }[]): number => of.reduce((all, { bytes }) => all + bytes, 0);
+const total = (parts: Readonly<Record<string, number>>): number =>
+  Object.values(parts).reduce((all, bytes) => all + bytes, 0);

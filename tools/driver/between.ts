@@ -86,7 +86,8 @@ const never = (): never => {
   throw new Error('a run of nothing but steps');
 };
 const noPrograms: Omit<Programs, 'session' | 'step'> = {
-  init: () => Promise.resolve({ inputs: [], results: [], run: () => Promise.resolve(new Map()) }),
+  init: () =>
+    Promise.resolve({ inputs: [], results: [], run: () => Promise.resolve(new Map()), close: () => Promise.resolve() }),
   evaluate: never,
   prune: never,
   calibrate: never,

@@ -60,7 +60,8 @@ export async function everyProgram(
     session: nowhere,
     async load(graph) {
       await take(graph, key);
-      return { inputs: [], results: [], run: () => Promise.reject(new Error('a program that is only built')) };
+      const run = (): Promise<never> => Promise.reject(new Error('a program that is only built'));
+      return { inputs: [], results: [], run, close: () => Promise.resolve() };
     },
   });
   const build = async (name: string, ask: () => Promise<unknown>): Promise<void> => {

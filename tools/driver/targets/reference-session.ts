@@ -84,6 +84,7 @@ export function openReferenceSession(): ReferenceSession {
           }
           return results;
         },
+        close: () => Promise.resolve(),
       };
     },
   };
