@@ -64,7 +64,7 @@ export interface Executable {
   readonly results: readonly Field[];
   /** Runs once: reads the inputs, updates params and states in place, returns the results. Throws DeviceError. */
   run(inputs: ReadonlyMap<string, TypedArray>): Promise<ReadonlyMap<string, TypedArray>>;
-  /** Gives back what it alone has, its code above all. Its runs are done by then, and it is not run again. */
+  /** Gives back what it alone has, its code above all. Its runs are done by then; one that is begun later throws DeviceError. */
   close(): Promise<void>;
 }
 

@@ -1,13 +1,24 @@
 /** What every device checks, in the same words. */
-import { DeviceError, type Field, type TypedArray } from '../program.ts';
+import { DeviceError, type Field, type ProgramBuffer, type TypedArray } from '../program.ts';
+import { isLasting } from './area.ts';
 
 const describe = ({ dtype, shape }: Field): string => `${dtype}[${shape.join(', ')}]`;
 
-/** A param or state is one and the same in all programs of a session. */
-export function assertSame(known: Field | undefined, found: Field, program: string): void {
-  if (known === undefined || (known.dtype === found.dtype && known.shape.join() === found.shape.join())) return;
-  throw new DeviceError(`${found.name} is ${describe(known)} in one program and ${describe(found)} in ${program}.`);
+/** A param or state is one and the same in all programs of a session: looked at before anything of a program is taken in. */
+export function assertSame(fields: ReadonlyMap<string, Field>, lasting: readonly Field[], program: string): void {
+  for (const found of lasting) {
+    const known = fields.get(found.name);
+    if (known !== undefined && describe(known) !== describe(found))
+      throw new DeviceError(`${found.name} is ${describe(known)} in one program and ${describe(found)} in ${program}.`);
+  }
 }
+
+export const assertShared = (
+  fields: ReadonlyMap<string, Field>,
+  { name, buffers }: { readonly name: string; readonly buffers: readonly ProgramBuffer[] },
+): void => assertSame(fields, buffers.filter(isLasting), name);
+
+export const isClosed = (program: string): DeviceError => new DeviceError(`${program} is closed.`);
 
 export function assertFits(
   name: string,

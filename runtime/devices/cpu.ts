@@ -6,7 +6,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { DeviceError, DeviceMissing } from '../program.ts';
 import type { Executable, Field, ProgramBuffer, TypedArray } from '../program.ts';
 import { type Area, fillGaps, isLasting, layOut, overrun, placeIn, runningParts } from './area.ts';
-import { assertSame, notGiven, outOfRange } from './checks.ts';
+import { assertShared, isClosed, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
 import { syncLayout } from './cpu-barrier.ts';
 import { dataCaches, findLlvm, findOpenMp, llvmHint, loadKoffi } from './cpu-library.ts';
@@ -137,11 +137,12 @@ export async function openCpuSession({
   const modules = new Set<CompiledModule>();
   const sync = newMemory(syncLayout.bytes, 'the words threads wait on');
   let running = newMemory(0, 'what programs need while they run');
+  /** The program that ran there last: its constants are there still. */
+  let holder: CompiledModule | undefined;
   let closed = false;
 
   const memoryOf = (program: NativeProgram, buffer: ProgramBuffer): NativeMemory => {
     const { name, dtype, shape } = buffer;
-    assertSame(fields.get(name), buffer, program.name);
     const memory = shared.get(name) ?? newMemory(elementSize(buffer), `${name} of ${program.name}`);
     shared.set(name, memory);
     fields.set(name, { name, dtype, shape });
@@ -166,12 +167,14 @@ export async function openCpuSession({
     assertRoom(program, rooms(program));
     const module = await llvm.compile(withThreads(program.llvm, threads), program.name);
     modules.add(module);
+    assertShared(fields, program);
     const enter = module.addressOf('enter');
     const area = areaOf(program);
     if (running.bytes.length < area.bytes) {
       const larger = newMemory(area.bytes, `what ${program.name} needs while it runs`);
       giveBack(running);
       running = larger;
+      holder = undefined;
     }
     const memories = new Map<string, NativeMemory>();
     for (const buffer of program.buffers.filter(isLasting)) memories.set(buffer.name, memoryOf(program, buffer));
@@ -205,6 +208,7 @@ export async function openCpuSession({
       compileTime: module.milliseconds,
       async run(given) {
         if (closed) throw new DeviceError('The session is closed.');
+        if (!modules.has(module)) throw isClosed(program.name);
         if (bound !== running.address) {
           bind();
           bound = running.address;
@@ -214,7 +218,8 @@ export async function openCpuSession({
           if (data === undefined) throw notGiven(program.name, input.name);
           fill(`The input ${input.name} of ${program.name}`, view(input), data);
         }
-        for (const constant of constants) constantElements(constant, view(constant));
+        if (holder !== module) for (const constant of constants) constantElements(constant, view(constant));
+        holder = module;
         if (guard) fillGaps(running.bytes, area.gaps);
         words[teamWords.taken] = 0n;
         threads.run(enter, team.address);

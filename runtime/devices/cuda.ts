@@ -6,7 +6,7 @@
 import { DeviceError } from '../program.ts';
 import type { Executable, Field, ProgramBuffer, ProgramStep, TypedArray } from '../program.ts';
 import { type Area, isLasting, layOut, placeIn, runningParts } from './area.ts';
-import { assertSame, notGiven, outOfRange } from './checks.ts';
+import { assertShared, isClosed, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
 import { loadKoffi } from './cpu-library.ts';
 import { allocate, viewAs, type NativeMemory } from './cpu-memory.ts';
@@ -90,6 +90,8 @@ export async function openCudaSession(): Promise<CudaSession> {
   const lowered = newPinned(4, 'the flag word');
   /** What programs need while they run. */
   let running = { address: newMemory(0, 'what programs need while they run'), bytes: 0 };
+  /** The program that ran there last: its constants are there still. */
+  let holder: Handle | undefined;
   let closed = false;
   const ready = (): void => {
     if (closed) throw new DeviceError('The session is closed.');
@@ -108,6 +110,7 @@ export async function openCudaSession(): Promise<CudaSession> {
     free(running.address);
     running = { address: 0n, bytes: 0 };
     running = { address: newMemory(bytes, `what ${program} needs while it runs`), bytes };
+    holder = undefined;
   };
   const areaOf = ({ buffers, arena }: Pick<CudaProgram, 'buffers' | 'arena'>): Area =>
     layOut(runningParts(buffers, arena, bytesOf));
@@ -127,29 +130,9 @@ export async function openCudaSession(): Promise<CudaSession> {
   const load = async (program: CudaProgram): Promise<Executable> => {
     ready();
     assertRoom(program, rooms(program));
+    assertShared(fields, program);
     const module = driver.loadModule(program.image, program.name);
-    const kernels = program.kernels.map(({ name, ...size }) => ({ ...size, handle: driver.functionOf(module, name) }));
-    const area = areaOf(program);
-    makeRunning(area.bytes, program.name);
-    for (const buffer of program.buffers.filter(isLasting)) {
-      const { name, dtype, shape } = buffer;
-      assertSame(fields.get(name), buffer, program.name);
-      if (!shared.has(name)) shared.set(name, newMemory(bytesOf(buffer), `${name} of ${program.name}`));
-      fields.set(name, { name, dtype, shape });
-    }
-    const constants = program.buffers.filter(({ role }) => role === 'constant');
-    const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
-    const results = program.buffers.filter(({ role }) => role === 'result');
-    const hostOf = ({ hosts, raised }: Slot, { name }: Field): NativeMemory => hosts.get(name) ?? raised;
-    const slots = Array.from({ length: slotsOfEach }, (): Slot => {
-      const hosts = [...inputs, ...constants, ...results].map((buffer): [string, NativeMemory] => [
-        buffer.name,
-        newPinned(bytesOf(buffer), `${buffer.name} of ${program.name}`),
-      ]);
-      const slot = { hosts: new Map(hosts), raised: newPinned(4, 'the flag word'), event: driver.newEvent() };
-      for (const constant of constants) constantElements(constant, viewAs(hostOf(slot, constant), constant.dtype));
-      return slot;
-    });
+    const slots: Slot[] = [];
     const close = (): void => {
       for (const { hosts, raised, event, recorded } of slots) {
         if (recorded !== undefined) driver.drop(recorded.graph);
@@ -160,6 +143,27 @@ export async function openCudaSession(): Promise<CudaSession> {
       closing.delete(close);
     };
     closing.add(close);
+    const kernels = program.kernels.map(({ name, ...size }) => ({ ...size, handle: driver.functionOf(module, name) }));
+    const area = areaOf(program);
+    makeRunning(area.bytes, program.name);
+    for (const buffer of program.buffers.filter(isLasting)) {
+      const { name, dtype, shape } = buffer;
+      if (!shared.has(name)) shared.set(name, newMemory(bytesOf(buffer), `${name} of ${program.name}`));
+      fields.set(name, { name, dtype, shape });
+    }
+    const constants = program.buffers.filter((buffer) => buffer.role === 'constant' && bytesOf(buffer) > 0);
+    const inputs = program.buffers.filter(({ role }) => role === 'batch' || role === 'scalar');
+    const results = program.buffers.filter(({ role }) => role === 'result');
+    const hostOf = ({ hosts, raised }: Slot, { name }: Field): NativeMemory => hosts.get(name) ?? raised;
+    for (let count = 0; count < slotsOfEach; count++) {
+      const hosts = [...inputs, ...constants, ...results].map((buffer): [string, NativeMemory] => [
+        buffer.name,
+        newPinned(bytesOf(buffer), `${buffer.name} of ${program.name}`),
+      ]);
+      const slot = { hosts: new Map(hosts), raised: newPinned(4, 'the flag word'), event: driver.newEvent() };
+      for (const constant of constants) constantElements(constant, viewAs(hostOf(slot, constant), constant.dtype));
+      slots.push(slot);
+    }
     const deviceOf = (buffer: ProgramBuffer): Handle =>
       (isLasting(buffer) ? shared.get(buffer.name) : undefined) ?? running.address + BigInt(placeIn(area, buffer));
     const byName = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
@@ -171,7 +175,7 @@ export async function openCudaSession(): Promise<CudaSession> {
     const launches = unrolled(program.steps);
     const record = (slot: Slot): Handle =>
       driver.capture(() => {
-        for (const input of [...inputs, ...constants])
+        for (const input of inputs)
           if (bytesOf(input) > 0) driver.copyIn(deviceOf(input), hostOf(slot, input).address, bytesOf(input));
         for (const { kernel, buffers, values } of launches) {
           const { grid, block, handle } = kernels[kernel];
@@ -198,6 +202,7 @@ export async function openCudaSession(): Promise<CudaSession> {
       results,
       async run(given) {
         ready();
+        if (!closing.has(close)) throw isClosed(program.name);
         const slot = slots[begun++ % slots.length];
         slot.collect?.();
         for (const input of inputs) {
@@ -207,6 +212,10 @@ export async function openCudaSession(): Promise<CudaSession> {
         }
         // Where there was no memory for a larger one there is none at all.
         makeRunning(area.bytes, program.name);
+        if (holder !== module)
+          for (const constant of constants)
+            driver.copyIn(deviceOf(constant), hostOf(slot, constant).address, bytesOf(constant));
+        holder = module;
         if (slot.recorded?.area !== running.address) {
           if (slot.recorded !== undefined) driver.drop(slot.recorded.graph);
           slot.recorded = { graph: record(slot), area: running.address };

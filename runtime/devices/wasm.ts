@@ -7,9 +7,10 @@ import { elementCount } from '../../common/elements.ts';
 import { DeviceError } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, TypedArray } from '../program.ts';
 import { type Area, fillGaps, type Gap, isLasting, layOut, overrun, placeIn, runningParts } from './area.ts';
-import { assertSame, notGiven, outOfRange } from './checks.ts';
+import { assertShared, isClosed, notGiven, outOfRange } from './checks.ts';
 import { constantElements, fill } from './constants.ts';
-import { assertRoom, elementSize, type Room, type RoomySession, wantedBy } from './room.ts';
+import { takingTurns } from '../in-turn.ts';
+import { assertRoom, elementSize, newBuffers, type Room, type RoomySession, wantedBy } from './room.ts';
 import { flagWord, reserved } from './wasm-control.ts';
 import { aloneTeam, startTeam, type Team } from './wasm-team.ts';
 
@@ -71,6 +72,9 @@ export async function openWasmSession({ threads: wanted, guard = false, apart }:
   let given = reserved;
   /** Bytes behind it that the largest program needs. */
   let running = 0;
+  /** The program that ran there last: its constants are there still. */
+  let holder: WebAssembly.Module | undefined;
+  const inTurn = takingTurns();
   const guards: Gap[] = [];
   const bytes = (): Uint8Array => new Uint8Array(memory.buffer);
 
@@ -85,10 +89,9 @@ export async function openWasmSession({ threads: wanted, guard = false, apart }:
       );
     }
   };
-  /** Zeroed memory that lasts. */
+  /** Zeroed memory that lasts, which is there. */
   const allocate = (size: number, purpose: string): number => {
     const { places, gaps, bytes: taken } = layOut([{ name: purpose, bytes: size }]);
-    reach(given + taken, purpose);
     const place = given + (places.get(purpose) ?? 0);
     bytes().fill(0, place, place + size);
     if (guard) {
@@ -133,18 +136,20 @@ export async function openWasmSession({ threads: wanted, guard = false, apart }:
     const code = program.code.slice();
     if (threads === 1) code[program.sharing] = 1;
     const module = await WebAssembly.compile(code);
-    // Handed over where programs run, none of which does now.
-    if (threads > 1) reach(given + code.length, `the code of ${program.name}`);
-    const number = await together.load(module, code, given);
-    for (const buffer of program.buffers.filter(isLasting)) {
-      const { name, dtype, shape } = buffer;
-      assertSame(fields.get(name), buffer, program.name);
-      if (!shared.has(name)) shared.set(name, allocate(elementSize(buffer), `${name} of ${program.name}`));
-      fields.set(name, { name, dtype, shape });
-    }
     const area = areaOf(program);
-    running = Math.max(running, area.bytes);
-    reach(given + running, `what ${program.name} needs while it runs`);
+    const number = await inTurn(() => {
+      assertShared(fields, program);
+      const lasting = newBuffers(program, shared).map((buffer) => ({ name: buffer.name, bytes: elementSize(buffer) }));
+      const wanted = Math.max(running, area.bytes);
+      reach(given + layOut(lasting).bytes + Math.max(wanted, code.length), program.name);
+      for (const { name, bytes: size } of lasting) shared.set(name, allocate(size, `${name} of ${program.name}`));
+      for (const { name, dtype, shape } of program.buffers.filter(isLasting)) fields.set(name, { name, dtype, shape });
+      running = wanted;
+      // The code is handed over where programs run, none of which does now.
+      holder = undefined;
+      return together.load(module, code, given);
+    });
+    let open = true;
     const partOf = (name: string): number => given + (area.places.get(name) ?? 0);
     const placeOf = (buffer: ProgramBuffer): number =>
       (isLasting(buffer) ? shared.get(buffer.name) : undefined) ?? given + placeIn(area, buffer);
@@ -154,30 +159,36 @@ export async function openWasmSession({ threads: wanted, guard = false, apart }:
     return {
       inputs,
       results,
-      async run(inputsGiven) {
-        ready();
-        const table = partOf(tableName);
-        new Uint32Array(memory.buffer, table, program.buffers.length).set(program.buffers.map(placeOf));
-        for (const input of inputs) {
-          const data = inputsGiven.get(input.name);
-          if (data === undefined) throw notGiven(program.name, input.name);
-          fill(`The input ${input.name} of ${program.name}`, viewOf(input, placeOf(input)), data);
-        }
-        for (const constant of constants) constantElements(constant, viewOf(constant, placeOf(constant)));
-        if (guard) fillGaps(bytes().subarray(given), area.gaps);
-        await together.run(number, table, partOf(scratchName), program.scratch);
-        const beside = guard ? (overrun(bytes(), guards) ?? overrun(bytes().subarray(given), area.gaps)) : undefined;
-        if (beside !== undefined) throw new DeviceError(`${program.name} wrote outside ${beside}.`);
-        const words = new Int32Array(memory.buffer);
-        if (words[flagWord] !== 0) {
-          words[flagWord] = 0;
-          throw outOfRange(program.name);
-        }
-        return new Map(results.map((result) => [result.name, copyOf(viewOf(result, placeOf(result)))]));
-      },
-      async close() {
-        if (!closed) await together.drop(number);
-      },
+      run: (inputsGiven) =>
+        inTurn(async () => {
+          ready();
+          if (!open) throw isClosed(program.name);
+          const table = partOf(tableName);
+          new Uint32Array(memory.buffer, table, program.buffers.length).set(program.buffers.map(placeOf));
+          for (const input of inputs) {
+            const data = inputsGiven.get(input.name);
+            if (data === undefined) throw notGiven(program.name, input.name);
+            fill(`The input ${input.name} of ${program.name}`, viewOf(input, placeOf(input)), data);
+          }
+          if (holder !== module)
+            for (const constant of constants) constantElements(constant, viewOf(constant, placeOf(constant)));
+          holder = module;
+          if (guard) fillGaps(bytes().subarray(given), area.gaps);
+          await together.run(number, table, partOf(scratchName), program.scratch);
+          const beside = guard ? (overrun(bytes(), guards) ?? overrun(bytes().subarray(given), area.gaps)) : undefined;
+          if (beside !== undefined) throw new DeviceError(`${program.name} wrote outside ${beside}.`);
+          const words = new Int32Array(memory.buffer);
+          if (words[flagWord] !== 0) {
+            words[flagWord] = 0;
+            throw outOfRange(program.name);
+          }
+          return new Map(results.map((result) => [result.name, copyOf(viewOf(result, placeOf(result)))]));
+        }),
+      close: () =>
+        inTurn(async () => {
+          if (open && !closed) await together.drop(number);
+          open = false;
+        }),
     };
   };
 

@@ -7,7 +7,7 @@ import { elementCount } from '../../common/elements.ts';
 import { DeviceError, DeviceLost } from '../program.ts';
 import type { ElementType, Executable, Field, ProgramBuffer, ProgramStep, TypedArray } from '../program.ts';
 import { type Area, isLasting, layOut, placeIn, runningParts } from './area.ts';
-import { assertFits, assertSame, notGiven, outOfRange } from './checks.ts';
+import { assertFits, assertShared, isClosed, notGiven, outOfRange } from './checks.ts';
 import { unrolled } from './launches.ts';
 import { assertRoom, newBuffers, type Room, type RoomySession } from './room.ts';
 import { openAdapter, type WebGpuDescription } from './webgpu-adapter.ts';
@@ -168,14 +168,17 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
         bytesOf: (buffer) => heap.bytes * sizeOf(buffer),
       };
     });
+  /** What the program that ran last told its launches: its constants are in the heaps still. */
+  let holder: GPUBuffer | undefined;
   const load = async (program: WebGpuProgram): Promise<WebGpuExecutable> => {
     ready();
     assertRoom(program, rooms(program));
     const kept = heaps.map((heap) => heap.given);
     const heapOf = heapsOf(program);
+    assertShared(fields, program);
+    holder = undefined;
     for (const buffer of program.buffers.filter(isLasting)) {
       const { name, dtype, shape } = buffer;
-      assertSame(fields.get(name), buffer, program.name);
       const heap = heapOf(buffer);
       if (!shared.has(name)) shared.set(name, { heap, at: heap.allocate(sizeOf(buffer)) });
       fields.set(name, { name, dtype, shape });
@@ -216,6 +219,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
       resultBytes += heapOf(result).bytesOf(sizeOf(result));
       return begin;
     });
+    let open = true;
     let bound: { readonly state: readonly unknown[]; readonly group: GPUBindGroup } | undefined;
     /** What launches are told depends on where the areas lie, which move as programs are loaded. */
     const bind = (): GPUBindGroup => {
@@ -244,6 +248,7 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
       dispatches: launches.length,
       async run(inputsGiven) {
         ready();
+        if (!open) throw isClosed(program.name);
         const group = bind();
         for (const input of inputs) {
           const data = inputsGiven.get(input.name);
@@ -257,10 +262,11 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
           const { heap, at } = placeOf(input.name);
           heap.write(at, toElements(dtype, heap.bytes, data));
         }
-        for (const { name, elements } of constants) {
+        for (const { name, elements } of holder === told ? [] : constants) {
           const { heap, at } = placeOf(name);
           heap.write(at, elements);
         }
+        holder = told;
         const encoder = device.createCommandEncoder();
         const pass = encoder.beginComputePass();
         launches.forEach(({ kernel }, at) => {
@@ -294,6 +300,8 @@ export async function openWebGpuSession(): Promise<WebGpuSession> {
         );
       },
       async close() {
+        if (!open) return;
+        open = false;
         program.kernels.forEach(({ code }) => leavePipeline(code));
         told.destroy();
       },

@@ -100,6 +100,23 @@ function scaled(count: number): Graph {
   return build.finish();
 }
 
+/** What it gives of 0, 1, 2 and so on, and what it should with a table whose sum is 2. */
+async function run(program: Executable, count: number): Promise<TypedArray | undefined> {
+  const x = Float32Array.from({ length: 2 * count }, (_, at) => at);
+  return (await program.run(new Map([['x', x]]))).get('y');
+}
+const wanted = (count: number) =>
+  Float32Array.from({ length: 2 * count }, (_, at) => 2 * at + (at % 2 === 0 ? 0.5 : 0));
+
+/** A large param that is new, and the table in another shape. */
+function otherTable(): Graph {
+  const build = createBuilder('other');
+  const fresh = build.input('fresh', 'param', { dtype: 'f32', shape: [100_000] });
+  const table = build.input('table', 'param', { dtype: 'f32', shape: [9] });
+  build.output('y', 'result', build.binary('add', build.reduce('sum', fresh, [0]), build.reduce('sum', table, [0])));
+  return build.finish();
+}
+
 describe.each(Object.entries(devices))('on %s', (_, { problem, open }) => {
   it.skipIf(problem !== undefined)(
     'what programs need while they run they share, and what they had alone they give back',
@@ -107,12 +124,6 @@ describe.each(Object.entries(devices))('on %s', (_, { problem, open }) => {
       const { session, load, rooms } = await open();
       const [large, small] = [await load(scaled(5000)), await load(scaled(3))];
       session.write('table', new Float32Array(8).fill(0.25));
-      const run = async (program: Executable, count: number): Promise<TypedArray | undefined> => {
-        const x = Float32Array.from({ length: 2 * count }, (_, at) => at);
-        return (await program.run(new Map([['x', x]]))).get('y');
-      };
-      const wanted = (count: number) =>
-        Float32Array.from({ length: 2 * count }, (_, at) => 2 * at + (at % 2 === 0 ? 0.5 : 0));
       const taken = (): number | undefined =>
         rooms?.(scaled(4000)).reduce((sum, room) => sum + room.taken + room.wanted, 0);
       const first = await run(small, 3);
@@ -126,6 +137,29 @@ describe.each(Object.entries(devices))('on %s', (_, { problem, open }) => {
         expect(taken()).toBe(before);
       }
       expect(first).toEqual(wanted(3));
+      session.close();
+    },
+  );
+
+  it.skipIf(problem !== undefined)(
+    'a program that is refused changes nothing, runs may overlap, and one that is closed says so',
+    async () => {
+      const { session, load } = await open();
+      const [three, four] = [await load(scaled(3)), await load(scaled(4))];
+      session.write('table', new Float32Array(8).fill(0.25));
+      await expect((async () => load(otherTable()))()).rejects.toThrow(
+        'table is f32[8] in one program and f32[9] in other.',
+      );
+      expect(await run(three, 3)).toEqual(wanted(3));
+      expect(await Promise.all([run(three, 3), run(four, 4), run(three, 3)])).toEqual([
+        wanted(3),
+        wanted(4),
+        wanted(3),
+      ]);
+      await four.close();
+      await four.close();
+      await expect(run(four, 4)).rejects.toThrow('scaled4 is closed.');
+      expect(await run(three, 3)).toEqual(wanted(3));
       session.close();
     },
   );

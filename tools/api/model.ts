@@ -2,6 +2,7 @@
 import type { Field, Programs, Session, TrainPlan, TypedArray } from '../../runtime/program.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import type { Files } from '../../runtime/files.ts';
+import { takingTurns } from '../../runtime/in-turn.ts';
 import { pruneDue } from '../../runtime/prune.ts';
 import { quantizedMetadata, takeCodes } from '../../runtime/quantize.ts';
 import { encodeWeights, joined } from '../../runtime/safetensors.ts';
@@ -62,12 +63,7 @@ export async function onDevice(
   let micro = 0;
   let closed = false;
   // Programs of a session share buffers, and a step reads the number of the one before: two at once would be neither.
-  let before: Promise<unknown> = Promise.resolve();
-  const then = <Result>(act: () => Result | Promise<Result>): Promise<Result> => {
-    const done = before.then(act);
-    before = done.catch(() => {});
-    return done;
-  };
+  const then = takingTurns();
   const inTurn: InTurn = async (act) => {
     if (closed) throw new DeviceError('The session is closed.');
     return then(() => explained(act));

@@ -65,6 +65,7 @@ export function createPrograms(block: TrainBlock, data: BoundData, target: Targe
       const { graph, probes } = probeCasts(step);
       const program = await target.load(graph);
       const peaks = await program.run(chooseInputs(program, inputs, new Map()));
+      await program.close();
       for (const probe of probes) {
         const size = peaks.get(probe.name)?.[0] ?? 0;
         if (!(size <= largest[probe.dtype])) return explainOverflow(probe, size);

@@ -8,7 +8,7 @@ import type { Dtype } from '../../../compiler/types/dtype.ts';
 import type { TensorType } from '../../../compiler/types/tensor.ts';
 import { DeviceError, type Executable, type Field, type Session, type TypedArray } from '../../../runtime/program.ts';
 import { fromHalfBits, halfBits } from '../../../runtime/halves.ts';
-import { assertFits, assertSame, notGiven } from '../../../runtime/devices/checks.ts';
+import { assertFits, assertSame, isClosed, notGiven } from '../../../runtime/devices/checks.ts';
 import { explained, interpret } from '../interpret.ts';
 
 export interface ReferenceSession extends Session {
@@ -50,14 +50,19 @@ export function openReferenceSession(): ReferenceSession {
         ...graph.inputs.filter(({ role }) => role === 'param' || role === 'state'),
         ...graph.outputs.filter(({ role }) => role === 'update'),
       ];
+      assertSame(
+        fields,
+        kept.map(({ name, value }) => fieldOf(name, value.type)),
+        graph.name,
+      );
       for (const { name, value } of kept) {
-        assertSame(fields.get(name), fieldOf(name, value.type), graph.name);
         if (!tensors.has(name))
           keep(
             name,
             explained(graph.name, () => blank(value.type)),
           );
       }
+      let open = true;
       return {
         inputs: graph.inputs
           .filter(({ role }) => role === 'batch' || role === 'scalar')
@@ -66,6 +71,7 @@ export function openReferenceSession(): ReferenceSession {
           .filter(({ role }) => role === 'result')
           .map(({ name, value }) => fieldOf(name, value.type)),
         async run(inputsGiven) {
+          if (!open) throw isClosed(graph.name);
           const inputs = new Map(
             graph.inputs.map(({ name, role, value }): [string, Tensor] => {
               const data = inputsGiven.get(name);
@@ -84,7 +90,9 @@ export function openReferenceSession(): ReferenceSession {
           }
           return results;
         },
-        close: () => Promise.resolve(),
+        async close() {
+          open = false;
+        },
       };
     },
   };
