@@ -10,6 +10,7 @@ import {
   realpathSync,
   renameSync,
   readFileSync,
+  rmdirSync,
   unlinkSync,
   writeFileSync,
   writeSync,
@@ -65,13 +66,19 @@ export function createRunDirectory(parent: string, stem: string): RunDirectory {
 }
 
 /**
- * Makes a folder and those above it that are not there; gives the outermost that it made. One at a time: Node's own recursion never
- * returns where a folder cannot be made below an existing one (as in /proc).
+ * Makes a folder and those above it that are not there, or none; gives the outermost that it made. One at a time: Node's own
+ * recursion never returns where a folder cannot be made below an existing one (as in /proc).
  */
 export function makeFolders(path: string): string | undefined {
   if (existsSync(path)) return undefined;
-  const above = makeFolders(dirname(resolve(path)));
-  mkdirSync(path);
+  const parent = dirname(resolve(path));
+  const above = makeFolders(parent);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (above !== undefined) for (let made = parent; made.length >= above.length; made = dirname(made)) rmdirSync(made);
+    throw error;
+  }
   return above ?? path;
 }
 

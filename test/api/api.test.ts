@@ -159,8 +159,10 @@ it('says what is wrong with its arguments, without types too', async () => {
     await refused(() => wrongly(source, { ...on, data: { ...data, x: { dtype: 'f32', shape } } }), 'The shape of `x`');
   await refused(() => wrongly(source, { ...on, data: { ...data, x: { dtype: 'float', shape: [2] } } }), 'f32, f16');
   await refused(() => wrongly(source, { ...on, files: { a: 'b' } }), 'The file a of `files`');
-  await refused(() => wrongly(source, { ...on, files: null }), '`files` has to be an object.');
-  await refused(() => wrongly(source, { ...on, data: null }), '`data` has to be an object.');
+  await refused(() => wrongly(source, { ...on, files: null }), '`files` has to be a plain object.');
+  await refused(() => wrongly(source, { ...on, files: new Map() }), '`files` has to be a plain object.');
+  await refused(() => wrongly(source, { ...on, data: null }), '`data` has to be a plain object.');
+  for (const train of [5, null]) await refused(() => wrongly(source, { ...on, train }), '`train` has to be a string.');
   for (const seed of [-1, 1.5, NaN, 2 ** 53, '1']) {
     const words = `\`seed\` is ${seed}: it has to be a whole number, at least 0.`;
     await refused(() => wrongly(source, { ...on, seed }), words);
@@ -180,7 +182,9 @@ it('says what is wrong with its arguments, without types too', async () => {
     hint: "Say which: `compile(text, { train: 'inside' })`.",
   });
   await refused(() => opened(new URL('http://127.0.0.1/digits')), 'http://127.0.0.1/digits is no folder');
-  await refused(() => opened('http://127.0.0.1/digits'), 'http://127.0.0.1/digits is no folder');
+  for (const address of ['http://127.0.0.1/digits', 'file://server/share', 'file:///tmp/a%2Fb'])
+    await refused(() => opened(address), `${address} is no folder`);
+  await refused(() => opened('file:/nowhere/digits'), 'There is no trainer.json in /nowhere/digits:');
   await refused(() => opened(undefined), 'The folder has to be a string or a URL.');
   const model = await compile(source, on);
   const { step, evaluate, infer, write } = model as unknown as Record<

@@ -3,9 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'vite';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { DeviceError } from '../../runtime/program.ts';
 import { compile } from '../../tools/api/index.ts';
-import { openBuilt, pageTargets } from '../../tools/api/page.ts';
+import { openBuilt, openTarget, pageTargets } from '../../tools/api/page.ts';
 import { codeTargets, targets } from '../../tools/driver/targets/index.ts';
 import { chromium, openPage, serve } from '../support/browser.ts';
 import { data, points, source } from './inside.ts';
@@ -50,6 +51,19 @@ it('a page has the targets that the list of targets says it has', async () => {
   for (const name of inPages) expect(await pageTargets[name]?.()).toBe(await targets[name].backend());
   for (const name of ['cpu', 'toString'])
     await expect(openBuilt(name, 1)).rejects.toThrow(`A page has no target ${name}: take webgpu or wasm.`);
+});
+
+it('a page takes WebAssembly where its GPU does not open', async () => {
+  const requestDevice = vi.fn(() => Promise.reject(new DeviceError('It does not open.')));
+  const adapter = { info: {}, limits: {}, features: new Set(), requestDevice };
+  vi.stubGlobal('navigator', { gpu: { requestAdapter: () => Promise.resolve(adapter) } });
+  try {
+    const { session } = await openTarget('auto', 1);
+    session.close();
+    expect([session.target, requestDevice.mock.calls.length]).toEqual(['wasm', 1]);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
 
 describe.skipIf(chromium === undefined)('bundled by Vite', () => {

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readTrainer } from '../../runtime/artefact.ts';
+import { readTrainer, type Trainer, trainerVersion } from '../../runtime/artefact.ts';
 import { describeCpu } from '../../runtime/devices/cpu.ts';
 import { quote } from '../../tools/cli/quote.ts';
 import { writeFolder } from '../../tools/driver/build.ts';
@@ -222,6 +222,10 @@ describe('a built trainer', () => {
       [['--steps'], '--steps is said without its <n>.'],
       [['--seed', '-1'], '--seed is -1: it has to be a whole number, at least 0.'],
       [['--json=yes'], '--json takes no value, but is given yes.'],
+      [['--json='], '--json takes no value.'],
+      [['--data='], '--data is said without its <folder>.'],
+      [['--data', '--steps', '3'], '--data is said without its <folder>.'],
+      [['--resume', '--json'], '--resume is said without its <run>.'],
       [['digits'], 'There is no place for `digits`: all it takes are options.'],
     ] as const)
       expect(run(...words)).toMatchObject({ status: 2, stderr: `error: ${said}\n` });
@@ -427,7 +431,7 @@ describe('a built trainer', () => {
     const before = contents();
     const trainer = readTrainer(readFileSync(join(output, 'trainer.json')));
     const file = { name: 'init.wasm.gz', bytes: new Uint8Array(4) };
-    for (const path of [output, join(folder, 'not there/nor below')])
+    for (const path of [output, join(folder, 'not there/nor below'), join(folder, 'not there', 'long'.repeat(100))])
       expect(() => writeFolder(path, trainer, [file, { ...file, name: 'long'.repeat(100) }])).toThrow(
         `Could not write ${path}: the name is too long.`,
       );
@@ -439,6 +443,28 @@ describe('a built trainer', () => {
     writeFolder(killed, trainer, [file]);
     expect(readdirSync(killed)).toEqual(['init.wasm.gz', 'trainer.json']);
   });
+
+  it.each(['a whole one', 'a killed one'])(
+    'in place by halves, after %s, does not train and is built again',
+    (name) => {
+      const path = join(folder, `halves after ${name}`);
+      const [first, second] = ['first', 'second'].map((word) => ({ name: word, bytes: new Uint8Array(4) }));
+      const trainer = { version: trainerVersion, target: 'wasm', samples: 1, plan: {}, programs: {} } as Trainer;
+      mkdirSync(path);
+      if (name === 'a whole one') writeFolder(path, trainer, [first, { ...first, name: 'gone' }]);
+      else mkdirSync(join(path, '.unfinished'));
+      // No file is renamed over a folder.
+      mkdirSync(join(path, 'second'));
+      for (let attempt = 0; attempt < 2; attempt++) {
+        expect(() => writeFolder(path, trainer, [first, second])).toThrow(`Could not write ${path}`);
+        expect(readdirSync(path)).toEqual(expect.arrayContaining(['.unfinished', 'first']));
+        expect(existsSync(join(path, 'trainer.json'))).toBe(false);
+      }
+      rmSync(join(path, 'second'), { recursive: true });
+      writeFolder(path, trainer, [second]);
+      expect(readdirSync(path)).toEqual(['second', 'trainer.json']);
+    },
+  );
 });
 
 describe.skipIf(chromium === undefined)('in a browser', () => {
@@ -510,6 +536,8 @@ describe.skipIf(chromium === undefined)('a page', () => {
           said.push(state.textContent);
           if (said.length === stopAt) document.getElementById('stop').click();
         }).observe(state, { childList: true })`);
+      await press(page, 'start');
+      // What is hidden does nothing.
       await press(page, 'start');
       expect(await ended(page), String(await textOf(page, 'state'))).toBe('interrupted');
       const [, stopped] = /^stopped: step (\d+) /.exec(String(await textOf(page, 'state'))) ?? [];

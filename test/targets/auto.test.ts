@@ -71,7 +71,7 @@ describe('without libLLVM', () => {
       { webgpu: false },
       'Target wasm: WebAssembly. The GPU here may be faster for large models: `npm install webgpu`, then --target webgpu. Machine code is faster, for large models several times: No cpu.',
     ],
-    [undefined, 'Target wasm: WebAssembly. Machine code is faster, for large models several times: No cpu.'],
+    [undefined, 'Target webgpu: the GPU. Machine code may be faster for small models: No cpu.'],
   ] as const)('%o', async (gpu, said) => expect(await taken(gpu, 'webgpu', 'wasm')).toBe(said));
 
   test('an NVIDIA GPU is used by CUDA first', async () =>
@@ -81,6 +81,7 @@ describe('without libLLVM', () => {
 
   test('a GPU that WebGPU does not reach is left, and the line says why', async () => {
     const slower = 'Machine code is faster, for large models several times: No cpu.';
+    expect(await taken(undefined, 'wasm')).toBe(`Target wasm: WebAssembly. ${slower}`);
     expect(await taken({ webgpu: true }, 'wasm')).toBe(
       `Target wasm: WebAssembly. The GPU here may be faster for large models: No webgpu. ${slower}`,
     );

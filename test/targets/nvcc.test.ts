@@ -25,34 +25,42 @@ afterAll(() => rmSync(folder, { recursive: true }));
 /** Kernels that nvcc has taken, with what it was asked for: many programs have the same ones. */
 const taken = new Set<string>();
 
+interface Program {
+  readonly name: string;
+  readonly source: string;
+  readonly kernels: readonly unknown[];
+}
+
 /** What is new of programs as one text; each is a namespace, with the helpers that it brings and no others. */
-function newIn(sources: readonly string[], versions: readonly string[]): string {
-  const namespaces = sources.map((source, at) => {
-    const [helpers, ...kernels] = source.split(/\n\n(?=\/\/ \d+ blocks of )/);
-    const left = kernels.flatMap((kernel) => {
-      const key = [...versions, kernel.replace(/ k_\w+\(/, ' (')].join();
-      if (taken.has(key)) return [];
-      taken.add(key);
-      return [kernel.replace(' k_', ` k${taken.size}_`)];
+function newIn(programs: readonly Program[], versions: readonly string[]) {
+  const added = new Set<string>();
+  const namespaces = programs.map(({ name, source, kernels }, at) => {
+    const [helpers, ...texts] = source.split(/\n\n(?=\/\/ \d+ blocks of )/);
+    expect(texts.length, name).toBe(kernels.length);
+    const left = texts.flatMap((text) => {
+      const key = [...versions, text.replace(/ k_\w+\(/, ' (')].join();
+      if (taken.has(key) || added.has(key)) return [];
+      added.add(key);
+      return [text.replace(' k_', ` k${added.size}_`)];
     });
     return left.length === 0 ? '' : `namespace program_${at} {\n${[helpers, ...left].join('\n\n')}\n}\n`;
   });
-  return namespaces.join('');
+  return { text: namespaces.join(''), added };
 }
 
 function compiles(graphs: readonly Graph[], compiler = forCuda(), versions: readonly string[] = ['80', '90a']): string {
   const programs = graphs.map((graph) => compileOn('cuda', compiler, graph));
   programs.forEach(({ name, kernels }) => expect(kernels.length, name).toBeGreaterThan(0));
-  const sources = programs.map(({ source }) => source);
-  const text = newIn(sources, versions);
+  const { text, added } = newIn(programs, versions);
   if (text !== '') {
     const path = join(folder, 'programs.cu');
     writeFileSync(path, text);
     const architectures = versions.map((version) => `-gencode=arch=compute_${version},code=sm_${version}`);
     const options = ['-fatbin', '--threads=2', '-fmad=false', '-Werror', 'all-warnings', '-o', join(folder, 'out')];
     execFileSync(nvcc, [...options, ...architectures, path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const kernel of added) taken.add(kernel);
   }
-  return sources.join('\n');
+  return programs.map(({ source }) => source).join('\n');
 }
 
 /** Every program that `nacre build` would compile. */

@@ -11,19 +11,22 @@ function assertWhole(name: string, value: number | undefined, least: number): vo
 }
 
 interface RunOptions {
+  readonly train?: string;
   readonly threads?: number;
   readonly seed?: number;
   readonly data?: object;
   readonly files?: object;
 }
 
-const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+/** By its tag: an object of another frame has another prototype. */
+const isPlain = (value: unknown): boolean => Object.prototype.toString.call(value) === '[object Object]';
 
 /** `known`: all that may be said. */
 export function assertOptions(options: RunOptions, known: readonly string[]): void {
-  if (!isObject(options)) throw wrong('The options have to be an object.');
+  if (!isPlain(options)) throw wrong('The options have to be an object.');
+  if (options.train !== undefined && typeof options.train !== 'string') throw wrong('`train` has to be a string.');
   for (const name of ['data', 'files'] as const)
-    if (options[name] !== undefined && !isObject(options[name])) throw wrong(`\`${name}\` has to be an object.`);
+    if (options[name] !== undefined && !isPlain(options[name])) throw wrong(`\`${name}\` has to be a plain object.`);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     const near = nearestName(name, known);

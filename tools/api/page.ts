@@ -18,19 +18,19 @@ function backendOf(name: string): Promise<CodeBackend> {
   return found[1]();
 }
 
-export const openTarget: Platform['openTarget'] = async (name, threads = navigator.hardwareConcurrency) =>
-  (await backendOf(name === 'auto' ? await best() : name)).open({ threads, without: [], wide: false });
-
-/** The GPU where there is one that does not compute in software. */
-async function best(): Promise<CodeTarget> {
+/** `auto` takes the GPU where there is one that opens and does not compute in software. */
+export const openTarget: Platform['openTarget'] = async (name, threads = navigator.hardwareConcurrency) => {
+  const open = async (target: string): ReturnType<typeof openTarget> =>
+    (await backendOf(target)).open({ threads, without: [], wide: false });
+  if (name !== 'auto') return open(name);
   const { openAdapter } = await import('../../runtime/devices/webgpu-adapter.ts');
   try {
-    return (await openAdapter()).description.software ? 'wasm' : 'webgpu';
+    if (!(await openAdapter()).description.software) return await open('webgpu');
   } catch (error) {
-    if (error instanceof DeviceError) return 'wasm';
-    throw error;
+    if (!(error instanceof DeviceError)) throw error;
   }
-}
+  return open('wasm');
+};
 
 export const openBuilt: Platform['openBuilt'] = async (target, threads = navigator.hardwareConcurrency) =>
   (await backendOf(target)).openBuilt(threads);

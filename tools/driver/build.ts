@@ -96,19 +96,23 @@ const nowhere: Session = {
 };
 
 const trainerFile = 'trainer.json';
-/** In the folder: files wait there until all are written. What a build that was killed left there goes with the next one. */
+/** In the folder, from the first write to the last rename: new files wait there until all are written. */
 const unfinished = '.unfinished';
+/** There: the `trainer.json` of the build before, while other files are renamed. */
+const replaced = 'replaced.json';
 
 /**
- * Writes the folder: `trainer.json`, which lists the others, comes last. What an earlier build left there goes; a folder that holds
- * anything else is left alone. Where it cannot be written, everything is as it was. Gives the names and the bytes of all of it.
+ * Writes the folder. What an earlier build left there goes; a folder that holds anything else is left alone. Where a file cannot be
+ * written, everything is as it was. Then the files are renamed into place: the old `trainer.json`, which lists the others, goes first
+ * and the new one comes last, so that what is left where a rename fails, or the process is killed, has none: it does not train, and
+ * can be built again. Gives the names and the bytes of all of it.
  */
 export function writeFolder(
   folder: string,
   trainer: Omit<Trainer, 'files'>,
   files: readonly BuiltFile[],
 ): { readonly names: readonly string[]; readonly bytes: number } {
-  if (!isEmptyFolder(folder) && !existsSync(join(folder, trainerFile)))
+  if (!isFree(folder))
     throw new UserError(
       'build-folder',
       `${folder} is there already and no trainer that Nacre built.`,
@@ -117,20 +121,25 @@ export function writeFolder(
   const whole: Trainer = { ...trainer, files: files.map(({ name }) => name) };
   const all = [...files, { name: trainerFile, bytes: new TextEncoder().encode(`${JSON.stringify(whole)}\n`) }];
   const names = all.map(({ name }) => name);
-  const waiting = join(folder, unfinished);
+  const current = join(folder, trainerFile);
+  const old = join(folder, unfinished, replaced);
+  const waiting = join(folder, unfinished, 'new');
+  const before = [current, old, join(waiting, trainerFile)].flatMap((path) => filesOf(folder, path));
   let made: string | undefined;
   try {
+    made = makeFolders(join(folder, unfinished));
     rmSync(waiting, { recursive: true, force: true });
-    made = makeFolders(waiting);
     for (const { name, bytes } of all) {
       mkdirSync(dirname(join(waiting, name)), { recursive: true });
       writeFileSync(join(waiting, name), bytes);
     }
-    const before = filesOf(folder);
     for (const name of names) mkdirSync(dirname(join(folder, name)), { recursive: true });
+    // From here on what is unfinished stays: it says whose the folder is.
+    made = undefined;
+    if (existsSync(current)) renameSync(current, old);
     for (const name of names) renameSync(join(waiting, name), join(folder, name));
     for (const name of before) if (!names.includes(name)) rmSync(join(folder, name), { force: true });
-    rmSync(waiting, { recursive: true });
+    rmSync(join(folder, unfinished), { recursive: true });
   } catch (error) {
     if (made !== undefined) rmSync(made, { recursive: true, force: true });
     throw explainDiskError(error, `write ${folder}`);
@@ -138,10 +147,11 @@ export function writeFolder(
   return { names, bytes: all.reduce((sum, { bytes }) => sum + bytes.length, 0) };
 }
 
-/** Nothing there is as good as an empty folder. */
-function isEmptyFolder(folder: string): boolean {
+/** Is there nothing, or what a build left, whole or not? */
+function isFree(folder: string): boolean {
   try {
-    return !existsSync(folder) || readdirSync(folder).every((name) => name === unfinished);
+    const names = existsSync(folder) ? readdirSync(folder) : [];
+    return names.length === 0 || names.includes(trainerFile) || names.includes(unfinished);
   } catch (error) {
     if (errorCode(error) !== 'ENOTDIR') throw explainDiskError(error, `read ${folder}`);
     throw new UserError(
@@ -152,10 +162,10 @@ function isEmptyFolder(folder: string): boolean {
   }
 }
 
-/** The files of an earlier build, where it says so: names in the folder and no others. */
-function filesOf(folder: string): readonly string[] {
+/** The files of an earlier build, where its `trainer.json` says so: names in the folder and no others. */
+function filesOf(folder: string, trainer: string): readonly string[] {
   try {
-    const { files } = readTrainer(readFileSync(join(folder, trainerFile)));
+    const { files } = readTrainer(readFileSync(trainer));
     return files.filter((name) => isInside(resolve(folder), resolve(folder, name)));
   } catch {
     return [];

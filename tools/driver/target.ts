@@ -27,7 +27,8 @@ export async function openTarget(
 
 /**
  * Machine code where libLLVM is found; else a GPU, through CUDA or else WebGPU; else WebAssembly, which is everywhere. Says what would be
- * faster. `open` throws DeviceError where this machine cannot.
+ * faster. A GPU that cannot be seen without Dawn is tried too, but said nothing of where it fails. `open` throws DeviceError where
+ * this machine cannot.
  */
 export async function openBest(
   gpu: Gpu | undefined,
@@ -43,10 +44,10 @@ export async function openBest(
     if (!(cuda instanceof DeviceError)) return { notice: `Target cuda: the ${gpu.name}.`, ...cuda };
     left = { ...gpu, problem: cuda.message };
   }
-  if (gpu?.webgpu === true) {
+  if (gpu?.webgpu !== false) {
     const webgpu = await openedOr(() => open('webgpu'));
     if (!(webgpu instanceof DeviceError)) return { ...webgpu, notice: onWebGpu(left, cpu.message) };
-    left = { problem: webgpu.message, ...left, webgpu: true };
+    left &&= { problem: webgpu.message, ...left };
   }
   return { ...(await open('wasm')), notice: onWasm(left, cpu.message) };
 }

@@ -59,13 +59,16 @@ export function readFlags(words: readonly string[]): Flags | undefined {
     }
     const { takes, least } = options[name];
     if (takes === undefined && value !== undefined)
-      throw new Misuse(`${rawName} takes no value, but is given ${value}.`);
-    if (takes !== undefined && value === undefined) throw new Misuse(`${rawName} is said without its ${takes}.`);
+      throw new Misuse(`${rawName} takes no value${value && `, but is given ${value}`}.`);
+    if (takes !== undefined && isNone(value)) throw new Misuse(`${rawName} is said without its ${takes}.`);
     if (name === 'data') data.push(value ?? '');
     else said[name] = least === undefined ? (value ?? true) : wholeNumber(rawName, value ?? '', least);
   }
   return said.help === true ? undefined : { out: 'runs', ...said, data };
 }
+
+/** Node's parser takes the next option for the value; a folder of such a name can be said as `./--name`. */
+const isNone = (value = ''): boolean => /^($|--|-h$)/.test(value);
 
 function wholeNumber(name: string, text: string, least: number): number {
   const value = Number(text);

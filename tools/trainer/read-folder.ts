@@ -22,8 +22,10 @@ export function readerOf(folder: string | URL): ReadFile {
 
 function pathOf(folder: string | URL): string {
   const address = String(folder);
-  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(address)) return address;
-  if (!/^file:/i.test(address))
+  if (!/^(file:|[a-z][a-z0-9+.-]*:\/\/)/i.test(address)) return address;
+  try {
+    return fileURLToPath(address);
+  } catch {
     throw new DeviceError(`${address} is no folder of this machine: Node opens one by its path or file: URL.`);
-  return fileURLToPath(address);
+  }
 }

@@ -137,6 +137,8 @@ function offerWeights(run: MemoryRun | undefined): void {
 export function start(openBuilt: OpenBuilt): void {
   const kept: Kept = { runs: memoryRuns(), losses: [], measured: new Map() };
   at('start').addEventListener('click', () => {
+    // A script can click what is hidden.
+    if (at('start').hidden) return;
     at('start').hidden = true;
     at('stop').hidden = false;
     delete document.body.dataset.status;
