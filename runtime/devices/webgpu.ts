@@ -69,10 +69,14 @@ function elementOf({ name, dtype }: Field): Element {
 export async function openWebGpuSession(): Promise<WebGpuSession> {
   const { adapter, description } = await openAdapter();
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-  const device = await adapter.requestDevice({
-    requiredFeatures: (['subgroups', 'shader-f16'] as const).filter((name) => adapter.features.has(name)),
-    requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
-  });
+  const device = await adapter
+    .requestDevice({
+      requiredFeatures: (['subgroups', 'shader-f16'] as const).filter((name) => adapter.features.has(name)),
+      requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
+    })
+    .catch((error: unknown) => {
+      throw new DeviceError(`The GPU (${description.name}) could not be opened: ${firstLine(String(error))}`);
+    });
   const smallest = device.features.has('subgroups') ? adapter.info.subgroupMinSize : 1;
   const subgroupThreads = smallest > 1 ? await subgroupThreadsOf(device, smallest) : 1;
   const halves = device.features.has('shader-f16');

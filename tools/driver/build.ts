@@ -1,5 +1,5 @@
 /** `nacre build`: a train block compiled into a folder that trains without the compiler. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { dirname, join, resolve } from 'node:path';
@@ -151,7 +151,11 @@ export function writeFolder(
 function isFree(folder: string): boolean {
   try {
     const names = existsSync(folder) ? readdirSync(folder) : [];
-    return names.length === 0 || names.includes(trainerFile) || names.includes(unfinished);
+    return (
+      names.length === 0 ||
+      names.includes(unfinished) ||
+      statSync(join(folder, trainerFile), { throwIfNoEntry: false })?.isFile() === true
+    );
   } catch (error) {
     if (errorCode(error) !== 'ENOTDIR') throw explainDiskError(error, `read ${folder}`);
     throw new UserError(
