@@ -108,12 +108,7 @@ function insertInto(
       );
       return;
     }
-    if (
-      node.op === 'reduce' &&
-      (node.attributes.monoid === 'max' || node.attributes.monoid === 'min') &&
-      operands[0].stored &&
-      !isExcepted
-    ) {
+    if (node.op === 'reduce' && isExtreme(node.attributes.monoid) && operands[0].stored && !isExcepted) {
       const result = make([operands[0].low()]);
       const shown = once(() => build.cast(result, 'f32'));
       forms.set(node.outputs[0], {
@@ -231,6 +226,9 @@ function standing(build: Builder, node: Node, make: () => Value): Value {
   return value;
 }
 
+/** The result is one of the values that it is taken of. */
+const isExtreme = (monoid: string): boolean => monoid === 'max' || monoid === 'min';
+
 function once(make: () => Value): () => Value {
   let made: Value | undefined;
   return () => (made ??= make());
@@ -304,8 +302,7 @@ function study(graph: Graph, { except }: Precision, productsAhead: boolean): Stu
   function isExtremeOf(value: Value, of: Value): boolean {
     const node = producers.get(value);
     if (node?.op !== 'reduce' && node?.op !== 'cumulative') return false;
-    const { monoid } = node.attributes;
-    return (monoid === 'max' || monoid === 'min') && sourceOf(node.inputs[0]) === of;
+    return isExtreme(node.attributes.monoid) && sourceOf(node.inputs[0]) === of;
   }
 
   /** What a value is another view of. */

@@ -15,6 +15,7 @@ import { halfBits } from '../../runtime/halves.ts';
 import { DeviceError } from '../../runtime/program.ts';
 import { fromBits } from '../tile/halves.ts';
 import { loadNative, nativeProblem, nativeProgram } from '../tile/native.ts';
+import { launch } from '../tile/programs.ts';
 
 const size = 256;
 
@@ -75,22 +76,10 @@ function rotating(trips: number): TileProgram {
       const at = code.let('at', add(mul(read(item), size / 8), i));
       code.store(output, at, add(next(input, at), number(1)));
     });
-    return {
-      kind: 'launch',
-      buffers: [from, to],
-      arguments: [],
-      kernel: {
-        name: `shift_${from}`,
-        parameters: [input, output],
-        arguments: [],
-        scratch: [],
-        grid: 8,
-        item,
-        workgroup: 1,
-        thread: register('thread', 'index'),
-        body: code.statements,
-      },
-    };
+    return launch({ name: `shift_${from}`, parameters: [input, output], grid: 8, item, body: code.statements }, [
+      from,
+      to,
+    ]);
   };
   return planMemory({
     name: 'rotating',
@@ -289,24 +278,7 @@ describe.skipIf(nativeProblem !== undefined)(
         name: 'lookup',
         arena: 0,
         buffers: [buffer('x', 'batch'), buffer('y', 'result')],
-        steps: [
-          {
-            kind: 'launch',
-            buffers: ['x', 'y'],
-            arguments: [],
-            kernel: {
-              name: 'check',
-              parameters: [x, y],
-              arguments: [],
-              scratch: [],
-              grid: size / 16,
-              item,
-              workgroup: 1,
-              thread: register('thread', 'index'),
-              body: code.statements,
-            },
-          },
-        ],
+        steps: [launch({ name: 'check', parameters: [x, y], grid: size / 16, item, body: code.statements })],
       };
       const { session, executable } = await loadNative(program, { threads: 2, guard: true });
       const good = new Float32Array(size).fill(1);

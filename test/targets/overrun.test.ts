@@ -1,6 +1,6 @@
 /** A kernel that writes beside its buffer is found out where tests look at the bytes there, beside temporaries too. */
 import { describe, expect, test } from 'vitest';
-import { block, load, number, parameter, register } from '../../compiler/tile/build.ts';
+import { block, load, number, parameter } from '../../compiler/tile/build.ts';
 import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileBuffer, TileProgram, TileStep } from '../../compiler/tile/tile.ts';
 import { openCpuSession } from '../../runtime/devices/cpu.ts';
@@ -8,6 +8,7 @@ import { openWasmSession, type WasmOptions } from '../../runtime/devices/wasm.ts
 import type { Executable, Session } from '../../runtime/program.ts';
 import { wasmProgram } from '../support/wasm.ts';
 import { nativeProblem, nativeProgram } from '../tile/native.ts';
+import { launch } from '../tile/programs.ts';
 
 const size = 16;
 
@@ -19,22 +20,7 @@ function copy(from: string, to: string, beside?: number): TileStep {
   const code = block();
   code.for('i', 0, size, 1, (i) => code.store(output, i, code.let('x', load(input, i))));
   if (beside !== undefined) code.store(output, number(beside, 'index'), number(1));
-  return {
-    kind: 'launch',
-    buffers: [from, to],
-    arguments: [],
-    kernel: {
-      name: `${from}_${to}`,
-      parameters: [input, output],
-      arguments: [],
-      scratch: [],
-      grid: 1,
-      item: register('item', 'index'),
-      workgroup: 1,
-      thread: register('thread', 'index'),
-      body: code.statements,
-    },
-  };
+  return launch({ name: `${from}_${to}`, parameters: [input, output], body: code.statements }, [from, to]);
 }
 
 /** x to a to b to y; one of them is written beside. */

@@ -29,7 +29,7 @@ import { roundTo } from '../../compiler/ops/numeric.ts';
 import type { Dtype } from '../../compiler/types/dtype.ts';
 import { isFloat } from '../../compiler/types/dtype.ts';
 import { nativeProblem, runNative } from './native.ts';
-import { elementwise, together } from './programs.ts';
+import { elementwise, launch, together } from './programs.ts';
 import { typed, untyped } from './values.ts';
 
 const size = 64;
@@ -271,24 +271,7 @@ function accessProgram(dtype: Dtype, lanes: number): TileProgram {
       dtype: memory.dtype,
       shape: [memory.size],
     })),
-    steps: [
-      {
-        kind: 'launch',
-        buffers: parameters.map((memory) => memory.name),
-        arguments: [],
-        kernel: {
-          name: 'access',
-          parameters,
-          arguments: [],
-          scratch: [],
-          grid: 1,
-          item: register('item', 'index'),
-          workgroup: 1,
-          thread: register('thread', 'index'),
-          body: code.statements,
-        },
-      },
-    ],
+    steps: [launch({ name: 'access', parameters, body: code.statements })],
   };
 }
 
@@ -333,22 +316,7 @@ function controlProgram(): TileProgram {
       { name: 'y', role: 'result', dtype: 'f32', shape: [size] },
     ],
     steps: [
-      {
-        kind: 'launch',
-        buffers: ['x', 'y'],
-        arguments: [],
-        kernel: {
-          name: 'control',
-          parameters: [x, y],
-          arguments: [],
-          scratch: [panel, other],
-          grid: 4,
-          item,
-          workgroup: 1,
-          thread: register('thread', 'index'),
-          body: code.statements,
-        },
-      },
+      launch({ name: 'control', parameters: [x, y], scratch: [panel, other], grid: 4, item, body: code.statements }),
     ],
   };
 }

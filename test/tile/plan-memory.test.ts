@@ -13,30 +13,16 @@ import type { Memory, TileProgram, TileStep } from '../../compiler/tile/tile.ts'
 import { verifyTile } from '../../compiler/tile/verify.ts';
 import { runCases } from '../support/cases.ts';
 import { nativeProblem, runNative } from './native.ts';
+import { launch } from './programs.ts';
 
 let kernels = 0;
 
 /** A launch that touches the buffers named, of whatever size; `!name` writes it. */
-function launch(...uses: readonly string[]): TileStep {
+function touch(...uses: readonly string[]): TileStep {
   const parameters = uses.map((use): Memory =>
     parameter(use.replace('!', ''), 'f32', 0, use.startsWith('!') ? 'write' : 'read'),
   );
-  return {
-    kind: 'launch',
-    buffers: parameters.map((memory) => memory.name),
-    arguments: [],
-    kernel: {
-      name: `k${kernels++}`,
-      parameters,
-      arguments: [],
-      scratch: [],
-      grid: 1,
-      item: register('item', 'index'),
-      workgroup: 1,
-      thread: register('thread', 'index'),
-      body: [],
-    },
-  };
+  return launch({ name: `k${kernels++}`, parameters, body: [] });
 }
 
 const repeat = (body: readonly TileStep[]): TileStep => ({
@@ -75,7 +61,7 @@ describe.each<[string, Pick<Capabilities, 'smallestElement' | 'halvesApart'>]>([
 
 describe('planMemory', () => {
   test('what a trip leaves for the next lives through the whole repeat, though nothing outside uses it', () => {
-    const steps = [repeat([launch('!x'), launch('h', '!y'), launch('y', '!h')])];
+    const steps = [repeat([touch('!x'), touch('h', '!y'), touch('y', '!h')])];
     const lives = livesOf(program({ h: 16, x: 16, y: 16 }, steps));
     expect(lives.get('h')).toEqual({ first: 0, last: 2 });
     expect(lives.get('x')).toEqual({ first: 0, last: 0 });
@@ -89,7 +75,7 @@ describe('planMemory', () => {
         maxLength: 3,
         selector: ([name]) => name,
       })
-      .map((list) => launch(...list.map(([name, writes]) => (writes ? `!${name}` : name))));
+      .map((list) => touch(...list.map(([name, writes]) => (writes ? `!${name}` : name))));
     const body = fc.array(uses, { minLength: 1, maxLength: 4 });
     const steps = fc.array(
       fc.oneof(

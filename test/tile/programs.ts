@@ -4,6 +4,25 @@ import { planMemory } from '../../compiler/tile/plan-memory.ts';
 import type { TileExpression, TileKernel, TileProgram, TileStep } from '../../compiler/tile/tile.ts';
 import type { Dtype } from '../../compiler/types/dtype.ts';
 
+/** A launch of a kernel, of one item where it says no more; its buffers have the names of the parameters where none are given. */
+export const launch = (
+  kernel: Pick<TileKernel, 'name' | 'parameters' | 'body'> & Partial<TileKernel>,
+  buffers = kernel.parameters.map(({ name }) => name),
+): Extract<TileStep, { kind: 'launch' }> => ({
+  kind: 'launch',
+  buffers,
+  arguments: [],
+  kernel: {
+    arguments: [],
+    scratch: [],
+    grid: 1,
+    item: register('item', 'index'),
+    workgroup: 1,
+    thread: register('thread', 'index'),
+    ...kernel,
+  },
+});
+
 /** y[i] = value(x₀[i], x₁[i], …) over `size` elements, `lanes` at a time, on a grid of `items`. */
 export function elementwise(
   dtypes: readonly Dtype[],
@@ -32,24 +51,7 @@ export function elementwise(
       ...inputs.map((input) => ({ name: input.name, role: 'batch' as const, dtype: input.dtype, shape: [size] })),
       { name: 'y', role: 'result', dtype: out.dtype, shape: [size] },
     ],
-    steps: [
-      {
-        kind: 'launch',
-        buffers: [...inputs.map((input) => input.name), 'y'],
-        arguments: [],
-        kernel: {
-          name: 'elementwise',
-          parameters: [...inputs, out],
-          arguments: [],
-          scratch: [],
-          grid: items,
-          item,
-          workgroup: 1,
-          thread: register('thread', 'index'),
-          body: code.statements,
-        },
-      },
-    ],
+    steps: [launch({ name: 'elementwise', parameters: [...inputs, out], grid: items, item, body: code.statements })],
   };
 }
 

@@ -21,7 +21,7 @@ import { parseTile, TileSyntaxError } from '../../compiler/tile/parse.ts';
 import { printTile } from '../../compiler/tile/text.ts';
 import type { TileExpression, TileProgram } from '../../compiler/tile/tile.ts';
 import { verifyTile } from '../../compiler/tile/verify.ts';
-import { elementwise } from './programs.ts';
+import { elementwise, launch } from './programs.ts';
 
 const x = parameter('x', 'f32', 32, 'read');
 const y = parameter('y', 'f32', 32, 'write');
@@ -38,24 +38,7 @@ function program(write: (code: Block) => void, grid = 1): TileProgram {
       { name: 'x', role: 'batch', dtype: 'f32', shape: [32] },
       { name: 'y', role: 'result', dtype: 'f32', shape: [32] },
     ],
-    steps: [
-      {
-        kind: 'launch',
-        buffers: ['x', 'y'],
-        arguments: [],
-        kernel: {
-          name: 'k',
-          parameters: [x, y],
-          arguments: [],
-          scratch: [panel],
-          grid,
-          item,
-          workgroup: 1,
-          thread: register('thread', 'index'),
-          body: code.statements,
-        },
-      },
-    ],
+    steps: [launch({ name: 'k', parameters: [x, y], scratch: [panel], grid, item, body: code.statements })],
   };
 }
 
