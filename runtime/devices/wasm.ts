@@ -72,7 +72,7 @@ export async function openWasmSession({ threads: wanted, guard = false, apart }:
   let given = reserved;
   /** Bytes behind it that the largest program needs. */
   let running = 0;
-  /** The program that ran there last: its constants are there still. */
+  /** The program that ran there last: its buffer table and constants are there still. */
   let holder: WebAssembly.Module | undefined;
   const inTurn = takingTurns();
   const guards: Gap[] = [];
@@ -164,15 +164,16 @@ export async function openWasmSession({ threads: wanted, guard = false, apart }:
           ready();
           if (!open) throw isClosed(program.name);
           const table = partOf(tableName);
-          new Uint32Array(memory.buffer, table, program.buffers.length).set(program.buffers.map(placeOf));
+          if (holder !== module) {
+            new Uint32Array(memory.buffer, table, program.buffers.length).set(program.buffers.map(placeOf));
+            for (const constant of constants) constantElements(constant, viewOf(constant, placeOf(constant)));
+          }
+          holder = module;
           for (const input of inputs) {
             const data = inputsGiven.get(input.name);
             if (data === undefined) throw notGiven(program.name, input.name);
             fill(`The input ${input.name} of ${program.name}`, viewOf(input, placeOf(input)), data);
           }
-          if (holder !== module)
-            for (const constant of constants) constantElements(constant, viewOf(constant, placeOf(constant)));
-          holder = module;
           if (guard) fillGaps(bytes().subarray(given), area.gaps);
           await together.run(number, table, partOf(scratchName), program.scratch);
           const beside = guard ? (overrun(bytes(), guards) ?? overrun(bytes().subarray(given), area.gaps)) : undefined;

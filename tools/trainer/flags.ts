@@ -10,8 +10,6 @@ export interface Flags extends RunSettings {
 }
 
 interface Option {
-  readonly type: 'string' | 'boolean';
-  readonly multiple?: boolean;
   readonly short?: string;
   /** What is to be said after it; a number is a whole one, at least `least`. */
   readonly takes?: string;
@@ -21,19 +19,17 @@ interface Option {
 
 const options: Readonly<Record<string, Option>> = {
   data: {
-    type: 'string',
-    multiple: true,
     takes: '<folder>',
     says: 'a folder that may be read, besides this one; may be repeated',
   },
-  epochs: { type: 'string', takes: '<n>', least: 1, says: "instead of the block's own" },
-  steps: { type: 'string', takes: '<n>', least: 1, says: "instead of the block's own" },
-  seed: { type: 'string', takes: '<n>', least: 0, says: 'of everything random' },
-  threads: { type: 'string', takes: '<n>', least: 1, says: 'CPU threads (all there are)' },
-  out: { type: 'string', takes: '<folder>', says: 'where runs are kept (runs)' },
-  resume: { type: 'string', takes: '<run>', says: 'continue this run folder, with its settings' },
-  json: { type: 'boolean', says: 'results as JSON lines on stdout' },
-  help: { type: 'boolean', short: 'h', says: 'show this' },
+  epochs: { takes: '<n>', least: 1, says: "instead of the block's own" },
+  steps: { takes: '<n>', least: 1, says: "instead of the block's own" },
+  seed: { takes: '<n>', least: 0, says: 'of everything random' },
+  threads: { takes: '<n>', least: 1, says: 'CPU threads (all there are)' },
+  out: { takes: '<folder>', says: 'where runs are kept (runs)' },
+  resume: { takes: '<run>', says: 'continue this run folder, with its settings' },
+  json: { says: 'results as JSON lines on stdout' },
+  help: { short: 'h', says: 'show this' },
 };
 
 /** The command line cannot be what was meant. */
@@ -45,7 +41,11 @@ export class Misuse extends UserError {
 
 /** What was said on the command line; undefined where help was asked for. Throws Misuse. */
 export function readFlags(words: readonly string[]): Flags | undefined {
-  const found = parseArgs({ args: [...words], options, strict: false, tokens: true });
+  const types = Object.entries(options).map(([name, { takes, short }]) => {
+    const type = takes === undefined ? ('boolean' as const) : ('string' as const);
+    return [name, short === undefined ? { type } : { type, short }] as const;
+  });
+  const found = parseArgs({ args: [...words], options: Object.fromEntries(types), strict: false, tokens: true });
   const said: Record<string, string | number | boolean> = {};
   const data: string[] = [];
   for (const token of found.tokens) {
